@@ -1,0 +1,1 @@
+"""The edges: each meets one thing of the outside world, and none knows another."""

@@ -1,0 +1,1 @@
+"""Events: what is said, and the ways out."""

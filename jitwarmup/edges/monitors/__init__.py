@@ -1,0 +1,1 @@
+"""Monitors: device meters."""

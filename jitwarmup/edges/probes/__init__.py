@@ -1,0 +1,1 @@
+"""Probes: sources of one-time work, one file a source."""

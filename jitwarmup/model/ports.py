@@ -1,0 +1,91 @@
+"""
+The protocols through which the outside world is met. Each is one to five methods; any object that has them fits.
+
+Clock, Monitor, Probe, Emitter, Ranks and Rule are the places where the house grows: write one file, hand the object to
+``steady_state`` or ``warmed``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from jitwarmup.model.runs import Decision, OneTimeWork, Run
+
+Rule = Callable[[Sequence[Run]], Decision]
+
+
+@runtime_checkable
+class Clock(Protocol):
+    """Reads monotonic time; ``fence`` waits until work that was started on a device has ended."""
+
+    def now(self) -> int:
+        """Monotonic nanoseconds."""
+        ...
+
+    def fence(self) -> None:
+        """Wait for the device; must create no context."""
+        ...
+
+
+class Window(Protocol):
+    """What ``Monitor.window`` yields: ``reading`` is there after the exit (a DeviceReading, or None)."""
+
+    @property
+    def reading(self) -> Any: ...
+
+
+@runtime_checkable
+class Monitor(Protocol):
+    """A device meter. Optional further methods: ``start``, ``stop`` and the attribute ``running``."""
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def window(self, name: str) -> AbstractContextManager[Window]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ArmState:
+    """Whether a probe can look: ``armed``, ``dormant`` (its module is not loaded yet) or ``unavailable`` with a reason."""
+
+    state: Literal["armed", "dormant", "unavailable"]
+    reason: str | None = None
+
+
+class Probe(Protocol):
+    """
+    A source of one-time work. No method may raise, compile, import a heavy module or wait for a device.
+
+    ``arm`` is asked again at every boundary and must be cheap; ``snapshot`` returns an immutable reading; ``delta``
+    is pure over two readings; ``disarm`` restores exactly what ``arm`` found and may be called twice.
+    """
+
+    name: str
+
+    def arm(self) -> ArmState: ...
+
+    def snapshot(self) -> Any: ...
+
+    def delta(self, before: Any, after: Any) -> Sequence[OneTimeWork]: ...
+
+    def disarm(self) -> None: ...
+
+
+@runtime_checkable
+class Emitter(Protocol):
+    """A sink of events. Fields are builtin JSON types; ``emit`` must not raise (the caller guards it all the same)."""
+
+    def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None: ...
+
+
+class Ranks(Protocol):
+    """Several processes that must decide alike: ``agree`` turns this rank's run into the one all ranks decide on."""
+
+    rank: int
+    world_size: int
+
+    def agree(self, run: Run) -> Run: ...

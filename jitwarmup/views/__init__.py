@@ -1,0 +1,1 @@
+"""What people look at: a Report turned into text, a page, an explanation, a comparison."""

@@ -1,0 +1,64 @@
+"""
+The clock and its fence.
+
+A fence waits for device work that user code started, so that a timed region ends when the work does, as
+``torch.utils.benchmark`` does it (``torch/utils/benchmark/utils/timer.py``: synchronise, then read). torch is looked
+up, never imported, and no device is touched that this process does not use already.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+
+class SystemClock:
+    """
+    ``perf_counter_ns`` and a fence.
+
+    Args:
+        every_stream: fence all work of every device in use (measurements), not only each device's current stream
+            (plain calls of a service, where other streams are other people's work).
+    """
+
+    def __init__(self, *, every_stream: bool = True) -> None:
+        self.every_stream = every_stream
+
+    now = staticmethod(time.perf_counter_ns)
+
+    def fence(self) -> None:
+        """Wait for started device work; nothing where torch is not loaded or no device is in use."""
+        torch = sys.modules.get("torch")
+        if torch is None:
+            return
+        for backend in ("cuda", "xpu"):
+            module = getattr(torch, backend, None)
+            if module is not None and module.is_initialized():
+                self.fence_backend(torch, backend, module)
+        if uses_mps(torch):
+            torch.mps.synchronize()
+
+    def fence_backend(self, torch: Any, backend: str, module: Any) -> None:
+        """Wait for every device of one initialised backend that already holds a context."""
+        for index in devices_in_use(torch, backend):
+            if self.every_stream:
+                module.synchronize(index)
+            else:
+                module.current_stream(index).synchronize()
+
+
+def devices_in_use(torch: Any, backend: str) -> Iterator[int]:
+    """Indices of the devices of an initialised backend on which this process holds a context."""
+    module = getattr(torch, backend)
+    has_context = getattr(torch._C, f"_{backend}_hasPrimaryContext", None)
+    for index in range(module.device_count()):
+        if has_context(index) if has_context else module.memory_reserved(index) > 0:
+            yield index
+
+
+def uses_mps(torch: Any) -> bool:
+    """Whether this process has put anything on Apple's GPU; asking ``synchronize`` first would create its context."""
+    built = torch.backends.mps.is_built() if hasattr(torch.backends, "mps") else False
+    return bool(built and torch.backends.mps.is_available() and torch.mps.current_allocated_memory() > 0)

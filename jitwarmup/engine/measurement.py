@@ -1,0 +1,401 @@
+"""
+One plan being carried out: it collects the runs, turns the monitor, and speaks at the ends of phases.
+
+Between the validation run and the end of warm-up nothing is said. The courses in ``calls`` decide what a failure means
+to their caller; here is what is common to all of them.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+from jitwarmup.edges.environment import environment
+from jitwarmup.edges.events import schema
+from jitwarmup.edges.ranks import identity
+from jitwarmup.engine.flow import Flow, Step
+from jitwarmup.engine.inputs import Inputs, rewinds_process
+from jitwarmup.engine.ledger import Entry, Ledger, Lease, Wait
+from jitwarmup.engine.plan import Options
+from jitwarmup.engine.session import Session
+from jitwarmup.engine.window import Taken
+from jitwarmup.model.errors import ArgumentError, MeasurementFailed
+from jitwarmup.model.ports import Clock
+from jitwarmup.model.report import SENTINEL_S, Failure, Report, compose, ledger_of
+from jitwarmup.model.runs import Decision, Phase, Run, State, Warmup
+from jitwarmup.model.verdict import Reason, Verdict
+
+NOT_ACCEPTED = "NotAccepted"
+
+
+class Colour(Enum):
+    """What kind of callable the user's function is."""
+
+    PLAIN = "def"
+    COROUTINE = "async def"
+    GENERATOR = "generator"
+    ASYNC_GENERATOR = "async generator"
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether its runs are awaited."""
+        return self in (Colour.COROUTINE, Colour.ASYNC_GENERATOR)
+
+    @property
+    def streams(self) -> bool:
+        """Whether its runs yield items."""
+        return self in (Colour.GENERATOR, Colour.ASYNC_GENERATOR)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One call of one function, with everything that was decided about it before the first run."""
+
+    name: str
+    function: Callable[..., Any]
+    colour: Colour
+    options: Options
+    session: Session
+    inputs: Inputs
+    ledger: Ledger
+    entry: Entry | None
+
+    def say(self, event: str, **fields: Any) -> None:
+        """Emit one event about this function; a sink's failure stays in the sink."""
+        say(self.session, event, callable=self.name, **fields)
+
+
+def say(session: Session, event: str, **fields: Any) -> None:
+    """Emit one event, with this rank's identity where there are several."""
+    session.emitter.emit(event, schema.LEVELS[event], schema.build(event, {**fields, **identity()}))
+
+
+@dataclass(slots=True)
+class Take:
+    """The wish to run the user's function once, in a window; answered with what was taken."""
+
+    session: Session | None  # None: the call steps aside, no window
+    step: Step
+    clock: Clock
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    live: bool = False
+    drain: int | None = None
+    left_s: float | None = None
+
+
+Course = Generator[Wait | Take, Any, Any]
+
+
+class End(Enum):
+    """How the runs of a plan ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"  # accept= said no
+    MUTATED = "arguments_mutated"
+    INTERRUPTED = "interrupted"
+
+
+class Measurement:
+    """
+    The runs of one plan, as they come.
+
+    Args:
+        task: what is run.
+        lease: the right to warm the task's key, or None where the key is warm already.
+        clock: times the runs.
+        silent: extra runs' streamers deliver nothing.
+    """
+
+    def __init__(self, task: Task, lease: Lease | None, clock: Clock) -> None:
+        self.task = task
+        self.lease = lease
+        self.clock = clock
+        self.report_id = uuid.uuid4().hex
+        self.runs: list[Run] = list(task.entry.finished) if lease is not None and task.entry is not None else []
+        self.error: BaseException | None = None
+        self.value: Any = None
+        self.decision: Decision | None = None
+        self.failure: Failure | None = None
+        self.end = End.DONE
+        self.silent = False
+        self.rng_restored = rewinds_process(task.options.rng, asynchronous=task.colour.asynchronous)
+        self.reasons: dict[str, str] = {}
+
+    # ------------------------------------------------------------------ the runs
+
+    def follow(self, steps: Flow) -> Course:
+        """Carry out the steps; afterwards ``end`` says how it went."""
+        run: Run | None = None
+        while True:
+            try:
+                step = steps.send(run) if run is not None else next(steps)
+            except StopIteration as stop:
+                self.decision = stop.value
+                return
+            self.turn_to(step)
+            run = yield from self.take(step)
+            if self.end is not End.DONE:
+                return
+
+    def take(self, step: Step) -> Generator[Take, Taken, Run]:
+        """Make one run and look at what came of it."""
+        task = self.task
+        task.inputs.rewind()
+        extra = step.phase is not Phase.MEASURE
+        args, kwargs = task.inputs.extra(silent=extra)
+        command = Take(task.session, step, self.clock, task.options.dry_run or task.function, args, kwargs)
+        if extra:
+            command.drain, command.left_s = task.options.drain, self.left_s()
+        del args, kwargs
+        taken = yield command
+        return self.record(step, taken)
+
+    def record(self, step: Step, taken: Taken) -> Run:
+        """Note a run, and whether it is the last one; its value is dropped unless it is the validation's."""
+        run = taken.run if self.task.session.ranks is None else self.task.session.ranks.agree(taken.run)
+        if taken.error is not None:
+            self.error = taken.error
+            self.end = End.FAILED if isinstance(taken.error, Exception) else End.INTERRUPTED
+        elif step.phase is Phase.VALIDATE:
+            run = self.judge(run, taken.value)
+        taken.value = taken.error = None
+        self.runs.append(run)
+        if self.lease is not None:
+            self.lease.finished(self.runs)
+        if step.phase is Phase.VALIDATE and self.end in (End.DONE, End.MUTATED):
+            self.say_validated(run)
+        return run
+
+    def judge(self, run: Run, value: Any) -> Run:
+        """Look at the validation run's value: its colour, what the user accepts, and whether arguments were changed."""
+        check_colour(self.task, value)
+        accept = self.task.options.accept
+        if accept is not None and not accept(value):
+            self.end = End.REFUSED
+            self.value = value
+            return replace(run, outcome="error", error_type=NOT_ACCEPTED)
+        if self.task.inputs.changed():
+            self.end = End.MUTATED
+            self.value = value
+        return run
+
+    def left_s(self) -> float | None:
+        """Seconds of the budget that validation and warm-up have left, None for no limit."""
+        budget = self.task.options.budget_s
+        return None if budget is None else max(0.0, budget - self.spent_s())
+
+    def spent_s(self) -> float:
+        """Seconds that validation and warm-up took so far."""
+        return sum(run.duration_s for run in self.runs if run.phase is not Phase.MEASURE)
+
+    # ------------------------------------------------------------------ phases
+
+    @contextmanager
+    def silence(self) -> Generator[None, None, None]:
+        """The monitor is paused and the random streams are noted; both are right again on every way out."""
+        self.task.inputs.remember(process_wide=self.rng_restored)
+        self.mute()
+        try:
+            yield
+        finally:
+            self.unmute()
+
+    def mute(self) -> None:
+        """Pause the monitor, once."""
+        if not self.silent:
+            self.silent = True
+            if self.task.session.monitor is not None:
+                self.task.session.monitor.pause()
+
+    def unmute(self) -> None:
+        """Give our pause back, once."""
+        if self.silent:
+            self.silent = False
+            if self.task.session.monitor is not None:
+                self.task.session.monitor.resume()
+
+    def turn_to(self, step: Step) -> None:
+        """A phase begins: tell the ledger, turn the monitor, speak of the phase that ended."""
+        if step.rearm:
+            self.runs = [replace(run, discarded=run.discarded or run.phase is Phase.MEASURE) for run in self.runs]
+            self.mute()
+        if step.phase is Phase.WARM and self.lease is not None:
+            self.lease.progress(State.WARMING)
+        if step.phase is Phase.MEASURE and self.silent:
+            self.unmute()
+            self.settle_warm()
+
+    def settle_warm(self) -> None:
+        """Warm-up has ended well: the key is warm, and it is said."""
+        warmup = self.warmup()
+        if self.lease is not None:
+            proven = self.decision is not None and self.decision.state == "proven"
+            self.lease.settle(State.STEADY if proven else State.WARM, "warm", warmup)
+        self.say_warmed(warmup)
+
+    # ------------------------------------------------------------------ what came of it
+
+    def warmup(self) -> Warmup:
+        """The record of the warm-up so far."""
+        runs = tuple(run for run in self.runs if run.phase is not Phase.MEASURE)
+        return Warmup(
+            callable=self.task.name,
+            key=self.task.entry.label if self.task.entry is not None else "other",
+            runs=runs,
+            duration_s=self.spent_s(),
+            decision=self.decision,
+            ledger=ledger_of(runs, self.costs(), None),
+            skipped=End.MUTATED.value if self.end is End.MUTATED else None,
+            rng_restored=self.rng_restored,
+        )
+
+    def costs(self) -> Mapping[str, float]:
+        """Non-nested seconds by cause over validation and warm-up."""
+        return {}
+
+    def fail(self) -> None:
+        """Turn what ended the runs into the report's failure: the one place where a user's exception becomes data."""
+        if self.end is End.REFUSED:
+            self.error = refused(self.task)
+        if self.error is not None and self.failure is None:
+            self.failure = Failure.of(self.runs[-1], self.error)
+            if self.end is End.REFUSED:
+                self.failure = replace(self.failure, type=NOT_ACCEPTED)
+
+    def verdict(self) -> Verdict:
+        """What may be said of the series."""
+        watch = self.task.session.watch
+        seen: dict[str, Any] = {"watched": watch.watched(), "unwatched": {**watch.unwatched(), **self.reasons}}
+        if self.failure is not None:
+            numbers = {"index": float(self.failure.index)}
+            reason = Reason(kind=f"failed_in_{self.failure.phase}", numbers=numbers, subject=self.failure.type)
+            return Verdict(state="invalid", reasons=(reason,), **seen)
+        kind = self.end.value if self.end is not End.DONE else "not_judged"
+        return Verdict(state="undecided", reasons=(Reason(kind=kind, numbers={}, subject=None),), **seen)
+
+    def report(self) -> Report:
+        """The report of all runs."""
+        first, last = self.runs[0], self.runs[-1]
+        return compose(
+            callable=self.task.name,
+            report_id=self.report_id,
+            started_at=first.started_at,
+            duration_s=max(0.0, last.started_at - first.started_at) + last.duration_s,
+            runs=self.runs,
+            verdict=self.verdict(),
+            failure=self.failure,
+            costs=self.costs(),
+            decision=self.decision,
+            skipped=End.MUTATED.value if self.end is End.MUTATED else None,
+            rng_restored=self.rng_restored,
+            environment=environment(),
+            device=next((run.device for run in reversed(self.runs) if run.device is not None), None),
+        )
+
+    # ------------------------------------------------------------------ what is said
+
+    def say_validated(self, run: Run) -> None:
+        """The validation run went well."""
+        self.task.say(schema.VALIDATION_COMPLETED, report_id=self.report_id, key=self.key, **run_fields(run))
+
+    def say_ended_early(self) -> None:
+        """Validation or warm-up did not go well; the failed line carries the sentinel."""
+        run = self.runs[-1]
+        event = schema.VALIDATION_FAILED if run.phase is Phase.VALIDATE else schema.WARMUP_FAILED
+        if run.phase is not Phase.MEASURE:
+            fields = run_fields(run) | ({"latency_s": SENTINEL_S} if event == schema.VALIDATION_FAILED else {})
+            self.task.say(event, report_id=self.report_id, key=self.key, **fields)
+
+    def say_warmed(self, warmup: Warmup) -> None:
+        """The silent warm-up has ended."""
+        monitor = self.task.session.monitor
+        self.task.say(
+            schema.WARMUP_COMPLETED,
+            report_id=self.report_id,
+            key=warmup.key,
+            iterations=sum(run.phase is Phase.WARM for run in warmup.runs),
+            duration_s=warmup.duration_s,
+            monitor_paused=monitor is not None and not monitor.problems,
+            skipped=warmup.skipped,
+            rng_restored=warmup.rng_restored,
+            path=warmup.decision.path if warmup.decision is not None else None,
+            **{f"ledger_{cause}_s": seconds for cause, seconds in warmup.ledger.items()},
+        )
+
+    @property
+    def key(self) -> str:
+        """The key's label."""
+        return self.task.entry.label if self.task.entry is not None else "other"
+
+
+def run_fields(run: Run) -> dict[str, Any]:
+    """What an event tells of one run."""
+    return {
+        "phase": run.phase,
+        "duration_s": run.duration_s,
+        "outcome": run.outcome,
+        "error_type": run.error_type,
+        "contaminated": run.contaminated,
+        "work": [work.kind for work in run.work],
+        "first_item_s": run.first_item_s,
+        "items": run.items,
+        **device_fields(run.device),
+    }
+
+
+def device_fields(reading: Any) -> dict[str, Any]:
+    """What an event tells of a device reading."""
+    if reading is None:
+        return {}
+    return {
+        "device_status": reading.status,
+        "device_name": reading.name or None,
+        "device_energy_j": reading.energy_j,
+        "device_power_mean_w": reading.power_mean_w,
+        "device_temperature_c": reading.temperature_c[1],
+        "device_sm_clock_mhz": reading.sm_clock_mhz[1],
+        "device_memory_used_bytes": reading.memory_used_bytes[1],
+        "device_throttled_s": sum(reading.throttled_s.values()) if reading.throttled_s else None,
+    }
+
+
+def check_colour(task: Task, value: Any) -> None:
+    """
+    Refuse a plain function whose value is only the promise of work: its runs would time nothing.
+
+    Raises:
+        ArgumentError: names the colour that was found.
+    """
+    import inspect
+
+    if task.colour is not Colour.PLAIN:
+        return
+    kinds = {
+        "a coroutine": inspect.iscoroutine,
+        "an async generator": inspect.isasyncgen,
+        "a generator": inspect.isgenerator,
+        "an awaitable": inspect.isawaitable,
+    }
+    found = next((name for name, test in kinds.items() if test(value)), None)
+    if found is None:
+        return
+    if inspect.iscoroutine(value) or inspect.isgenerator(value):
+        value.close()
+    wanted = {"a coroutine": "async def", "an awaitable": "async def", "a generator": "def with yield"}
+    raise ArgumentError(
+        f"{task.name} is a plain function that returned {found}, so its runs would time nothing; wanted a function "
+        f"declared as what it is ({wanted.get(found, 'async def with yield')}): decorate the inner function, or wrap it "
+        "in one of that colour"
+    )
+
+
+def refused(task: Task) -> MeasurementFailed:
+    """The error for a value that ``accept=`` said no to."""
+    return MeasurementFailed(f"accept= refused the value of the validation run of {task.name}; nothing was warmed up")

@@ -1,0 +1,97 @@
+"""
+``emit="summary"``: calls are counted and told of once a minute, at ``flush()`` and at a normal exit.
+
+Count, sum, minimum and maximum are exact over all calls since the last summary; percentiles are over the last 10,000.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+import weakref
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from jitwarmup.edges.events import schema
+from jitwarmup.model.stats import quantile
+
+if TYPE_CHECKING:
+    from jitwarmup.engine.measurement import Task
+    from jitwarmup.model.runs import Run
+
+PERIOD_S = 60.0
+RECENT = 10_000
+
+
+class Tally:
+    """Durations of calls between two summaries of one function."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._recent: deque[int] = deque(maxlen=RECENT)
+        self._task: Task | None = None
+        self._clear()
+
+    def _clear(self) -> None:
+        self.count = 0
+        self.failed = 0
+        self.contaminated = 0
+        self.sum_ns = 0
+        self.min_ns: int | None = None
+        self.max_ns: int | None = None
+        self.due = time.monotonic() + PERIOD_S
+
+    def add(self, task: Task, run: Run) -> None:
+        """Count one call; speak when a minute has passed. Failed and closed calls are counted apart."""
+        with self._lock:
+            if self._task is None:
+                self._task = task
+                PENDING.add(self)
+            if run.outcome == "ok":
+                self._count(run)
+            else:
+                self.failed += 1
+            due = time.monotonic() >= self.due
+        if due:
+            self.flush()
+
+    def _count(self, run: Run) -> None:
+        ns = run.duration_ns
+        self.count += 1
+        self.sum_ns += ns
+        self.contaminated += run.contaminated
+        self.min_ns = ns if self.min_ns is None or ns < self.min_ns else self.min_ns
+        self.max_ns = ns if self.max_ns is None or ns > self.max_ns else self.max_ns
+        self._recent.append(ns)
+
+    def flush(self) -> None:
+        """Tell what was counted, and begin anew; nothing where nothing was counted."""
+        with self._lock:
+            task, fields = self._task, self._fields()
+            self._clear()
+        if task is not None and fields["count"] + fields["failed_count"] > 0:
+            task.say(schema.SUMMARY, **fields)
+
+    def _fields(self) -> dict[str, Any]:
+        recent = sorted(self._recent)
+        self._recent.clear()
+        return {
+            "count": self.count,
+            "failed_count": self.failed,
+            "contaminated_count": self.contaminated,
+            "sum_s": self.sum_ns / 1e9,
+            "min_s": None if self.min_ns is None else self.min_ns / 1e9,
+            "max_s": None if self.max_ns is None else self.max_ns / 1e9,
+            **{f"p{share:.0f}_s": quantile(recent, share / 100) / 1e9 for share in (50, 90, 95, 99) if recent},
+        }
+
+
+PENDING: weakref.WeakSet[Tally] = weakref.WeakSet()
+
+
+@atexit.register
+def flush_all() -> None:
+    """At a normal exit, tell what has not been told."""
+    for tally in tuple(PENDING):
+        tally.flush()

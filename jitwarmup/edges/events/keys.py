@@ -1,0 +1,259 @@
+"""
+Every key an event may carry: its name, type, unit, and one sentence.
+
+Names are flat snake_case with the unit at the end. None equals an attribute of ``logging.LogRecord`` or a word structlog
+owns (``event``, ``level``, ``timestamp``), so any processor may pass the fields on as they are; that is why the name a
+user gives is ``label``. A name with ``<...>`` in it is a pattern: one key for each cause, limit or number.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+KeyType = Literal["str", "int", "float", "bool", "list"]  # a list holds str only
+
+TEXT = 200  # characters a text keeps unless its key says otherwise
+LIST = 16  # entries a list keeps
+PATTERN = 24  # keys one pattern may add to an event
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key. ``limit`` is characters of a str, entries of a list, keys of a pattern; ``opt_in`` keys must be asked for."""
+
+    name: str
+    type: KeyType
+    text: str
+    unit: str = ""
+    limit: int = 0
+    opt_in: bool = False
+
+    @property
+    def pattern(self) -> re.Pattern[str] | None:
+        """What the names of a pattern key match; None where the name is plain."""
+        if "<" not in self.name:
+            return None
+        return re.compile(re.sub(r"<\w+>", "[a-z0-9_]{1,40}", self.name))
+
+
+def text(name: str, says: str, limit: int = TEXT) -> Key:
+    return Key(name, "str", says, limit=limit)
+
+
+def names(name: str, says: str) -> Key:
+    return Key(name, "list", says, limit=LIST)
+
+
+def count(name: str, says: str) -> Key:
+    return Key(name, "int", says, "By" if name.endswith("_bytes") else "1")
+
+
+def number(name: str, unit: str, says: str) -> Key:
+    return Key(name, "float", says, unit, limit=PATTERN if "<" in name else 0)
+
+
+def seconds(name: str, says: str) -> Key:
+    return number(name, "s", says)
+
+
+def flag(name: str, says: str) -> Key:
+    return Key(name, "bool", says)
+
+
+COMMON = (
+    text("schema", "The schema of the event, `jitwarmup/1`; minor versions only add keys.", 20),
+    text("callable", "Module and qualified name of the function; never a repr, which would show arguments."),
+    text("report_id", "Which Report it belongs to: the same on every event of one measurement or block.", 40),
+    text("label", "The name given by `name=`.", 120),
+    text("key", "What the warm-up is good for: shapes, a bucket or a digest; never a value.", 120),
+    count("rank", "Rank of this process under torch.distributed."),
+    count("world_size", "Number of processes under torch.distributed."),
+)
+ERROR_TYPE = text("error_type", "Module and name of the exception's type.", 120)
+ERROR = (
+    ERROR_TYPE,
+    Key("error_message", "str", "The exception's message; only with `log_messages=True`.", limit=TEXT, opt_in=True),
+)
+PHASE = text("phase", "validate, warm or measure.", 20)
+STATE = text("state", "State of the function after this: cold, warm, steady, degraded or failed.", 20)
+REASON = text("reason", "Why, rebuilt from known forms; never a guard's own text, which holds argument values.", 300)
+LATENCY = seconds("latency_s", "Median of the clean runs; -1.0 exactly when it failed without a clean run.")
+DURATION = seconds("duration_s", "Wall seconds from fence to fence.")
+OUTCOME = (DURATION, text("outcome", "ok, error, cancelled or closed.", 20))
+CONTAMINATED = flag("contaminated", "Whether one-time work of its own happened in it.")
+PLAN = (
+    count("iterations", "Warm-up runs made after the validation run."),
+    count("iterations_planned", "Warm-up runs asked for; absent where a rule decides."),
+)
+SKIPPED = (
+    text("skipped", "Why the warm-up was skipped, such as arguments_mutated.", 60),
+    flag("rng_restored", "Whether every run started from the random state of the call."),
+)
+MONITOR = (flag("monitor_paused", "Whether the device monitor was paused for validation and warm-up."),)
+WORK = (
+    names("work", "Kinds of one-time work seen, each once, such as `dynamo.recompile`."),
+    count("work_count", "How often one-time work happened."),
+    seconds("work_s", "Seconds of one-time work, as far as its sources tell them."),
+)
+LEDGER = (seconds("ledger_<cause>_s", "Seconds of validation and warm-up by cause; they sum to the wall time."),)
+STREAM = (
+    seconds("first_item_s", "Seconds inside the stream until its first item."),
+    count("items", "Items the stream yielded."),
+    number("items_per_s", "1/s", "Items per second inside the stream."),
+)
+HOST = (
+    seconds("cpu_s", "CPU seconds of the calling thread."),
+    seconds("wait_s", "Seconds the calling thread waited for a CPU."),
+    count("switches", "Involuntary context switches of the calling thread."),
+    number("contended_share", "ratio", "Share of the wall time the calling thread waited for a CPU, 0 to 1."),
+)
+DECISION = (
+    STATE,
+    text("path", "How the rule came to its decision.", 60),
+    number("decision_<number>", "", "A number the rule decided on, in the unit its name ends with."),
+)
+QUANTILES = (
+    seconds("p90_s", "90th percentile of the run time."),
+    seconds("p95_s", "95th percentile of the run time."),
+    seconds("p99_s", "99th percentile of the run time."),
+)
+SPREAD = (
+    seconds("median_s", "Exact median of the run times, never rebuilt from buckets."),
+    seconds("ci_low_s", "Lower end of the median's confidence interval."),
+    seconds("ci_high_s", "Upper end of the median's confidence interval."),
+    number("ci_level", "ratio", "Level of that interval, 0 to 1."),
+    seconds("mean_s", "Mean run time."),
+    seconds("stdev_s", "Standard deviation of the run time."),
+    seconds("mad_s", "Median absolute deviation of the run time."),
+    seconds("min_s", "Shortest run."),
+    seconds("max_s", "Longest run."),
+    *QUANTILES,
+)
+DEVICE_ID = (
+    text("device_uuid", "UUID of the device that was read.", 60),
+    text("device_name", "Its product name.", 60),
+)
+DEVICE = (
+    *DEVICE_ID,
+    text("device_status", "ok, partial, unsupported, gpu_lost, stalled, no_permission or unavailable.", 20),
+    count("device_count", "Devices read in the window; the keys here are of the first."),
+    number("device_energy_j", "J", "Energy spent in the window."),
+    text("device_energy_source", "ring, counter or power_integral.", 20),
+    number("device_energy_error_j", "J", "Bound of that energy's error."),
+    number("device_power_mean_w", "W", "Mean power."),
+    number("device_power_max_w", "W", "Highest power."),
+    number("device_temperature_before_c", "Cel", "Temperature at the start of the window."),
+    number("device_temperature_c", "Cel", "Temperature at the end of the window."),
+    number("device_sm_clock_before_mhz", "MHz", "SM clock at the start of the window."),
+    number("device_sm_clock_mhz", "MHz", "SM clock at the end of the window."),
+    number("device_sm_clock_max_mhz", "MHz", "Highest SM clock the device allows."),
+    seconds("device_throttled_<limit>_s", "Seconds under one clock limit."),
+    names("device_reasons", "Clock limits active at the window's edges."),
+    count("device_memory_peak_bytes", "Peak of the allocator."),
+    count("device_memory_used_before_bytes", "Device memory in use at the start of the window."),
+    count("device_memory_used_bytes", "Device memory in use at the end of the window."),
+    number("device_sm_active_pct", "%", "Share of time the SMs were active."),
+    number("device_tensor_active_pct", "%", "Share of time the tensor cores were active."),
+    number("device_dram_bw_pct", "%", "Share of the memory bandwidth in use."),
+    count("device_other_processes", "Other processes seen on the device."),
+    count("device_samples", "Samples behind the reading."),
+    names("device_missing", "Metrics that could not be read."),
+)
+VALIDATION = (PHASE, *OUTCOME, *WORK, *STREAM, *HOST, *MONITOR)
+WARMUP = (
+    *PLAN,
+    seconds("duration_s", "Wall seconds of validation and warm-up together."),
+    count("runs", "Runs made, the validation run included."),
+    seconds("cold_s", "Seconds of the validation run: what the first call costs."),
+    seconds("last_s", "Seconds of the last warm-up run."),
+    *MONITOR,
+    *SKIPPED,
+    *WORK,
+    *DECISION,
+    *LEDGER,
+)
+STEADY = (
+    *PLAN,
+    count("runs", "Runs made so far."),
+    seconds("median_s", "Median of the last warm-up runs."),
+    REASON,
+    *DECISION,
+)
+LOST = (
+    REASON,
+    *WORK,
+    seconds("duration_s", "Wall seconds of the call on which it was lost."),
+    seconds("median_s", "Median before it was lost."),
+    number("drift", "ratio", "Recent run time over that median."),
+    count("calls", "Calls since the warm-up."),
+    count("limit", "Recompiles the compiler allows before it gives up."),
+    count("used", "Recompiles used up so far."),
+    STATE,
+)
+CALL = (*OUTCOME, ERROR_TYPE, CONTAMINATED, *STREAM, STATE, PHASE, *WORK, *HOST, *DEVICE)
+TOTALS = (
+    count("count", "Calls since the last summary, exact."),
+    seconds("sum_s", "Their seconds, exact."),
+    seconds("min_s", "The shortest, exact."),
+    seconds("max_s", "The longest, exact."),
+    seconds("mean_s", "Sum over count."),
+    seconds("median_s", "Median of the last `recent` calls."),
+    *QUANTILES,
+    count("recent", "Calls the percentiles are taken over, at most 10,000."),
+    count("errors", "Calls that raised."),
+    count("contaminated_count", "Calls during which one-time work of their own happened."),
+    count("missed_count", "Calls whose key was not warm."),
+    seconds("period_s", "Seconds this summary covers."),
+    STATE,
+)
+COVERAGE = (
+    count("missed_count", "Calls that missed it so far."),
+    count("keys_warm", "Keys that are warm."),
+    text("reason", "Why the key was not warm.", 120),
+)
+DEGRADED = (
+    text("metric", "What could not be read.", 60),
+    text("reason", "Why it could not be read.", 300),
+    text("monitor", "The monitor's type.", 120),
+    *DEVICE_ID,
+)
+MEASURED = (
+    LATENCY,
+    seconds("duration_s", "Wall seconds of the whole measurement."),
+    count("runs", "Runs of every phase."),
+    *PLAN,
+    count("measurements", "Measured runs asked for."),
+    count("measured_runs", "Measured runs made and kept."),
+    count("clean_runs", "Measured runs without one-time work of their own; the summary is theirs."),
+    count("contaminated_runs", "Measured runs during which one-time work of their own happened."),
+    count("discarded_runs", "Runs set aside when the warm-up was armed again."),
+    text("verdict", "steady, unsteady, contaminated, degraded, undecided or invalid.", 20),
+    names("verdict_reasons", "Kinds of the verdict's reasons."),
+    *SPREAD,
+    seconds("cold_s", "Seconds of the validation run: what the first call costs."),
+    seconds("warmup_s", "Seconds of validation and warm-up together."),
+    number("speedup", "ratio", "Cold run over the median of the clean runs."),
+    names("watched", "Probes that could look for one-time work."),
+    names("unwatched", "Probes that could not."),
+    *WORK,
+    *STREAM,
+    seconds("item_gap_s", "Median seconds between the items of a stream."),
+    *HOST,
+    *MONITOR,
+    *SKIPPED,
+    *LEDGER,
+    *DEVICE,
+)
+BLOCK = (
+    *OUTCOME,
+    CONTAMINATED,
+    count("reports", "Measurements made inside it."),
+    *PLAN,
+    *WORK,
+    *HOST,
+    *MONITOR,
+    *DEVICE,
+)
+FAILED = (PHASE, count("index", "Which run of that phase failed, from 0."), *ERROR)

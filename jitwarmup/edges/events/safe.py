@@ -1,0 +1,169 @@
+"""
+What makes a value fit to be logged: builtin type, finite, one line, small.
+
+A numpy float is written as a string by some JSON encoders, NaN makes ClickHouse refuse a file, a line over 4,096 bytes is
+torn apart by a second writer on the same pipe, a NUL is refused by PostgreSQL, and a lone surrogate by every UTF-8
+writer (`evidence/logs-and-aggregators.md` part 0). So none of these leaves this module.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from enum import Enum
+from math import isfinite
+from typing import Any
+
+MAX_BYTES = 4000  # of one event as JSON, envelope included; a pipe keeps writes up to 4,096 whole
+ENVELOPE = 320  # room for event, level, timestamp, logger, trace_id and span_id, which processors add
+MAX_INT = 2**53  # beyond it a JSON reader that knows only doubles reads another number
+SCALAR = 88  # a key of at most 57 characters (a pattern's), a number of at most 24, and the punctuation
+ELLIPSIS = "..."
+ENTRY = 60  # characters of one entry of a list
+SHORTEST = 40  # characters below which a text is not cut any further
+
+
+def to_float(value: Any) -> float | None:
+    """A finite builtin float, or None."""
+    number = _number(value)
+    if number is None or not isfinite(number):
+        return None
+    return float(number)
+
+
+def to_int(value: Any) -> int | None:
+    """A builtin int that JSON carries exactly, or None; a whole float counts as one."""
+    number = _number(value)
+    if isinstance(number, float):
+        number = int(number) if number.is_integer() else None
+    return None if number is None or abs(number) > MAX_INT else number
+
+
+def _number(value: Any) -> int | float | None:
+    """The builtin number in a numpy, torch or decimal scalar; None for anything else, a str or bool included."""
+    if isinstance(value, bool | str | bytes) or _is_foreign_bool(value):
+        return None
+    if isinstance(value, float):
+        return float(value)
+    try:
+        return operator.index(value)
+    except TypeError:
+        pass
+    except Exception:  # noqa: BLE001 - a foreign scalar may raise anything; a value that cannot be read is left out
+        return None
+    return _as_float(value)
+
+
+def _as_float(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except Exception:  # noqa: BLE001 - as above: a tensor with many elements raises RuntimeError, others what they like
+        return None
+    return number if type(number) is float else None
+
+
+def to_bool(value: Any) -> bool | None:
+    """A builtin bool, or None; numpy's and torch's own count, numbers and strings do not."""
+    if isinstance(value, bool):
+        return value
+    if not _is_foreign_bool(value):
+        return None
+    try:
+        found = value.item()
+    except Exception:  # noqa: BLE001 - a tensor of many elements; what cannot be read is left out
+        return None
+    return found if isinstance(found, bool) else None
+
+
+def _is_foreign_bool(value: Any) -> bool:
+    """Whether it is numpy's or torch's bool; both also turn into numbers, which an int key must not take."""
+    try:
+        return "bool" in str(getattr(value, "dtype", ""))
+    except Exception:  # noqa: BLE001 - as above: a foreign object's attribute may raise anything
+        return False
+
+
+def to_text(value: Any, limit: int) -> str | None:
+    """One printable line of at most ``limit`` characters, or None for what is no string (an Enum gives its value)."""
+    if isinstance(value, Enum):
+        value = value.value
+    if not isinstance(value, str):
+        return None
+    # A subclass may override what it likes, so the characters are copied by str's own method.
+    return cut_text(one_line(str.__getitem__(value, slice(limit + 1))), limit)
+
+
+def one_line(text: str) -> str:
+    """The text with everything that is not printable (line ends, controls, lone surrogates) turned into a space."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def cut_text(text: str, limit: int) -> str:
+    """The text, its end replaced by ``...`` where it is longer than ``limit``."""
+    return text if len(text) <= limit else text[: limit - len(ELLIPSIS)] + ELLIPSIS
+
+
+def to_texts(value: Any, limit: int) -> tuple[list[str], int] | None:
+    """At most ``limit`` texts and how many were left out; a set is sorted, a single string is a list of one."""
+    if isinstance(value, str):
+        value = (value,)
+    if isinstance(value, AbstractSet):
+        value = sorted(value, key=str)
+    if not isinstance(value, Sequence) or isinstance(value, bytes):
+        return None
+    entries = [text for entry in value[:limit] if (text := to_text(entry, ENTRY)) is not None]
+    return entries, max(0, len(value) - limit)
+
+
+def json_bytes(fields: Mapping[str, Any]) -> int:
+    """Bytes of the fields as JSON in the widest usual form: the standard library's, with ASCII escapes."""
+    return len(json.dumps(fields))
+
+
+def upper_bound(fields: Mapping[str, Any]) -> int:
+    """Bytes that the fields cannot exceed as JSON, envelope included; cheap, and generous by about a factor of two."""
+    total = ENVELOPE + len(fields) * SCALAR
+    for value in fields.values():
+        if isinstance(value, str):
+            total += len(value) * (2 if value.isascii() else 12)
+        elif isinstance(value, list):
+            total += sum(len(entry) * (2 if entry.isascii() else 12) + 4 for entry in value)
+    return total
+
+
+def fit(fields: dict[str, Any], room: int, keep: Collection[str] = ()) -> dict[str, Any]:
+    """
+    The fields cut until they are at most ``room`` bytes of JSON.
+
+    The longest list or text is halved first, again and again; a cut list says under ``<key>_cut`` how many entries were
+    left out. Only where nothing can be halved any more do whole keys go, last first but none of ``keep``, and
+    ``keys_cut`` counts them.
+    """
+    while json_bytes(fields) > room:
+        key = max(fields, key=lambda name: _slack(fields[name]))
+        if _slack(fields[key]) == 0:
+            del fields[next(name for name in reversed(fields) if name not in keep and name != "keys_cut")]
+            fields["keys_cut"] = fields.get("keys_cut", 0) + 1
+        elif isinstance(fields[key], list):
+            _halve(fields, key)
+        else:
+            fields[key] = cut_text(fields[key], max(SHORTEST, len(fields[key]) // 2))
+    return fields
+
+
+def _slack(value: Any) -> int:
+    """Bytes that halving could still win."""
+    if isinstance(value, list):
+        return json_bytes({"": value}) if value else 0
+    return len(json.dumps(value)) if isinstance(value, str) and len(value) > SHORTEST else 0
+
+
+def _halve(fields: dict[str, Any], key: str) -> None:
+    entries = fields[key]
+    kept = len(entries) // 2
+    fields[key] = entries[:kept]
+    fields[f"{key}_cut"] = fields.get(f"{key}_cut", 0) + len(entries) - kept

@@ -33,20 +33,38 @@ class SystemClock:
         torch = sys.modules.get("torch")
         if torch is None:
             return
-        for backend in ("cuda", "xpu"):
-            module = getattr(torch, backend, None)
-            if module is not None and module.is_initialized():
-                self.fence_backend(torch, backend, module)
-        if uses_mps(torch):
-            torch.mps.synchronize()
+        for backend in built_backends(torch):
+            if backend == "mps":
+                fence_mps(torch)
+            elif getattr(torch, backend).is_initialized():
+                self.fence_backend(torch, backend)
 
-    def fence_backend(self, torch: Any, backend: str, module: Any) -> None:
+    def fence_backend(self, torch: Any, backend: str) -> None:
         """Wait for every device of one initialised backend that already holds a context."""
+        module = getattr(torch, backend)
         for index in devices_in_use(torch, backend):
             if self.every_stream:
                 module.synchronize(index)
             else:
                 module.current_stream(index).synchronize()
+
+
+BUILT: dict[int, tuple[str, ...]] = {}  # by the identity of the torch module, which is loaded once
+
+
+def built_backends(torch: Any) -> tuple[str, ...]:
+    """Device backends that this build of torch has; asked once, since the answer is part of every timed call."""
+    found = BUILT.get(id(torch))
+    if found is None and hasattr(torch, "backends"):  # torch may be half imported
+        found = BUILT[id(torch)] = tuple(name for name in ("cuda", "xpu", "mps") if is_built(torch, name))
+    return found or ()
+
+
+def is_built(torch: Any, backend: str) -> bool:
+    """Whether a backend was compiled in; where torch does not tell, it is asked at each fence."""
+    module = getattr(torch.backends, backend, None) or getattr(torch, backend, None)
+    asks = getattr(module, "is_built", None) or getattr(module, "_is_compiled", None)
+    return module is not None and (asks is None or bool(asks()))
 
 
 def devices_in_use(torch: Any, backend: str) -> Iterator[int]:
@@ -58,7 +76,7 @@ def devices_in_use(torch: Any, backend: str) -> Iterator[int]:
             yield index
 
 
-def uses_mps(torch: Any) -> bool:
-    """Whether this process has put anything on Apple's GPU; asking ``synchronize`` first would create its context."""
-    built = torch.backends.mps.is_built() if hasattr(torch.backends, "mps") else False
-    return bool(built and torch.backends.mps.is_available() and torch.mps.current_allocated_memory() > 0)
+def fence_mps(torch: Any) -> None:
+    """Wait for Apple's GPU where this process has put anything on it; asking first would create its context."""
+    if torch.backends.mps.is_available() and torch.mps.current_allocated_memory() > 0:
+        torch.mps.synchronize()

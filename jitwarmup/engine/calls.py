@@ -13,14 +13,16 @@ from typing import Any
 
 from jitwarmup.edges.events import schema
 from jitwarmup.engine.flow import Step, flow
-from jitwarmup.engine.ledger import Lease, Wait
-from jitwarmup.engine.measurement import Course, End, Measurement, Take, Task, refused, run_fields
+from jitwarmup.engine.ledger import Entry, Lease, Wait
+from jitwarmup.engine.measurement import Course, End, Measurement, Subject, Take, Task, key_of, refused
 from jitwarmup.engine.session import PLAIN_CLOCK
-from jitwarmup.engine.window import Taken
+from jitwarmup.engine.tell import call_fields, report_fields
+from jitwarmup.engine.window import Taken, Window
 from jitwarmup.model.report import Report
-from jitwarmup.model.runs import Phase, Run, State, Warmup
+from jitwarmup.model.runs import Phase, Run, State
 
 
+Keep = Callable[[Report], None] | None
 STEP = Step(Phase.MEASURE, 0)  # a plain call is a measured run of its own
 
 
@@ -120,7 +122,7 @@ def timed(task: Task) -> Generator[Any, Any, Result]:
     command = Take(task.session, STEP, task.session.plain_clock, task.function, args, kwargs, live=True)
     del args, kwargs
     taken: Taken = yield command
-    say_call(task, taken.run, was_warm=was_warm)
+    say_call(task, entry, taken.run, was_warm=was_warm)
     return Result(taken.value, taken.error)
 
 
@@ -130,19 +132,31 @@ def aside(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     return Result(taken.value, taken.error)
 
 
-def say_call(task: Task, run: Run, *, was_warm: bool) -> None:
+def warm_call(subject: Subject, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """
+    A plain call of a plain function whose key is warm: what ``plain`` comes to then, in a straight line.
+
+    Nothing is left to decide, and a course, a task and its inputs would cost more than the window itself.
+    """
+    with Window(subject.session, STEP, subject.session.plain_clock) as window:
+        window.value = subject.function(*args, **kwargs)
+    taken = window.taken()
+    say_call(subject, entry, taken.run, was_warm=True)
+    return taken.value if taken.error is None else Result(error=taken.error).unwrap()
+
+
+def say_call(subject: Subject, entry: Entry | None, run: Run, *, was_warm: bool) -> None:
     """The event of one plain call, and of steady state lost in it."""
-    key = task.entry.label if task.entry is not None else "other"
-    if task.options.emit == "summary":
-        task.ledger.tally.add(task, run)
-    elif task.options.emit == "calls":
-        task.say(schema.CALL, key=key, **run_fields(run))
-    if was_warm and run.contaminated and task.options.emit != "off":
+    emit = subject.options.emit
+    if emit == "summary":
+        subject.ledger.tally.add(subject, run)
+    elif emit == "calls":
+        subject.say(schema.CALL, key=key_of(entry), **call_fields(run))
+    if was_warm and run.contaminated and emit != "off":
         paid = [work for work in run.work if work.scope == "own" and work.recurrence == "one_time"]
-        reason = next((work.reason for work in paid if work.reason), None)
-        task.say(
-            schema.STEADY_STATE_LOST, key=key, duration_s=run.duration_s, work=[w.kind for w in paid], reason=reason
-        )
+        reason = next((work.reason for work in paid if work.reason), paid[0].kind)
+        kinds = list(dict.fromkeys(work.kind for work in paid))
+        subject.say(schema.STEADY_STATE_LOST, key=key_of(entry), duration_s=run.duration_s, work=kinds, reason=reason)
 
 
 def warm(task: Task) -> Course:
@@ -164,8 +178,8 @@ def warm(task: Task) -> Course:
     return Result(error=refused(task) if measurement.end is End.REFUSED else measurement.error)
 
 
-def measure(task: Task) -> Course:
-    """``f.measure(x)``: the whole plan, whatever is warm already; a Report."""
+def measure(task: Task, keep: Keep = None) -> Course:
+    """``f.measure(x)``: the whole plan, whatever is warm already; a Report, also given to ``keep``."""
     lease = yield from turn(task, demand=True)
     with lease if lease is not None else nullcontext():
         if lease is not None and task.entry is not None:
@@ -175,7 +189,7 @@ def measure(task: Task) -> Course:
             yield from measuring(measurement)
         finally:
             task.inputs.rewind()
-    return conclude(measurement)
+    return conclude(measurement, keep)
 
 
 def measuring(measurement: Measurement) -> Course:
@@ -194,11 +208,13 @@ def measuring(measurement: Measurement) -> Course:
             measurement.lease.settle(*landing(measurement))
 
 
-def conclude(measurement: Measurement) -> Result:
+def conclude(measurement: Measurement, keep: Keep = None) -> Result:
     """The report of a measurement and its canonical line; interruptions pass through."""
     if measurement.end in (End.FAILED, End.REFUSED):
         measurement.fail()
     report = measurement.report()
+    if keep is not None:
+        keep(report)
     say_measured(measurement, report)
     if measurement.end is End.INTERRUPTED:
         return Result(error=measurement.error)
@@ -207,46 +223,32 @@ def conclude(measurement: Measurement) -> Result:
 
 def say_measured(measurement: Measurement, report: Report) -> None:
     """The canonical line: exactly one per measurement."""
-    failed = measurement.end in (End.FAILED, End.REFUSED, End.INTERRUPTED)
-    last = report.runs[-1]
-    measurement.task.say(
-        schema.MEASUREMENT_FAILED if failed else schema.MEASUREMENT_COMPLETED,
-        report_id=report.report_id,
-        **report_fields(report),
-        **({"phase": last.phase, "error_type": last.error_type} if failed else {}),
-    )
+    fields = report_fields(report, measurements=measurement.task.options.measurements)
+    if measurement.end in (End.FAILED, End.REFUSED, End.INTERRUPTED):
+        last = report.runs[-1]
+        where = {"phase": last.phase, "index": last.index, "error_type": last.error_type}
+        measurement.say(schema.MEASUREMENT_FAILED, **fields, **where)
+    else:
+        measurement.say(schema.MEASUREMENT_COMPLETED, **fields)
 
 
-def report_fields(report: Report) -> dict[str, Any]:
-    """What the canonical line tells of a report."""
-    summary = report.latency
-    return {
-        "latency_s": report.latency_s,
-        "median_s": summary.median_s,
-        "ci_low_s": summary.ci_low_s,
-        "ci_high_s": summary.ci_high_s,
-        "ci_level": summary.ci_level,
-        "mean_s": summary.mean_s,
-        "stdev_s": summary.stdev_s,
-        "mad_s": summary.mad_s,
-        "min_s": summary.min_s,
-        "max_s": summary.max_s,
-        "p90_s": summary.p90_s,
-        "p95_s": summary.p95_s,
-        "p99_s": summary.p99_s,
-        "cold_s": report.validation.duration_s if report.validation is not None else None,
-        "iterations": len(report.warmup),
-        "measurements": len(report.measured),
-        "clean_runs": summary.n,
-        "contaminated_runs": sum(run.contaminated for run in report.measured),
-        "verdict": report.verdict.state,
-        "verdict_reasons": [reason.kind for reason in report.verdict.reasons],
-        "duration_s": report.duration_s,
-        "first_item_s": report.first_item.median_s if report.first_item is not None else None,
-        "items_per_s": report.items_per_s,
-        "skipped": report.skipped,
-        **{f"ledger_{cause}_s": seconds for cause, seconds in report.ledger.items()},
-    }
+def trials(measurement: Measurement, keep: Keep) -> Course:
+    """An inline block, repeated: the same plan, whose runs are made by ``with trial:``."""
+    try:
+        yield from measuring(measurement)
+    finally:
+        measurement.task.inputs.rewind()
+    return conclude(measurement, keep)
 
 
-__all__ = ["Result", "Warmup", "measure", "plain", "warm"]
+def prepare(measurement: Measurement) -> Course:
+    """``with steady_state(fn, *args)``: validate and warm up on entry."""
+    measurement.task.inputs.refuse_once_only()
+    with measurement.silence():
+        yield from measurement.follow(flow(measurement.task.options.rule, 0))
+    measurement.task.inputs.rewind()
+    if measurement.end in (End.DONE, End.MUTATED):
+        measurement.settle_warm()
+        return Result()
+    measurement.say_ended_early()
+    return Result(error=refused(measurement.task) if measurement.end is End.REFUSED else measurement.error)

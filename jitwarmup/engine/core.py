@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
+from dataclasses import replace
 from typing import Any
 
 from jitwarmup.edges.tracing import Tracing
 from jitwarmup.engine.colour import colour_of, name_of
 from jitwarmup.engine.inputs import Inputs
 from jitwarmup.engine.ledger import Entry, Ledger
-from jitwarmup.engine.measurement import Task
+from jitwarmup.engine.measurement import Subject, Task
 from jitwarmup.engine.plan import UNSET, Options
 from jitwarmup.engine.scope import CURRENT, block_settings, enclosing_run
 from jitwarmup.engine.session import Session, open_session
@@ -49,6 +50,7 @@ class Core:
         self.quiet = False
         self.quiet_tokens: frozenset[int] = frozenset()
         self.sessions: dict[bool, Session] = {}
+        self._subject: Subject | None = None
         self.ledger = Ledger()
         self.ledger.listeners.append(self.refresh)
 
@@ -82,20 +84,29 @@ class Core:
         return (), args
 
     def task(
-        self, prefix: Prefix, args: tuple[Any, ...], kwargs: dict[str, Any], *, explicit: bool = False, **over: Any
+        self,
+        prefix: Prefix,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        explicit: bool = False,
+        entry: Entry | None = UNSET,
+        **over: Any,
     ) -> Task:
-        """Everything that is decided about one call before the first run."""
+        """Everything that is decided about one call before the first run; the key function is asked once."""
         settings = (block_settings() if CURRENT.get() is not None else {}) | over
         options = self.options.with_settings(settings) if settings else self.options
+        if explicit and "accept" in over:
+            options = replace(options, accept=over["accept"])
         return Task(
-            name=settings.get("name") or self.name,
+            name=self.name,
             function=self.function,
             colour=self.colour,
             options=options,
             session=self.session(settings, explicit=explicit),
             inputs=Inputs(self.function, args, kwargs, fresh=options.fresh, bound=prefix),
             ledger=self.ledger,
-            entry=self.entry(prefix, args, kwargs),
+            entry=self.entry(prefix, args, kwargs) if entry is UNSET else entry,
         )
 
     def session(self, settings: dict[str, Any], *, explicit: bool) -> Session:
@@ -110,6 +121,13 @@ class Core:
             self.sessions[explicit] = session
         return session
 
+    def subject(self) -> Subject:
+        """What warm calls outside of any block share; made once."""
+        if self._subject is None:
+            session = self.session({}, explicit=False)
+            self._subject = Subject(self.name, self.function, self.colour, self.options, session, self.ledger)
+        return self._subject
+
     def entry(self, prefix: Prefix, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry | None:
         """The ledger's entry for a call; None where there are too many keys already."""
         make = self.options.key
@@ -122,13 +140,3 @@ class Core:
                 f"key= of {self.name} returned a {type(key).__name__}, which is not hashable; wanted a hashable key, "
                 "such as a tuple of shapes"
             ) from error
-
-    def label(self, token: int | None) -> str:
-        """The state, for a repr."""
-        return str(self.ledger.state(token))
-
-
-def as_callable(function: Any) -> Callable[..., Any]:
-    """What a user sees as ``__wrapped__``."""
-    wrapped: Callable[..., Any] = function
-    return wrapped

@@ -18,6 +18,7 @@ from jitwarmup.engine.colour import face_of
 from jitwarmup.engine.core import Core, Prefix
 from jitwarmup.engine.measurement import Colour, Course, Task
 from jitwarmup.engine.plan import Options, check_function
+from jitwarmup.engine.scope import CURRENT
 from jitwarmup.engine.switch import SWITCH
 from jitwarmup.model.ports import Rule
 from jitwarmup.model.report import Report
@@ -139,13 +140,15 @@ class Warmed(Generic[P, R_co]):
     def _split(self, args: tuple[Any, ...]) -> tuple[Prefix, tuple[Any, ...]]:
         return self._core.split(args)
 
-    def _spell(self, spell: Spell, args: tuple[Any, ...], kwargs: dict[str, Any], **over: Any) -> Any:
+    def _spell(
+        self, spell: Spell, args: tuple[Any, ...], kwargs: dict[str, Any], settings: dict[str, Any] | None = None
+    ) -> Any:
         """Carry out a course over all runs; a coroutine where the function is asynchronous."""
         core = self._core
         prefix, rest = self._split(args)
 
         def make() -> Course:
-            return spell(core.task(prefix, rest, kwargs, explicit=True, **over))
+            return spell(core.task(prefix, rest, kwargs, explicit=True, **(settings or {})))
 
         return drive.acall(make, core.colour) if core.colour.asynchronous else drive.call(make, core.colour)
 
@@ -259,7 +262,10 @@ def spoken(core: Core, prefix: Prefix, args: tuple[Any, ...], kwargs: dict[str, 
     if colour is Colour.PLAIN:
         if core.steps_aside():
             return core.function(*prefix, *args, **kwargs)
-        return drive.call(lambda: calls.plain(core.task(prefix, args, kwargs)), colour)
+        entry = core.entry(prefix, args, kwargs)
+        if entry is not None and entry.is_warm and CURRENT.get() is None:
+            return calls.warm_call(core.subject(), entry, (*prefix, *args), kwargs)
+        return drive.call(lambda: calls.plain(core.task(prefix, args, kwargs, entry=entry)), colour)
 
     def make() -> Course:
         """The course is chosen when the body begins to run, where a task's or consumer's scope is known."""

@@ -7,7 +7,8 @@ to their caller; here is what is common to all of them.
 
 from __future__ import annotations
 
-import uuid
+import inspect
+import os
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,12 +17,12 @@ from typing import Any
 
 from jitwarmup.edges.environment import environment
 from jitwarmup.edges.events import schema
-from jitwarmup.edges.ranks import identity
 from jitwarmup.engine.flow import Flow, Step
 from jitwarmup.engine.inputs import Inputs, rewinds_process
 from jitwarmup.engine.ledger import Entry, Ledger, Lease, Wait
 from jitwarmup.engine.plan import Options
 from jitwarmup.engine.session import Session
+from jitwarmup.engine.tell import run_fields, say, warmup_fields
 from jitwarmup.engine.window import Taken
 from jitwarmup.model.errors import ArgumentError, MeasurementFailed
 from jitwarmup.model.ports import Clock
@@ -52,26 +53,37 @@ class Colour(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """One call of one function, with everything that was decided about it before the first run."""
+class Subject:
+    """The function that is run, how, and with which ports. Holds no argument."""
 
     name: str
     function: Callable[..., Any]
     colour: Colour
     options: Options
     session: Session
-    inputs: Inputs
     ledger: Ledger
-    entry: Entry | None
 
     def say(self, event: str, **fields: Any) -> None:
-        """Emit one event about this function; a sink's failure stays in the sink."""
-        say(self.session, event, callable=self.name, **fields)
+        """Emit one event about this function."""
+        say(self.session, event, callable=self.name, label=self.options.name, **fields)
 
 
-def say(session: Session, event: str, **fields: Any) -> None:
-    """Emit one event, with this rank's identity where there are several."""
-    session.emitter.emit(event, schema.LEVELS[event], schema.build(event, {**fields, **identity()}))
+@dataclass(frozen=True, slots=True)
+class Task(Subject):
+    """One call of the function, with everything that was decided about it before the first run."""
+
+    inputs: Inputs
+    entry: Entry | None
+
+    @property
+    def key(self) -> str:
+        """The key's label."""
+        return key_of(self.entry)
+
+
+def key_of(entry: Entry | None) -> str:
+    """A key's label; ``other`` beyond the bound on keys."""
+    return entry.label if entry is not None else "other"
 
 
 @dataclass(slots=True)
@@ -100,6 +112,7 @@ class End(Enum):
     REFUSED = "refused"  # accept= said no
     MUTATED = "arguments_mutated"
     INTERRUPTED = "interrupted"
+    LEFT = "left_early"
 
 
 class Measurement:
@@ -117,7 +130,7 @@ class Measurement:
         self.task = task
         self.lease = lease
         self.clock = clock
-        self.report_id = uuid.uuid4().hex
+        self.report_id = new_id()
         self.runs: list[Run] = list(task.entry.finished) if lease is not None and task.entry is not None else []
         self.error: BaseException | None = None
         self.value: Any = None
@@ -247,7 +260,7 @@ class Measurement:
         runs = tuple(run for run in self.runs if run.phase is not Phase.MEASURE)
         return Warmup(
             callable=self.task.name,
-            key=self.task.entry.label if self.task.entry is not None else "other",
+            key=self.task.key,
             runs=runs,
             duration_s=self.spent_s(),
             decision=self.decision,
@@ -303,67 +316,37 @@ class Measurement:
 
     def say_validated(self, run: Run) -> None:
         """The validation run went well."""
-        self.task.say(schema.VALIDATION_COMPLETED, report_id=self.report_id, key=self.key, **run_fields(run))
+        self.say(schema.VALIDATION_COMPLETED, **run_fields(run))
 
     def say_ended_early(self) -> None:
-        """Validation or warm-up did not go well; the failed line carries the sentinel."""
+        """Validation or warm-up did not go well; a failed validation carries the sentinel."""
         run = self.runs[-1]
-        event = schema.VALIDATION_FAILED if run.phase is Phase.VALIDATE else schema.WARMUP_FAILED
-        if run.phase is not Phase.MEASURE:
-            fields = run_fields(run) | ({"latency_s": SENTINEL_S} if event == schema.VALIDATION_FAILED else {})
-            self.task.say(event, report_id=self.report_id, key=self.key, **fields)
+        error = {"error_type": run.error_type}
+        if run.phase is Phase.VALIDATE:
+            self.say(schema.VALIDATION_FAILED, **run_fields(run), **error, latency_s=SENTINEL_S)
+        elif run.phase is Phase.WARM:
+            where = {"phase": run.phase, "index": run.index}
+            fields = warmup_fields(self.warmup(), monitor_paused=self.monitor_paused)
+            self.say(schema.WARMUP_FAILED, **error, **where, **fields)
 
     def say_warmed(self, warmup: Warmup) -> None:
         """The silent warm-up has ended."""
-        monitor = self.task.session.monitor
-        self.task.say(
-            schema.WARMUP_COMPLETED,
-            report_id=self.report_id,
-            key=warmup.key,
-            iterations=sum(run.phase is Phase.WARM for run in warmup.runs),
-            duration_s=warmup.duration_s,
-            monitor_paused=monitor is not None and not monitor.problems,
-            skipped=warmup.skipped,
-            rng_restored=warmup.rng_restored,
-            path=warmup.decision.path if warmup.decision is not None else None,
-            **{f"ledger_{cause}_s": seconds for cause, seconds in warmup.ledger.items()},
-        )
+        self.say(schema.WARMUP_COMPLETED, **warmup_fields(warmup, monitor_paused=self.monitor_paused))
+
+    def say(self, event: str, **fields: Any) -> None:
+        """Emit one event of this measurement."""
+        self.task.say(event, report_id=self.report_id, key=self.task.key, **fields)
 
     @property
-    def key(self) -> str:
-        """The key's label."""
-        return self.task.entry.label if self.task.entry is not None else "other"
+    def monitor_paused(self) -> bool:
+        """Whether there is a monitor, and it took our pause."""
+        monitor = self.task.session.monitor
+        return monitor is not None and "pause" not in monitor.problems
 
 
-def run_fields(run: Run) -> dict[str, Any]:
-    """What an event tells of one run."""
-    return {
-        "phase": run.phase,
-        "duration_s": run.duration_s,
-        "outcome": run.outcome,
-        "error_type": run.error_type,
-        "contaminated": run.contaminated,
-        "work": [work.kind for work in run.work],
-        "first_item_s": run.first_item_s,
-        "items": run.items,
-        **device_fields(run.device),
-    }
-
-
-def device_fields(reading: Any) -> dict[str, Any]:
-    """What an event tells of a device reading."""
-    if reading is None:
-        return {}
-    return {
-        "device_status": reading.status,
-        "device_name": reading.name or None,
-        "device_energy_j": reading.energy_j,
-        "device_power_mean_w": reading.power_mean_w,
-        "device_temperature_c": reading.temperature_c[1],
-        "device_sm_clock_mhz": reading.sm_clock_mhz[1],
-        "device_memory_used_bytes": reading.memory_used_bytes[1],
-        "device_throttled_s": sum(reading.throttled_s.values()) if reading.throttled_s else None,
-    }
+def new_id() -> str:
+    """An identity for a report; draws from the system, never from the user's random streams."""
+    return os.urandom(16).hex()
 
 
 def check_colour(task: Task, value: Any) -> None:
@@ -373,8 +356,6 @@ def check_colour(task: Task, value: Any) -> None:
     Raises:
         ArgumentError: names the colour that was found.
     """
-    import inspect
-
     if task.colour is not Colour.PLAIN:
         return
     kinds = {

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from jitwarmup.edges.clock import SystemClock
-from jitwarmup.edges.events import Guarded, adapt
+from jitwarmup.edges.events.emit import adapt
+from jitwarmup.edges.events.guard import Guarded
 from jitwarmup.edges.monitors.counted import Counted
 from jitwarmup.edges.probes import Watch, watch_of
 from jitwarmup.edges.ranks import ranks_of

@@ -17,11 +17,12 @@ from jitwarmup.edges.events import schema
 from jitwarmup.model.stats import quantile
 
 if TYPE_CHECKING:
-    from jitwarmup.engine.measurement import Task
+    from jitwarmup.engine.measurement import Subject
     from jitwarmup.model.runs import Run
 
 PERIOD_S = 60.0
 RECENT = 10_000
+SHARES = {"median_s": 0.5, "p90_s": 0.9, "p95_s": 0.95, "p99_s": 0.99}
 
 
 class Tally:
@@ -30,7 +31,7 @@ class Tally:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._recent: deque[int] = deque(maxlen=RECENT)
-        self._task: Task | None = None
+        self._subject: Subject | None = None
         self._clear()
 
     def _clear(self) -> None:
@@ -42,11 +43,11 @@ class Tally:
         self.max_ns: int | None = None
         self.due = time.monotonic() + PERIOD_S
 
-    def add(self, task: Task, run: Run) -> None:
+    def add(self, subject: Subject, run: Run) -> None:
         """Count one call; speak when a minute has passed. Failed and closed calls are counted apart."""
         with self._lock:
-            if self._task is None:
-                self._task = task
+            if self._subject is None:
+                self._subject = subject
                 PENDING.add(self)
             if run.outcome == "ok":
                 self._count(run)
@@ -68,22 +69,24 @@ class Tally:
     def flush(self) -> None:
         """Tell what was counted, and begin anew; nothing where nothing was counted."""
         with self._lock:
-            task, fields = self._task, self._fields()
+            subject, fields = self._subject, self._fields()
             self._clear()
-        if task is not None and fields["count"] + fields["failed_count"] > 0:
-            task.say(schema.SUMMARY, **fields)
+        if subject is not None and fields["count"] + fields["errors"] > 0:
+            subject.say(schema.SUMMARY, **fields)
 
     def _fields(self) -> dict[str, Any]:
         recent = sorted(self._recent)
         self._recent.clear()
         return {
             "count": self.count,
-            "failed_count": self.failed,
+            "errors": self.failed,
             "contaminated_count": self.contaminated,
             "sum_s": self.sum_ns / 1e9,
             "min_s": None if self.min_ns is None else self.min_ns / 1e9,
             "max_s": None if self.max_ns is None else self.max_ns / 1e9,
-            **{f"p{share:.0f}_s": quantile(recent, share / 100) / 1e9 for share in (50, 90, 95, 99) if recent},
+            "mean_s": self.sum_ns / 1e9 / self.count if self.count else None,
+            "recent": len(recent),
+            **{name: quantile(recent, share) / 1e9 for name, share in SHARES.items() if recent},
         }
 
 

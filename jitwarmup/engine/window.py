@@ -48,11 +48,15 @@ class Window:
         step: which run this is; a measured one opens the monitor's window.
         clock: the clock to use.
         frame: what nested calls shall see; by default a run of this phase.
+        name: of the monitor's window.
     """
 
-    __slots__ = ("clock", "error", "frame", "meter", "reason", "run", "session", "started_at", "step", "t0", "token", "value")
+    __slots__ = ("clock", "error", "frame", "meter", "name", "reason", "run", "session", "started_at", "step", "t0", "token", "value")
 
-    def __init__(self, session: Session, step: Step, clock: Clock, frame: Frame | None = None) -> None:
+    def __init__(
+        self, session: Session, step: Step, clock: Clock, frame: Frame | None = None, name: str = "run"
+    ) -> None:
+        self.name = name
         self.session = session
         self.step = step
         self.clock = clock
@@ -78,7 +82,7 @@ class Window:
         """What is read before the fence and the clock."""
         self.token = self.session.watch.open()
         if self.session.monitor is not None and self.step.phase is Phase.MEASURE:
-            self.meter = self.session.monitor.window(str(self.step.phase))
+            self.meter = self.session.monitor.window(self.name)
             self.meter.__enter__()
 
     def __exit__(

@@ -43,6 +43,7 @@ class FakeClock:
     Args:
         step_ns: nanoseconds that pass at each ``now()``.
         log: a list that gets ``"now"`` and ``"fence"`` as they are asked, to be shared with other fakes.
+
     """
 
     def __init__(self, step_ns: int = 0, log: list[str] | None = None) -> None:
@@ -73,6 +74,7 @@ class RecordingMonitor:
         log: the list to note into, to be shared with other fakes.
         reading: what each window reads.
         fail: called with each note; may raise, to play a broken monitor.
+
     """
 
     def __init__(

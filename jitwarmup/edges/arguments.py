@@ -81,7 +81,7 @@ def mark_of(value: Any) -> tuple[Any, ...] | None:
     return None
 
 
-def silent_streamer(value: Any) -> Any:
+def silent_streamer() -> Any:
     """A stand-in for a streamer that delivers nothing, an instance of transformers' BaseStreamer where that is loaded."""
     base = loaded_class("transformers.generation.streamers", "BaseStreamer")
     return type("SilentStreamer", (Silent, base), {})() if base is not None else Silent()

@@ -21,6 +21,7 @@ class SystemClock:
     Args:
         every_stream: fence all work of every device in use (measurements), not only each device's current stream
             (plain calls of a service, where other streams are other people's work).
+
     """
 
     def __init__(self, *, every_stream: bool = True) -> None:

@@ -18,7 +18,7 @@ def ask_torch() -> bool:
 
 
 def nothing_to_capture() -> bool:
-    """torch is not loaded, so nobody records a CUDA graph."""
+    """Torch is not loaded, so nobody records a CUDA graph."""
     return False
 
 

@@ -21,7 +21,6 @@ from jitwarmup.engine.window import Taken, Window
 from jitwarmup.model.report import Report
 from jitwarmup.model.runs import Phase, Run, State
 
-
 Keep = Callable[[Report], None] | None
 STEP = Step(Phase.MEASURE, 0)  # a plain call is a measured run of its own
 

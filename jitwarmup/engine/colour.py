@@ -25,9 +25,9 @@ def innermost(function: Any) -> Any:
             function = function.func
         elif inspect.ismethod(function) or isinstance(function, classmethod | staticmethod):
             function = function.__func__
-        elif not inspect.isroutine(function) and inspect.isroutine(getattr(type(function), "__call__", None)):
-            if hasattr(function, "__code__") or isinstance(function, type):
-                return function
+        elif inspect.isroutine(function) or hasattr(function, "__code__") or isinstance(function, type):
+            return function
+        elif callable(function):
             function = type(function).__call__
         else:
             return function

@@ -38,6 +38,7 @@ class Core:
     Args:
         raw: what was decorated, descriptors included.
         options: the checked options.
+
     """
 
     def __init__(self, raw: Any, options: Options) -> None:

@@ -74,7 +74,7 @@ class Warmed(Generic[P, R_co]):
             self._core.raw.__set_name__(owner, name)
 
     @overload
-    def warm(
+    def warm(  # type: ignore[overload-overlap]  # an awaitable where the function is asynchronous
         self: Warmed[P, Coroutine[Any, Any, Any]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, Warmup]: ...
     @overload
@@ -92,13 +92,14 @@ class Warmed(Generic[P, R_co]):
             BaseException: whatever the user's function raised in a run.
             MeasurementFailed: ``accept=`` refused the value of the validation run.
             ArgumentError: an argument can be used only once and there is no ``fresh=``.
+
         """
         if SWITCH.reasons:
             return self._plainly(Warmup(callable=self._core.name, key="default", skipped="inactive"))
         return self._spell(calls.warm, args, kwargs)
 
     @overload
-    def measure(
+    def measure(  # type: ignore[overload-overlap]  # see warm
         self: Warmed[P, Coroutine[Any, Any, Any]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, Report]: ...
     @overload
@@ -112,6 +113,7 @@ class Warmed(Generic[P, R_co]):
 
         Raises:
             ArgumentError: an argument can be used only once and there is no ``fresh=``.
+
         """
         return self._spell(calls.measure, args, kwargs)
 
@@ -200,8 +202,7 @@ class Bound(Warmed[P, R_co]):
             value: R_co = core.function(self._instance, *args, **kwargs)
             return value
         if Tracing.compiling():
-            value = core.function(self._instance, *args, **kwargs)
-            return value
+            return cast("R_co", core.function(self._instance, *args, **kwargs))
         return cast("R_co", spoken(core, (self._instance,), args, kwargs))
 
     @property
@@ -273,12 +274,12 @@ def spoken(core: Core, prefix: Prefix, args: tuple[Any, ...], kwargs: dict[str, 
             return calls.aside(core.function, (*prefix, *args), kwargs)
         return calls.plain(core.task(prefix, args, kwargs))
 
-    pump = {
+    pumps: dict[Colour, Callable[[Callable[[], Course]], Any]] = {
         Colour.COROUTINE: drive.acall,
         Colour.GENERATOR: drive.stream,
         Colour.ASYNC_GENERATOR: drive.astream,
-    }[colour]
-    return pump(make)
+    }
+    return pumps[colour](make)
 
 
 class Decorator:
@@ -318,9 +319,7 @@ def warmed(
     name: str | None = None,
     emit: str = "calls",
 ) -> Decorator: ...
-def warmed(
-    function: Any = None, /, *, iterations: int | Rule = 5, **options: Any
-) -> Any:
+def warmed(function: Any = None, /, *, iterations: int | Rule = 5, **options: Any) -> Any:
     """
     Decorate a function: its first call validates it and warms it up in silence; every call is timed and logged.
 
@@ -350,8 +349,11 @@ def warmed(
         name: shown in the place of the function's own name.
         emit: ``"calls"``, ``"summary"`` or ``"off"``.
 
+        options: see above; by keyword only.
+
     Raises:
         ArgumentError: an option cannot work, or the decorated thing is a class or not callable.
+
     """
     decorator = Decorator(Options.checked(iterations=iterations, **options))
     return decorator if function is None else decorator(function)

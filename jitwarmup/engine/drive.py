@@ -9,6 +9,7 @@ A pump keeps no value alive: what was taken belongs to the course as soon as it 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import suppress
 from typing import Any
 
 from jitwarmup.engine.calls import Result
@@ -167,10 +168,8 @@ def stream(make: Make) -> Generator[Any, Any, Any]:
                 sent = drained(command)
             else:
                 window = opened(command)
-                try:
+                with suppress(GeneratorExit):  # the consumer left; `live` has closed the user's stream and noted it
                     yield from live(window, command)
-                except GeneratorExit:  # the consumer left; `live` has closed the user's stream and noted it
-                    pass
                 sent = window.taken()
     finally:
         course.close()

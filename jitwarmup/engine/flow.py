@@ -36,6 +36,7 @@ def flow(rule: Rule, measurements: int, *, history: Sequence[Run] = (), redo: bo
         measurements: measured runs wanted; 0 to stop when warm.
         history: runs finished by an earlier, interrupted warm-up, which count.
         redo: a measured run with one-time work of its own voids the measured runs and re-enters warm-up.
+
     """
     runs = list(history)
     if not any(run.phase is Phase.VALIDATE for run in runs):

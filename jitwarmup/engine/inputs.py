@@ -28,6 +28,7 @@ class Inputs:
         args, kwargs: the caller's own.
         fresh: the user's maker of inputs, or None.
         bound: what stands before the arguments in the real call (the instance), for looking up parameter names.
+
     """
 
     __slots__ = ("args", "bound", "fresh", "function", "kwargs", "mark", "rewinder")
@@ -55,6 +56,7 @@ class Inputs:
 
         Raises:
             ArgumentError: names the kind of value, never the value.
+
         """
         if self.fresh is not None:
             return
@@ -116,7 +118,7 @@ class Inputs:
         if not silent:
             return (*self.bound, *args), kwargs
         other = Inputs(self.function, args, kwargs, bound=self.bound)
-        quiet = {place: arguments.silent_streamer(other.at(place)) for place in other.streamer_places()}
+        quiet = {place: arguments.silent_streamer() for place in other.streamer_places()}
         if quiet:
             args = tuple(quiet.get(index, value) for index, value in enumerate(args))
             kwargs = {name: quiet.get(name, value) for name, value in kwargs.items()}

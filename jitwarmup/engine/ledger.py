@@ -9,6 +9,7 @@ validation) leaves the key cold and keeps the runs that were finished.
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 import time
 import weakref
@@ -131,7 +132,9 @@ class Lease:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.settle(State.COLD, "interrupted")
 
     def progress(self, state: State) -> None:
@@ -188,13 +191,17 @@ class Ledger:
         token = id(instance)
         if token not in self.watching:
             try:
-                self.watching[token] = weakref.ref(instance, lambda _, token=token: self.dead.append(token))
+                self.watching[token] = weakref.ref(instance, functools.partial(self.note_death, token))
             except TypeError:
                 return token
         return token
 
+    def note_death(self, token: int, _: object) -> None:
+        """An instance is gone. This may run anywhere, in any thread, so it only leaves a note."""
+        self.dead.append(token)
+
     def sweep(self) -> None:
-        """Forget instances that are gone. Their callbacks only leave a note: they may run anywhere, in any thread."""
+        """Forget instances that are gone."""
         while self.dead:
             with self.lock:
                 token = self.dead.popleft() if self.dead else 0
@@ -237,6 +244,7 @@ class Ledger:
 
         Raises:
             NotReady: somebody else is warming this key and the policy says ``raise``.
+
         """
         deadline = None if wait_s is None else time.monotonic() + wait_s
         while True:

@@ -19,7 +19,7 @@ from jitwarmup.edges.environment import environment
 from jitwarmup.edges.events import schema
 from jitwarmup.engine.flow import Flow, Step
 from jitwarmup.engine.inputs import Inputs, rewinds_process
-from jitwarmup.engine.ledger import Entry, Ledger, Lease, Wait
+from jitwarmup.engine.ledger import Entry, Lease, Ledger, Wait
 from jitwarmup.engine.plan import Options
 from jitwarmup.engine.session import Session
 from jitwarmup.engine.tell import run_fields, say, warmup_fields
@@ -124,6 +124,7 @@ class Measurement:
         lease: the right to warm the task's key, or None where the key is warm already.
         clock: times the runs.
         silent: extra runs' streamers deliver nothing.
+
     """
 
     def __init__(self, task: Task, lease: Lease | None, clock: Clock) -> None:
@@ -355,10 +356,11 @@ def check_colour(task: Task, value: Any) -> None:
 
     Raises:
         ArgumentError: names the colour that was found.
+
     """
     if task.colour is not Colour.PLAIN:
         return
-    kinds = {
+    kinds: dict[str, Callable[[object], bool]] = {
         "a coroutine": inspect.iscoroutine,
         "an async generator": inspect.isasyncgen,
         "a generator": inspect.isgenerator,

@@ -61,6 +61,7 @@ class Options:
 
         Raises:
             ArgumentError: a value cannot work; the message names got, wanted and the way out.
+
         """
         checked = cls(rule=rule_of(iterations), **options)
         whole("measurements", checked.measurements, at_least=1)
@@ -194,6 +195,7 @@ def check_function(function: Any, *, descriptors: bool = True) -> None:
     Args:
         function: what the user gave.
         descriptors: accept class methods and other descriptors that become callable when bound.
+
     """
     if inspect.isclass(function):
         raise ArgumentError(

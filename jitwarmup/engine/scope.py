@@ -19,7 +19,9 @@ class Frame:
 
     __slots__ = ("closed", "owner", "parent", "phase", "settings")
 
-    def __init__(self, *, phase: Phase | None = None, settings: dict[str, Any] | None = None, owner: Any = None) -> None:
+    def __init__(
+        self, *, phase: Phase | None = None, settings: dict[str, Any] | None = None, owner: Any = None
+    ) -> None:
         self.parent: Frame | None = None
         self.phase = phase
         self.settings = settings

@@ -35,7 +35,9 @@ class Session:
     ranks: Ranks | None
 
 
-def open_session(settings: Mapping[str, Any], *, monitor: Any = None, ranks: Any = UNSET, explicit: bool = False) -> Session:
+def open_session(
+    settings: Mapping[str, Any], *, monitor: Any = None, ranks: Any = UNSET, explicit: bool = False
+) -> Session:
     """
     The session for a call.
 
@@ -44,6 +46,7 @@ def open_session(settings: Mapping[str, Any], *, monitor: Any = None, ranks: Any
         monitor: the decorator's monitor.
         ranks: the decorator's group, or UNSET.
         explicit: a measurement or block, which agrees with other ranks where torch.distributed is initialised.
+
     """
     given = settings.get("clock")
     meter = settings.get("monitor", monitor)

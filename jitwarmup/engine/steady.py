@@ -185,7 +185,8 @@ class SteadyState:
         Args:
             function: any callable, decorated or not; of a decorated one its ``__wrapped__`` is measured and its key
                 is warm afterwards.
-            args, kwargs: its arguments.
+            *args: its arguments.
+            **kwargs: its keyword arguments.
 
         Returns:
             A Report; an awaitable of one where the function is asynchronous.
@@ -193,6 +194,7 @@ class SteadyState:
         Raises:
             ArgumentError: the function or its arguments cannot be measured, or the block is not open.
             Overlap: this block is measuring something already.
+
         """
         warmed = function if isinstance(function, Warmed) else self._warmed(function)
         spell = functools.partial(calls.measure, keep=self._reports.append)
@@ -218,6 +220,7 @@ class SteadyState:
         Raises:
             ArgumentError: the block is not open, or a trial was skipped.
             Overlap: this block is measuring something already, or a trial is entered twice.
+
         """
         self._check_open()
         assert self._session is not None  # noqa: S101 - an open block has one
@@ -339,6 +342,7 @@ def steady_state(
 
     Raises:
         ArgumentError: a setting cannot work.
+
     """
     if function is None and args:
         raise ArgumentError("steady_state() got arguments without a function; wanted steady_state(function, *args)")

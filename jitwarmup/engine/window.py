@@ -18,7 +18,7 @@ from jitwarmup.engine.flow import Step
 from jitwarmup.engine.scope import Frame
 from jitwarmup.engine.session import Session
 from jitwarmup.model.ports import Clock
-from jitwarmup.model.runs import Outcome, Phase, Run
+from jitwarmup.model.runs import OneTimeWork, Outcome, Phase, Run
 
 
 class Taken:
@@ -49,9 +49,24 @@ class Window:
         clock: the clock to use.
         frame: what nested calls shall see; by default a run of this phase.
         name: of the monitor's window.
+
     """
 
-    __slots__ = ("clock", "error", "frame", "meter", "name", "reason", "run", "session", "started_at", "step", "t0", "token", "value")
+    __slots__ = (
+        "clock",
+        "error",
+        "frame",
+        "meter",
+        "name",
+        "reason",
+        "run",
+        "session",
+        "started_at",
+        "step",
+        "t0",
+        "token",
+        "value",
+    )
 
     def __init__(
         self, session: Session, step: Step, clock: Clock, frame: Frame | None = None, name: str = "run"
@@ -136,7 +151,7 @@ class Window:
         return result
 
 
-def paid_once(work: Any) -> bool:
+def paid_once(work: OneTimeWork) -> bool:
     """Whether a piece of work is one-time work of the run's own."""
     return work.scope == "own" and work.recurrence == "one_time"
 

@@ -11,7 +11,6 @@ import typing
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from functools import cache
 from typing import Any, Self
 
 from jitwarmup.model.errors import ArgumentError
@@ -37,8 +36,10 @@ class Record:
 
         Raises:
             ArgumentError: the document is foreign, of a newer schema, or lacks a field.
+
         """
-        return decode_record(cls, document)
+        record: Self = decode_record(cls, document)
+        return record
 
 
 def encode(value: Any) -> Any:
@@ -60,7 +61,7 @@ def decode_record(kind: type[Any], document: Any) -> Any:
         raise ArgumentError(f"cannot read a {kind.__name__} from {type(document).__name__}; wanted what to_dict() gave")
     known = {f.name: f for f in fields(kind) if not f.metadata.get(TRANSIENT)}
     check_schema(kind, known, document)
-    hints = field_types(kind)
+    hints = FIELD_TYPES.get(kind) or field_types(kind)
     try:
         return kind(**{name: decode(hints[name], document[name]) for name in known if name in document})
     except (TypeError, ValueError) as error:
@@ -83,16 +84,21 @@ def check_schema(kind: type[Any], known: Mapping[str, Any], document: Mapping[st
     newer = isinstance(got, str) and got.startswith(name + "/") and got[len(name) + 1 :].isdigit()
     way_out = "update jitwarmup to read it" if newer else f"give the dict that {kind.__name__}.to_dict() wrote"
     shown = repr(got) if isinstance(got, str) and len(got) < 40 else type(got).__name__
-    raise ArgumentError(f"cannot read a {kind.__name__} of schema {shown}; wanted {wanted!r} (version {version}): {way_out}")
+    raise ArgumentError(
+        f"cannot read a {kind.__name__} of schema {shown}; wanted {wanted!r} (version {version}): {way_out}"
+    )
 
 
-@cache
+FIELD_TYPES: dict[type[Any], dict[str, Any]] = {}
+
+
 def field_types(kind: type[Any]) -> dict[str, Any]:
     """Resolved annotations of a record, looked up once."""
-    return typing.get_type_hints(kind)
+    found = FIELD_TYPES[kind] = typing.get_type_hints(kind)
+    return found
 
 
-def decode(kind: Any, value: Any) -> Any:
+def decode(kind: Any, value: Any) -> Any:  # noqa: PLR0911 - one way out for each form of annotation
     """Read one value by its annotation."""
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):

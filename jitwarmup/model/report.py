@@ -114,6 +114,7 @@ class Report(Record):
 
         Raises:
             ArgumentError: ``n`` is not a positive whole number.
+
         """
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise ArgumentError(f"amortised() got {n!r}; wanted a whole number of calls, 1 or more")
@@ -129,6 +130,7 @@ class Report(Record):
         Raises:
             BaseException: the user's original exception, in the process where it happened.
             MeasurementFailed: the report was loaded, so the original is not at hand.
+
         """
         if self.failure is None:
             return
@@ -146,7 +148,7 @@ class Report(Record):
         return explain(self)
 
 
-def latency_of(runs: Sequence[Run], failure: Failure | None, clean: Summary, every: Summary) -> float | None:
+def latency_of(failure: Failure | None, clean: Summary, every: Summary) -> float | None:
     """The one number: see ``Report.latency_s``."""
     if clean.median_s is not None:
         return clean.median_s
@@ -176,7 +178,13 @@ def ledger_of(runs: Sequence[Run], costs: Mapping[str, float], steady_s: float |
 
 
 def compose(
-    *, callable: str, runs: Sequence[Run], verdict: Verdict, failure: Failure | None, costs: Mapping[str, float], **rest: Any  # noqa: A002 - the contract's name
+    *,
+    callable: str,
+    runs: Sequence[Run],
+    verdict: Verdict,
+    failure: Failure | None,
+    costs: Mapping[str, float],
+    **rest: Any,  # noqa: A002 - the contract's name
 ) -> Report:
     """Build the report of a finished measurement: everything that follows from the runs is computed here, once."""
     kept = timed(runs)
@@ -185,7 +193,7 @@ def compose(
     return Report(
         callable=callable,
         runs=tuple(runs),
-        latency_s=latency_of(runs, failure, clean, every),
+        latency_s=latency_of(failure, clean, every),
         latency=clean,
         latency_all=every,
         verdict=verdict,

@@ -24,11 +24,14 @@ class Watch:
     def arm(self) -> None: ...
     def watched(self) -> tuple[str, ...]:
         return ()
+
     def unwatched(self) -> Mapping[str, str]:
         return {}
+
     def open(self) -> Any: ...
     def close(self, token: Any) -> Seen:
         return NOTHING
+
     def suspend(self, token: Any) -> None: ...
     def resume(self, token: Any) -> None: ...
 

@@ -14,9 +14,10 @@ class Reason:
     """
     One finding: its kind, its numbers (units in their names), and what it is about (a kind of work, a probe) if anything.
 
-    Kinds: ``failed``, ``left_early``, ``eager_fallback``, ``recompiles_every_run``, ``one_time_work``,
-    ``flat_but_not_cause_clean``, ``cause_clean_but_drifting``, ``still_falling``, ``series`` (the class of the measured
-    runs, as subject), ``too_few_runs``, ``too_noisy``, ``contended``, ``unwatched``.
+    Kinds that the audit gives, the weightiest first: ``compiled_code_given_up``, ``recompiles_every_run``,
+    ``one_time_work`` (subject: its kind), ``flat_but_not_cause_clean``, ``still_falling``, ``not_flat`` (subject: the
+    class of the measured runs), ``cause_clean_but_drifting``, ``too_few_runs``, ``too_noisy``, ``contended``,
+    ``host_disagrees`` (subject: the class of the wall times, waits included), ``causes_not_watched``.
     """
 
     kind: str
@@ -33,7 +34,7 @@ class Verdict:
     ``degraded``: compiled code was given up; ``undecided``: too few runs or too much noise to tell; ``invalid``: the
     measurement failed. The weightiest finding gives the state, ``reasons`` holds all of them. ``watched`` names the
     probes that could look, ``unwatched`` maps those that could not to their reason. ``label`` and ``tolerance`` are
-    those of ``classify`` over the measured runs.
+    those of ``classify`` over the whole series, warm-up and measured runs, waits for a processor taken off.
     """
 
     state: VerdictState

@@ -173,6 +173,12 @@ def mann_kendall_z(values: Sequence[float]) -> float:
     return (score - _sign(score)) / math.sqrt(variance) if variance > 0 else 0.0
 
 
+def theil_sen(values: Sequence[float]) -> float:
+    """Median slope over all pairs, per step, of at least two values."""
+    places = range(len(values))
+    return median([(values[later] - values[at]) / (later - at) for at in places for later in places[at + 1 :]])
+
+
 def t_quantile(level: float, freedom: int) -> float:
     """
     Two-sided quantile of Student's t: the t with P(|T| <= t) = level, for whole degrees of freedom.

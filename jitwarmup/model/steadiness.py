@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from jitwarmup.model.stats import cov, mann_kendall_z, median, noise_of_log
+from jitwarmup.model.stats import cov, mann_kendall_z, median, noise_of_log, theil_sen
 
 QUIET = 0.01  # spread of the newest three at which nothing more is asked
 STABLE = 0.05  # spread of the newest five ...
@@ -111,6 +111,21 @@ def rest_start(seen: Sequence[float], window: int) -> int:
 def still_falling(seen: Sequence[float]) -> bool:
     """Whether each of these values is below the one before by more than 5 %: no rest, whatever else is true."""
     return len(seen) >= 3 and all(two < one * (1 - FALLING) for one, two in pairwise(seen))
+
+
+def fall_per_run(seen: Sequence[float]) -> float:
+    """
+    The share by which the newest part of the series (a quarter, 5 to 20 values) falls in each run; 0 where it does not.
+
+    A fall counts where its slope on the logarithm is not noise by Mann-Kendall; of three or four values, where they
+    are in strict order. Values that the clock could not see (zero) are passed over.
+    """
+    logs = [math.log(value) for value in seen[-min(20, max(5, len(seen) // 4)) :] if value > 0]
+    if len(logs) < 3:
+        return 0.0
+    ordered = len(logs) < 5 and all(two < one for one, two in pairwise(logs))
+    slope = theil_sen(logs) if ordered or mann_kendall_z(logs) < FALLING_Z else 0.0
+    return max(0.0, -math.expm1(slope))
 
 
 def contention_share(wall_s: Sequence[float], wait_s: Sequence[float]) -> float:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from jitwarmup.engine.decorate import warmed as warmed
     from jitwarmup.engine.scope import is_warming as is_warming
     from jitwarmup.engine.steady import steady_state as steady_state
+    from jitwarmup.engine.rules import until_steady as until_steady
+    from jitwarmup.model.classify import classify as classify
     from jitwarmup.model.errors import ArgumentError as ArgumentError
     from jitwarmup.model.errors import JitwarmupError as JitwarmupError
     from jitwarmup.model.errors import MeasurementFailed as MeasurementFailed
@@ -48,6 +50,8 @@ WHERE = {
     "warmed": "engine.decorate",
     "is_warming": "engine.scope",
     "steady_state": "engine.steady",
+    "until_steady": "engine.rules",
+    "classify": "model.classify",
     "ArgumentError": "model.errors",
     "JitwarmupError": "model.errors",
     "MeasurementFailed": "model.errors",

@@ -108,6 +108,7 @@ class Core:
             inputs=Inputs(self.function, args, kwargs, fresh=options.fresh, bound=prefix),
             ledger=self.ledger,
             entry=self.entry(prefix, args, kwargs) if entry is UNSET else entry,
+            listener=settings.get("listener"),
         )
 
     def session(self, settings: dict[str, Any], *, explicit: bool) -> Session:

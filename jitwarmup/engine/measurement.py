@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -24,8 +24,10 @@ from jitwarmup.engine.plan import Options
 from jitwarmup.engine.session import Session
 from jitwarmup.engine.tell import run_fields, say, warmup_fields
 from jitwarmup.engine.window import Taken
+from jitwarmup.model.audit import audit
 from jitwarmup.model.errors import ArgumentError, MeasurementFailed
 from jitwarmup.model.ports import Clock
+from jitwarmup.model.recurrence import learn_recurrence
 from jitwarmup.model.report import SENTINEL_S, Failure, Report, compose, ledger_of
 from jitwarmup.model.runs import Decision, Phase, Run, State, Warmup
 from jitwarmup.model.verdict import Reason, Verdict
@@ -74,6 +76,7 @@ class Task(Subject):
 
     inputs: Inputs
     entry: Entry | None
+    listener: Callable[[Run], None] | None = None  # a command of ours that draws between runs
 
     @property
     def key(self) -> str:
@@ -140,7 +143,6 @@ class Measurement:
         self.end = End.DONE
         self.silent = False
         self.rng_restored = rewinds_process(task.options.rng, asynchronous=task.colour.asynchronous)
-        self.reasons: dict[str, str] = {}
 
     # ------------------------------------------------------------------ the runs
 
@@ -183,6 +185,8 @@ class Measurement:
         self.runs.append(run)
         if self.lease is not None:
             self.lease.finished(self.runs)
+        if self.task.listener is not None:
+            self.task.listener(run)
         if step.phase is Phase.VALIDATE and self.end in (End.DONE, End.MUTATED):
             self.say_validated(run)
         return run
@@ -283,34 +287,49 @@ class Measurement:
             if self.end is End.REFUSED:
                 self.failure = replace(self.failure, type=NOT_ACCEPTED)
 
-    def verdict(self) -> Verdict:
+    def verdict(self, runs: Sequence[Run]) -> Verdict:
         """What may be said of the series."""
         watch = self.task.session.watch
-        seen: dict[str, Any] = {"watched": watch.watched(), "unwatched": {**watch.unwatched(), **self.reasons}}
+        failure = cut_short = None
         if self.failure is not None:
-            numbers = {"index": float(self.failure.index)}
-            reason = Reason(kind=f"failed_in_{self.failure.phase}", numbers=numbers, subject=self.failure.type)
-            return Verdict(state="invalid", reasons=(reason,), **seen)
-        kind = self.end.value if self.end is not End.DONE else "not_judged"
-        return Verdict(state="undecided", reasons=(Reason(kind=kind, numbers={}, subject=None),), **seen)
+            failure = Reason(
+                kind=f"failed_in_{self.failure.phase}",
+                numbers={"index": float(self.failure.index)},
+                subject=self.failure.type,
+            )
+        elif self.end is not End.DONE:
+            cut_short = Reason(kind=self.end.value)
+        return audit(
+            runs,
+            watched=watch.watched(),
+            unwatched={**watch.unwatched(), **self.unwatched()},
+            failure=failure,
+            cut_short=cut_short,
+        )
+
+    def unwatched(self) -> dict[str, str]:
+        """Why the monitor could not read, where it could not."""
+        monitor = self.task.session.monitor
+        return {} if monitor is None else {f"monitor.{place}": why for place, why in monitor.problems.items()}
 
     def report(self) -> Report:
-        """The report of all runs."""
-        first, last = self.runs[0], self.runs[-1]
+        """The report of all runs; which work comes back on every run has been learnt from them."""
+        runs = learn_recurrence(self.runs)
+        first, last = runs[0], runs[-1]
         return compose(
             callable=self.task.name,
             report_id=self.report_id,
             started_at=first.started_at,
             duration_s=max(0.0, last.started_at - first.started_at) + last.duration_s,
-            runs=self.runs,
-            verdict=self.verdict(),
+            runs=runs,
+            verdict=self.verdict(runs),
             failure=self.failure,
             costs=self.costs(),
             decision=self.decision,
             skipped=End.MUTATED.value if self.end is End.MUTATED else None,
             rng_restored=self.rng_restored,
             environment=environment(),
-            device=next((run.device for run in reversed(self.runs) if run.device is not None), None),
+            device=next((run.device for run in reversed(runs) if run.device is not None), None),
         )
 
     # ------------------------------------------------------------------ what is said

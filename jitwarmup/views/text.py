@@ -13,3 +13,10 @@ def span(seconds: float | None) -> str:
         if abs(seconds) >= scale:
             return f"{seconds / scale:.3g} {unit}" if abs(seconds) < 1000 else f"{seconds:.0f} s"
     return "0 s" if seconds == 0 else f"{seconds / 1e-9:.3g} ns"
+
+
+def table(rows: list[tuple[str, str]]) -> str:
+    """Two columns, the second flush right."""
+    left = max(len(name) for name, _ in rows)
+    right = max(len(value) for _, value in rows)
+    return "\n".join(f"{name:{left}}  {value:>{right}}" for name, value in rows)

@@ -70,7 +70,8 @@ def passes(task: Task) -> bool:
     entry, chosen = task.entry, task.options.on_new_key
     if entry is None or entry.is_warm or entry.asked or entry.flight is not None:
         return False
-    asked_by_name = any(other.asked for other in tuple(task.ledger.entries.values()))
+    mine = [other for other in tuple(task.ledger.entries.values()) if other.token == entry.token]
+    asked_by_name = any(other.asked for other in mine)
     if chosen == "warm" or (chosen is None and not asked_by_name):
         return False
     if entry.missed == 0:

@@ -51,8 +51,6 @@ def name_of(function: Any) -> str:
         named = named.func
     if not hasattr(named, "__qualname__"):
         named = type(named)
-    if inspect.ismethod(named):
-        return f"{type(named.__self__).__module__}.{named.__qualname__}"
     return f"{getattr(named, '__module__', None) or 'builtins'}.{named.__qualname__}"
 
 

@@ -103,10 +103,11 @@ class Wait:
 class Entry:
     """One key: its state, its warm-up, and the runs of an interrupted warm-up that still count."""
 
-    __slots__ = ("asked", "finished", "flight", "label", "missed", "state", "warmup")
+    __slots__ = ("asked", "finished", "flight", "label", "missed", "state", "token", "warmup")
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, token: int = 0) -> None:
         self.label = label
+        self.token = token
         self.state = State.COLD
         self.warmup: Warmup | None = None
         self.finished: tuple[Run, ...] = ()
@@ -219,7 +220,7 @@ class Ledger:
         with self.lock:
             if len(self.entries) >= KEYS_AT_MOST and key not in self.entries:
                 return None
-            return self.entries.setdefault(key, Entry(label_of(key[1], len(self.entries) + 1)))
+            return self.entries.setdefault(key, Entry(label_of(key[1], len(self.entries) + 1), key[0]))
 
     def claim(self, entry: Entry, *, demand: bool) -> Lease | Flight | None:
         """

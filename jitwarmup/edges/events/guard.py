@@ -16,11 +16,13 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import Context, copy_context
 from typing import Any, Final
 
-from jitwarmup.edges.events.ways import write_line
+from jitwarmup.edges.events.losses import Losses, name_of, write_line
+from jitwarmup.edges.events.spans import harmless
 from jitwarmup.model.ports import Emitter
 
 BOUND_S: Final = 1.0  # an event that takes a sink longer than this makes it a slow one
@@ -39,13 +41,13 @@ class Guarded:
     def __init__(self, emitter: Emitter, *, bound_s: float = BOUND_S) -> None:
         self._emitter = emitter
         self._bound_s = bound_s
-        self._losses = 0
+        self._losses = Losses(name_of(emitter))
         self._slow: Handover | None = None
 
     @property
     def lost(self) -> int:
         """Events that the sink did not take, so far."""
-        return self._losses + (self._slow.lost if self._slow else 0)
+        return self._losses.count + (self._slow.lost if self._slow else 0)
 
     def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
         """Emit, whatever the sink does."""
@@ -56,11 +58,22 @@ class Guarded:
         try:
             self._emitter.emit(event, level, fields)
         except Exception as error:  # noqa: BLE001 - a sink's failure must not become the user's
-            self._losses += 1
-            _say_once(self._losses, self._emitter, f"raised {type(error).__name__}")
+            self._losses.add(f"raised {type(error).__name__}")
         took = time.monotonic() - began
         if took > self._bound_s:
             self._hand_over(took)
+
+    @contextmanager
+    def warming(self, fields: Mapping[str, Any]) -> Iterator[None]:
+        """Around validation and warm-up: enters what the emitter's own ``warming`` gives, if it has one (see ``Hooks``)."""
+        begin = getattr(self._emitter, "warming", None)
+        span: AbstractContextManager[Any] | None = None
+        try:
+            span = begin(fields) if callable(begin) else None
+        except Exception as error:  # noqa: BLE001 - as in emit
+            self._losses.add(f"raised {type(error).__name__}")
+        with harmless(span, self._losses):
+            yield
 
     def flush(self, timeout_s: float = BOUND_S) -> bool:
         """Wait until a slow sink has taken everything; whether it did in time."""
@@ -68,7 +81,7 @@ class Guarded:
 
     def _hand_over(self, took: float) -> None:
         write_line(
-            f"jitwarmup: the log sink {_name(self._emitter)} took {took:.1f} s for one event; it gets a thread now"
+            f"jitwarmup: the log sink {name_of(self._emitter)} took {took:.1f} s for one event; it gets a thread now"
         )
         self._slow = Handover(self._emitter)
 
@@ -82,13 +95,16 @@ class Handover:
     """
 
     def __init__(self, emitter: Emitter, *, size: int = QUEUE, bound_s: float = BOUND_S) -> None:
-        self.lost = 0
+        self._losses = Losses(name_of(emitter))
         self._emitter = emitter
         self._size = size
-        self._pid = 0
-        self._lock = threading.Lock()
         self._begin()
         atexit.register(self.flush, bound_s)
+
+    @property
+    def lost(self) -> int:
+        """Events that did not fit or that the sink did not take, so far."""
+        return self._losses.count
 
     def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
         """Put the event into the queue, or lose it where the queue is full."""
@@ -97,7 +113,7 @@ class Handover:
         try:
             self._queue.put_nowait((copy_context(), event, level, fields))
         except queue.Full:
-            self._lose("stands still")
+            self._losses.add("stands still")
 
     def flush(self, timeout_s: float = BOUND_S) -> bool:
         """Wait until the queue is empty and its last event is through; whether that came in time."""
@@ -119,21 +135,6 @@ class Handover:
             try:
                 context.run(self._emitter.emit, event, level, fields)
             except Exception as error:  # noqa: BLE001 - a sink's failure must not end its thread
-                self._lose(f"raised {type(error).__name__}")
+                self._losses.add(f"raised {type(error).__name__}")
             finally:
                 waiting.task_done()
-
-    def _lose(self, what: str) -> None:
-        with self._lock:
-            self.lost += 1
-            lost = self.lost
-        _say_once(lost, self._emitter, what)
-
-
-def _say_once(lost: int, emitter: Emitter, what: str) -> None:
-    if lost == 1:
-        write_line(f"jitwarmup: the log sink {_name(emitter)} {what}; its event is lost, further ones are only counted")
-
-
-def _name(emitter: Emitter) -> str:
-    return f"{type(emitter).__module__}.{type(emitter).__qualname__}"

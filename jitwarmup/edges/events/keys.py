@@ -96,6 +96,7 @@ WORK = (
     names("work", "Kinds of one-time work seen, each once, such as `dynamo.recompile`."),
     count("work_count", "How often one-time work happened."),
     seconds("work_s", "Seconds of one-time work, as far as its sources tell them."),
+    count("recompiles", "Recompiles among it."),
 )
 LEDGER = (seconds("ledger_<cause>_s", "Seconds of validation and warm-up by cause; they sum to the wall time."),)
 STREAM = (

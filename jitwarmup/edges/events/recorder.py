@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from jitwarmup.edges.events.forks import Locked
 
-class Recorder:
+
+class Recorder(Locked):
     """
     Keeps each event as one whole dict: its fields, with ``event`` and ``level`` first. Threads may share it.
 
@@ -15,8 +16,8 @@ class Recorder:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.events: list[dict[str, Any]] = []
-        self._lock = threading.Lock()
 
     def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
         """Keep a copy of the event."""

@@ -9,27 +9,38 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Callable
 from typing import Any, Final
 
 PATIENCE_S: Final = 0.1  # how long a reader may stand still before a line is given up
 
 
-def has_room(stream: Any, patience_s: float = PATIENCE_S) -> bool:
-    """Whether a line can be written to the stream now or within ``patience_s``; True where nobody can tell."""
-    fileno: Callable[[], int] | None = getattr(stream, "fileno", None)
-    if fileno is None:
-        return True
+class Patience:
+    """Waits for a reader once; while it goes on standing still, later lines are given up without waiting."""
+
+    def __init__(self, patience_s: float = PATIENCE_S) -> None:
+        self._patience_s = patience_s
+        self._stalled = False
+
+    def has_room(self, stream: Any) -> bool:
+        """Whether a line can be written to a stream, or descriptor, now or soon; True where nobody can tell."""
+        ready = has_room(stream, 0.0 if self._stalled else self._patience_s)
+        self._stalled = not ready
+        return ready
+
+
+def has_room(stream: Any, patience_s: float) -> bool:
+    """Whether a line can be written to a stream or descriptor now or within ``patience_s``; True where nobody can tell."""
     try:
-        return fd_has_room(fileno(), patience_s)
-    except (OSError, ValueError):  # io.UnsupportedOperation is both: a notebook's stream, StringIO, pytest's capture
+        fd = stream if isinstance(stream, int) else stream.fileno()
+        return _is_ready(fd, patience_s)
+    except (AttributeError, OSError, ValueError):  # a notebook's stream, StringIO, pytest's capture, a closed file
         return True
 
 
-def fd_has_room(fd: int, patience_s: float = PATIENCE_S) -> bool:
-    """Whether ``fd`` can be written to now or within ``patience_s``; also True when a write would fail at once."""
+def _is_ready(fd: int, patience_s: float) -> bool:
+    """Also True when a write would fail at once."""
     if not hasattr(select, "poll"):
         return os.name == "nt" or bool(select.select([], [fd], [], patience_s)[1])
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
-    return bool(poll.poll(0) or poll.poll(patience_s * 1000))
+    return bool(poll.poll(patience_s * 1000))

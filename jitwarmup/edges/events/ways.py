@@ -6,14 +6,13 @@ None configures anything or adds a handler, and none writes to stdout of its own
 
 from __future__ import annotations
 
-import sys
-import threading
 from collections.abc import Mapping
 from types import CoroutineType
 from typing import Any, Final
 
+from jitwarmup.edges.events.forks import Locked
 from jitwarmup.edges.events.lines import short_line
-from jitwarmup.edges.events.room import has_room
+from jitwarmup.edges.events.losses import write_line
 from jitwarmup.edges.events.schema import CALL
 
 LEVEL_NUMBERS: Final[Mapping[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
@@ -52,7 +51,7 @@ class LoggingEmitter:
             self._logger.log(number, short_line(event, fields), extra={"event": event, **fields})
 
 
-class StderrLines:
+class StderrLines(Locked):
     """
     Writes short lines on stderr, for a bare script or notebook.
 
@@ -61,8 +60,8 @@ class StderrLines:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._calls: dict[str, int] = {}
-        self._lock = threading.Lock()
 
     def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:  # noqa: ARG002 - a line shows no level
         """Write its line, unless it is one of the calls that are left out."""
@@ -83,14 +82,3 @@ def is_told(number: int) -> bool:
     """Whether the call of this number gets a line: 1 to 10, 20 to 100 by tens, 200 to 1,000 by hundreds, ..."""
     step: int = 10 ** (len(str(number)) - 1)
     return number % step == 0
-
-
-def write_line(line: str) -> None:
-    """Write one line to stderr as it is now; never raises, and waits only briefly for a reader that stands still."""
-    stream = sys.stderr
-    try:
-        if stream is not None and has_room(stream):
-            stream.write(line + "\n")
-            stream.flush()
-    except (OSError, ValueError):  # a closed stream or pipe, a full disk: a line for people is not worth an exception
-        pass

@@ -24,13 +24,6 @@ def say(): out.emit(schema.CALL, "info", fields)
 """
 
 
-@pytest.fixture(autouse=True)
-def _structlog_as_found():
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
-
-
 def run(script: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run a script as a bare one, in a process of its own where nothing is configured."""
     code = PRELUDE + textwrap.dedent(script)

@@ -1,0 +1,258 @@
+"""
+Metrics from events: what each event says, and two emitters that say it to Prometheus and to OpenTelemetry.
+
+Only timed plain calls enter the duration histograms, never a validation or warm-up run, for those are in no
+``jitwarmup.call``. Buckets cannot show a steady state (fixed GenAI buckets were 21 % off at the median), so the exact
+median of each measurement or summary has a gauge of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from jitwarmup.edges.events import schema as s
+from jitwarmup.edges.events.forks import Locked
+from jitwarmup.model.runs import State
+
+BUCKETS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)  # GenAI's
+MOST_FUNCTIONS: Final = 1024  # label values; functions beyond share the label "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric: its name at Prometheus and at OpenTelemetry, kind, unit, sentence, and labels besides ``callable``."""
+
+    prometheus: str
+    otel: str
+    kind: Literal["histogram", "counter", "gauge"]
+    unit: str
+    text: str
+    labels: tuple[str, ...] = ()
+    multiprocess: str = "max"  # how Prometheus joins the gauges of several processes
+
+
+CALL_DURATION: Final = Metric(
+    "jitwarmup_call_duration_seconds",
+    "jitwarmup.call.duration",
+    "histogram",
+    "s",
+    "Wall seconds of each timed call that ended well.",
+)
+FIRST_ITEM: Final = Metric(
+    "jitwarmup_first_item_seconds",
+    "jitwarmup.call.first_item",
+    "histogram",
+    "s",
+    "Seconds until the first item of each timed stream.",
+)
+MEDIAN: Final = Metric(
+    "jitwarmup_call_duration_median_seconds",
+    "jitwarmup.call.duration.median",
+    "gauge",
+    "s",
+    "Exact median of the last measurement or summary.",
+)
+WARMUP: Final = Metric(
+    "jitwarmup_warmup_duration_seconds",
+    "jitwarmup.warmup.duration",
+    "gauge",
+    "s",
+    "Wall seconds of the last validation and warm-up.",
+)
+CALLS: Final = Metric("jitwarmup_calls", "jitwarmup.calls", "counter", "1", "Timed calls by outcome.", ("outcome",))
+RECOMPILES: Final = Metric(
+    "jitwarmup_recompiles", "jitwarmup.recompiles", "counter", "1", "Recompiles on calls after the warm-up."
+)
+LOST: Final = Metric(
+    "jitwarmup_steady_state_lost", "jitwarmup.steady_state.lost", "counter", "1", "Times steady state was lost."
+)
+STATE: Final = Metric(
+    "jitwarmup_state",
+    "jitwarmup.state",
+    "gauge",
+    "1",
+    "1 for the state the function is in, 0 for the others; summed over processes.",
+    ("state",),
+    "livesum",
+)
+READY: Final = Metric(
+    "jitwarmup_ready", "jitwarmup.ready", "gauge", "1", "1 once the function was warm; latches.", multiprocess="livemin"
+)
+METRICS: Final = (CALL_DURATION, FIRST_ITEM, MEDIAN, WARMUP, CALLS, RECOMPILES, LOST, STATE, READY)
+
+_REGISTERING = threading.Lock()
+Reading = tuple[Metric, float, dict[str, str]]
+_STATE_AFTER: Final[Mapping[str, State]] = {
+    s.WARMUP_COMPLETED: State.WARM,
+    s.WARMUP_FAILED: State.FAILED,
+    s.STEADY_STATE_REACHED: State.STEADY,
+    s.STEADY_STATE_LOST: State.DEGRADED,
+}
+
+
+def readings(event: str, fields: Mapping[str, Any]) -> Iterator[Reading]:
+    """What one event adds to the metrics, ``callable`` apart; pure."""
+    if event == s.CALL:
+        yield from _of_call(fields)
+    elif event == s.SUMMARY:
+        errors = fields.get("errors", 0)
+        yield CALLS, fields["count"] - errors, {"outcome": "ok"}
+        yield CALLS, errors, {"outcome": "error"}
+    elif event == s.WARMUP_COMPLETED:
+        yield WARMUP, fields["duration_s"], {}
+    elif event == s.STEADY_STATE_LOST:
+        yield LOST, 1, {}
+        yield RECOMPILES, fields.get("recompiles", 0), {}
+    if event in (s.SUMMARY, s.MEASUREMENT_COMPLETED) and "median_s" in fields:
+        yield MEDIAN, fields["median_s"], {}
+    yield from _of_state(fields.get("state") or _STATE_AFTER.get(event))
+
+
+def _of_call(fields: Mapping[str, Any]) -> Iterator[Reading]:
+    outcome = fields["outcome"]
+    yield CALLS, 1, {"outcome": outcome}
+    if outcome == "ok":
+        yield CALL_DURATION, fields["duration_s"], {}
+        if "first_item_s" in fields:
+            yield FIRST_ITEM, fields["first_item_s"], {}
+
+
+def _of_state(state: str | None) -> Iterator[Reading]:
+    if state is None:
+        return
+    for other in State:
+        yield STATE, float(other == state), {"state": other.value}
+    yield READY, float(state in (State.WARM, State.STEADY)), {}
+
+
+class _Metered(Locked):
+    """What both emitters share: the readings of each event, few enough labels, and ready that latches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._functions: set[str] = set()
+        self._ready: set[str] = set()
+
+    def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:  # noqa: ARG002 - metrics have no level
+        """Add what the event says to the metrics."""
+        function = self._label(str(fields.get("callable", "other")))
+        for metric, value, labels in readings(event, fields):
+            if metric is not READY or self._latches(function, value):
+                self._record(metric, value, {"callable": function, **labels})
+
+    def _record(self, metric: Metric, value: float, labels: Mapping[str, str]) -> None:
+        raise NotImplementedError
+
+    def _label(self, function: str) -> str:
+        if function not in self._functions:
+            with self._lock:
+                if len(self._functions) >= MOST_FUNCTIONS:
+                    return "other"
+                self._functions.add(function)
+        return function
+
+    def _latches(self, function: str, ready: float) -> bool:
+        """Whether the reading may be recorded: a function that was ready once stays ready."""
+        if ready:
+            self._ready.add(function)
+        return bool(ready) or function not in self._ready
+
+
+class PrometheusMetrics(_Metered):
+    """
+    An emitter that keeps the metrics in a ``prometheus_client`` registry (the extra ``jitwarmup[prometheus]``).
+
+    Several of them on one registry share its metrics. Under gunicorn and the like, gauges of several processes are
+    joined: ready is the minimum, state the sum.
+    """
+
+    def __init__(self, registry: Any = None, *, buckets: Sequence[float] = BUCKETS) -> None:
+        super().__init__()
+        import prometheus_client
+
+        self._instruments = _on_registry(registry or prometheus_client.REGISTRY, tuple(buckets))
+
+    def _record(self, metric: Metric, value: float, labels: Mapping[str, str]) -> None:
+        child = self._instruments[metric].labels(**labels)
+        if metric.kind == "histogram":
+            child.observe(value)
+        elif metric.kind == "counter":
+            child.inc(value)
+        else:
+            child.set(value)
+
+
+def _on_registry(registry: Any, buckets: tuple[float, ...]) -> Mapping[Metric, Any]:
+    """The metrics on a registry, made at the first call; a second registration would be an error there."""
+    with _REGISTERING:
+        if getattr(registry, "_jitwarmup", None) is None:
+            registry._jitwarmup = _register(registry, buckets)
+        found: Mapping[Metric, Any] = registry._jitwarmup
+        return found
+
+
+def _register(registry: Any, buckets: tuple[float, ...]) -> Mapping[Metric, Any]:
+    import prometheus_client
+
+    made: dict[Metric, Any] = {}
+    for metric in METRICS:
+        names = ("callable", *metric.labels)
+        if metric.kind == "histogram":
+            made[metric] = prometheus_client.Histogram(
+                metric.prometheus, metric.text, names, registry=registry, buckets=buckets
+            )
+        elif metric.kind == "counter":
+            made[metric] = prometheus_client.Counter(metric.prometheus, metric.text, names, registry=registry)
+        else:
+            mode: Any = metric.multiprocess
+            made[metric] = prometheus_client.Gauge(
+                metric.prometheus, metric.text, names, registry=registry, multiprocess_mode=mode
+            )
+    return made
+
+
+class OpenTelemetryMetrics(_Metered):
+    """
+    An emitter that records the metrics through the OpenTelemetry API (the extra ``jitwarmup[otel]``).
+
+    Without an SDK the API does nothing. ``provider`` is a MeterProvider; None means the application's own.
+    """
+
+    def __init__(self, provider: Any = None, *, buckets: Sequence[float] = BUCKETS) -> None:
+        super().__init__()
+        from opentelemetry import metrics
+
+        meter = metrics.get_meter("jitwarmup", version(), meter_provider=provider)
+        self._instruments: dict[Metric, Any] = {}
+        for metric in METRICS:
+            says = {"unit": metric.unit, "description": metric.text}
+            if metric.kind == "histogram":
+                made: Any = meter.create_histogram(
+                    metric.otel, **says, explicit_bucket_boundaries_advisory=list(buckets)
+                )
+            elif metric.kind == "counter":
+                made = meter.create_counter(metric.otel, **says)
+            else:
+                made = meter.create_gauge(metric.otel, **says)
+            self._instruments[metric] = made
+
+    def _record(self, metric: Metric, value: float, labels: Mapping[str, str]) -> None:
+        instrument = self._instruments[metric]
+        attributes = {
+            "code.function.name" if name == "callable" else f"jitwarmup.{name}": label for name, label in labels.items()
+        }
+        if metric.kind == "histogram":
+            instrument.record(value, attributes)
+        elif metric.kind == "counter":
+            instrument.add(value, attributes)
+        else:
+            instrument.set(value, attributes)
+
+
+def version() -> str:
+    """The version of jitwarmup, as the name of an instrumentation scope is given with it."""
+    return str(getattr(sys.modules.get("jitwarmup"), "__version__", ""))

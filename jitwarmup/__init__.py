@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from jitwarmup.edges.events.configure import configure_json as configure_json
     from jitwarmup.engine.decorate import Warmed as Warmed
     from jitwarmup.engine.decorate import warmed as warmed
+    from jitwarmup.engine.rules import until_steady as until_steady
     from jitwarmup.engine.scope import is_warming as is_warming
     from jitwarmup.engine.steady import steady_state as steady_state
-    from jitwarmup.engine.rules import until_steady as until_steady
     from jitwarmup.model.classify import classify as classify
     from jitwarmup.model.errors import ArgumentError as ArgumentError
     from jitwarmup.model.errors import JitwarmupError as JitwarmupError

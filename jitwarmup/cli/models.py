@@ -8,6 +8,7 @@ hub. The package is found without being imported: only its file is wanted.
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,7 @@ def load(choice: str) -> DemoModel:
 
     Raises:
         FileNotFoundError: ``smollm2`` was asked for by name and is not installed.
+
     """
     hush()
     found = gguf_file() if choice in ("auto", "smollm2") else None
@@ -55,6 +57,7 @@ def load(choice: str) -> DemoModel:
 
 def hush() -> None:
     """Keep transformers' progress bars off stderr, where the events are."""
+    os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is imported
     from transformers.utils import logging
 
     logging.disable_progress_bar()

@@ -15,6 +15,7 @@ class Progress:
 
     Args:
         out: where to draw; nothing is drawn where it is no terminal.
+
     """
 
     def __init__(self, out: TextIO | None = None) -> None:

@@ -15,6 +15,7 @@ from jitwarmup.edges.events import schema
 from jitwarmup.engine.flow import Step, flow
 from jitwarmup.engine.ledger import Entry, Lease, Wait
 from jitwarmup.engine.measurement import Course, End, Measurement, Subject, Take, Task, key_of, refused
+from jitwarmup.engine.rules import seeks_proof
 from jitwarmup.engine.session import PLAIN_CLOCK
 from jitwarmup.engine.tell import call_fields, report_fields
 from jitwarmup.engine.window import Taken, Window
@@ -98,7 +99,7 @@ def warming(measurement: Measurement) -> Course:
     task, lease = measurement.task, measurement.lease
     task.inputs.refuse_once_only()
     with measurement.silence():
-        yield from measurement.follow(flow(task.options.rule, 0, history=measurement.runs))
+        yield from measurement.follow(flow(measurement.rule, 0, history=measurement.runs))
     if measurement.end in (End.DONE, End.MUTATED):
         measurement.settle_warm()
         return
@@ -148,6 +149,8 @@ def warm_call(subject: Subject, entry: Entry, args: tuple[Any, ...], kwargs: dic
 def say_call(subject: Subject, entry: Entry | None, run: Run, *, was_warm: bool) -> None:
     """The event of one plain call, and of steady state lost in it."""
     emit = subject.options.emit
+    if entry is not None:
+        run = entry.habits.read(run)
     if emit == "summary":
         subject.ledger.tally.add(subject, run)
     elif emit == "calls":
@@ -195,11 +198,10 @@ def measure(task: Task, keep: Keep = None) -> Course:
 def measuring(measurement: Measurement) -> Course:
     """Validate, warm up and measure; the key is warm as soon as measuring begins."""
     task = measurement.task
-    options = task.options
-    redo = options.on_contamination == "redo" or bool(getattr(options.rule, "rearms", False))
+    redo = task.options.on_contamination == "redo" or seeks_proof(task.options.rule)
     task.inputs.refuse_once_only()
     with measurement.silence():
-        yield from measurement.follow(flow(options.rule, options.measurements, redo=redo))
+        yield from measurement.follow(flow(measurement.rule, task.options.measurements, redo=redo))
     if measurement.end is End.MUTATED:
         measurement.settle_warm()
     elif measurement.end is not End.DONE:
@@ -245,7 +247,7 @@ def prepare(measurement: Measurement) -> Course:
     """``with steady_state(fn, *args)``: validate and warm up on entry."""
     measurement.task.inputs.refuse_once_only()
     with measurement.silence():
-        yield from measurement.follow(flow(measurement.task.options.rule, 0))
+        yield from measurement.follow(flow(measurement.rule, 0))
     measurement.task.inputs.rewind()
     if measurement.end in (End.DONE, End.MUTATED):
         measurement.settle_warm()

@@ -18,6 +18,7 @@ from collections.abc import Callable, Generator, Hashable, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from jitwarmup.engine.habits import Habits
 from jitwarmup.engine.tally import Tally
 from jitwarmup.model.errors import NotReady
 from jitwarmup.model.runs import Phase, Run, State, Warmup
@@ -103,7 +104,7 @@ class Wait:
 class Entry:
     """One key: its state, its warm-up, and the runs of an interrupted warm-up that still count."""
 
-    __slots__ = ("asked", "finished", "flight", "label", "missed", "state", "token", "warmup")
+    __slots__ = ("asked", "finished", "flight", "habits", "label", "missed", "state", "token", "warmup")
 
     def __init__(self, label: str, token: int = 0) -> None:
         self.label = label
@@ -114,6 +115,7 @@ class Entry:
         self.flight: Flight | None = None
         self.asked = False
         self.missed = 0
+        self.habits = Habits()
 
     @property
     def is_warm(self) -> bool:
@@ -158,6 +160,7 @@ class Lease:
                 self.entry.finished = ()
             if warmup is not None:
                 self.entry.warmup = warmup
+                self.entry.habits.learn(warmup.runs)
         self.ledger.changed()
         self.flight.land(how)
 

@@ -21,8 +21,9 @@ from jitwarmup.engine.flow import Flow, Step
 from jitwarmup.engine.inputs import Inputs, rewinds_process
 from jitwarmup.engine.ledger import Entry, Lease, Ledger, Wait
 from jitwarmup.engine.plan import Options
+from jitwarmup.engine.rules import RuleLike, engaged, seeks_proof, would_have_said
 from jitwarmup.engine.session import Session
-from jitwarmup.engine.tell import run_fields, say, warmup_fields
+from jitwarmup.engine.tell import decision_fields, run_fields, say, warmup_fields
 from jitwarmup.engine.window import Taken
 from jitwarmup.model.audit import audit
 from jitwarmup.model.errors import ArgumentError, MeasurementFailed
@@ -33,6 +34,7 @@ from jitwarmup.model.runs import Decision, Phase, Run, State, Warmup
 from jitwarmup.model.verdict import Reason, Verdict
 
 NOT_ACCEPTED = "NotAccepted"
+CAUSES = {"dynamo", "inductor", "cudagraph", "allocator"}  # probes whose silence is worth something
 
 
 class Colour(Enum):
@@ -183,6 +185,7 @@ class Measurement:
             run = self.judge(run, taken.value)
         taken.value = taken.error = None
         self.runs.append(run)
+        run = self.runs[-1] = learn_recurrence(self.runs)[-1]
         if self.lease is not None:
             self.lease.finished(self.runs)
         if self.task.listener is not None:
@@ -203,6 +206,13 @@ class Measurement:
             self.end = End.MUTATED
             self.value = value
         return run
+
+    @property
+    def rule(self) -> RuleLike:
+        """The rule of the options, within the budget, told whether causes are watched."""
+        options = self.task.options
+        watched = CAUSES & set(self.task.session.watch.watched())
+        return engaged(options.rule, budget_s=options.budget_s, causes_watched=bool(watched))
 
     def left_s(self) -> float | None:
         """Seconds of the budget that validation and warm-up have left, None for no limit."""
@@ -243,6 +253,7 @@ class Measurement:
         """A phase begins: tell the ledger, turn the monitor, speak of the phase that ended."""
         if step.rearm:
             self.runs = [replace(run, discarded=run.discarded or run.phase is Phase.MEASURE) for run in self.runs]
+            self.decision = None
             self.mute()
         if step.phase is Phase.WARM and self.lease is not None:
             self.lease.progress(State.WARMING)
@@ -252,11 +263,13 @@ class Measurement:
 
     def settle_warm(self) -> None:
         """Warm-up has ended well: the key is warm, and it is said."""
+        self.decision_so_far()
         warmup = self.warmup()
         if self.lease is not None:
             proven = self.decision is not None and self.decision.state == "proven"
             self.lease.settle(State.STEADY if proven else State.WARM, "warm", warmup)
         self.say_warmed(warmup)
+        self.say_proof()
 
     # ------------------------------------------------------------------ what came of it
 
@@ -326,6 +339,7 @@ class Measurement:
             failure=self.failure,
             costs=self.costs(),
             decision=self.decision,
+            would_have_said=would_have_said(runs) if self.end is End.DONE else None,
             skipped=End.MUTATED.value if self.end is End.MUTATED else None,
             rng_restored=self.rng_restored,
             environment=environment(),
@@ -352,6 +366,20 @@ class Measurement:
     def say_warmed(self, warmup: Warmup) -> None:
         """The silent warm-up has ended."""
         self.say(schema.WARMUP_COMPLETED, **warmup_fields(warmup, monitor_paused=self.monitor_paused))
+
+    def say_proof(self) -> None:
+        """Whether steady state was found, where the rule looked for it."""
+        decision = self.decision_so_far()
+        if decision is None or not seeks_proof(self.task.options.rule):
+            return
+        event = schema.STEADY_STATE_REACHED if decision.state == "proven" else schema.STEADY_STATE_NOT_REACHED
+        self.say(event, **decision_fields(decision, self.runs))
+
+    def decision_so_far(self) -> Decision | None:
+        """What the rule says of the runs so far; None where it was never asked."""
+        if self.decision is None and self.end is End.DONE:
+            self.decision = self.rule(self.runs)
+        return self.decision
 
     def say(self, event: str, **fields: Any) -> None:
         """Emit one event of this measurement."""

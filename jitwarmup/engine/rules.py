@@ -41,6 +41,11 @@ class Rule:
         """The same rule, told whether probes are armed that would see one-time work; the engine says so."""
         return self
 
+    @property
+    def seeks_proof(self) -> bool:
+        """Whether it looks for a proof: one-time work while measuring then voids what was measured."""
+        return False
+
     def __and__(self, other: object) -> Both:
         return Both(self, other) if callable(other) else NotImplemented
 
@@ -93,6 +98,10 @@ class Both(Rule):
     def with_hooks(self, live: bool) -> Both:
         return Both(_hooked(self.one, live), _hooked(self.two, live))
 
+    @property
+    def seeks_proof(self) -> bool:
+        return seeks_proof(self.one) or seeks_proof(self.two)
+
 
 @dataclass(frozen=True, slots=True)
 class Either(Rule):
@@ -108,6 +117,10 @@ class Either(Rule):
 
     def with_hooks(self, live: bool) -> Either:
         return Either(_hooked(self.one, live), _hooked(self.two, live))
+
+    @property
+    def seeks_proof(self) -> bool:
+        return seeks_proof(self.one) or seeks_proof(self.two)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +163,10 @@ class UntilSteady(Rule):
     def with_hooks(self, live: bool) -> UntilSteady:
         return replace(self, causes_watched=live)
 
+    @property
+    def seeks_proof(self) -> bool:
+        return True
+
 
 def until_steady(
     *, at_least: int = 2, at_most: int = 30, budget_s: float | None = None, strict: bool = False
@@ -161,6 +178,17 @@ def until_steady(
     ``cause``, ``noise_floor``, or ``budget`` where nothing was proven. Raises ArgumentError for what cannot work.
     """
     return UntilSteady(at_least=at_least, at_most=at_most, budget_s=budget_s, strict=strict)
+
+
+def seeks_proof(rule: RuleLike) -> bool:
+    """Whether a rule, ours or the user's, looks for a proof of steady state."""
+    return isinstance(rule, Rule) and rule.seeks_proof
+
+
+def engaged(rule: RuleLike, *, budget_s: float | None, causes_watched: bool) -> RuleLike:
+    """The rule as the engine uses it: within the budget, and told whether causes are watched."""
+    hooked = _hooked(rule, causes_watched)
+    return hooked if budget_s is None else Either(hooked, Budget(budget_s))
 
 
 def warmup_end(runs: Sequence[Run]) -> int:

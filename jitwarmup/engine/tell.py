@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
 from typing import Any
 
 from jitwarmup.edges.events import schema
@@ -9,7 +11,7 @@ from jitwarmup.edges.events.device import device_fields, ledger_fields
 from jitwarmup.edges.ranks import identity
 from jitwarmup.engine.session import Session
 from jitwarmup.model.report import Report
-from jitwarmup.model.runs import Phase, Run, Warmup
+from jitwarmup.model.runs import Decision, Phase, Run, Warmup
 
 
 def say(session: Session, event: str, **fields: Any) -> None:
@@ -54,6 +56,20 @@ def warmup_fields(warmup: Warmup, *, monitor_paused: bool) -> dict[str, Any]:
         "rng_restored": warmup.rng_restored,
         "path": decision.path if decision is not None and decision.path else None,
         **ledger_fields(warmup.ledger),
+    }
+
+
+def decision_fields(decision: Decision, runs: Sequence[Run]) -> dict[str, Any]:
+    """What a rule that looks for proof has found."""
+    warm = [run.duration_s for run in runs if run.phase is Phase.WARM and run.outcome == "ok"]
+    proven = decision.state == "proven"
+    return {
+        "iterations": len(warm),
+        "runs": len(runs),
+        "median_s": statistics.median(warm[-5:]) if warm else None,
+        "path": decision.path or None,
+        "reason": None if proven else "the allowance was spent before steady state was proven",
+        **{f"decision_{name}": value for name, value in decision.numbers.items()},
     }
 
 

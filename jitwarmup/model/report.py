@@ -62,7 +62,8 @@ class Report(Record):
     ``latency_s`` is the median of the clean measured runs in seconds; -1.0 exactly when ``failure`` is set and no clean
     run exists; the median of all when all are contaminated; None when nothing was to be measured. ``ledger`` holds the
     seconds of validation and warm-up by cause, ``run`` and ``unexplained`` included; its parts sum to their wall time.
-    ``decision`` is what the warm-up rule said. ``duration_s`` is the wall time of all of it, our own work included.
+    ``decision`` is what the warm-up rule said, ``would_have_said`` what ``until_steady()`` would have said of the same
+    runs. ``duration_s`` is the wall time of all of it, our own work included.
     """
 
     callable: str
@@ -76,6 +77,7 @@ class Report(Record):
     verdict: Verdict
     ledger: Mapping[str, float] = field(default_factory=dict)
     decision: Decision | None = None
+    would_have_said: Decision | None = None
     skipped: str | None = None
     rng_restored: bool = False
     failure: Failure | None = None
@@ -184,7 +186,7 @@ def compose(
     verdict: Verdict,
     failure: Failure | None,
     costs: Mapping[str, float],
-    **rest: Any,  # noqa: A002 - the contract's name
+    **rest: Any,
 ) -> Report:
     """Build the report of a finished measurement: everything that follows from the runs is computed here, once."""
     kept = timed(runs)

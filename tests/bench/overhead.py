@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import torch  # noqa: F401 - the question whether torch is compiling belongs to the cost
+import torch
 
 import jitwarmup
 from jitwarmup.engine.switch import SWITCH

@@ -17,11 +17,12 @@ from typing import Any
 
 from jitwarmup.edges.environment import environment
 from jitwarmup.edges.events import schema
+from jitwarmup.edges.probes import exclusive_costs
 from jitwarmup.engine.flow import Flow, Step
 from jitwarmup.engine.inputs import Inputs, rewinds_process
 from jitwarmup.engine.ledger import Entry, Lease, Ledger, Wait
 from jitwarmup.engine.plan import Options
-from jitwarmup.engine.rules import RuleLike, engaged, seeks_proof, would_have_said
+from jitwarmup.engine.rules import engaged, seeks_proof, would_have_said
 from jitwarmup.engine.session import Session
 from jitwarmup.engine.tell import decision_fields, run_fields, say, warmup_fields
 from jitwarmup.engine.window import Taken
@@ -144,6 +145,7 @@ class Measurement:
         self.failure: Failure | None = None
         self.end = End.DONE
         self.silent = False
+        task.session.watch.arm()
         self.rng_restored = rewinds_process(task.options.rng, asynchronous=task.colour.asynchronous)
 
     # ------------------------------------------------------------------ the runs
@@ -207,12 +209,11 @@ class Measurement:
             self.value = value
         return run
 
-    @property
-    def rule(self) -> RuleLike:
-        """The rule of the options, within the budget, told whether causes are watched."""
+    def rule(self, runs: Sequence[Run]) -> Decision:
+        """The rule of the options, within the budget, told whether causes are watched (a module may appear in a run)."""
         options = self.task.options
         watched = CAUSES & set(self.task.session.watch.watched())
-        return engaged(options.rule, budget_s=options.budget_s, causes_watched=bool(watched))
+        return engaged(options.rule, budget_s=options.budget_s, causes_watched=bool(watched))(runs)
 
     def left_s(self) -> float | None:
         """Seconds of the budget that validation and warm-up have left, None for no limit."""
@@ -282,14 +283,10 @@ class Measurement:
             runs=runs,
             duration_s=self.spent_s(),
             decision=self.decision,
-            ledger=ledger_of(runs, self.costs(), None),
+            ledger=ledger_of(runs, costs_of(runs), None),
             skipped=End.MUTATED.value if self.end is End.MUTATED else None,
             rng_restored=self.rng_restored,
         )
-
-    def costs(self) -> Mapping[str, float]:
-        """Non-nested seconds by cause over validation and warm-up."""
-        return {}
 
     def fail(self) -> None:
         """Turn what ended the runs into the report's failure: the one place where a user's exception becomes data."""
@@ -337,7 +334,7 @@ class Measurement:
             runs=runs,
             verdict=self.verdict(runs),
             failure=self.failure,
-            costs=self.costs(),
+            costs=costs_of(runs),
             decision=self.decision,
             would_have_said=would_have_said(runs) if self.end is End.DONE else None,
             skipped=End.MUTATED.value if self.end is End.MUTATED else None,
@@ -390,6 +387,13 @@ class Measurement:
         """Whether there is a monitor, and it took our pause."""
         monitor = self.task.session.monitor
         return monitor is not None and "pause" not in monitor.problems
+
+
+def costs_of(runs: Sequence[Run]) -> list[Mapping[str, float]]:
+    """Seconds by cause of each run that was not measured; what comes back on every run is no cause."""
+    cold = [run for run in runs if run.phase is not Phase.MEASURE]
+    once = [[work for work in run.work if work.recurrence == "one_time"] for run in cold]
+    return [exclusive_costs(work, run.duration_s) for work, run in zip(once, cold, strict=True)]
 
 
 def new_id() -> str:

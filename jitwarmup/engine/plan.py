@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from jitwarmup.edges.probes import watch_of
 from jitwarmup.engine.rules import Fixed
 from jitwarmup.model.errors import ArgumentError
-from jitwarmup.model.ports import Rule
+from jitwarmup.model.ports import Probe, Rule
 
 
 class Unset:
@@ -105,6 +106,8 @@ def check_block_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     seconds("budget_s", given.get("budget_s"))
     one_of("on_contamination", given.get("on_contamination", "mark"), ON_CONTAMINATION)
     callable_or_none("accept", given.get("accept"))
+    if "probes" in given:
+        given["watch"] = watch_of(checked_probes(given.pop("probes")))
     check_monitor(given.get("monitor"))
     check_clock(given.get("clock"))
     check_name(given.get("name"))
@@ -177,6 +180,16 @@ def check_monitor(monitor: Any) -> None:
         what = f"the class {monitor.__name__}" if isinstance(monitor, type) else f"a {type(monitor).__name__}"
         lack = "" if isinstance(monitor, type) else f" without {', '.join(missing)}"
         raise ArgumentError(f"monitor got {what}{lack}; wanted an object with pause, resume and window(name)")
+
+
+def checked_probes(probes: Any) -> tuple[Probe, ...]:
+    """Further probes, each with the methods of the port."""
+    given = tuple(probes) if isinstance(probes, list | tuple | None) and probes else ()
+    wanted = ("arm", "snapshot", "delta", "disarm")
+    fit = all(callable(getattr(probe, name, None)) for probe in given for name in wanted)
+    if not isinstance(probes, list | tuple | None) or not fit:
+        raise ArgumentError(f"probes got {shown(probes)}; wanted a list of objects with {', '.join(wanted)}")
+    return given
 
 
 def check_clock(clock: Any) -> None:

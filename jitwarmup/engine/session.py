@@ -54,7 +54,7 @@ def open_session(
         clock=given if given is not None else FULL_CLOCK,
         plain_clock=given if given is not None else PLAIN_CLOCK,
         monitor=Counted.of(meter) if meter is not None else None,
-        watch=watch_of(settings.get("probes")),
+        watch=settings["watch"] if "watch" in settings else watch_of(None),
         emitter=Guarded(adapt(settings.get("log"))),
         ranks=ranks_of(settings.get("ranks", ranks), unset=UNSET, explicit=explicit),
     )

@@ -164,19 +164,28 @@ def timed(runs: Sequence[Run]) -> list[Run]:
     return [run for run in runs if run.phase is Phase.MEASURE and not run.discarded and run.outcome == "ok"]
 
 
-def ledger_of(runs: Sequence[Run], costs: Mapping[str, float], steady_s: float | None) -> dict[str, float]:
+def ledger_of(
+    runs: Sequence[Run], costs: Sequence[Mapping[str, float]], steady_s: float | None
+) -> dict[str, float]:
     """
     Seconds of validation and warm-up by cause; the parts sum to the wall time of those runs.
 
-    ``costs`` are the non-nested seconds by cause that the probes explained. ``run`` is the steady cost of those runs,
-    never more than a run took beyond its explained work; the rest is ``unexplained``.
+    ``costs`` are, for each of those runs, the non-nested seconds by cause that the probes explained. ``run`` is the
+    steady cost, never more than a run took beyond its explained work; the rest is ``unexplained``.
     """
     cold = [run for run in runs if run.phase is not Phase.MEASURE]
-    wall = sum(run.duration_s for run in cold)
-    explained = sum(costs.values())
-    steady = steady_s if steady_s is not None else min((run.duration_s for run in cold), default=0.0)
-    usual = min(sum(min(steady, run.duration_s) for run in cold), max(0.0, wall - explained))
-    return {**costs, "run": usual, "unexplained": max(0.0, wall - explained - usual)} if cold else {}
+    if not cold:
+        return {}
+    steady = steady_s if steady_s is not None else min(run.duration_s for run in cold)
+    ledger: dict[str, float] = {}
+    usual = unexplained = 0.0
+    for run, explained in zip(cold, costs, strict=True):
+        for cause, spent in explained.items():
+            ledger[cause] = ledger.get(cause, 0.0) + spent
+        rest = max(0.0, run.duration_s - sum(explained.values()))
+        usual += min(steady, rest)
+        unexplained += rest - min(steady, rest)
+    return {**ledger, "run": usual, "unexplained": unexplained}
 
 
 def compose(
@@ -185,7 +194,7 @@ def compose(
     runs: Sequence[Run],
     verdict: Verdict,
     failure: Failure | None,
-    costs: Mapping[str, float],
+    costs: Sequence[Mapping[str, float]],
     **rest: Any,
 ) -> Report:
     """Build the report of a finished measurement: everything that follows from the runs is computed here, once."""

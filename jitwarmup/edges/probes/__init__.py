@@ -1,43 +1,18 @@
-"""Probes: sources of one-time work, one file a source. (Placeholder until the probes land.)"""
+"""Probes: sources of one-time work, one file a source. `Watch` is the facade that the window uses."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
-from jitwarmup.model.runs import OneTimeWork
+from jitwarmup.edges.probes.costs import exclusive_costs
+from jitwarmup.edges.probes.watch import DEFAULT, Seen, Watch
+from jitwarmup.model.ports import Probe
 
+__all__ = ["Seen", "Watch", "exclusive_costs", "watch_of"]
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    work: tuple[OneTimeWork, ...] = ()
-    cpu_s: float | None = None
-    wait_s: float | None = None
-    switches: int | None = None
+_USUAL = Watch()
 
 
-NOTHING = Seen()
-
-
-class Watch:
-    def arm(self) -> None: ...
-    def watched(self) -> tuple[str, ...]:
-        return ()
-
-    def unwatched(self) -> Mapping[str, str]:
-        return {}
-
-    def open(self) -> Any: ...
-    def close(self, token: Any) -> Seen:
-        return NOTHING
-
-    def suspend(self, token: Any) -> None: ...
-    def resume(self, token: Any) -> None: ...
-
-
-WATCH = Watch()
-
-
-def watch_of(probes: Any) -> Watch:
-    return WATCH
+def watch_of(probes: Sequence[Probe] | None) -> Watch:
+    """The usual watch, which all sessions share, or one that watches with further probes too."""
+    return _USUAL if not probes else Watch((*DEFAULT, *probes))

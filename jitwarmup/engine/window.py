@@ -58,7 +58,6 @@ class Window:
         "frame",
         "meter",
         "name",
-        "reason",
         "run",
         "session",
         "started_at",
@@ -79,7 +78,6 @@ class Window:
         self.value: Any = None
         self.error: BaseException | None = None
         self.meter: CountedWindow | None = None
-        self.reason: str | None = None
 
     def __enter__(self) -> Self:
         self.prepare()
@@ -123,11 +121,10 @@ class Window:
         """What is read after the clock, and the Run that comes of it."""
         if self.meter is not None:
             self.meter.__exit__(None, None, None)
-            self.reason = self.meter.reason
         seen = self.session.watch.close(self.token)
         self.frame.leave()
         outcome = streamed.pop("outcome", None) or outcome_of(self.error)
-        metered = self.meter is not None and not streamed
+        reading = self.meter.reading if self.meter is not None and not streamed else None
         self.run = Run(
             phase=self.step.phase,
             index=self.step.index,
@@ -136,8 +133,8 @@ class Window:
             outcome=outcome,
             error_type=type(self.error).__name__ if self.error is not None and outcome != "closed" else None,
             work=seen.work,
-            contaminated=self.step.phase is Phase.MEASURE and any(paid_once(work) for work in seen.work),
-            device=self.meter.reading if metered and self.meter is not None else None,
+            contaminated=bool(seen.work) and self.step.phase is Phase.MEASURE and any(map(paid_once, seen.work)),
+            device=reading,
             cpu_s=seen.cpu_s,
             wait_s=seen.wait_s,
             switches=seen.switches,

@@ -28,21 +28,24 @@ KEPT_COMPILES = 256
 
 
 class Token:
-    """One run under way. ``inbox`` collects (notice, own) pairs; ``base`` is what was read before the run."""
+    """
+    One run under way. ``inbox`` collects (notice, own) pairs; ``base`` is what was read before the run.
 
-    __slots__ = ("base", "closed", "crowd", "extra", "inbox", "live", "overlapped", "parent", "reading", "seq")
+    Defaults stand in the class: one is made for every timed call, and most of it is never touched.
+    """
+
+    parent: Token | None = None
+    base: Any = None
+    extra: Any = ()
+    crowd: object = None
+    overlapped = False
+    reading: Any = None
+    live = False
+    closed = False
+    seq = 0
 
     def __init__(self) -> None:
-        self.parent: Token | None = None
-        self.base: Any = None
-        self.extra: Any = ()
         self.inbox: list[tuple[Notice, bool]] = []
-        self.crowd: object = None
-        self.overlapped = False
-        self.reading: Any = None
-        self.live = False
-        self.closed = False
-        self.seq = 0
 
 
 @dataclass(slots=True, eq=False)

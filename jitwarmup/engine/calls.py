@@ -141,6 +141,9 @@ def warm_call(subject: Subject, entry: Entry, args: tuple[Any, ...], kwargs: dic
     """
     with Window(subject.session, STEP, subject.session.plain_clock) as window:
         window.value = subject.function(*args, **kwargs)
+    if subject.options.emit == "summary" and window.uneventful and not entry.habits:
+        subject.ledger.tally.count(subject, window.duration_ns)
+        return window.value
     taken = window.taken()
     say_call(subject, entry, taken.run, was_warm=True)
     return taken.value if taken.error is None else Result(error=taken.error).unwrap()

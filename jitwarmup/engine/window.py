@@ -58,7 +58,8 @@ class Window:
         "frame",
         "meter",
         "name",
-        "run",
+        "seen",
+        "duration_ns",
         "session",
         "started_at",
         "step",
@@ -117,24 +118,33 @@ class Window:
         self.session.watch.close(self.token)
         self.frame.leave()
 
-    def conclude(self, duration_ns: int, **streamed: Any) -> None:
-        """What is read after the clock, and the Run that comes of it."""
+    def conclude(self, duration_ns: int) -> None:
+        """What is read after the clock."""
+        self.duration_ns = duration_ns
         if self.meter is not None:
             self.meter.__exit__(None, None, None)
-        seen = self.session.watch.close(self.token)
+        self.seen = self.session.watch.close(self.token)
         self.frame.leave()
+
+    @property
+    def uneventful(self) -> bool:
+        """Whether the run ended well and paid for nothing: all there is to tell is how long it took."""
+        return self.error is None and not self.seen.work
+
+    def run(self, **streamed: Any) -> Run:
+        """The Run that comes of it; made on demand, since a call that is only counted needs none."""
+        seen = self.seen
         outcome = streamed.pop("outcome", None) or outcome_of(self.error)
-        reading = self.meter.reading if self.meter is not None and not streamed else None
-        self.run = Run(
+        return Run(
             phase=self.step.phase,
             index=self.step.index,
             started_at=self.started_at,
-            duration_ns=duration_ns,
+            duration_ns=self.duration_ns,
             outcome=outcome,
             error_type=type(self.error).__name__ if self.error is not None and outcome != "closed" else None,
             work=seen.work,
             contaminated=bool(seen.work) and self.step.phase is Phase.MEASURE and any(map(paid_once, seen.work)),
-            device=reading,
+            device=self.meter.reading if self.meter is not None and not streamed else None,
             cpu_s=seen.cpu_s,
             wait_s=seen.wait_s,
             switches=seen.switches,
@@ -143,7 +153,7 @@ class Window:
 
     def taken(self) -> Taken:
         """The outcome; the window keeps no value and no exception alive."""
-        result = Taken(self.run, self.value, self.error)
+        result = Taken(self.run(), self.value, self.error)
         self.value = self.error = None
         return result
 
@@ -213,13 +223,17 @@ class StreamWindow(Window):
     def finish(self, error: BaseException | None) -> None:
         """After the last step."""
         self.error = self.error or error
+        self.conclude(self.spent_ns)
+
+    def run(self, **streamed: Any) -> Run:
+        """The Run, with what is known of its items."""
         left = self.closed and isinstance(self.error, GeneratorExit)
-        self.conclude(
-            self.spent_ns,
+        return super().run(
             outcome="closed" if left else outcome_of(self.error),
             first_item_s=None if self.first_ns is None else self.first_ns / 1e9,
             item_gaps_s=tuple(gap / 1e9 for gap in self.gaps_ns),
             items=self.items,
+            **streamed,
         )
 
 

@@ -155,7 +155,6 @@ class SteadyState:
             self._reports.append(self._block_report(session, error))
         assert self.block is not None  # noqa: S101 - set by the caller, from the window
         fields = call_fields(self.block) | {"report_id": self._report_id, "reports": len(self._reports)}
-        fields.pop("phase", None)
         say(
             session,
             schema.BLOCK_FAILED if error is not None else schema.BLOCK_COMPLETED,

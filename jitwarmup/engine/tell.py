@@ -16,12 +16,24 @@ from jitwarmup.model.runs import Decision, Phase, Run, Warmup
 
 def say(session: Session, event: str, **fields: Any) -> None:
     """Emit one event, with this rank's identity where there are several; a sink's failure stays in the sink."""
-    session.emitter.emit(event, schema.LEVELS[event], schema.build(event, {**fields, **identity()}))
+    fields.update(identity())
+    session.emitter.emit(event, schema.LEVELS[event], schema.build(event, fields))
 
 
 def run_fields(run: Run) -> dict[str, Any]:
-    """One run: how long, how it ended, what it paid for."""
-    fields: dict[str, Any] = {"phase": run.phase, "duration_s": run.duration_s, "outcome": run.outcome}
+    """One run: how long, how it ended, what it paid for, and how much of it the machine's other work took."""
+    fields = told_fields(run)
+    fields["phase"] = run.phase.value
+    if run.cpu_s is not None:
+        fields["cpu_s"] = run.cpu_s
+    if run.switches is not None:
+        fields["switches"] = run.switches
+    return fields
+
+
+def told_fields(run: Run) -> dict[str, Any]:
+    """What every run tells; one dict and no absent keys, since one is made for every call."""
+    fields: dict[str, Any] = {"duration_s": run.duration_ns / 1e9, "outcome": run.outcome}
     if run.work:
         fields["work"] = list(dict.fromkeys(work.kind for work in run.work))
         fields["work_count"] = sum(work.count for work in run.work)
@@ -31,14 +43,16 @@ def run_fields(run: Run) -> dict[str, Any]:
         fields["items_per_s"] = run.items / run.duration_s if run.items and run.duration_ns else None
     if run.wait_s is not None and run.duration_ns:
         fields["wait_s"] = run.wait_s
-        fields["contended_share"] = min(1.0, run.wait_s / run.duration_s)
-    fields |= {"cpu_s": run.cpu_s, "switches": run.switches}
+        fields["contended_share"] = min(1.0, run.wait_s * 1e9 / run.duration_ns)
     return fields
 
 
 def call_fields(run: Run) -> dict[str, Any]:
     """One plain call."""
-    fields = run_fields(run) | {"error_type": run.error_type, "contaminated": run.contaminated}
+    fields = told_fields(run)
+    fields["contaminated"] = run.contaminated
+    if run.error_type is not None:
+        fields["error_type"] = run.error_type
     return fields | device_fields(run.device) if run.device is not None else fields
 
 

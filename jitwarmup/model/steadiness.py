@@ -77,8 +77,8 @@ class Rest:
 
 def find_rest(stretch: Stretch, patience: Patience = NORMAL, *, causes_watched: bool = False) -> Rest | None:
     """The first of the paths quiet, stable, cause and noise_floor that holds; None where none does."""
-    if still_falling(stretch.wall_s[-patience.stable :]):
-        return None
+    if fall_per_run(stretch.wall_s[-patience.stable :]) > FALLING:
+        return None  # of the wall time, whatever the waits explain
     seen = stretch.corrected_s
     for path, window in (
         ("quiet", _quiet(seen, patience)),
@@ -110,11 +110,6 @@ def rest_start(seen: Sequence[float], window: int) -> int:
         if exceptions > 1:
             break
     return start
-
-
-def still_falling(seen: Sequence[float]) -> bool:
-    """Whether each of these values is below the one before by more than 5 %: no rest, whatever else is true."""
-    return len(seen) >= 3 and all(two < one * (1 - FALLING) for one, two in pairwise(seen))
 
 
 def fall_per_run(seen: Sequence[float]) -> float:

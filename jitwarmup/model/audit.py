@@ -8,7 +8,6 @@ warms up without any cause that a probe could see, and compiled code that was gi
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -170,7 +169,8 @@ def _undecided(series: Classification) -> list[Finding]:
         numbers = {"runs": float(series.n), "wanted": float(SHORTEST)}
         return [Finding("undecided", Reason(kind="too_few_runs", numbers=numbers))]
     if series.label == "inconclusive":
-        numbers = {"detectable_share": series.detectable or math.nan, "tolerance": series.tolerance}
+        told = {} if series.detectable is None else {"detectable_share": series.detectable}
+        numbers = {**told, "tolerance": series.tolerance}
         return [Finding("undecided", Reason(kind="too_noisy", numbers=numbers))]
     return []
 

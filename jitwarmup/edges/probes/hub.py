@@ -28,12 +28,28 @@ KEPT_COMPILES = 256
 
 
 class Token:
-    """One run under way. ``inbox`` collects (notice, own) pairs; ``base`` is what was read before the run."""
+    """
+    One run under way. ``parent`` is the run it was opened in, ``former`` what was current before it was (re)entered;
+    ``inbox`` collects (notice, own) pairs; ``base`` is what was read before the run.
+    """
 
-    __slots__ = ("base", "closed", "crowd", "extra", "inbox", "live", "overlapped", "parent", "reading", "seq")
+    __slots__ = (
+        "base",
+        "closed",
+        "crowd",
+        "extra",
+        "former",
+        "inbox",
+        "live",
+        "overlapped",
+        "parent",
+        "reading",
+        "seq",
+    )
 
     def __init__(self) -> None:
         self.parent: Token | None = None
+        self.former: Token | None = None
         self.base: Any = None
         self.extra: Any = ()
         self.inbox: list[tuple[Notice, bool]] = []
@@ -106,18 +122,21 @@ class Hub:
 
     def enter(self, token: Token) -> None:
         """Make ``token`` live and current; whoever is live beside its own chain overlaps it, and is told so."""
+        parent = CURRENT.get()
+        while parent is not None and parent.closed:
+            parent = parent.parent
+        token.parent = parent
         token.seq = self.seq
         token.crowd = self.crowd
         self.resume(token)
 
     def resume(self, token: Token) -> None:
         """Live and current, in whatever context this is (again, after ``suspend``)."""
-        parent = CURRENT.get()
-        while parent is not None and (parent.closed or parent is token):
-            parent = parent.parent
-        token.parent = parent
+        former = CURRENT.get()
+        if former is not token:
+            token.former = former
+            CURRENT.set(token)
         token.live = True
-        CURRENT.set(token)
         live = self.live
         live[id(token)] = token
         if len(live) > 1 and len(live) > sum(other.live for other in chain(token)):
@@ -129,7 +148,8 @@ class Hub:
         self.live.pop(id(token), None)
         token.live = False
         if CURRENT.get() is token:
-            CURRENT.set(token.parent)
+            CURRENT.set(token.former)
+        token.former = None
 
     def leave(self, token: Token) -> None:
         """The run is over; ``overlapped`` is final."""

@@ -108,8 +108,7 @@ def test_without_getrusage_of_a_thread_only_cpu_seconds_are_told(probe):
     assert (wait, switches) == (None, None)
 
 
-def test_without_getrusage_and_a_thread_clock_cpu_seconds_are_absent(probe):
-    probe._usage = None
+def test_without_a_thread_clock_cpu_seconds_are_absent(probe):
     probe._clock = lambda: None
     assert taken(probe.read(), probe.read())[0] is None
 

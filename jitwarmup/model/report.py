@@ -164,9 +164,7 @@ def timed(runs: Sequence[Run]) -> list[Run]:
     return [run for run in runs if run.phase is Phase.MEASURE and not run.discarded and run.outcome == "ok"]
 
 
-def ledger_of(
-    runs: Sequence[Run], costs: Sequence[Mapping[str, float]], steady_s: float | None
-) -> dict[str, float]:
+def ledger_of(runs: Sequence[Run], costs: Sequence[Mapping[str, float]], steady_s: float | None) -> dict[str, float]:
     """
     Seconds of validation and warm-up by cause; the parts sum to the wall time of those runs.
 

@@ -247,14 +247,11 @@ class Bound(Warmed[P, R_co]):
 
 
 def bound_otherwise(warmed: Warmed[Any, Any], instance: Any, owner: type[Any] | None) -> Any:
-    """Binding of class methods and of foreign descriptors."""
+    """Binding of class methods; whatever else is no function does not bind."""
     core = warmed._core
     if core.binding == "class":
         return Bound(warmed, owner if owner is not None else type(instance))
-    if core.binding == "none":
-        return warmed
-    bound = core.raw.__get__(instance, owner)
-    return bound if instance is None else Warmed(bound, core.options)
+    return warmed
 
 
 def spoken(core: Core, prefix: Prefix, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

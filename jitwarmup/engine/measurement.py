@@ -107,6 +107,7 @@ class Take:
     live: bool = False
     drain: int | None = None
     left_s: float | None = None
+    kept: list[Any] | None = None  # a stream's items, where they may have to be handed on; None again where it was cut
 
 
 Course = Generator[Wait | Take, Any, Any]
@@ -146,6 +147,8 @@ class Measurement:
         self.decision: Decision | None = None
         self.failure: Failure | None = None
         self.end = End.DONE
+        self.replay = False
+        self.kept: list[Any] | None = None
         self.silent = False
         task.session.watch.arm()
         self.rng_restored = rewinds_process(task.options.rng, asynchronous=task.colour.asynchronous)
@@ -169,15 +172,20 @@ class Measurement:
     def take(self, step: Step) -> Generator[Take, Taken, Run]:
         """Make one run and look at what came of it."""
         task = self.task
-        task.inputs.rewind()
         extra = step.phase is not Phase.MEASURE
         args, kwargs = task.inputs.extra(silent=extra)
-        command = Take(task.session, step, self.clock, task.options.dry_run or task.function, args, kwargs)
+        task.inputs.rewind()  # after `fresh`, which may draw too
+        function = task.options.dry_run if extra and task.options.dry_run is not None else task.function
+        command = Take(task.session, step, self.clock, function, args, kwargs)
         if extra:
             command.drain, command.left_s = task.options.drain, self.left_s()
+        if self.replay and step.phase is Phase.VALIDATE:
+            command.kept = []
         del args, kwargs
         taken = yield command
-        return self.record(step, taken)
+        run = self.record(step, taken)
+        self.kept = command.kept if self.end in (End.MUTATED, End.REFUSED) else None
+        return run
 
     def record(self, step: Step, taken: Taken) -> Run:
         """Note a run, and whether it is the last one; its value is dropped unless it is the validation's."""

@@ -76,10 +76,10 @@ class SteadyState:
             if core is not None:
                 measurement = self._measurement_of(core, session)
                 drive.call(lambda: calls.prepare(measurement), core.colour)
+            return self._begin(session)
         except BaseException as error:
             self._fail_on_entry(session, error)
             raise
-        return self._begin(session)
 
     async def __aenter__(self) -> Self:
         core = self._core_of_function()
@@ -91,10 +91,10 @@ class SteadyState:
                     await drive.acall(lambda: calls.prepare(measurement), core.colour)
                 else:
                     drive.call(lambda: calls.prepare(measurement), core.colour)
+            return self._begin(session)
         except BaseException as error:
             self._fail_on_entry(session, error)
             raise
-        return self._begin(session)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -110,7 +110,9 @@ class SteadyState:
             if loop is not None:
                 loop.leave()
         self._stop(session)
-        self._conclude(session, error)
+        self._conclude(session, taken.error)
+        if error is None and taken.error is not None:
+            raise taken.error  # the device failed after the body had started the work
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -135,8 +137,9 @@ class SteadyState:
         """The body begins: from here on it is timed, and its settings hold."""
         inner = {name: value for name, value in self._settings.items() if name not in FOR_ONE_FUNCTION}
         frame = Frame(settings=inner, owner=self)
-        self._window = Window(session, Step(Phase.MEASURE, 0), session.clock, frame=frame, name="block")
-        self._window.__enter__()
+        window = Window(session, Step(Phase.MEASURE, 0), session.clock, frame=frame, name="block")
+        window.__enter__()
+        self._window = window
         return self
 
     def _stop(self, session: Session) -> None:

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Literal
+
+from jitwarmup.model.codec import Record
 
 Outcome = Literal["ok", "error", "cancelled", "closed"]
 Scope = Literal["own", "foreign", "shared"]
 Recurrence = Literal["one_time", "recurring", "ambient"]
-
-NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
 class Phase(StrEnum):
@@ -41,7 +40,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OneTimeWork:
+class OneTimeWork(Record):
     """
     Work that a run paid for and the next run does not (or, once repetition has shown it, ``recurring`` work).
 
@@ -59,7 +58,7 @@ class OneTimeWork:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceReading:
+class DeviceReading(Record):
     """
     What a monitor read over one window; a metric that could not be read is None, with its reason in ``missing``.
 
@@ -93,7 +92,7 @@ class DeviceReading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class Run(Record):
     """
     One execution of the user's function, from fence to fence.
 
@@ -132,9 +131,31 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(Record):
     """What a rule says of the runs so far: ``more`` are wanted, steady state is ``proven``, or the allowance is ``spent``."""
 
     state: Literal["more", "proven", "spent"]
     path: str = ""
     numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warmup(Record):
+    """
+    What a warm-up did: its runs (validation first), how long it took, and what decided that it was enough.
+
+    ``key`` is the key's label, never an argument's value. ``skipped`` says why nothing (more) was run, such as
+    ``arguments_mutated`` or ``inactive``. ``rng_restored`` is True where the process's random streams were rewound for
+    every run and left as one plain call leaves them (False in async functions and worker threads by default: there only
+    generators among the arguments are). ``ledger`` holds seconds by cause over the runs.
+    """
+
+    callable: str
+    key: str
+    runs: tuple[Run, ...] = ()
+    duration_s: float = 0.0
+    decision: Decision | None = None
+    ledger: Mapping[str, float] = field(default_factory=dict)
+    skipped: str | None = None
+    rng_restored: bool = False
+    schema: str = "jitwarmup.warmup/1"

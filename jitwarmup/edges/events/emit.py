@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from jitwarmup.edges.events.recorder import Recorder
@@ -33,6 +34,9 @@ class DefaultEmitter:
 
     def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
         """Send the event out of the first door that is open; with ``JITWARMUP_LOG=off`` none is."""
+        if _DIVERSIONS:
+            _DIVERSIONS[-1].emit(event, level, fields)
+            return
         if SILENT:
             return
         structlog = sys.modules.get("structlog")
@@ -54,6 +58,19 @@ class Silence:
 
     def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
         """Do nothing."""
+
+
+_DIVERSIONS: list[Emitter] = []
+
+
+@contextmanager
+def diverted(emitter: Emitter) -> Iterator[None]:
+    """Send what would go out of the default way to ``emitter`` instead, for tests."""
+    _DIVERSIONS.append(emitter)
+    try:
+        yield
+    finally:
+        _DIVERSIONS.remove(emitter)
 
 
 _DEFAULT = DefaultEmitter()  # one for all, so that lines thin out by function and not by decorator
@@ -94,7 +111,7 @@ def adapt(log: Any) -> Emitter:
     Raises ArgumentError for anything else. ``JITWARMUP_LOG=off`` silences all but a test's ``Recorder``.
     """
     emitter = _adapted(log)
-    return Silence() if SILENT and not isinstance(emitter, Recorder) else emitter
+    return Silence() if SILENT and log is not None and not isinstance(emitter, Recorder) else emitter
 
 
 def _adapted(log: Any) -> Emitter:

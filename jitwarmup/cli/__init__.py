@@ -1,0 +1,54 @@
+"""
+The command line: one file a command, imported when it is asked for.
+
+Results go to stdout (``--json``: one document), logs and progress to stderr. Exit codes: 0 good, 1 a gate failed, 2
+usage, 3 the validation run failed, 4 the environment lacks something required, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from enum import IntEnum
+
+from jitwarmup import __version__
+from jitwarmup.model.errors import JitwarmupError
+
+COMMANDS = {"demo": "the main job on a real language model: validate, warm up in silence, measure, log"}
+
+
+class Exit(IntEnum):
+    """What the exit code says."""
+
+    GOOD = 0
+    GATE = 1
+    USAGE = 2
+    VALIDATION = 3
+    ENVIRONMENT = 4
+    INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the words of the command line and carry the command out."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(prog="jitwarmup", description="Timings of (text-)generation code made true.")
+    parser.add_argument("--version", action="version", version=f"jitwarmup {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, about in COMMANDS.items():
+        commands.add_parser(name, help=about, add_help=False)
+    asked, rest = parser.parse_known_args(words)
+    module = importlib.import_module(f"jitwarmup.cli.{asked.command}")
+    try:
+        return int(module.run(rest))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return Exit.INTERRUPTED
+    except JitwarmupError as error:
+        print(f"jitwarmup {asked.command}: {error}", file=sys.stderr)
+        return Exit.USAGE
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; nothing more to say to it
+        return Exit.GOOD

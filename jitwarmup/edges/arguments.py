@@ -1,0 +1,102 @@
+"""
+Looking at a call's arguments without knowing their libraries: what can be consumed once, what a run changed, streamers.
+
+Nothing is imported for it: a class of a library that is not loaded cannot be among the arguments. Values are looked at,
+never kept and never shown.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
+
+CONTAINERS = (list, tuple, dict, set, deque, Mapping)
+DEPTH = 4  # nested containers looked into: {"inputs": [{"ids": tensor}]} is as deep as callers go
+WIDTH = 10_000  # items looked at in one container; longer ones are compared by their length
+
+
+def leaves(value: Any, depth: int = DEPTH) -> Iterator[Any]:
+    """The value and, for builtin containers, what is in it."""
+    yield value
+    if depth and isinstance(value, CONTAINERS) and len(value) <= WIDTH:
+        for item in tuple(value.values() if isinstance(value, Mapping) else value):
+            yield from leaves(item, depth - 1)
+
+
+def every_leaf(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[Any]:
+    """All values of a call."""
+    for value in (*args, *kwargs.values()):
+        yield from leaves(value)
+
+
+def loaded_class(module: str, name: str) -> type[Any] | None:
+    """A class of a module that is loaded already, else None."""
+    found = getattr(sys.modules.get(module), name, None)
+    return found if isinstance(found, type) else None
+
+
+def is_streamer(value: Any) -> bool:
+    """Whether a value is a transformers streamer."""
+    kind = loaded_class("transformers.generation.streamers", "BaseStreamer")
+    return kind is not None and isinstance(value, kind)
+
+
+def once_only(value: Any) -> str | None:
+    """What makes a value unfit for a second run (in words), or None where it is fit."""
+    if is_streamer(value):
+        return None
+    if isinstance(value, io.IOBase) or isinstance(getattr(value, "file", None), io.IOBase):
+        return "an open file, which a run reads to its end"
+    cache = loaded_class("transformers.cache_utils", "Cache")
+    if cache is not None and isinstance(value, cache):
+        return "a transformers Cache, which grows by every run"
+    if isinstance(value, Iterator | AsyncIterator):
+        return "an iterator, which a run uses up"
+    return None
+
+
+def fingerprint(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+    """
+    What changes when a run changes its arguments in place: a tensor's version counter, a container's length and members.
+
+    Inference tensors keep no version, so a change of theirs is not seen.
+    """
+    return tuple(mark for value in every_leaf(args, kwargs) if (mark := mark_of(value)) is not None)
+
+
+def mark_of(value: Any) -> tuple[Any, ...] | None:
+    """The part of a fingerprint that one value contributes."""
+    if isinstance(value, bytearray):
+        return (id(value), len(value))
+    if isinstance(value, CONTAINERS) and not isinstance(value, tuple):
+        if len(value) > WIDTH:
+            return (id(value), len(value))
+        return (id(value), len(value), tuple(map(id, value.values() if isinstance(value, Mapping) else value)))
+    tensor = loaded_class("torch", "Tensor")
+    if tensor is not None and isinstance(value, tensor) and not value.is_inference():
+        return (id(value), value._version)
+    return None
+
+
+def silent_streamer() -> Any:
+    """A stand-in for a streamer that delivers nothing, an instance of transformers' BaseStreamer where that is loaded."""
+    base = loaded_class("transformers.generation.streamers", "BaseStreamer")
+    return type("SilentStreamer", (Silent, base), {})() if base is not None else Silent()
+
+
+class Silent:
+    """Answers a streamer's methods, and any other, with nothing."""
+
+    def put(self, value: Any) -> None:
+        """Deliver nothing."""
+
+    def end(self) -> None:
+        """Deliver nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *_, **__: None

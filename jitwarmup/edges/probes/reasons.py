@@ -1,0 +1,199 @@
+"""
+Why a graph was captured again, told without telling what was in the arguments.
+
+A guard's text holds values: ``n == 41``, ``s == 'my password'``, ``2 <= x.size()[0] <= 49`` (49 may be an argument that
+was compared with a size). So no text passes: a reason is *rebuilt* from the forms that torch prints (read in
+``torch/csrc/dynamo/guards.cpp`` and ``torch/_dynamo/guards.py`` of 2.6 to 2.15, and collected from 2.13), and only the
+numbers of tensor sizes, strides, ranks and device indices are kept. Of everything else only the name of the guarded
+variable is told, since that is in the source code: ``value of n changed``. A key of a dict is data, except the keyword
+of a ``**kwargs`` and the attribute names that torch spells as keys (``_modules['proj']``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+UNKNOWN = "a guarded value changed"
+LONGEST_TEXT = 2_000
+LONGEST_NAME = 120
+LONGEST_PART = 40
+
+_WORD = r"[^\W\d]\w*"
+_STRING = r"(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")"
+_STEP = rf"(?:\.{_WORD}(?!\w*\()|\[(?:{_STRING}|-?\d+)\])"
+_SOURCE = rf"(?:[LG]\[(?:'{_WORD}'|\"{_WORD}\")\]|{_WORD}){_STEP}*"
+_NUMBER = r"-?\d[\w.+-]*"
+_COMPARES = r"(?:==|!=|<=|>=|<|>|is not|is|not in|in)"
+
+_BACKENDS = ("CPU", "CUDA", "HIP", "XPU", "MPS", "XLA", "HPU", "MTIA", "Meta", "PrivateUse1")
+_DTYPE = re.compile(
+    "Byte|Char|Short|Int|Long|Half|Float|Double|ComplexHalf|ComplexFloat|ComplexDouble|Bool|BFloat16"
+    "|Q?U?Int(?:8|16|32|64)|Float8_e[a-z0-9]{3,8}|Float4_e2m1fn_x2"
+)
+_STATES = {
+    "grad_mode": "grad mode",
+    "torch_function": "torch function",
+    "torch_function_all_disabled": "torch function",
+    "deterministic_algorithms": "deterministic algorithms",
+    "deterministic_algorithms_warn_only": "deterministic algorithms",
+    "allow_tf32": "TF32",
+    "allow_fp16_reduce": "fp16 reduction",
+    "allow_bf16_reduce": "bf16 reduction",
+    "num_threads": "number of threads",
+    "default_dtype": "default dtype",
+}
+_WRAPPER = re.compile(
+    r"___\w+|len|str|type|list|tuple|set|dict|frozenset|sorted|hash|bool|int|float|isinstance|hasattr|getattr"
+    r"|dict\.keys|(?:dict|set|list|tuple)\.__(?:contains|getitem)__|math\.isnan"
+)
+_TENSOR = rf"tensor '(?P<name>{_SOURCE})' "
+
+
+def rebuild(text: str) -> str:
+    """
+    The reason a guard's text stands for, without any value of an argument in it; never raises.
+
+    ``0/0: tensor 'x' size mismatch at index 0. expected 8, actual 9`` reads
+    ``size of x changed at dimension 0: expected 8, got 9``.
+    """
+    head = re.sub(r"^\d+/\d+(?:_\d+)?: ", "", text[:LONGEST_TEXT].split("\n", 1)[0]).split("  #", 1)[0].strip()
+    for pattern, build in _FORMS:
+        found = pattern.match(head)
+        if found:
+            return build(found)
+    name = _leading_name(head)
+    return UNKNOWN if name is None else f"value of {name} changed"
+
+
+def public_name(source: str) -> str:
+    """
+    The guarded variable as its source code names it: ``L['kwargs']['x'].shape`` reads ``kwargs['x'].shape``.
+
+    Keys and indices that could be data read ``[...]``.
+    """
+    parts = re.findall(rf"[LG]\[['\"]({_WORD})['\"]\]|^({_WORD})|\.({_WORD})|\[({_STRING}|-?\d+)\]", source)
+    name, before = "", ""
+    for quoted, bare, attribute, key in parts:
+        if quoted or bare:
+            before = (quoted or bare)[:LONGEST_PART]
+            name = before
+        elif attribute:
+            before = "." + attribute[:LONGEST_PART]
+            name += before
+        else:
+            name += _public_key(key, before)
+            before = ""
+    return name[:LONGEST_NAME]
+
+
+def _public_key(key: str, owner: str) -> str:
+    """A key that is a name in somebody's source code, or a position; all other keys are data."""
+    if key.lstrip("-").isdigit():
+        position = (owner.startswith(".") or owner.endswith("args")) and len(key) <= 3
+        return f"[{key}]" if position else "[...]"
+    spelled = owner.endswith("kwargs") or owner in {"._modules", "._parameters", "._buffers"}
+    word = key[1:-1]
+    return f"['{word}']" if spelled and word.isidentifier() and len(word) <= LONGEST_PART else "[...]"
+
+
+def _leading_name(head: str) -> str | None:
+    """
+    The variable a guard begins with, wrapped in known functions or not; None where the text is of another form.
+
+    Only the beginning is read: what stands on the other side of a comparison is a value.
+    """
+    rest, wrapped = head.removeprefix("not "), False
+    while call := re.match(r"([\w.]+)\(", rest):
+        if not _WRAPPER.fullmatch(call[1]):
+            return None
+        rest, wrapped = rest[call.end() :], True
+    rest, literals = re.subn(rf"^(?:{_STRING}|{_NUMBER})(?:, | {_COMPARES} )", "", rest)
+    found = re.match(rf"({_SOURCE})(?=(?P<end>[,)]| {_COMPARES} |$))", rest)
+    if not found or not (wrapped or literals or found["end"].strip()):
+        return None
+    return public_name(found[1])
+
+
+def _mismatch(what: str) -> Callable[[re.Match[str]], str]:
+    def build(found: re.Match[str]) -> str:
+        numbers = f": expected {found['old']}, got {found['new']}" if found["old"] else ""
+        return f"{what} of {public_name(found['name'])} changed at dimension {found['at']}{numbers}"
+
+    return build
+
+
+def _dtype(found: re.Match[str]) -> str:
+    told = _DTYPE.fullmatch(found["old"]) and _DTYPE.fullmatch(found["new"])
+    numbers = f": expected {found['old']}, got {found['new']}" if told else ""
+    return f"dtype of {public_name(found['name'])} changed{numbers}"
+
+
+def _dispatch(found: re.Match[str]) -> str:
+    old, new = (_backend(found[side]) for side in ("old", "new"))
+    name = public_name(found["name"])
+    if old and new and old != new:
+        return f"device of {name} changed: expected {old}, got {new}"
+    return f"dispatch keys of {name} changed"
+
+
+def _backend(keys: str) -> str | None:
+    words = set(re.findall(r"\w+", keys))
+    return next((backend for backend in _BACKENDS if backend in words), None)
+
+
+def _global_state(found: re.Match[str]) -> str:
+    words = [_STATES.get(word) or ("autocast" if word.startswith("autocast") else None) for word in found[1].split()]
+    told = list(dict.fromkeys(word for word in words if word))
+    return "global state changed" + (": " + ", ".join(told) if told else "")
+
+
+def _of(text: str) -> Callable[[re.Match[str]], str]:
+    return lambda found: text.format(public_name(found["name"]))
+
+
+def _always(text: str) -> Callable[[re.Match[str]], str]:
+    return lambda _found: text
+
+
+def _forms(*forms: tuple[str, Callable[[re.Match[str]], str]]) -> list[tuple[re.Pattern[str], Callable[..., str]]]:
+    return [(re.compile(pattern), build) for pattern, build in forms]
+
+
+_AT = r"mismatch at index (?P<at>\d+)\.(?: expected (?P<old>\d+), actual (?P<new>\d+)$)?"
+_FORMS = _forms(
+    (_TENSOR + "size " + _AT, _mismatch("size")),
+    (_TENSOR + "stride " + _AT, _mismatch("stride")),
+    (
+        _TENSOR + r"rank mismatch\. expected (?P<old>\d+), actual (?P<new>\d+)$",
+        lambda m: f"rank of {public_name(m['name'])} changed: expected {m['old']}, got {m['new']}",
+    ),
+    (_TENSOR + r"dtype mismatch\. expected (?P<old>\w+), actual (?P<new>\w+)$", _dtype),
+    (
+        _TENSOR + r"Tensor device index mismatch\. Expected device index to be (?P<old>-?\d+), actual (?P<new>-?\d+)$",
+        lambda m: f"device of {public_name(m['name'])} changed: expected index {m['old']}, got {m['new']}",
+    ),
+    (
+        _TENSOR + r"dispatch key set mismatch\. expected (?P<old>DispatchKeySet\(.*?\)), actual (?P<new>.*)$",
+        _dispatch,
+    ),
+    (_TENSOR + "requires_grad mismatch", _of("requires_grad of {} changed")),
+    (rf"expected type of '(?P<name>{_SOURCE})' to be a tensor type", _of("type of {} changed")),
+    (rf"___check_type_id\((?P<name>{_SOURCE}),", _of("type of {} changed")),
+    (rf"(?:not )?len\((?P<name>{_SOURCE})\)", _of("length of {} changed")),
+    (
+        rf"(?:{_NUMBER} {_COMPARES} |Eq\(|Ne\()?(?P<name>{_SOURCE})\.size\(\)\[(?P<at>\d+)\]",
+        lambda m: f"size of {public_name(m['name'])} changed at dimension {m['at']}",
+    ),
+    (
+        rf"(?:{_NUMBER} {_COMPARES} |Eq\(|Ne\()?(?P<name>{_SOURCE})\.stride\(\)\[(?P<at>\d+)\]",
+        lambda m: f"stride of {public_name(m['name'])} changed at dimension {m['at']}",
+    ),
+    (r"GLOBAL_STATE changed:(.*)$", _global_state),
+    (r"___check_(?:global_state|torch_function_mode_stack)\(\)", _always("global state changed")),
+    (r"utils_device\.CURRENT_DEVICE ", _always("global state changed: default device")),
+    (r"Duplicate tensors? found", _always("aliasing of tensors changed")),
+    (r"BACKEND_MATCH failure|___check_current_backend|___needs_nopython", _always("compile backend changed")),
+    (r"Unexpected recompilation: ", _always("no failing guard found (first calls in several threads compile each)")),
+    (r"Unable to find recompilation reasons", _always("torch found no reason")),
+)

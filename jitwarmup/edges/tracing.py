@@ -1,0 +1,45 @@
+"""
+Whether somebody is recording a program just now: torch tracing (Dynamo, export) or CUDA-graph capture.
+
+A clock read, a log line or a device synchronisation inside such a recording would break it or be recorded, so a warmed
+function steps aside and is the plain call.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+def ask_torch() -> bool:
+    """``torch.compiler.is_compiling()`` where torch is loaded; Dynamo can trace through this function."""
+    torch: Any = sys.modules.get("torch")
+    return torch is not None and hasattr(torch, "compiler") and bool(torch.compiler.is_compiling())
+
+
+def nothing_to_capture() -> bool:
+    """Torch is not loaded, so nobody records a CUDA graph."""
+    return False
+
+
+def cuda_capturing() -> bool:
+    """Whether the current CUDA stream is recording a graph; asked only where CUDA is in use already."""
+    cuda: Any = getattr(sys.modules.get("torch"), "cuda", None)
+    return bool(cuda is not None and cuda.is_initialized() and cuda.is_current_stream_capturing())
+
+
+class Tracing:
+    """Holds the cheapest way to ask: torch's own question as soon as torch is loaded."""
+
+    first_look = staticmethod(ask_torch)
+    compiling = staticmethod(ask_torch)
+    capturing = staticmethod(nothing_to_capture)
+
+    @classmethod
+    def look(cls) -> None:
+        """Ask torch directly from now on, once it is loaded."""
+        torch: Any = sys.modules.get("torch")
+        asks = getattr(getattr(torch, "compiler", None), "is_compiling", None)
+        if asks is not None:
+            cls.compiling = staticmethod(asks)
+            cls.capturing = staticmethod(cuda_capturing)

@@ -1,0 +1,272 @@
+"""
+What a call does, once for all colours: a plain call, ``.warm`` and ``.measure``, as courses.
+
+A course is a generator that decides and never runs user code: it yields `Wait` (somebody else is warming this key) and
+`Take` (run the function once, in a window), is sent what came of it, and returns a `Result`. ``drive`` pumps it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import nullcontext
+from typing import Any
+
+from jitwarmup.edges.events import schema
+from jitwarmup.engine.flow import Step, flow
+from jitwarmup.engine.ledger import Entry, Lease, Wait
+from jitwarmup.engine.measurement import Course, End, Measurement, Subject, Take, Task, key_of, refused
+from jitwarmup.engine.rules import seeks_proof
+from jitwarmup.engine.session import PLAIN_CLOCK
+from jitwarmup.engine.tell import call_fields, report_fields
+from jitwarmup.engine.window import Taken, Window
+from jitwarmup.model.errors import MeasurementFailed
+from jitwarmup.model.report import Report
+from jitwarmup.model.runs import Phase, Run, State
+
+Keep = Callable[[Report], None] | None
+STEP = Step(Phase.MEASURE, 0)  # a plain call is a measured run of its own
+
+
+class Result:
+    """What the caller gets: a value, or an exception that is raised outside of every generator of ours."""
+
+    __slots__ = ("error", "value")
+
+    def __init__(self, value: Any = None, error: BaseException | None = None) -> None:
+        self.value = value
+        self.error = error
+
+    def unwrap(self) -> Any:
+        """Return the value or raise the exception, as the user's function would have done."""
+        if self.error is None:
+            return self.value
+        try:
+            raise self.error
+        finally:
+            self.error = None  # an exception that refers to the frame that refers to it is garbage for the collector
+
+
+def plain(task: Task) -> Course:
+    """``f(x)``: validate and warm up when the key is cold, then one timed run whose value is returned."""
+    lease = yield from turn(task, demand=False)
+    if lease is not None:
+        with lease:
+            ended = yield from warm_for_call(task, lease)
+        if ended is not None:
+            return ended
+    return (yield from timed(task))
+
+
+def turn(task: Task, *, demand: bool) -> Generator[Wait, bool, Lease | None]:
+    """The right to warm the task's key, after waiting for others as the options say."""
+    entry, options = task.entry, task.options
+    if entry is None or (not demand and passes(task)):
+        return None
+    policy = "wait" if demand else options.while_warming
+    wait_s = None if demand else options.budget_s
+    return (yield from task.ledger.turn(entry, policy=policy, wait_s=wait_s, demand=demand, name=task.name))
+
+
+def passes(task: Task) -> bool:
+    """Whether a plain call of this cold key shall run plainly, since warm-up was asked for by name and not for it."""
+    entry, chosen = task.entry, task.options.on_new_key
+    if entry is None or entry.is_warm or entry.asked or entry.flight is not None:
+        return False
+    mine = [other for other in tuple(task.ledger.entries.values()) if other.token == entry.token]
+    asked_by_name = any(other.asked for other in mine)
+    if chosen == "warm" or (chosen is None and not asked_by_name):
+        return False
+    if entry.missed == 0:
+        task.say(schema.COVERAGE_MISSED, key=entry.label, missed_count=1)
+    entry.missed += 1
+    return True
+
+
+def warm_for_call(task: Task, lease: Lease) -> Generator[Any, Any, Result | None]:
+    """Warm up for a plain call; a Result where the call is over, None where its own run is still to be made."""
+    measurement = Measurement(task, lease, task.session.plain_clock)
+    yield from warming(measurement)
+    end = measurement.end
+    if end is End.INTERRUPTED or (end is End.FAILED and measurement.runs[-1].phase is Phase.VALIDATE):
+        return Result(error=measurement.error)
+    if end is End.MUTATED or (end is End.REFUSED and task.options.fresh is None):
+        return Result(measurement.value)
+    task.inputs.rewind()
+    return None
+
+
+def warming(measurement: Measurement) -> Course:
+    """Validate and warm up, settle the key's state, and say how it went."""
+    task, lease = measurement.task, measurement.lease
+    task.inputs.refuse_once_only()
+    with measurement.silence():
+        yield from measurement.follow(flow(measurement.rule, 0, history=measurement.runs))
+    if measurement.end in (End.DONE, End.MUTATED):
+        measurement.settle_warm()
+        return
+    measurement.say_ended_early()
+    if lease is not None:
+        lease.settle(*landing(measurement))
+
+
+def landing(measurement: Measurement) -> tuple[State, Any]:
+    """State of the key after a warm-up that ended early. A failed validation leaves it cold: the next call tries again."""
+    if measurement.end is End.INTERRUPTED:
+        return State.COLD, "interrupted"
+    return (State.FAILED if measurement.runs[-1].phase is Phase.WARM else State.COLD), "failed"
+
+
+def timed(task: Task) -> Generator[Any, Any, Result]:
+    """One timed run of the caller's own arguments, and its event."""
+    entry = task.entry
+    was_warm = entry is not None and entry.is_warm
+    args, kwargs = task.inputs.own()
+    command = Take(task.session, STEP, task.session.plain_clock, task.function, args, kwargs, live=True)
+    del args, kwargs
+    taken: Taken = yield command
+    say_call(task, entry, taken.run, was_warm=was_warm)
+    return Result(taken.value, taken.error)
+
+
+def aside(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Course:
+    """A call that steps aside: the plain call, nothing read around it."""
+    taken = yield Take(None, STEP, PLAIN_CLOCK, function, args, kwargs, live=True)
+    return Result(taken.value, taken.error)
+
+
+def warm_call(subject: Subject, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """
+    A plain call of a plain function whose key is warm: what ``plain`` comes to then, in a straight line.
+
+    Nothing is left to decide, and a course, a task and its inputs would cost more than the window itself.
+    """
+    with Window(subject.session, STEP, subject.session.plain_clock) as window:
+        window.value = subject.function(*args, **kwargs)
+    if subject.options.emit == "summary" and window.uneventful and not entry.habits:
+        subject.ledger.tally.count(subject, window.duration_ns)
+        return window.value
+    taken = window.taken()
+    say_call(subject, entry, taken.run, was_warm=True)
+    return taken.value if taken.error is None else Result(error=taken.error).unwrap()
+
+
+def say_call(subject: Subject, entry: Entry | None, run: Run, *, was_warm: bool) -> None:
+    """The event of one plain call, and of steady state lost in it."""
+    emit = subject.options.emit
+    if entry is not None:
+        run = entry.habits.read(run)
+    if emit == "summary":
+        subject.ledger.tally.add(subject, run)
+    elif emit == "calls":
+        subject.say(schema.CALL, key=key_of(entry), **call_fields(run))
+    if was_warm and run.contaminated and emit != "off":
+        paid = [work for work in run.work if work.scope == "own" and work.recurrence == "one_time"]
+        reason = next((work.reason for work in paid if work.reason), paid[0].kind)
+        kinds = list(dict.fromkeys(work.kind for work in paid))
+        subject.say(schema.STEADY_STATE_LOST, key=key_of(entry), duration_s=run.duration_s, work=kinds, reason=reason)
+
+
+def warm(task: Task) -> Course:
+    """``f.warm(x)``: validate and warm up only. For a warm key nothing is done."""
+    entry = task.entry
+    if entry is not None:
+        entry.asked = True
+    lease = yield from turn(task, demand=True)
+    if lease is None:
+        return Result(entry.warmup if entry is not None else None)
+    with lease:
+        measurement = Measurement(task, lease, task.session.clock)
+        try:
+            yield from warming(measurement)
+        finally:
+            task.inputs.rewind()
+    if measurement.end in (End.DONE, End.MUTATED):
+        return Result(measurement.warmup())
+    return Result(error=refused(task) if measurement.end is End.REFUSED else measurement.error)
+
+
+def measure(task: Task, keep: Keep = None) -> Course:
+    """``f.measure(x)``: the whole plan, whatever is warm already; a Report, also given to ``keep``."""
+    lease = yield from turn(task, demand=True)
+    with lease if lease is not None else nullcontext():
+        if lease is not None and task.entry is not None:
+            task.entry.finished = ()
+        measurement = Measurement(task, lease, task.session.clock)
+        try:
+            yield from measuring(measurement)
+        finally:
+            task.inputs.rewind()
+    return conclude(measurement, keep)
+
+
+def measuring(measurement: Measurement) -> Course:
+    """Validate, warm up and measure; the key is warm as soon as measuring begins."""
+    task = measurement.task
+    redo = task.options.on_contamination == "redo" or seeks_proof(task.options.rule)
+    task.inputs.refuse_once_only()
+    with measurement.silence():
+        yield from measurement.follow(flow(measurement.rule, task.options.measurements, redo=redo))
+    if measurement.end is End.MUTATED:
+        measurement.settle_warm()
+    elif measurement.end is not End.DONE:
+        measurement.say_ended_early()
+        if measurement.lease is not None:
+            measurement.lease.settle(*landing(measurement))
+
+
+def conclude(measurement: Measurement, keep: Keep = None) -> Result:
+    """The report of a measurement and its canonical line; interruptions pass through."""
+    if measurement.end in (End.FAILED, End.REFUSED):
+        measurement.fail()
+    report = measurement.report()
+    if keep is not None:
+        keep(report)
+    say_measured(measurement, report)
+    if measurement.end is End.INTERRUPTED:
+        return Result(error=measurement.error)
+    paid = next((run for run in report.measured if run.contaminated), None)
+    if paid is not None and measurement.task.options.on_contamination == "raise":
+        return Result(error=contaminated(measurement.task, paid))
+    return Result(report)
+
+
+def contaminated(task: Task, run: Run) -> MeasurementFailed:
+    """The error of ``on_contamination="raise"``."""
+    kinds = ", ".join(dict.fromkeys(work.kind for work in run.work if work.recurrence == "one_time"))
+    return MeasurementFailed(
+        f"measured run {run.index} of {task.name} paid for one-time work ({kinds}) and on_contamination='raise' was "
+        "chosen; warm up with until_steady() or with the shapes that are measured, or choose 'mark' or 'redo'"
+    )
+
+
+def say_measured(measurement: Measurement, report: Report) -> None:
+    """The canonical line: exactly one per measurement."""
+    fields = report_fields(report, measurements=measurement.task.options.measurements)
+    if measurement.end in (End.FAILED, End.REFUSED, End.INTERRUPTED):
+        last = report.runs[-1]
+        where = {"phase": last.phase, "index": last.index, "error_type": last.error_type}
+        measurement.say(schema.MEASUREMENT_FAILED, **fields, **where)
+    else:
+        measurement.say(schema.MEASUREMENT_COMPLETED, **fields)
+
+
+def trials(measurement: Measurement, keep: Keep) -> Course:
+    """An inline block, repeated: the same plan, whose runs are made by ``with trial:``."""
+    try:
+        yield from measuring(measurement)
+    finally:
+        measurement.task.inputs.rewind()
+    return conclude(measurement, keep)
+
+
+def prepare(measurement: Measurement) -> Course:
+    """``with steady_state(fn, *args)``: validate and warm up on entry."""
+    measurement.task.inputs.refuse_once_only()
+    with measurement.silence():
+        yield from measurement.follow(flow(measurement.rule, 0))
+    measurement.task.inputs.rewind()
+    if measurement.end in (End.DONE, End.MUTATED):
+        measurement.settle_warm()
+        return Result()
+    measurement.say_ended_early()
+    return Result(error=refused(measurement.task) if measurement.end is End.REFUSED else measurement.error)

@@ -1,0 +1,259 @@
+"""
+Pumps: the courses of ``calls`` carried out against the user's function, once per colour.
+
+Each pump sends a course what came of its last wish and fulfils the next one: wait, or run the function in a window. The
+result is unwrapped outside of every generator of ours, so that even a StopIteration of the user's arrives as it is.
+A pump keeps no value alive: what was taken belongs to the course as soon as it is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import suppress
+from typing import Any
+
+from jitwarmup.engine.calls import Result
+from jitwarmup.engine.ledger import Wait
+from jitwarmup.engine.measurement import Colour, Course, Take
+from jitwarmup.engine.window import Bare, StreamWindow, Taken, Window
+
+Command = Wait | Take | Result
+Make = Callable[[], Course]
+
+
+def advance(course: Course, sent: Any) -> Command:
+    """The course's next wish, or its result."""
+    try:
+        command: Command = course.send(sent)
+    except StopIteration as stop:
+        result: Result = stop.value
+        return result
+    return command
+
+
+def call(make: Make, colour: Colour = Colour.PLAIN) -> Any:
+    """Pump for ``def``, and for streams whose items nobody receives (``warm`` and ``measure`` of a generator)."""
+    course = make()
+    sent: Any = None
+    try:
+        while True:
+            command = advance(course, sent)
+            sent = None
+            if isinstance(command, Result):
+                break
+            if isinstance(command, Wait):
+                sent = command.block()
+            else:
+                sent = drained(command) if colour.streams else once(command)
+    finally:
+        course.close()
+    return command.unwrap()
+
+
+def single_window(command: Take) -> Window:
+    """The window of a run that returns its value at once."""
+    return Bare() if command.session is None else Window(command.session, command.step, command.clock)
+
+
+def stream_window(command: Take) -> StreamWindow:
+    """The window of a run that yields items."""
+    return Bare() if command.session is None else StreamWindow(command.session, command.step, command.clock)
+
+
+def once(command: Take) -> Taken:
+    """One run of a plain function."""
+    with single_window(command) as window:
+        window.value = command.function(*command.args, **command.kwargs)
+    return window.taken()
+
+
+async def acall(make: Make, colour: Colour = Colour.COROUTINE) -> Any:
+    """Pump for ``async def``, and for async streams whose items nobody receives."""
+    course = make()
+    sent: Any = None
+    try:
+        while True:
+            command = advance(course, sent)
+            sent = None
+            if isinstance(command, Result):
+                break
+            if isinstance(command, Wait):
+                sent = await command.sleep()
+            else:
+                sent = await (adrained(command) if colour.streams else aonce(command))
+    finally:
+        course.close()
+    return command.unwrap()
+
+
+async def aonce(command: Take) -> Taken:
+    """One run of a coroutine function."""
+    with single_window(command) as window:
+        window.value = await command.function(*command.args, **command.kwargs)
+    return window.taken()
+
+
+def opened(command: Take) -> StreamWindow:
+    """The window of a streamed run, inside its first step."""
+    window = stream_window(command)
+    window.begin()
+    return window
+
+
+def satisfied(command: Take, window: StreamWindow) -> bool:
+    """Whether an extra run has had enough items, or has used up the budget."""
+    spent = command.left_s is not None and window.spent_ns / 1e9 >= command.left_s
+    return spent or (command.drain is not None and window.items >= command.drain)
+
+
+def drained(command: Take) -> Taken:
+    """One run of a generator to its end (or ``drain`` items, then closed); nobody receives the items."""
+    window = opened(command)
+    error: BaseException | None = None
+    try:
+        stream = command.function(*command.args, **command.kwargs)
+        while True:
+            next(stream)
+            window.leave_step(item=True)
+            done = satisfied(command, window)
+            window.enter_step()
+            if done:
+                stream.close()
+                break
+    except StopIteration as stop:
+        window.value = stop.value
+    except BaseException as caught:  # noqa: BLE001 - handed on as it is by whoever pumps the course
+        error = caught
+    window.leave_step(item=False)
+    window.finish(error)
+    return window.taken()
+
+
+async def adrained(command: Take) -> Taken:
+    """One run of an async generator to its end (or ``drain`` items, then closed); nobody receives the items."""
+    window = opened(command)
+    error: BaseException | None = None
+    try:
+        stream = command.function(*command.args, **command.kwargs)
+        while True:
+            await anext(stream)
+            window.leave_step(item=True)
+            done = satisfied(command, window)
+            window.enter_step()
+            if done:
+                await stream.aclose()
+                break
+    except StopAsyncIteration:
+        pass
+    except BaseException as caught:  # noqa: BLE001 - handed on as it is by whoever pumps the course
+        error = caught
+    window.leave_step(item=False)
+    window.finish(error)
+    return window.taken()
+
+
+def stream(make: Make) -> Generator[Any, Any, Any]:
+    """Pump for generators: extra runs are drained in silence, the caller's own run streams live."""
+    course = make()
+    sent: Any = None
+    try:
+        while True:
+            command = advance(course, sent)
+            sent = None
+            if isinstance(command, Result):
+                break
+            if isinstance(command, Wait):
+                sent = command.block()
+            elif not command.live:
+                sent = drained(command)
+            else:
+                window = opened(command)
+                with suppress(GeneratorExit):  # the consumer left; `live` has closed the user's stream and noted it
+                    yield from live(window, command)
+                sent = window.taken()
+    finally:
+        course.close()
+    return command.unwrap()
+
+
+def live(window: StreamWindow, command: Take) -> Generator[Any, Any, None]:
+    """The caller's own run of a generator: every item at once, ``send``, ``throw``, ``close`` and return value too."""
+    error: BaseException | None = None
+    try:
+        inner = command.function(*command.args, **command.kwargs)
+        step, given = inner.send, None
+        while True:
+            item = step(given)
+            window.leave_step(item=True)
+            try:
+                given = yield item
+                step = inner.send
+            except GeneratorExit as left:
+                window.enter_step()
+                window.closed, error = True, left
+                inner.close()
+                break
+            except BaseException as thrown:  # noqa: BLE001 - the consumer's throw() belongs to the user's generator
+                step, given = inner.throw, thrown
+            del item
+            window.enter_step()
+    except StopIteration as stop:
+        window.value = stop.value
+    except BaseException as caught:  # noqa: BLE001 - handed on as it is by whoever pumps the course
+        error = caught
+    window.leave_step(item=False)
+    window.finish(error)
+
+
+async def astream(make: Make) -> AsyncGenerator[Any, Any]:
+    """
+    Pump for async generators: as ``stream``, with ``asend``, ``athrow`` and ``aclose``.
+
+    The live run stands in this body: a helper generator between the consumer and the user's stream would lose what is
+    sent and thrown.
+    """
+    course = make()
+    sent: Any = None
+    try:
+        while True:
+            command = advance(course, sent)
+            sent = None
+            if isinstance(command, Result):
+                break
+            if isinstance(command, Wait):
+                sent = await command.sleep()
+                continue
+            if not command.live:
+                sent = await adrained(command)
+                continue
+            window = opened(command)
+            error: BaseException | None = None
+            try:
+                inner = command.function(*command.args, **command.kwargs)
+                step, given = inner.asend, None
+                while True:
+                    item = await step(given)
+                    window.leave_step(item=True)
+                    try:
+                        given = yield item
+                        step = inner.asend
+                    except GeneratorExit as left:
+                        window.enter_step()
+                        window.closed = True
+                        error = left
+                        await inner.aclose()
+                        break
+                    except BaseException as thrown:  # noqa: BLE001 - the consumer's athrow() is the user's generator's
+                        step, given = inner.athrow, thrown
+                    del item
+                    window.enter_step()
+            except StopAsyncIteration:
+                pass
+            except BaseException as caught:  # noqa: BLE001 - handed on as it is by whoever pumps the course
+                error = caught
+            window.leave_step(item=False)
+            window.finish(error)
+            sent = window.taken()
+    finally:
+        course.close()
+    command.unwrap()

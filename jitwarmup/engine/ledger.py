@@ -1,0 +1,311 @@
+"""
+What is warm, and who is warming it: the one mutable thing that all calls of a warmed function share.
+
+Per key one warm-up at a time (single flight). Whoever claims a cold key first gets a *lease* and leads; the others wait
+for the flight to land, or do as ``while_warming`` says. A lease that is dropped (interrupt, cancellation, a failed
+validation) leaves the key cold and keeps the runs that were finished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Generator, Hashable, Sequence
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from jitwarmup.engine.habits import Habits
+from jitwarmup.engine.tally import Tally
+from jitwarmup.model.errors import NotReady
+from jitwarmup.model.runs import Phase, Run, State, Warmup
+
+KEYS_AT_MOST = 1024  # an unbounded key function must not become a leak; further keys run plainly, as "other"
+Landing = Literal["warm", "failed", "interrupted"]
+Key = tuple[int, Hashable]
+
+
+class Flight:
+    """A warm-up in progress; those who wait for it are woken when it lands, in threads and event loops alike."""
+
+    def __init__(self) -> None:
+        self.landed: Landing | None = None
+        self._lock = threading.Lock()
+        self._wakers: list[Callable[[], Any]] = []
+
+    def land(self, how: Landing) -> None:
+        """Wake everybody, once."""
+        with self._lock:
+            self.landed = self.landed or how
+            wakers, self._wakers = self._wakers, []
+        for wake in wakers:
+            wake()
+
+    def join(self, wake: Callable[[], Any]) -> bool:
+        """Ask to be woken; False where the flight has landed already."""
+        with self._lock:
+            if self.landed is None:
+                self._wakers.append(wake)
+        return self.landed is None
+
+    def leave(self, wake: Callable[[], Any]) -> None:
+        """Ask no more."""
+        with self._lock:
+            if wake in self._wakers:
+                self._wakers.remove(wake)
+
+
+class Wait:
+    """The wish to wait for a flight; answered with whether it landed in time."""
+
+    __slots__ = ("deadline", "flight")
+
+    def __init__(self, flight: Flight, deadline: float | None) -> None:
+        self.flight = flight
+        self.deadline = deadline
+
+    def seconds(self) -> float | None:
+        """Seconds left, None for no limit."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    def block(self) -> bool:
+        """Wait in a thread."""
+        event = threading.Event()
+        if not self.flight.join(event.set):
+            return True
+        try:
+            return event.wait(self.seconds())
+        finally:
+            self.flight.leave(event.set)
+
+    async def sleep(self) -> bool:
+        """Wait in a task; the event loop goes on."""
+        loop = asyncio.get_running_loop()
+        landed = asyncio.Event()
+
+        def wake() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(landed.set)
+
+        if not self.flight.join(wake):
+            return True
+        try:
+            await asyncio.wait_for(landed.wait(), self.seconds())
+        except TimeoutError:
+            return False
+        finally:
+            self.flight.leave(wake)
+        return True
+
+
+class Entry:
+    """One key: its state, its warm-up, and the runs of an interrupted warm-up that still count."""
+
+    __slots__ = ("asked", "finished", "flight", "habits", "label", "missed", "state", "token", "warmup")
+
+    def __init__(self, label: str, token: int = 0) -> None:
+        self.label = label
+        self.token = token
+        self.state = State.COLD
+        self.warmup: Warmup | None = None
+        self.finished: tuple[Run, ...] = ()
+        self.flight: Flight | None = None
+        self.asked = False
+        self.missed = 0
+        self.habits = Habits()
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether the key was warmed up, whatever happened to it since."""
+        return self.state in (State.WARM, State.STEADY, State.DEGRADED)
+
+
+class Lease:
+    """The right and duty to warm one key. Left without ``settle``, it counts as interrupted."""
+
+    def __init__(self, ledger: Ledger, entry: Entry) -> None:
+        self.ledger = ledger
+        self.entry = entry
+        self.flight = Flight()
+        self.how: Landing = "interrupted"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.settle(State.COLD, "interrupted")
+
+    def progress(self, state: State) -> None:
+        """Tell the phase that is under way."""
+        if self.entry.flight is self.flight:
+            self.entry.state = state
+
+    def finished(self, runs: Sequence[Run]) -> None:
+        """Keep finished runs for whoever goes on, should this warm-up be interrupted."""
+        self.entry.finished = tuple(run for run in runs if run.outcome == "ok" and run.phase is not Phase.MEASURE)
+
+    def settle(self, state: State, how: Landing, warmup: Warmup | None = None) -> None:
+        """End the warm-up: set the key's state and wake the waiters. Only the first settling counts."""
+        with self.ledger.lock:
+            if self.entry.flight is not self.flight:
+                return
+            self.entry.flight = None
+            self.entry.state = state
+            if how != "interrupted":
+                self.entry.finished = ()
+            if warmup is not None:
+                self.entry.warmup = warmup
+                self.entry.habits.learn(warmup.runs)
+        self.ledger.changed()
+        self.flight.land(how)
+
+
+class Ledger:
+    """The keys of one warmed function."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.entries: dict[Key, Entry] = {}
+        self.latched: set[int] = set()
+        self.dead: deque[int] = deque()
+        self.watching: dict[int, weakref.ref[Any]] = {}
+        self.listeners: list[Callable[[], None]] = []
+        self.tally = Tally()
+
+    def changed(self) -> None:
+        """Tell those who keep a shortcut for warm keys."""
+        for listener in self.listeners:
+            listener()
+
+    def token_of(self, instance: Any) -> int:
+        """
+        The identity of an instance as part of a key; 0 for none. The instance is not kept alive.
+
+        Where it can be weakly referenced, its keys go when it goes. Where it cannot (``__slots__`` without
+        ``__weakref__``), identity is the address, which a later object may get again.
+        """
+        if instance is None:
+            return 0
+        self.sweep()
+        token = id(instance)
+        if token not in self.watching:
+            try:
+                self.watching[token] = weakref.ref(instance, functools.partial(self.note_death, token))
+            except TypeError:
+                return token
+        return token
+
+    def note_death(self, token: int, _: object) -> None:
+        """An instance is gone. This may run anywhere, in any thread, so it only leaves a note."""
+        self.dead.append(token)
+
+    def sweep(self) -> None:
+        """Forget instances that are gone."""
+        while self.dead:
+            with self.lock:
+                token = self.dead.popleft() if self.dead else 0
+                self.watching.pop(token, None)
+                self.latched.discard(token)
+                for key in [key for key in self.entries if key[0] == token]:
+                    del self.entries[key]
+            self.changed()
+
+    def entry(self, key: Key) -> Entry | None:
+        """The entry of a key, made where there is room; None where the bound on keys is reached."""
+        found = self.entries.get(key)
+        if found is not None:
+            return found
+        with self.lock:
+            if len(self.entries) >= KEYS_AT_MOST and key not in self.entries:
+                return None
+            return self.entries.setdefault(key, Entry(label_of(key[1], len(self.entries) + 1), key[0]))
+
+    def claim(self, entry: Entry, *, demand: bool) -> Lease | Flight | None:
+        """
+        A lease on a key that has to be warmed, the flight where somebody is warming it, or None where there is nothing
+        to do. ``demand`` warms failed keys again.
+        """
+        with self.lock:
+            if entry.flight is not None:
+                return entry.flight
+            if entry.is_warm or (entry.state is State.FAILED and not demand):
+                return None
+            lease = Lease(self, entry)
+            entry.flight = lease.flight
+            entry.state = State.VALIDATING if not entry.finished else State.WARMING
+            return lease
+
+    def turn(
+        self, entry: Entry, *, policy: str, wait_s: float | None, demand: bool, name: str
+    ) -> Generator[Wait, bool, Lease | None]:
+        """
+        A lease, or None where the key is warm or the call shall run plainly.
+
+        Raises:
+            NotReady: somebody else is warming this key and the policy says ``raise``.
+
+        """
+        deadline = None if wait_s is None else time.monotonic() + wait_s
+        while True:
+            claimed = self.claim(entry, demand=demand)
+            if not isinstance(claimed, Flight):
+                return claimed
+            if policy == "raise":
+                raise NotReady(
+                    f"{name} is being warmed up by another caller and while_warming='raise' was chosen; try again when "
+                    f".ready is true, or choose while_warming='wait' or 'pass'"
+                )
+            if policy == "pass":
+                return None
+            in_time = yield Wait(claimed, deadline)
+            if not in_time or (claimed.landed == "failed" and not demand):
+                return None
+
+    def states(self, token: int | None) -> list[State]:
+        """States of the keys that were asked to be warmed or, where none was, of all keys met (of one instance)."""
+        with self.lock:
+            met = [entry for key, entry in self.entries.items() if token in (None, key[0])]
+        asked = [entry for entry in met if entry.asked]
+        return [entry.state for entry in asked or met]
+
+    def state(self, token: int | None) -> State:
+        """All keys in one word: the least of them."""
+        states = self.states(token)
+        return next((state for state in WORST_FIRST if state in states), State.COLD)
+
+    def ready(self, token: int | None) -> bool:
+        """Whether every key asked for (or the first) is warm; latches."""
+        latch = token or 0
+        if latch in self.latched:
+            return True
+        with self.lock:
+            met = [entry for key, entry in self.entries.items() if token in (None, key[0])]
+            asked = [entry for entry in met if entry.asked] or met[:1]
+            if not asked or not all(entry.is_warm for entry in asked):
+                return False
+            self.latched.add(latch)
+        return True
+
+
+WORST_FIRST = (
+    State.FAILED,
+    State.DEGRADED,
+    State.VALIDATING,
+    State.WARMING,
+    State.COLD,
+    State.WARM,
+    State.STEADY,
+)
+
+
+def label_of(key: Hashable, number: int) -> str:
+    """A key in words that hold no argument's value: shape keys name themselves, others get a number."""
+    label = getattr(key, "label", None)
+    if isinstance(label, str):
+        return label
+    return "default" if key is None else f"key-{number}"

@@ -1,0 +1,280 @@
+"""
+When is it enough? Rules are pure: the runs so far in, a Decision out. Nothing is kept between two questions.
+
+    Rule
+    ├── Fixed(count)      spent after so many finished warm-up runs
+    ├── Budget(seconds)   spent when validation and warm-up took so long
+    ├── UntilSteady(...)  proven when the newest stretch has come to rest; made by ``until_steady``
+    ├── Both(a & b)       more until both have decided
+    └── Either(a | b)     the first that decides
+
+A decision is never "steady", only "steady so far, for the inputs seen": 99 % of the published series without a steady
+state were once claimed steady by every rule that was tried (steady-state.md, section 4.5). Hence the re-arm: the engine
+asks again as soon as one-time work shows itself while measuring.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from jitwarmup.model.errors import ArgumentError
+from jitwarmup.model.recurrence import is_compiling, learn_recurrence, own_one_time
+from jitwarmup.model.runs import Decision, Phase, Run
+from jitwarmup.model.stats import cov
+from jitwarmup.model.steadiness import NORMAL, STRICT, Rest, Stretch, find_rest, rest_start
+
+RuleLike = Callable[[Sequence[Run]], Decision]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Base of our rules: gives ``&`` and ``|``. Any function from runs to a Decision may stand on the other side."""
+
+    def __call__(self, runs: Sequence[Run]) -> Decision:
+        """What to do after these runs: all runs of all phases so far, the oldest first."""
+        raise NotImplementedError
+
+    def with_hooks(self, live: bool) -> Rule:  # noqa: ARG002 - most rules do not care whether causes are watched
+        """The same rule, told whether probes are armed that would see one-time work; the engine says so."""
+        return self
+
+    @property
+    def seeks_proof(self) -> bool:
+        """Whether it looks for a proof: one-time work while measuring then voids what was measured."""
+        return False
+
+    def __and__(self, other: object) -> Both:
+        return Both(self, other) if callable(other) else NotImplemented
+
+    def __or__(self, other: object) -> Either:
+        return Either(self, other) if callable(other) else NotImplemented
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed(Rule):
+    """Spent after ``count`` warm-up runs that finished and were kept; the validation run is not one of them."""
+
+    count: int
+
+    def __post_init__(self) -> None:
+        _whole("count", self.count, at_least=0, way_out="give Fixed(5), or until_steady() to have it found out")
+
+    def __call__(self, runs: Sequence[Run]) -> Decision:
+        seen = len(_warm(runs))
+        return Decision(state="spent" if seen >= self.count else "more", path="count", numbers={"n": seen})
+
+
+@dataclass(frozen=True, slots=True)
+class Budget(Rule):
+    """Spent when the runs that validated and warmed up have taken ``seconds`` together."""
+
+    seconds: float
+
+    def __post_init__(self) -> None:
+        _seconds("seconds", self.seconds)
+
+    def __call__(self, runs: Sequence[Run]) -> Decision:
+        spent_s = _preparing_s(runs)
+        return Decision(
+            state="spent" if spent_s >= self.seconds else "more", path="budget", numbers={"spent_s": spent_s}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Both(Rule):
+    """More until both have decided; then what either proved, else what ran out."""
+
+    one: RuleLike
+    two: RuleLike
+
+    def __call__(self, runs: Sequence[Run]) -> Decision:
+        decisions = self.one(runs), self.two(runs)
+        waiting = [decision for decision in decisions if decision.state == "more"]
+        return waiting[0] if waiting else _strongest(decisions)
+
+    def with_hooks(self, live: bool) -> Both:
+        return Both(_hooked(self.one, live), _hooked(self.two, live))
+
+    @property
+    def seeks_proof(self) -> bool:
+        return seeks_proof(self.one) or seeks_proof(self.two)
+
+
+@dataclass(frozen=True, slots=True)
+class Either(Rule):
+    """The first that decides; of two at once, the one that proved something."""
+
+    one: RuleLike
+    two: RuleLike
+
+    def __call__(self, runs: Sequence[Run]) -> Decision:
+        decisions = self.one(runs), self.two(runs)
+        decided = [decision for decision in decisions if decision.state != "more"]
+        return _strongest(decided) if decided else decisions[0]
+
+    def with_hooks(self, live: bool) -> Either:
+        return Either(_hooked(self.one, live), _hooked(self.two, live))
+
+    @property
+    def seeks_proof(self) -> bool:
+        return seeks_proof(self.one) or seeks_proof(self.two)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UntilSteady(Rule):
+    """
+    The cause-aware steady-tail rule (steady-state.md, section 4.5). Made by ``until_steady``.
+
+    Asked after any run; looks only at the stretch since the last one-time work, so that after a re-arm the discarded
+    runs before it neither help nor hinder. Work that comes back on every run is learnt and ends no stretch.
+    """
+
+    at_least: int = 2
+    at_most: int = 30
+    budget_s: float | None = None
+    strict: bool = False
+    causes_watched: bool = False
+
+    def __post_init__(self) -> None:
+        _whole("at_least", self.at_least, at_least=0, way_out="give until_steady(at_least=2)")
+        _whole("at_most", self.at_most, at_least=1, way_out="give until_steady(at_most=30)")
+        if self.at_most < self.at_least:
+            raise ArgumentError(
+                f"got at_most={self.at_most} below at_least={self.at_least}; wanted at_least <= at_most; "
+                f"give at_most={self.at_least} or more"
+            )
+        if self.budget_s is not None:
+            _seconds("budget_s", self.budget_s)
+
+    def __call__(self, runs: Sequence[Run]) -> Decision:
+        at, stretch = _stretch(runs)
+        warm = len(_warm(runs))
+        rest = find_rest(stretch, STRICT if self.strict else NORMAL, causes_watched=self.causes_watched)
+        numbers = _numbers(runs, at, stretch, rest)
+        if rest and warm >= self.at_least:
+            return Decision(state="proven", path=rest.path, numbers=numbers)
+        out_of_time = self.budget_s is not None and _preparing_s(runs) >= self.budget_s
+        state: Literal["spent", "more"] = "spent" if out_of_time or warm >= self.at_most else "more"
+        return Decision(state=state, path="budget" if state == "spent" else "", numbers=numbers)
+
+    def with_hooks(self, live: bool) -> UntilSteady:
+        return replace(self, causes_watched=live)
+
+    @property
+    def seeks_proof(self) -> bool:
+        return True
+
+
+def until_steady(
+    *, at_least: int = 2, at_most: int = 30, budget_s: float | None = None, strict: bool = False
+) -> UntilSteady:
+    """
+    Warm up until steady state is proven: between ``at_least`` and ``at_most`` warm-up runs, ``budget_s`` seconds at most.
+
+    ``strict`` asks for longer windows (5 and 8 runs in place of 3 and 5). Decision paths: ``quiet``, ``stable``,
+    ``cause``, ``noise_floor``, or ``budget`` where nothing was proven. Raises ArgumentError for what cannot work.
+    """
+    return UntilSteady(at_least=at_least, at_most=at_most, budget_s=budget_s, strict=strict)
+
+
+def seeks_proof(rule: RuleLike) -> bool:
+    """Whether a rule, ours or the user's, looks for a proof of steady state."""
+    return isinstance(rule, Rule) and rule.seeks_proof
+
+
+def engaged(rule: RuleLike, *, budget_s: float | None, causes_watched: bool) -> RuleLike:
+    """The rule as the engine uses it: within the budget, and told whether causes are watched."""
+    hooked = _hooked(rule, causes_watched)
+    return hooked if budget_s is None else Either(hooked, Budget(budget_s))
+
+
+def warmup_end(runs: Sequence[Run]) -> int:
+    """
+    Position in ``runs`` at which the steady part began, told afterwards; ``len(runs)`` where nothing came after the last work.
+
+    It walks back from the window that proved rest, or from the newest five where none did.
+    """
+    at, stretch = _stretch(runs)
+    return _end(at, stretch, find_rest(stretch)) if at else len(runs)
+
+
+def would_have_said(runs: Sequence[Run], rule: RuleLike | None = None) -> Decision:
+    """
+    What ``until_steady()`` would have said of runs that a fixed count ended.
+
+    The first proof that still holds (no one-time work since), with ``n`` the warm-up runs it would have needed; else
+    what the rule says of all runs.
+    """
+    rule = rule or until_steady(at_most=max(30, len(runs) + 1))
+    since = max((at + 1 for at, run in enumerate(learn_recurrence(runs)) if _ends_stretch(run)), default=0)
+    for count in range(since + 1, len(runs)):
+        said = rule(runs[:count])
+        if said.state == "proven":
+            return said
+    return rule(runs)
+
+
+def _warm(runs: Sequence[Run]) -> list[Run]:
+    return [run for run in runs if run.phase is Phase.WARM and run.outcome == "ok" and not run.discarded]
+
+
+def _preparing_s(runs: Sequence[Run]) -> float:
+    return math.fsum(run.duration_s for run in runs if run.phase is not Phase.MEASURE)
+
+
+def _ends_stretch(run: Run) -> bool:
+    """
+    One-time work does, and so does compiling, however often it comes back: there is no rest while code is being made.
+
+    A validation run always does, since what it paid first is never the steady cost.
+    """
+    compiles = any(work.scope == "own" and is_compiling(work.kind) for work in run.work)
+    return run.phase is Phase.VALIDATE or compiles or bool(own_one_time(run))
+
+
+def _stretch(runs: Sequence[Run]) -> tuple[list[int], Stretch]:
+    """The finished runs since the last one-time work: their positions in ``runs``, and their times."""
+    told = learn_recurrence(runs)
+    since = max((at + 1 for at, run in enumerate(told) if _ends_stretch(run)), default=0)
+    at = [place for place, run in enumerate(told) if place >= since and run.outcome == "ok"]
+    at = [place for place in at if math.isfinite(told[place].duration_ns)]
+    return at, Stretch.of(told[place] for place in at)
+
+
+def _end(at: Sequence[int], stretch: Stretch, rest: Rest | None) -> int:
+    """Position of the first run of the steady part, for a stretch that is not empty."""
+    return at[rest_start(stretch.corrected_s, rest.window if rest else NORMAL.stable)]
+
+
+def _numbers(runs: Sequence[Run], at: Sequence[int], stretch: Stretch, rest: Rest | None) -> dict[str, float]:
+    numbers = {
+        "n": float(len(_warm(runs))),
+        "clean": float(len(at)),
+        "contention_share": stretch.contention_share,
+    }
+    if at:
+        numbers["warmup_end"] = float(_end(at, stretch, rest))
+        numbers["cov"] = cov(stretch.corrected_s[-(rest.window if rest else NORMAL.stable) :])
+    return numbers
+
+
+def _strongest(decisions: Sequence[Decision]) -> Decision:
+    """A proof before an exhausted budget, that before a count that was reached."""
+    return min(decisions, key=lambda said: (said.state != "proven", said.path != "budget"))
+
+
+def _hooked(rule: RuleLike, live: bool) -> RuleLike:
+    return rule.with_hooks(live) if isinstance(rule, Rule) else rule
+
+
+def _whole(name: str, value: object, *, at_least: int, way_out: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        raise ArgumentError(f"got {name}={value!r}; wanted an int of at least {at_least}; {way_out}")
+
+
+def _seconds(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ArgumentError(f"got {name}={value!r}; wanted seconds above 0; give {name}=60.0, or leave it out")

@@ -1,0 +1,376 @@
+"""
+``with steady_state(...)``: the same engine around code that is not decorated, and settings for what is inside.
+
+The block itself is one timed window (``block``). Inside, ``measure`` runs a plan on any callable, and ``trials`` runs it
+on an inline block.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from jitwarmup.edges.events import schema
+from jitwarmup.engine import calls, drive
+from jitwarmup.engine import processes as others
+from jitwarmup.engine.core import Core
+from jitwarmup.engine.decorate import Warmed
+from jitwarmup.engine.flow import Step
+from jitwarmup.engine.measurement import End, Measurement, new_id
+from jitwarmup.engine.plan import UNSET, Options, check_block_settings, check_function
+from jitwarmup.engine.scope import Frame, block_settings
+from jitwarmup.engine.session import Session, open_session
+from jitwarmup.engine.tell import call_fields, say
+from jitwarmup.engine.trials import Trial, TrialLoop
+from jitwarmup.engine.window import Window
+from jitwarmup.model.errors import ArgumentError, Overlap
+from jitwarmup.model.report import Report
+from jitwarmup.model.runs import Phase, Run
+
+FOR_ONE_FUNCTION = ("accept", "name")  # these belong to what the block itself measures, not to calls inside it
+
+
+class SteadyState:
+    """
+    A block. Made by ``steady_state``; entered once.
+
+    ``block`` is the Run of the body after the exit; ``reports`` what was measured in it.
+    """
+
+    def __init__(self, function: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> None:
+        self.block: Run | None = None
+        self._reports: list[Report] = []
+        self._settings = settings
+        self._function = function
+        self._args = args
+        self._lock = threading.Lock()
+        self._entered = False
+        self._session: Session | None = None
+        self._window: Window | None = None
+        self._prepared: Measurement | None = None
+        self._owes_stop = False
+        self._loops: list[weakref.ref[TrialLoop]] = []
+        self._report_id = new_id()
+
+    @property
+    def reports(self) -> tuple[Report, ...]:
+        """What was measured in the block, in order."""
+        return tuple(self._reports)
+
+    # ------------------------------------------------------------------ the block
+
+    def __enter__(self) -> Self:
+        core = self._core_of_function()
+        if core is not None and core.colour.asynchronous:
+            raise ArgumentError(
+                f"a plain 'with steady_state({core.name}, ...)' got an {core.colour.value} function, which it cannot "
+                "await; wanted 'async with steady_state(...)'"
+            )
+        session = self._open()
+        try:
+            if core is not None:
+                measurement = self._measurement_of(core, session)
+                drive.call(lambda: calls.prepare(measurement), core.colour)
+        except BaseException as error:
+            self._fail_on_entry(session, error)
+            raise
+        return self._begin(session)
+
+    async def __aenter__(self) -> Self:
+        core = self._core_of_function()
+        session = self._open()
+        try:
+            if core is not None:
+                measurement = self._measurement_of(core, session)
+                if core.colour.asynchronous:
+                    await drive.acall(lambda: calls.prepare(measurement), core.colour)
+                else:
+                    drive.call(lambda: calls.prepare(measurement), core.colour)
+        except BaseException as error:
+            self._fail_on_entry(session, error)
+            raise
+        return self._begin(session)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        window, session = self._window, self._session
+        if window is None or session is None:
+            return
+        self._window = None
+        window.__exit__(kind, error, trace)
+        taken = window.taken()
+        self.block = taken.run
+        for loop in (ref() for ref in self._loops):
+            if loop is not None:
+                loop.leave()
+        self._stop(session)
+        self._conclude(session, error)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def _open(self) -> Session:
+        """Claim the block, and start the monitor where nobody has."""
+        with self._lock:
+            if self._entered:
+                raise Overlap(
+                    "this steady_state() block was entered before; wanted one 'with' for each: make a new one with "
+                    "steady_state(...)"
+                )
+            self._entered = True
+        self._session = open_session(block_settings() | self._settings, explicit=True)
+        if self._session.monitor is not None:
+            self._owes_stop = self._session.monitor.start()
+        return self._session
+
+    def _begin(self, session: Session) -> Self:
+        """The body begins: from here on it is timed, and its settings hold."""
+        inner = {name: value for name, value in self._settings.items() if name not in FOR_ONE_FUNCTION}
+        frame = Frame(settings=inner, owner=self)
+        self._window = Window(session, Step(Phase.MEASURE, 0), session.clock, frame=frame, name="block")
+        self._window.__enter__()
+        return self
+
+    def _stop(self, session: Session) -> None:
+        """Stop the monitor where this block started it."""
+        if self._owes_stop and session.monitor is not None:
+            session.monitor.stop()
+
+    def _fail_on_entry(self, session: Session, error: BaseException) -> None:
+        """Validation or warm-up on entry failed: the body is never run."""
+        self._stop(session)
+        fields = {"report_id": self._report_id, "reports": 0, "error_type": type(error).__name__}
+        say(session, schema.BLOCK_FAILED, callable=self._name, **fields)
+
+    def _conclude(self, session: Session, error: BaseException | None) -> None:
+        """Keep what the block measured, and say its one line."""
+        if self._prepared is not None or error is not None:
+            self._reports.append(self._block_report(session, error))
+        assert self.block is not None  # noqa: S101 - set by the caller, from the window
+        fields = call_fields(self.block) | {"report_id": self._report_id, "reports": len(self._reports)}
+        say(
+            session,
+            schema.BLOCK_FAILED if error is not None else schema.BLOCK_COMPLETED,
+            callable=self._name,
+            label=self._settings.get("name"),
+            **fields,
+        )
+
+    def _block_report(self, session: Session, error: BaseException | None) -> Report:
+        """The report of the block: the warm-up on entry, if any, and the body as the measured run."""
+        measurement = self._prepared or nameless(session, self._name, self._settings)
+        measurement.report_id = self._report_id
+        assert self.block is not None  # noqa: S101 - see _conclude
+        measurement.runs.append(self.block)
+        if error is not None:
+            measurement.error = error
+            measurement.end = End.FAILED
+            measurement.fail()
+        return measurement.report()
+
+    # ------------------------------------------------------------------ what is measured inside
+
+    def measure(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """
+        Run the whole plan on any callable: validate, warm up, measure.
+
+        Args:
+            function: any callable, decorated or not; of a decorated one its ``__wrapped__`` is measured and its key
+                is warm afterwards.
+            *args: its arguments.
+            **kwargs: its keyword arguments.
+
+        Returns:
+            A Report; an awaitable of one where the function is asynchronous.
+
+        Raises:
+            ArgumentError: the function or its arguments cannot be measured, or the block is not open.
+            Overlap: this block is measuring something already.
+
+        """
+        warmed = function if isinstance(function, Warmed) else self._warmed(function)
+        spell = functools.partial(calls.measure, keep=self._reports.append)
+        if not warmed._core.colour.asynchronous:
+            with self._one_at_a_time():
+                return self._repeated(warmed._spell(spell, args, kwargs, self._settings), (function, args, kwargs))
+
+        async def measured() -> Report:
+            with self._one_at_a_time():
+                report = await warmed._spell(spell, args, kwargs, self._settings)
+                return self._repeated(report, (function, args, kwargs))
+
+        return measured()
+
+    def _repeated(self, report: Report, call: others.Call) -> Report:
+        """The report, after the measurement was repeated in other processes where that was asked for."""
+        wanted = self._settings.get("processes", 1)
+        if wanted == 1:
+            return report
+        repeated = others.repeat(report, call, self._settings, wanted)
+        self._reports[-1] = repeated
+        return repeated
+
+    def trials(self) -> Iterator[Trial]:
+        """
+        Repeat an inline block: validate, warm up, then measure.
+
+            for trial in steady.trials():
+                with trial:
+                    model.generate(**inputs)
+
+        Raises:
+            ArgumentError: the block is not open, or a trial was skipped.
+            Overlap: this block is measuring something already, or a trial is entered twice.
+
+        """
+        self._check_open()
+        assert self._session is not None  # noqa: S101 - an open block has one
+        loop = TrialLoop(nameless(self._session, self._name, self._settings), self._reports.append)
+        self._loops.append(weakref.ref(loop))
+        return self._iterate(loop)
+
+    def _iterate(self, loop: TrialLoop) -> Iterator[Trial]:
+        """Trials until the plan is carried out; leaving the loop early ends it."""
+        with self._one_at_a_time():
+            try:
+                while (trial := loop.advance()) is not None:
+                    yield trial
+            finally:
+                loop.leave()
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """Refuse a second measurement in the same block while one is under way."""
+        self._check_open()
+        if not self._lock.acquire(blocking=False):
+            raise Overlap(
+                "this steady_state() block is measuring already; wanted one measurement at a time: wait for it, or give "
+                "each thread or task a block of its own"
+            )
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _check_open(self) -> None:
+        if self._window is None:
+            raise ArgumentError(
+                "this steady_state() block is not open; wanted its measure() and trials() inside "
+                "'with steady_state(...) as steady:'"
+            )
+
+    # ------------------------------------------------------------------ helpers
+
+    def _core_of_function(self) -> Core | None:
+        """The function given to the block, if any."""
+        if self._function is None:
+            return None
+        warmed = self._function if isinstance(self._function, Warmed) else self._warmed(self._function)
+        self._function = warmed
+        return warmed._core
+
+    def _warmed(self, function: Any) -> Warmed[Any, Any]:
+        """A plain callable, made fit for the engine."""
+        check_function(function, descriptors=False)
+        return Warmed(function, Options())
+
+    def _measurement_of(self, core: Core, session: Session) -> Measurement:
+        """The measurement whose validation and warm-up are made on entry."""
+        prefix, args = self._function._split(self._args)
+        task = core.task(prefix, args, {}, explicit=True, **self._settings)
+        self._prepared = Measurement(task, None, session.clock)
+        self._prepared.report_id = self._report_id
+        return self._prepared
+
+    @property
+    def _name(self) -> str:
+        if isinstance(self._function, Warmed):
+            return self._function._core.name
+        return self._settings.get("name") or "steady_state"
+
+
+def nameless(session: Session, name: str, settings: dict[str, Any]) -> Measurement:
+    """A measurement of inline code, which has no function and no key."""
+    core = Core(nothing, Options(name=settings.get("name")))
+    core.name = name
+    task = core.task((), (), {}, explicit=True, **settings)
+    return Measurement(task, None, session.clock)
+
+
+def nothing() -> None:
+    """Stands where a function would."""
+
+
+def steady_state(
+    function: Callable[..., Any] | None = None,
+    /,
+    *args: Any,
+    iterations: Any = UNSET,
+    measurements: int = UNSET,
+    monitor: Any = UNSET,
+    probes: Any = UNSET,
+    log: Any = UNSET,
+    clock: Any = UNSET,
+    ranks: Any = UNSET,
+    name: str | None = UNSET,
+    budget_s: float | None = UNSET,
+    on_contamination: str = UNSET,
+    accept: Callable[[Any], bool] | None = UNSET,
+    processes: int = UNSET,
+) -> SteadyState:
+    """
+    A block whose body is timed at steady state, and in which things are measured.
+
+    With a function, entering validates it and warms it up (monitor paused), and the body is the timed region; keyword
+    arguments go through ``functools.partial``. Without one the body is timed as it is. Settings given explicitly hold
+    for warmed functions called inside: inner block > outer block > decorator > default. ``async with`` works too.
+
+    Args:
+        function: what to warm up on entry, or None.
+        args: its arguments.
+        iterations: warm-up runs (5), or a rule.
+        measurements: timed runs of ``measure`` and ``trials`` (20).
+        monitor: an object with pause, resume and window(name); started and stopped here if it is not running.
+        probes: further probes of one-time work.
+        log: where events go: an Emitter, a structlog logger or a ``logging.Logger``.
+        clock: an object with ``now() -> int`` (ns) and ``fence()``.
+        ranks: a torch.distributed group to agree over; None to agree with nobody.
+        name: shown in the place of the function's own name.
+        budget_s: seconds for validation and warm-up together.
+        on_contamination: a measured run with one-time work: ``"mark"``, ``"redo"`` or ``"raise"``.
+        accept: ``accept(value)`` -> bool over the validation run's value.
+        processes: processes that ``measure`` is made in (1), this one included; ``report.processes`` tells of them.
+
+    Raises:
+        ArgumentError: a setting cannot work.
+
+    """
+    if function is None and args:
+        raise ArgumentError("steady_state() got arguments without a function; wanted steady_state(function, *args)")
+    settings = check_block_settings(
+        {
+            "iterations": iterations,
+            "measurements": measurements,
+            "monitor": monitor,
+            "probes": probes,
+            "log": log,
+            "clock": clock,
+            "ranks": ranks,
+            "name": name,
+            "budget_s": budget_s,
+            "on_contamination": on_contamination,
+            "accept": accept,
+            "processes": processes,
+        }
+    )
+    if function is not None and not isinstance(function, Warmed):
+        check_function(function, descriptors=False)
+    return SteadyState(function, args, settings)

@@ -1,0 +1,112 @@
+"""
+``for trial in steady.trials(): with trial: ...``: the plan, carried out by the user's own loop.
+
+A loop pumps the same course as every other spelling; its runs are the bodies of ``with trial:``.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self
+
+from jitwarmup.engine import calls, drive
+from jitwarmup.engine.calls import Keep, Result
+from jitwarmup.engine.ledger import Wait
+from jitwarmup.engine.measurement import End, Measurement, Take
+from jitwarmup.engine.window import Taken, Window
+from jitwarmup.model.errors import ArgumentError, Overlap
+from jitwarmup.model.runs import Phase
+
+
+class Trial:
+    """One pass through the loop: validation, warm-up or a measured run (``phase``). Enter it once, in its own pass."""
+
+    def __init__(self, loop: TrialLoop, command: Take) -> None:
+        self._loop = loop
+        self._command = command
+        self._window: Window | None = None
+        self.taken: Taken | None = None
+        self.entered = False
+
+    @property
+    def phase(self) -> Phase:
+        """What this pass is for."""
+        return self._command.step.phase
+
+    def __enter__(self) -> Self:
+        if self.entered:
+            raise Overlap("this trial was entered before; wanted one 'with trial:' in each pass of the loop")
+        if self._loop.current is not self:
+            raise ArgumentError(
+                "this trial was used outside its loop; wanted 'for trial in steady.trials(): with trial: ...'"
+            )
+        self.entered = True
+        command = self._command
+        assert command.session is not None  # noqa: S101 - only calls that step aside have none
+        self._window = Window(command.session, command.step, command.clock)
+        self._window.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._window is not None:
+            self._window.__exit__(kind, error, trace)
+            self.taken = self._window.taken()
+            self._window = None
+            if error is not None:  # the loop will not come round again: conclude now, and let the exception pass
+                self._loop.settle(self.taken)
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+
+class TrialLoop:
+    """The course of one ``trials()`` loop, and the trial that is under way."""
+
+    def __init__(self, measurement: Measurement, keep: Keep) -> None:
+        self._measurement = measurement
+        self._keep = keep
+        self._course = calls.trials(measurement, keep)
+        self._done = False
+        self.current: Trial | None = None
+
+    def advance(self) -> Trial | None:
+        """The next trial, or None when the plan is carried out."""
+        previous = self.current
+        if previous is None:
+            return self.settle(None)
+        if previous.taken is None:
+            raise ArgumentError(
+                f"a trial ({previous.phase}) was skipped; wanted 'with trial:' around the code in every pass of the loop"
+            )
+        return self.settle(previous.taken)
+
+    def settle(self, taken: Taken | None) -> Trial | None:
+        """Send the course what came of a trial."""
+        self.current = None
+        command: Any = drive.advance(self._course, taken)
+        if isinstance(command, Result):
+            self._done = True
+            return None
+        assert not isinstance(command, Wait)  # noqa: S101 - inline code has no key to wait for
+        self.current = Trial(self, command)
+        return self.current
+
+    def leave(self) -> None:
+        """The loop was left early: conclude with what there is."""
+        if not self._done and self.current is not None and self.current.taken is not None:
+            self.settle(self.current.taken)  # the pass that was left by `break` was made all the same
+        if self._done:
+            return
+        self._done = True
+        self.current = None
+        self._course.close()
+        if self._measurement.runs:
+            self._measurement.end = End.LEFT
+            calls.conclude(self._measurement, self._keep)

@@ -1,0 +1,276 @@
+"""
+The timed region. The only place that reads the clock around user code.
+
+    probes, monitor edge, fence, clock | user code | fence, clock, monitor edge, probes
+
+The fence is inside the time: device work that was started is waited for. Whatever leaves the user's code, an interrupt
+included, is kept and handed on by whoever pumps the run; the window itself raises nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from jitwarmup.edges.monitors.counted import CountedWindow
+from jitwarmup.engine.flow import Step
+from jitwarmup.engine.scope import Frame
+from jitwarmup.engine.session import Session
+from jitwarmup.model.ports import Clock
+from jitwarmup.model.runs import OneTimeWork, Outcome, Phase, Run
+
+
+class Taken:
+    """What came of one run: the Run, and the value or the exception of the user's function."""
+
+    __slots__ = ("error", "run", "value")
+
+    def __init__(self, run: Any, value: Any, error: BaseException | None) -> None:
+        self.run = run
+        self.value = value
+        self.error = error
+
+
+def outcome_of(error: BaseException | None) -> Outcome:
+    """``error`` for an Exception, ``cancelled`` for an interruption (KeyboardInterrupt, cancellation)."""
+    if error is None:
+        return "ok"
+    return "error" if isinstance(error, Exception) else "cancelled"
+
+
+class Window:
+    """
+    One timed run: ``with window: window.value = function(...)``, then ``window.taken()``.
+
+    Args:
+        session: the ports.
+        step: which run this is; a measured one opens the monitor's window.
+        clock: the clock to use.
+        frame: what nested calls shall see; by default a run of this phase.
+        name: of the monitor's window.
+
+    """
+
+    __slots__ = (
+        "clock",
+        "error",
+        "frame",
+        "meter",
+        "name",
+        "seen",
+        "duration_ns",
+        "session",
+        "started_at",
+        "step",
+        "t0",
+        "token",
+        "value",
+    )
+
+    def __init__(
+        self, session: Session, step: Step, clock: Clock, frame: Frame | None = None, name: str = "run"
+    ) -> None:
+        self.name = name
+        self.session = session
+        self.step = step
+        self.clock = clock
+        self.frame = frame if frame is not None else Frame(phase=step.phase)
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.meter: CountedWindow | None = None
+
+    def __enter__(self) -> Self:
+        self.prepare()
+        self.frame.enter()
+        try:
+            self.clock.fence()
+        except BaseException:
+            self.abandon()
+            raise
+        self.started_at = time.time()
+        self.t0 = self.clock.now()
+        return self
+
+    def prepare(self) -> None:
+        """What is read before the fence and the clock."""
+        self.token = self.session.watch.open()
+        if self.session.monitor is not None and self.step.phase is Phase.MEASURE:
+            self.meter = self.session.monitor.window(self.name)
+            self.meter.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self.error = error
+        try:
+            self.clock.fence()
+        except Exception as late:  # noqa: BLE001 - device work of the user's that failed after it was started
+            self.error = error or late
+        t1 = self.clock.now()
+        self.conclude(t1 - self.t0)
+        return True
+
+    def abandon(self) -> None:
+        """Undo what was opened: the run never began."""
+        if self.meter is not None:
+            self.meter.__exit__(None, None, None)
+        self.session.watch.close(self.token)
+        self.frame.leave()
+
+    def conclude(self, duration_ns: int) -> None:
+        """What is read after the clock."""
+        self.duration_ns = duration_ns
+        if self.meter is not None:
+            self.meter.__exit__(None, None, None)
+        self.seen = self.session.watch.close(self.token)
+        self.frame.leave()
+
+    @property
+    def uneventful(self) -> bool:
+        """Whether the run ended well and paid for nothing: all there is to tell is how long it took."""
+        return self.error is None and not self.seen.work
+
+    def run(self, **streamed: Any) -> Run:
+        """The Run that comes of it; made on demand, since a call that is only counted needs none."""
+        seen = self.seen
+        outcome = streamed.pop("outcome", None) or outcome_of(self.error)
+        return Run(
+            phase=self.step.phase,
+            index=self.step.index,
+            started_at=self.started_at,
+            duration_ns=self.duration_ns,
+            outcome=outcome,
+            error_type=type(self.error).__name__ if self.error is not None and outcome != "closed" else None,
+            work=seen.work,
+            contaminated=bool(seen.work) and self.step.phase is Phase.MEASURE and any(map(paid_once, seen.work)),
+            device=self.meter.reading if self.meter is not None and not streamed else None,
+            cpu_s=seen.cpu_s,
+            wait_s=seen.wait_s,
+            switches=seen.switches,
+            **streamed,
+        )
+
+    def taken(self) -> Taken:
+        """The outcome; the window keeps no value and no exception alive."""
+        result = Taken(self.run(), self.value, self.error)
+        self.value = self.error = None
+        return result
+
+
+def paid_once(work: OneTimeWork) -> bool:
+    """Whether a piece of work is one-time work of the run's own."""
+    return work.scope == "own" and work.recurrence == "one_time"
+
+
+class StreamWindow(Window):
+    """
+    A timed run whose value is a stream: only the time inside its steps counts, never the consumer's.
+
+    Fenced before the first step and after the last, never per item. The monitor's reading is not kept: it would hold
+    what the consumer did between the items.
+    """
+
+    __slots__ = ("closed", "first_ns", "gaps_ns", "items", "spent_ns", "stepping")
+
+    def __init__(self, session: Session, step: Step, clock: Clock) -> None:
+        super().__init__(session, step, clock)
+        self.spent_ns = 0
+        self.items = 0
+        self.first_ns: int | None = None
+        self.gaps_ns: list[int] = []
+        self.closed = False
+        self.stepping = False
+
+    def begin(self) -> None:
+        """Before the first step."""
+        self.prepare()
+        self.clock.fence()
+        self.started_at = time.time()
+        self.enter_step()
+
+    def enter_step(self) -> None:
+        """The stream's own time starts."""
+        self.frame.enter()
+        self.stepping = True
+        self.session.watch.resume(self.token)
+        self.t0 = self.clock.now()
+
+    def leave_step(self, *, item: bool) -> None:
+        """The stream's own time stops, with an item or (at the end, after a fence) without one."""
+        if not item:
+            self.fence_late()
+        step_ns = self.clock.now() - self.t0
+        self.session.watch.suspend(self.token)
+        self.frame.leave()
+        self.stepping = False
+        self.spent_ns += step_ns
+        if not item:
+            return
+        self.items += 1
+        if self.first_ns is None:
+            self.first_ns = self.spent_ns
+        else:
+            self.gaps_ns.append(step_ns)
+
+    def fence_late(self) -> None:
+        """Wait for the device; a failure of it is the run's, unless the run failed already."""
+        try:
+            self.clock.fence()
+        except Exception as late:  # noqa: BLE001 - device work of the user's that failed after it was started
+            self.error = self.error or late
+
+    def finish(self, error: BaseException | None) -> None:
+        """After the last step."""
+        self.error = self.error or error
+        self.conclude(self.spent_ns)
+
+    def run(self, **streamed: Any) -> Run:
+        """The Run, with what is known of its items."""
+        left = self.closed and isinstance(self.error, GeneratorExit)
+        return super().run(
+            outcome="closed" if left else outcome_of(self.error),
+            first_item_s=None if self.first_ns is None else self.first_ns / 1e9,
+            item_gaps_s=tuple(gap / 1e9 for gap in self.gaps_ns),
+            items=self.items,
+            **streamed,
+        )
+
+
+class Bare(StreamWindow):
+    """No window at all: a call that steps aside is the plain call, and nothing is read around it."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.closed = False
+        self.items = 0
+        self.spent_ns = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self.error = error
+        return True
+
+    def begin(self) -> None:
+        """Nothing is opened."""
+
+    def enter_step(self) -> None:
+        """Nothing is read."""
+
+    def leave_step(self, *, item: bool) -> None:
+        """Nothing is read."""
+
+    def finish(self, error: BaseException | None) -> None:
+        """Keep what ended the stream."""
+        self.error = error
+
+    def taken(self) -> Taken:
+        """The outcome, without a Run."""
+        return Taken(None, self.value, self.error)

@@ -1,0 +1,236 @@
+"""
+Everything seen of one measurement: every run of every phase, nothing thrown away.
+
+    validate ─ warm ─ warm ─ warm ─ warm ─ warm ─┬─ measure ─ measure ─ ... ─ measure
+    `validation`   `warmup`, silent               `measured`; `latency` over its clean runs, `latency_all` over all
+"""
+
+from __future__ import annotations
+
+import statistics
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jitwarmup.model.codec import TRANSIENT, Record
+from jitwarmup.model.errors import ArgumentError, MeasurementFailed
+from jitwarmup.model.runs import Decision, DeviceReading, Phase, Run
+from jitwarmup.model.stats import Summary, summarize
+from jitwarmup.model.verdict import Verdict
+
+SENTINEL_S = -1.0  # "no valid latency", as in HuggingFace's benchmark framework, where the check could never fire
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure(Record):
+    """
+    Why a measurement ended early. ``message`` and ``traceback`` may hold what the user's exception says: they stay in
+    the report and never enter an event. ``exception`` is the original, in the process where it happened.
+    """
+
+    phase: Phase
+    index: int
+    type: str
+    message: str
+    traceback: str
+    exception: BaseException | None = field(default=None, compare=False, repr=False, metadata={TRANSIENT: True})
+
+    @classmethod
+    def of(cls, run: Run, error: BaseException) -> Failure:
+        """The failure of ``run``; the frames of the traceback are cleared so that no tensor is kept alive by it."""
+        text = "".join(traceback.format_exception(error))
+        clear_frames(error)
+        name = type(error).__name__
+        return cls(phase=run.phase, index=run.index, type=name, message=str(error), traceback=text, exception=error)
+
+
+def clear_frames(error: BaseException | None) -> None:
+    """Drop the locals that an exception and its causes keep alive."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report(Record):
+    """
+    One measurement.
+
+    ``latency_s`` is the median of the clean measured runs in seconds; -1.0 exactly when ``failure`` is set and no clean
+    run exists; the median of all when all are contaminated; None when nothing was to be measured. ``ledger`` holds the
+    seconds of validation and warm-up by cause, ``run`` and ``unexplained`` included; its parts sum to their wall time.
+    ``decision`` is what the warm-up rule said, ``would_have_said`` what ``until_steady()`` would have said of the same
+    runs. ``processes`` summarises the medians of several processes, where the measurement was repeated in them.
+    ``duration_s`` is the wall time of all of it, our own work included.
+    """
+
+    callable: str
+    report_id: str
+    started_at: float
+    duration_s: float
+    runs: tuple[Run, ...]
+    latency_s: float | None
+    latency: Summary
+    latency_all: Summary
+    verdict: Verdict
+    ledger: Mapping[str, float] = field(default_factory=dict)
+    decision: Decision | None = None
+    would_have_said: Decision | None = None
+    skipped: str | None = None
+    rng_restored: bool = False
+    failure: Failure | None = None
+    environment: Mapping[str, str | int | float] = field(default_factory=dict)
+    device: DeviceReading | None = None
+    first_item: Summary | None = None
+    item_gap: Summary | None = None
+    items_per_s: float | None = None
+    processes: Summary | None = None
+    schema: str = "jitwarmup.report/1"
+
+    @property
+    def validation(self) -> Run | None:
+        """The validation run (the last one, where a first attempt was interrupted)."""
+        found = self.of_phase(Phase.VALIDATE)
+        return found[-1] if found else None
+
+    @property
+    def warmup(self) -> tuple[Run, ...]:
+        """The warm-up runs, in order."""
+        return self.of_phase(Phase.WARM)
+
+    @property
+    def measured(self) -> tuple[Run, ...]:
+        """The measured runs that were kept, contaminated and failed ones included."""
+        return tuple(run for run in self.of_phase(Phase.MEASURE) if not run.discarded)
+
+    @property
+    def contended_share(self) -> float | None:
+        """Share of the measured wall time in which the calling thread waited for a CPU; None where nobody tells."""
+        known = [run for run in self.measured if run.wait_s is not None]
+        wall = sum(run.duration_s for run in known)
+        return min(1.0, sum(run.wait_s or 0.0 for run in known) / wall) if wall > 0 else None
+
+    def of_phase(self, phase: Phase) -> tuple[Run, ...]:
+        """The runs of one phase, in order, discarded ones included."""
+        return tuple(run for run in self.runs if run.phase is phase)
+
+    def amortised(self, n: int) -> float | None:
+        """
+        Mean seconds per call over ``n`` calls, the cold cost included; None where no steady time is known.
+
+        The cold cost is what validation and warm-up took beyond the same number of steady runs.
+
+        Raises:
+            ArgumentError: ``n`` is not a positive whole number.
+
+        """
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise ArgumentError(f"amortised() got {n!r}; wanted a whole number of calls, 1 or more")
+        if self.latency_s is None or self.latency_s < 0:
+            return None
+        cold = sum(seconds for cause, seconds in self.ledger.items() if cause != "run")
+        return self.latency_s + cold / n
+
+    def raise_for_failure(self) -> None:
+        """
+        Do nothing where the measurement went well.
+
+        Raises:
+            BaseException: the user's original exception, in the process where it happened.
+            MeasurementFailed: the report was loaded, so the original is not at hand.
+
+        """
+        if self.failure is None:
+            return
+        if self.failure.exception is not None:
+            raise self.failure.exception
+        raise MeasurementFailed(
+            f"{self.callable} failed in phase {self.failure.phase} run {self.failure.index} with "
+            f"{self.failure.type}: {self.failure.message}; report.failure.traceback holds the original traceback"
+        )
+
+    def explain(self) -> str:
+        """Plain text: what the time went into, biggest cause first, and what to do next."""
+        from jitwarmup.views.explain import explain
+
+        return explain(self)
+
+
+def latency_of(failure: Failure | None, clean: Summary, every: Summary) -> float | None:
+    """The one number: see ``Report.latency_s``."""
+    if clean.median_s is not None:
+        return clean.median_s
+    if failure is not None:
+        return SENTINEL_S
+    return every.median_s
+
+
+def timed(runs: Sequence[Run]) -> list[Run]:
+    """The measured runs that finished: streams closed early and failed runs enter no summary."""
+    return [run for run in runs if run.phase is Phase.MEASURE and not run.discarded and run.outcome == "ok"]
+
+
+def ledger_of(runs: Sequence[Run], costs: Sequence[Mapping[str, float]], steady_s: float | None) -> dict[str, float]:
+    """
+    Seconds of validation and warm-up by cause; the parts sum to the wall time of those runs.
+
+    ``costs`` are, for each of those runs, the non-nested seconds by cause that the probes explained. ``run`` is the
+    steady cost, never more than a run took beyond its explained work; the rest is ``unexplained``.
+    """
+    cold = [run for run in runs if run.phase is not Phase.MEASURE]
+    if not cold:
+        return {}
+    steady = steady_s if steady_s is not None else min(run.duration_s for run in cold)
+    ledger: dict[str, float] = {}
+    usual = unexplained = 0.0
+    for run, explained in zip(cold, costs, strict=True):
+        for cause, spent in explained.items():
+            ledger[cause] = ledger.get(cause, 0.0) + spent
+        rest = max(0.0, run.duration_s - sum(explained.values()))
+        usual += min(steady, rest)
+        unexplained += rest - min(steady, rest)
+    return {**ledger, "run": usual, "unexplained": unexplained}
+
+
+def compose(
+    *,
+    callable: str,
+    runs: Sequence[Run],
+    verdict: Verdict,
+    failure: Failure | None,
+    costs: Sequence[Mapping[str, float]],
+    **rest: Any,
+) -> Report:
+    """Build the report of a finished measurement: everything that follows from the runs is computed here, once."""
+    kept = timed(runs)
+    clean = summarize([run.duration_s for run in kept if run.clean])
+    every = summarize([run.duration_s for run in kept])
+    return Report(
+        callable=callable,
+        runs=tuple(runs),
+        latency_s=latency_of(failure, clean, every),
+        latency=clean,
+        latency_all=every,
+        verdict=verdict,
+        ledger=ledger_of(runs, costs, clean.median_s or every.median_s),
+        failure=failure,
+        **items_of([run for run in kept if run.clean] or kept),
+        **rest,
+    )
+
+
+def items_of(runs: Sequence[Run]) -> dict[str, Any]:
+    """First-item time, gaps and rate of streamed runs; nothing where nothing was streamed."""
+    streamed = [run for run in runs if run.first_item_s is not None]
+    if not streamed:
+        return {}
+    rates = [run.items / run.duration_s for run in streamed if run.items and run.duration_ns > 0]
+    gaps = [gap for run in streamed for gap in run.item_gaps_s or ()]
+    return {
+        "first_item": summarize([run.first_item_s for run in streamed if run.first_item_s is not None]),
+        "item_gap": summarize(gaps) if gaps else None,
+        "items_per_s": statistics.median(rates) if rates else None,
+    }

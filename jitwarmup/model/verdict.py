@@ -1,0 +1,45 @@
+"""What is said of a whole measurement when it is over: a state, and its reasons as data, the words for which come later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+VerdictState = Literal["steady", "unsteady", "contaminated", "degraded", "undecided", "invalid"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """
+    One finding: its kind, its numbers (units in their names), and what it is about (a kind of work, a probe) if anything.
+
+    Kinds that the audit gives, the weightiest first: ``compiled_code_given_up``, ``recompiles_every_run``,
+    ``one_time_work`` (subject: its kind), ``flat_but_not_cause_clean``, ``still_falling``, ``not_flat`` (subject: the
+    class of the measured runs), ``cause_clean_but_drifting``, ``too_few_runs``, ``too_noisy``, ``contended``,
+    ``host_disagrees`` (subject: the class of the wall times, waits included), ``causes_not_watched``.
+    """
+
+    kind: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """
+    Whether the measured runs show the steady state, so far, for the inputs seen.
+
+    ``steady``; ``unsteady``: the times still move; ``contaminated``: a measured run paid one-time work;
+    ``degraded``: compiled code was given up; ``undecided``: too few runs or too much noise to tell; ``invalid``: the
+    measurement failed. The weightiest finding gives the state, ``reasons`` holds all of them. ``watched`` names the
+    probes that could look, ``unwatched`` maps those that could not to their reason. ``label`` and ``tolerance`` are
+    those of ``classify`` over the whole series, warm-up and measured runs, waits for a processor taken off.
+    """
+
+    state: VerdictState
+    reasons: tuple[Reason, ...] = ()
+    watched: tuple[str, ...] = ()
+    unwatched: Mapping[str, str] = field(default_factory=dict)
+    label: str | None = None
+    tolerance: float | None = None

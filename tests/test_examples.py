@@ -1,0 +1,36 @@
+"""Every example runs as a stranger would run it, and says what its docstring promises."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+PROMISES = {
+    "plain_function.py": "a run at the median of 20 clean runs",
+    "transformers_generate.py": "generate",
+    "streaming_generator.py": "warm up once and stream ever after \nfirst item after",
+    "async_function.py": "50 answers, 56 runs",
+    "method_of_a_class.py": "20 5 warm True\n30 5 warm",
+    "inline_trials.py": "the whole block took",
+}
+
+
+def run(name: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, str(ROOT / "examples" / name)], capture_output=True, text=True, env=env, timeout=300
+    )
+
+
+@pytest.mark.parametrize("name", sorted(PROMISES))
+def test_an_example_runs_and_keeps_its_promise(name: str) -> None:
+    done = run(name)
+    assert done.returncode == 0, done.stderr
+    assert PROMISES[name] in done.stdout
+
+
+def test_every_example_is_run_by_a_test() -> None:
+    assert {path.name for path in (ROOT / "examples").glob("*.py")} == set(PROMISES)

@@ -22,6 +22,14 @@ CACHE = Path(os.environ.get("JITWARMUP_BACKENDS") or Path.home() / ".cache" / "j
 REQUIRED = os.environ.get("JITWARMUP_BACKENDS_REQUIRED") == "1"  # then a back end that cannot be had is a failure
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the slow installations alone unless they are asked for."""
+    if "backends" not in config.option.markexpr:
+        for item in items:
+            if item.get_closest_marker("backends"):
+                item.add_marker(pytest.mark.skip(reason="installs a data base; run pytest -m backends"))
+
+
 class Backends:
     """What the tests of every back end need."""
 
@@ -54,11 +62,11 @@ class Backends:
                 process.kill()
                 process.wait(20)
 
-    def until(self, question: Callable[[], Any], log: Path, seconds: float = 60) -> Any:
-        """Ask again and again until the answer is true; the log is shown where it never is."""
+    def until(self, question: Callable[[], Any], log: Path, server: Any = None, seconds: float = 60) -> Any:
+        """Ask again and again until the answer is true; the log is shown where it never is, or the server ended."""
         deadline = time.monotonic() + seconds
         failure: BaseException | None = None
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and (server is None or server.poll() is None):
             try:
                 if answer := question():
                     return answer
@@ -66,7 +74,7 @@ class Backends:
                 failure = error
             time.sleep(0.05)
         said = log.read_text(errors="replace")[-3000:] if log.exists() else "(no log)"
-        raise AssertionError(f"no answer in {seconds} s; last failure {failure!r}; the log ends:\n{said}")
+        raise AssertionError(f"no answer within {seconds} s; last failure {failure!r}; the log ends:\n{said}")
 
     def free_port(self) -> int:
         """A port nobody listens on."""

@@ -52,8 +52,8 @@ def scraped(backends, application, tmp_path):
             results = json.load(answer)["data"]["result"]
         return {tuple(sorted(result["metric"].values())): float(result["value"][1]) for result in results}
 
-    with backends.running(*command, log=log):
-        backends.until(lambda: ask("jitwarmup_ready"), log)
+    with backends.running(*command, log=log) as running:
+        backends.until(lambda: ask("jitwarmup_ready"), log, running)
         yield ask
 
 

@@ -47,12 +47,12 @@ def received(backends, thousand, tmp_path_factory):
         except urllib.error.HTTPError:
             return True
 
-    with backends.running(python, backends.here / "otlp_sink.py", sink, file, log=sink_log):
-        backends.until(lambda: answers(sink), sink_log)
-        with backends.running(*collector, log=log):
-            backends.until(lambda: listens(http), log)
+    with backends.running(python, backends.here / "otlp_sink.py", sink, file, log=sink_log) as behind:
+        backends.until(lambda: answers(sink), sink_log, behind)
+        with backends.running(*collector, log=log) as running:
+            backends.until(lambda: listens(http), log, running)
             backends.script(python, "otlp_send.py", f"http://127.0.0.1:{http}")
-            backends.until(all_there, log)
+            backends.until(all_there, log, running)
     found = entries()
     return [entry for entry in found if "event" in entry], [entry for entry in found if "metric" in entry]
 

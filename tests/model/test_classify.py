@@ -41,7 +41,7 @@ def test_the_label_is_that_of_a_tolerance(published):
     assert {one.tolerance for one in other} == {0.05}
 
 
-@pytest.mark.parametrize(("noise", "wanted"), [("quiet", 0.95), ("jvm", 0.80)])
+@pytest.mark.parametrize(("noise", "wanted"), [("quiet", 0.98), ("jvm", 0.86)])
 def test_planted_classes_of_thirty_values_are_found(planted, noise, wanted):
     right, undecided = planted.right(noise, 30)
     assert right >= wanted

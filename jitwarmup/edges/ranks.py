@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from jitwarmup.model.ports import Ranks
@@ -14,8 +15,6 @@ def ranks_of(given: Any, *, unset: Any, explicit: bool) -> Ranks | None:  # noqa
 
 def identity() -> dict[str, int]:
     """``rank`` and ``world_size`` for events, where torch.distributed is initialised (looked up, never imported)."""
-    import sys
-
     distributed: Any = getattr(sys.modules.get("torch"), "distributed", None)
     try:
         if distributed is None or not distributed.is_available() or not distributed.is_initialized():

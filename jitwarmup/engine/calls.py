@@ -20,6 +20,7 @@ from jitwarmup.engine.scope import enclosing_run
 from jitwarmup.engine.session import PLAIN_CLOCK
 from jitwarmup.engine.tell import call_fields, report_fields
 from jitwarmup.engine.window import Taken, Window
+from jitwarmup.model.errors import MeasurementFailed
 from jitwarmup.model.report import Report
 from jitwarmup.model.runs import Phase, Run, State, Warmup
 
@@ -147,6 +148,9 @@ def warm_call(subject: Subject, entry: Entry, args: tuple[Any, ...], kwargs: dic
     """
     with Window(subject.session, STEP, subject.session.plain_clock) as window:
         window.value = subject.function(*args, **kwargs)
+    if subject.options.emit == "summary" and window.uneventful and not entry.habits:
+        subject.ledger.tally.count(subject, window.duration_ns)
+        return window.value
     taken = window.taken()
     say_call(subject, entry, taken.run, was_warm=True)
     return taken.value if taken.error is None else Result(error=taken.error).unwrap()
@@ -234,7 +238,19 @@ def conclude(measurement: Measurement, keep: Keep = None) -> Result:
     say_measured(measurement, report)
     if measurement.end is End.INTERRUPTED:
         return Result(error=measurement.error)
+    paid = next((run for run in report.measured if run.contaminated), None)
+    if paid is not None and measurement.task.options.on_contamination == "raise":
+        return Result(error=contaminated(measurement.task, paid))
     return Result(report)
+
+
+def contaminated(task: Task, run: Run) -> MeasurementFailed:
+    """The error of ``on_contamination="raise"``."""
+    kinds = ", ".join(dict.fromkeys(work.kind for work in run.work if work.recurrence == "one_time"))
+    return MeasurementFailed(
+        f"measured run {run.index} of {task.name} paid for one-time work ({kinds}) and on_contamination='raise' was "
+        "chosen; warm up with until_steady() or with the shapes that are measured, or choose 'mark' or 'redo'"
+    )
 
 
 def say_measured(measurement: Measurement, report: Report) -> None:

@@ -25,6 +25,10 @@ class Habits:
     def __init__(self) -> None:
         self._recent: deque[Counts] = deque(maxlen=ENOUGH)
 
+    def __bool__(self) -> bool:
+        """Whether any of the newest runs paid for anything."""
+        return any(self._recent)
+
     def learn(self, runs: Sequence[Run]) -> None:
         """Remember the runs of a warm-up; the validation run only where there are few others."""
         settled = [run for run in runs if run.phase is not Phase.VALIDATE] or list(runs)
@@ -33,7 +37,7 @@ class Habits:
 
     def read(self, run: Run) -> Run:
         """A call with its habitual work marked as recurring; ``contaminated`` is what remains. Then remember it."""
-        if not run.work and not any(self._recent):
+        if not run.work and not self:
             return run
         usual = self.usual()
         self._recent.append(counts(run))

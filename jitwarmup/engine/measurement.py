@@ -70,7 +70,9 @@ class Subject:
 
     def say(self, event: str, **fields: Any) -> None:
         """Emit one event about this function."""
-        say(self.session, event, callable=self.name, label=self.options.name, **fields)
+        if self.options.name is not None:
+            fields["label"] = self.options.name
+        say(self.session, event, callable=self.name, **fields)
 
 
 @dataclass(frozen=True, slots=True)

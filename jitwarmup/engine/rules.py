@@ -240,9 +240,8 @@ def _stretch(runs: Sequence[Run]) -> tuple[list[int], Stretch]:
     told = learn_recurrence(runs)
     since = max((at + 1 for at, run in enumerate(told) if _ends_stretch(run)), default=0)
     at = [place for place, run in enumerate(told) if place >= since and run.outcome == "ok"]
-    return at, Stretch(
-        wall_s=tuple(told[place].duration_s for place in at), wait_s=tuple(told[place].wait_s or 0.0 for place in at)
-    )
+    at = [place for place in at if math.isfinite(told[place].duration_ns)]
+    return at, Stretch.of(told[place] for place in at)
 
 
 def _end(at: Sequence[int], stretch: Stretch, rest: Rest | None) -> int:

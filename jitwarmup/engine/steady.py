@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from jitwarmup.edges.events import schema
 from jitwarmup.engine import calls, drive
+from jitwarmup.engine import processes as others
 from jitwarmup.engine.core import Core
 from jitwarmup.engine.decorate import Warmed
 from jitwarmup.engine.flow import Step
@@ -158,7 +159,6 @@ class SteadyState:
             self._reports.append(self._block_report(session, error))
         assert self.block is not None  # noqa: S101 - set by the caller, from the window
         fields = call_fields(self.block) | {"report_id": self._report_id, "reports": len(self._reports)}
-        fields.pop("phase", None)
         say(
             session,
             schema.BLOCK_FAILED if error is not None else schema.BLOCK_COMPLETED,
@@ -203,14 +203,23 @@ class SteadyState:
         spell = functools.partial(calls.measure, keep=self._reports.append)
         if not warmed._core.colour.asynchronous:
             with self._one_at_a_time():
-                return warmed._spell(spell, args, kwargs, self._settings)
+                return self._repeated(warmed._spell(spell, args, kwargs, self._settings), (function, args, kwargs))
 
         async def measured() -> Report:
             with self._one_at_a_time():
-                report: Report = await warmed._spell(spell, args, kwargs, self._settings)
-                return report
+                report = await warmed._spell(spell, args, kwargs, self._settings)
+                return self._repeated(report, (function, args, kwargs))
 
         return measured()
+
+    def _repeated(self, report: Report, call: others.Call) -> Report:
+        """The report, after the measurement was repeated in other processes where that was asked for."""
+        wanted = self._settings.get("processes", 1)
+        if wanted == 1:
+            return report
+        repeated = others.repeat(report, call, self._settings, wanted)
+        self._reports[-1] = repeated
+        return repeated
 
     def trials(self) -> Iterator[Trial]:
         """
@@ -318,7 +327,7 @@ def steady_state(
     budget_s: float | None = UNSET,
     on_contamination: str = UNSET,
     accept: Callable[[Any], bool] | None = UNSET,
-    processes: int = 1,
+    processes: int = UNSET,
 ) -> SteadyState:
     """
     A block whose body is timed at steady state, and in which things are measured.
@@ -341,7 +350,7 @@ def steady_state(
         budget_s: seconds for validation and warm-up together.
         on_contamination: a measured run with one-time work: ``"mark"``, ``"redo"`` or ``"raise"``.
         accept: ``accept(value)`` -> bool over the validation run's value.
-        processes: fresh processes to repeat the measurement in.
+        processes: processes that ``measure`` is made in (1), this one included; ``report.processes`` tells of them.
 
     Raises:
         ArgumentError: a setting cannot work.
@@ -362,10 +371,9 @@ def steady_state(
             "budget_s": budget_s,
             "on_contamination": on_contamination,
             "accept": accept,
+            "processes": processes,
         }
     )
-    if processes != 1:
-        raise ArgumentError(f"processes got {processes!r}; wanted 1: measuring in several processes is not built yet")
     if function is not None and not isinstance(function, Warmed):
         check_function(function, descriptors=False)
     return SteadyState(function, args, settings)

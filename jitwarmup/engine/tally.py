@@ -7,6 +7,7 @@ Count, sum, minimum and maximum are exact over all calls since the last summary;
 from __future__ import annotations
 
 import atexit
+import math
 import threading
 import time
 import weakref
@@ -35,36 +36,44 @@ class Tally:
         self._clear()
 
     def _clear(self) -> None:
-        self.count = 0
-        self.failed = 0
+        self.calls = 0
+        self.errors = 0
         self.contaminated = 0
         self.sum_ns = 0
-        self.min_ns: int | None = None
-        self.max_ns: int | None = None
+        self.min_ns: float = math.inf
+        self.max_ns = 0
         self.due = time.monotonic() + PERIOD_S
 
     def add(self, subject: Subject, run: Run) -> None:
-        """Count one call; speak when a minute has passed. Failed and closed calls are counted apart."""
+        """Count one call of any outcome; failed and closed ones are counted apart."""
+        if run.outcome == "ok":
+            self.count(subject, run.duration_ns, contaminated=run.contaminated)
+            return
+        with self._lock:
+            self._begin(subject)
+            self.errors += 1
+
+    def count(self, subject: Subject, ns: int, *, contaminated: bool = False) -> None:
+        """Count one call that ended well; speak when a minute has passed."""
         with self._lock:
             if self._subject is None:
-                self._subject = subject
-                PENDING.add(self)
-            if run.outcome == "ok":
-                self._count(run)
-            else:
-                self.failed += 1
-            due = time.monotonic() >= self.due
-        if due:
+                self._begin(subject)
+            self.calls += 1
+            self.sum_ns += ns
+            if contaminated:
+                self.contaminated += 1
+            if ns < self.min_ns:
+                self.min_ns = ns
+            if ns > self.max_ns:
+                self.max_ns = ns
+            self._recent.append(ns)
+        if time.monotonic() >= self.due:
             self.flush()
 
-    def _count(self, run: Run) -> None:
-        ns = run.duration_ns
-        self.count += 1
-        self.sum_ns += ns
-        self.contaminated += run.contaminated
-        self.min_ns = ns if self.min_ns is None or ns < self.min_ns else self.min_ns
-        self.max_ns = ns if self.max_ns is None or ns > self.max_ns else self.max_ns
-        self._recent.append(ns)
+    def _begin(self, subject: Subject) -> None:
+        """Remember for whom to speak, also at exit."""
+        self._subject = subject
+        PENDING.add(self)
 
     def flush(self) -> None:
         """Tell what was counted, and begin anew; nothing where nothing was counted."""
@@ -78,13 +87,13 @@ class Tally:
         recent = sorted(self._recent)
         self._recent.clear()
         return {
-            "count": self.count,
-            "errors": self.failed,
+            "count": self.calls,
+            "errors": self.errors,
             "contaminated_count": self.contaminated,
             "sum_s": self.sum_ns / 1e9,
-            "min_s": None if self.min_ns is None else self.min_ns / 1e9,
-            "max_s": None if self.max_ns is None else self.max_ns / 1e9,
-            "mean_s": self.sum_ns / 1e9 / self.count if self.count else None,
+            "min_s": self.min_ns / 1e9 if self.calls else None,
+            "max_s": self.max_ns / 1e9 if self.calls else None,
+            "mean_s": self.sum_ns / 1e9 / self.calls if self.calls else None,
             "recent": len(recent),
             **{name: quantile(recent, share) / 1e9 for name, share in SHARES.items() if recent},
         }

@@ -19,12 +19,24 @@ def say(session: Session, event: str, **fields: Any) -> None:
     """Emit one event, with this rank's identity where there are several; switched off, nothing is said."""
     if SWITCH.reasons:
         return
-    session.emitter.emit(event, schema.LEVELS[event], schema.build(event, {**fields, **identity()}))
+    fields.update(identity())
+    session.emitter.emit(event, schema.LEVELS[event], schema.build(event, fields))
 
 
 def run_fields(run: Run) -> dict[str, Any]:
-    """One run: how long, how it ended, what it paid for."""
-    fields: dict[str, Any] = {"phase": run.phase, "duration_s": run.duration_s, "outcome": run.outcome}
+    """One run: how long, how it ended, what it paid for, and how much of it the machine's other work took."""
+    fields = told_fields(run)
+    fields["phase"] = run.phase.value
+    if run.cpu_s is not None:
+        fields["cpu_s"] = run.cpu_s
+    if run.switches is not None:
+        fields["switches"] = run.switches
+    return fields
+
+
+def told_fields(run: Run) -> dict[str, Any]:
+    """What every run tells; one dict and no absent keys, since one is made for every call."""
+    fields: dict[str, Any] = {"duration_s": run.duration_ns / 1e9, "outcome": run.outcome}
     if run.work:
         fields["work"] = list(dict.fromkeys(work.kind for work in run.work))
         fields["work_count"] = sum(work.count for work in run.work)
@@ -34,14 +46,16 @@ def run_fields(run: Run) -> dict[str, Any]:
         fields["items_per_s"] = run.items / run.duration_s if run.items and run.duration_ns else None
     if run.wait_s is not None and run.duration_ns:
         fields["wait_s"] = run.wait_s
-        fields["contended_share"] = min(1.0, run.wait_s / run.duration_s)
-    fields |= {"cpu_s": run.cpu_s, "switches": run.switches}
+        fields["contended_share"] = min(1.0, run.wait_s * 1e9 / run.duration_ns)
     return fields
 
 
 def call_fields(run: Run) -> dict[str, Any]:
     """One plain call."""
-    fields = run_fields(run) | {"error_type": run.error_type, "contaminated": run.contaminated}
+    fields = told_fields(run)
+    fields["contaminated"] = run.contaminated
+    if run.error_type is not None:
+        fields["error_type"] = run.error_type
     return fields | device_fields(run.device) if run.device is not None else fields
 
 
@@ -102,7 +116,7 @@ def report_fields(report: Report, *, measurements: int) -> dict[str, Any]:
         "first_item_s": report.first_item.median_s if report.first_item is not None else None,
         "item_gap_s": report.item_gap.median_s if report.item_gap is not None else None,
         "items_per_s": report.items_per_s,
-        "contended_share": contended_share(report.measured),
+        "contended_share": report.contended_share,
         "skipped": report.skipped,
         "rng_restored": report.rng_restored,
         **ledger_fields(report.ledger),
@@ -124,10 +138,3 @@ SPREAD = (
     "p95_s",
     "p99_s",
 )
-
-
-def contended_share(runs: tuple[Run, ...]) -> float | None:
-    """Share of the wall time in which the calling thread waited for a CPU; None where the system does not tell."""
-    known = [run for run in runs if run.wait_s is not None and run.duration_ns]
-    wall = sum(run.duration_s for run in known)
-    return min(1.0, sum(run.wait_s or 0.0 for run in known) / wall) if wall > 0 else None

@@ -58,8 +58,8 @@ class Window:
         "frame",
         "meter",
         "name",
-        "reason",
-        "run",
+        "seen",
+        "duration_ns",
         "session",
         "started_at",
         "step",
@@ -79,7 +79,6 @@ class Window:
         self.value: Any = None
         self.error: BaseException | None = None
         self.meter: CountedWindow | None = None
-        self.reason: str | None = None
 
     def __enter__(self) -> Self:
         self.prepare()
@@ -123,25 +122,33 @@ class Window:
         self.session.watch.close(self.token)
         self.frame.leave()
 
-    def conclude(self, duration_ns: int, **streamed: Any) -> None:
-        """What is read after the clock, and the Run that comes of it."""
+    def conclude(self, duration_ns: int) -> None:
+        """What is read after the clock."""
+        self.duration_ns = duration_ns
         if self.meter is not None:
             self.meter.__exit__(None, None, None)
-            self.reason = self.meter.reason
-        seen = self.session.watch.close(self.token)
+        self.seen = self.session.watch.close(self.token)
         self.frame.leave()
+
+    @property
+    def uneventful(self) -> bool:
+        """Whether the run ended well and paid for nothing: all there is to tell is how long it took."""
+        return self.error is None and not self.seen.work
+
+    def run(self, **streamed: Any) -> Run:
+        """The Run that comes of it; made on demand, since a call that is only counted needs none."""
+        seen = self.seen
         outcome = streamed.pop("outcome", None) or outcome_of(self.error)
-        metered = self.meter is not None and not streamed
-        self.run = Run(
+        return Run(
             phase=self.step.phase,
             index=self.step.index,
             started_at=self.started_at,
-            duration_ns=duration_ns,
+            duration_ns=self.duration_ns,
             outcome=outcome,
             error_type=type(self.error).__name__ if self.error is not None and outcome != "closed" else None,
             work=seen.work,
-            contaminated=self.step.phase is Phase.MEASURE and any(paid_once(work) for work in seen.work),
-            device=self.meter.reading if metered and self.meter is not None else None,
+            contaminated=bool(seen.work) and self.step.phase is Phase.MEASURE and any(map(paid_once, seen.work)),
+            device=self.meter.reading if self.meter is not None and not streamed else None,
             cpu_s=seen.cpu_s,
             wait_s=seen.wait_s,
             switches=seen.switches,
@@ -150,7 +157,7 @@ class Window:
 
     def taken(self) -> Taken:
         """The outcome; the window keeps no value and no exception alive."""
-        result = Taken(self.run, self.value, self.error)
+        result = Taken(self.run(), self.value, self.error)
         self.value = self.error = None
         return result
 
@@ -218,13 +225,17 @@ class StreamWindow(Window):
     def finish(self, error: BaseException | None) -> None:
         """After the last step."""
         self.error = error if error is not None else self.error
+        self.conclude(self.spent_ns)
+
+    def run(self, **streamed: Any) -> Run:
+        """The Run, with what is known of its items."""
         left = self.closed and isinstance(self.error, GeneratorExit)
-        self.conclude(
-            self.spent_ns,
+        return super().run(
             outcome="closed" if left else outcome_of(self.error),
             first_item_s=None if self.first_ns is None else self.first_ns / 1e9,
             item_gaps_s=tuple(gap / 1e9 for gap in self.gaps_ns),
             items=self.items,
+            **streamed,
         )
 
 

@@ -8,7 +8,6 @@ warms up without any cause that a probe could see, and compiled code that was gi
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from dataclasses import dataclass
 from jitwarmup.model.classify import SHORTEST, Classification, classify
 from jitwarmup.model.recurrence import is_compiling, learn_recurrence, own_one_time
 from jitwarmup.model.runs import OneTimeWork, Phase, Run
-from jitwarmup.model.steadiness import CONTENDED, FALLING, Stretch, fall_per_run
+from jitwarmup.model.stats import CONTENDED
+from jitwarmup.model.steadiness import FALLING, Stretch, fall_per_run
 from jitwarmup.model.verdict import Reason, Verdict, VerdictState
 
 GIVEN_UP = ("eager_fallback", "recompile_limit", "not_compiled", "skip_limit", "rerecord_limit")
@@ -57,33 +57,30 @@ def audit(
     (a loop that was left, a spent budget) makes it at best ``undecided``. Pure.
     """
     told = learn_recurrence(runs)
+    measured = _finished(told, Phase.MEASURE)
+    stretch = Stretch.of(measured)
+    series = classify(stretch.corrected_s)
     findings = [Finding("invalid", failure)] if failure else []
     findings += [Finding("undecided", cut_short)] if cut_short else []
-    findings += [*_given_up(told), *_causes(told), *_times(told, watched=bool(watched))]
+    findings += [
+        *_given_up(told),
+        *_causes(measured, series),
+        *_times(measured, stretch, series, watched=bool(watched)),
+    ]
     findings.sort(key=lambda finding: -WEIGHT[finding.state or "steady"])
-    series = _classified(_finished(told, Phase.WARM, Phase.MEASURE))
+    whole = classify(Stretch.of(_finished(told, Phase.WARM, Phase.MEASURE)).corrected_s)
     return Verdict(
         state=next((finding.state for finding in findings if finding.state), "steady"),
         reasons=tuple(finding.reason for finding in findings),
         watched=tuple(watched),
         unwatched=dict(unwatched or {}),
-        label=series.label,
-        tolerance=series.tolerance,
+        label=whole.label,
+        tolerance=whole.tolerance,
     )
 
 
 def _finished(runs: Sequence[Run], *phases: Phase) -> list[Run]:
     return [run for run in runs if run.phase in phases and run.outcome == "ok" and not run.discarded]
-
-
-def _classified(runs: Sequence[Run]) -> Classification:
-    return classify(stretch_of(runs).corrected_s)
-
-
-def stretch_of(runs: Iterable[Run]) -> Stretch:
-    """Wall and waiting seconds of runs; a wait that is not known is none."""
-    pairs = [(run.duration_s, run.wait_s or 0.0) for run in runs]
-    return Stretch(wall_s=tuple(wall for wall, _ in pairs), wait_s=tuple(wait for _, wait in pairs))
 
 
 # ------------------------------------------------------------------ the causes
@@ -100,11 +97,10 @@ def _given_up(runs: Sequence[Run]) -> list[Finding]:
     return [Finding("degraded", reason) for reason in _by_kind("compiled_code_given_up", seen)]
 
 
-def _causes(runs: Sequence[Run]) -> list[Finding]:
-    measured = _finished(runs, Phase.MEASURE)
+def _causes(measured: Sequence[Run], series: Classification) -> list[Finding]:
     paying = [run for run in measured if run.contaminated]
     found = [Finding("contaminated", reason) for reason in _by_kind("one_time_work", _works(paying))]
-    if paying and _classified(measured).label == "flat":
+    if paying and series.label == "flat":
         numbers = {"contaminated_runs": float(len(paying)), "runs": float(len(measured))}
         found.append(Finding("contaminated", Reason(kind="flat_but_not_cause_clean", numbers=numbers)))
     return [*_compiles_every_run(measured), *found]
@@ -143,12 +139,9 @@ def _by_kind(finding: str, works: Sequence[OneTimeWork]) -> list[Reason]:
 # ------------------------------------------------------------------ the clock
 
 
-def _times(runs: Sequence[Run], *, watched: bool) -> list[Finding]:
-    measured = _finished(runs, Phase.MEASURE)
-    stretch = stretch_of(measured)
-    series = classify(stretch.corrected_s)
+def _times(measured: Sequence[Run], stretch: Stretch, series: Classification, *, watched: bool) -> list[Finding]:
     moving = [*_falling(stretch), *_not_flat(series)]
-    if moving and watched and not any(run.contaminated for run in measured):
+    if watched and any(finding.state for finding in moving) and not any(run.contaminated for run in measured):
         numbers = {"runs": float(len(measured))}
         moving.append(Finding("unsteady", Reason(kind="cause_clean_but_drifting", numbers=numbers)))
     found = [*moving, *_undecided(series), *_host(stretch, series)]
@@ -176,7 +169,8 @@ def _undecided(series: Classification) -> list[Finding]:
         numbers = {"runs": float(series.n), "wanted": float(SHORTEST)}
         return [Finding("undecided", Reason(kind="too_few_runs", numbers=numbers))]
     if series.label == "inconclusive":
-        numbers = {"detectable_share": series.detectable or math.nan, "tolerance": series.tolerance}
+        told = {} if series.detectable is None else {"detectable_share": series.detectable}
+        numbers = {**told, "tolerance": series.tolerance}
         return [Finding("undecided", Reason(kind="too_noisy", numbers=numbers))]
     return []
 

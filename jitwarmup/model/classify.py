@@ -139,9 +139,8 @@ def _barrett2017(values: Sequence[float], delta_s: float) -> Answer:
     scaled = np.asarray(values) / scale
     places = np.flatnonzero(~outliers(scaled))
     kept = scaled[places]
-    cuts = segment_edges(
-        kept, penalty=15 * math.log(len(kept)), least_variance=LEAST_VARIANCE_S2 / scale / scale, shortest=2
-    )
+    least = min(max(LEAST_VARIANCE_S2 / scale / scale, 1e-18), 1.0)  # held within what a scale of one can tell
+    cuts = segment_edges(kept, penalty=15 * math.log(len(kept)), least_variance=least, shortest=2)
     edges = [0, *(int(places[cut]) for cut in cuts[1:-1]), len(values)]
     segments = [
         _Segment(first, end, float(kept[a:b].mean()), float(kept[a:b].var()) * scale)

@@ -63,7 +63,8 @@ class Report(Record):
     run exists; the median of all when all are contaminated; None when nothing was to be measured. ``ledger`` holds the
     seconds of validation and warm-up by cause, ``run`` and ``unexplained`` included; its parts sum to their wall time.
     ``decision`` is what the warm-up rule said, ``would_have_said`` what ``until_steady()`` would have said of the same
-    runs. ``duration_s`` is the wall time of all of it, our own work included.
+    runs. ``processes`` summarises the medians of several processes, where the measurement was repeated in them.
+    ``duration_s`` is the wall time of all of it, our own work included.
     """
 
     callable: str
@@ -86,6 +87,7 @@ class Report(Record):
     first_item: Summary | None = None
     item_gap: Summary | None = None
     items_per_s: float | None = None
+    processes: Summary | None = None
     schema: str = "jitwarmup.report/1"
 
     @property
@@ -103,6 +105,13 @@ class Report(Record):
     def measured(self) -> tuple[Run, ...]:
         """The measured runs that were kept, contaminated and failed ones included."""
         return tuple(run for run in self.of_phase(Phase.MEASURE) if not run.discarded)
+
+    @property
+    def contended_share(self) -> float | None:
+        """Share of the measured wall time in which the calling thread waited for a CPU; None where nobody tells."""
+        known = [run for run in self.measured if run.wait_s is not None]
+        wall = sum(run.duration_s for run in known)
+        return min(1.0, sum(run.wait_s or 0.0 for run in known) / wall) if wall > 0 else None
 
     def of_phase(self, phase: Phase) -> tuple[Run, ...]:
         """The runs of one phase, in order, discarded ones included."""

@@ -19,6 +19,7 @@ from itertools import pairwise
 from jitwarmup.model.errors import ArgumentError
 
 FLOOR = 0.01  # relative half-width below which no interval of one process is honest: the wander of a steady state
+CONTENDED = 0.10  # share of wall time spent waiting for a processor above which the host is called busy
 MAD_TO_SIGMA = 1.4826  # of a normal distribution
 
 
@@ -57,15 +58,17 @@ class Interval:
     level: float
 
 
-def summarize(values_s: Sequence[float], level: float = 0.95) -> Summary:
+def summarize(values_s: Sequence[float], level: float = 0.95, *, contention_share: float | None = None) -> Summary:
     """
     Summary of timings in seconds, in the order in which they were taken (neighbours are asked how alike they are).
 
-    Raises ArgumentError for a level outside (0, 1). Values that are not finite are left out, and ``n`` is without them.
+    ``contention_share`` is the share of their time spent waiting for a processor, where it is known: on a busy host the
+    interval is wider. Raises ArgumentError for a level outside (0, 1). Values that are not finite are left out, and
+    ``n`` is without them.
     """
     _check_level(level)
     values = finite(values_s)
-    return _summary(values, median_interval(values, level), scope="process")
+    return _summary(values, median_interval(values, level, contention_share=contention_share), scope="process")
 
 
 def across_processes(medians_s: Sequence[float], level: float = 0.95) -> Summary:
@@ -80,12 +83,15 @@ def across_processes(medians_s: Sequence[float], level: float = 0.95) -> Summary
     return _summary(medians, _log_t_interval(medians, level), scope="processes")
 
 
-def median_interval(values: Sequence[float], level: float = 0.95) -> Interval | None:
+def median_interval(
+    values: Sequence[float], level: float = 0.95, *, contention_share: float | None = None
+) -> Interval | None:
     """
     Order-statistic interval of the median on the effective sample size, at least +-1 %; None for fewer than two values.
 
     With n effective values and k the largest rank whose two binomial tails fit into 1 - level, the bounds are the
-    sample's quantiles (k - 1/2)/n and its mirror; rank 1 is the extremes. The level reported is the binomial's.
+    sample's quantiles (k - 1/2)/n and its mirror; rank 1 is the extremes. The level reported is the binomial's. Above
+    a contention share of 10 % the load of the host decides the level, and wanders: then half that share may come or go.
     """
     if len(values) < 2:
         return None
@@ -94,7 +100,11 @@ def median_interval(values: Sequence[float], level: float = 0.95) -> Interval | 
     ordered = sorted(values)
     edge = 0.0 if rank == 1 else (rank - 0.5) / size * len(ordered) - 0.5
     low, high = _at(ordered, edge), _at(ordered, len(ordered) - 1 - edge)
-    return _floored(median(ordered), low, high, achieved)
+    centre = median(ordered)
+    if contention_share is not None and contention_share > CONTENDED:
+        kept = 1 - min(contention_share, 1.0) / 2
+        low, high = min(low, centre * kept), max(high, centre / kept)
+    return _floored(centre, low, high, achieved)
 
 
 def effective_size(values: Sequence[float]) -> int:
@@ -160,7 +170,7 @@ def lag1(values: Sequence[float]) -> float:
 
 def noise_of_log(values: Sequence[float]) -> float:
     """Robust sigma of the logarithms from their first differences, so that steps and drift hardly enter it."""
-    steps = [math.log(two / one) for one, two in pairwise(values) if one > 0 and two > 0]
+    steps = [math.log(two) - math.log(one) for one, two in pairwise(values) if one > 0 and two > 0]
     return MAD_TO_SIGMA * median([abs(step) for step in steps]) / math.sqrt(2) if steps else 0.0
 
 
@@ -264,9 +274,9 @@ def _binomial_rank(size: int, allowance: float) -> tuple[int, float]:
 def _at(ordered: Sequence[float], position: float) -> float:
     """Value at a fractional 0-based position of a sorted sequence."""
     position = min(max(position, 0.0), len(ordered) - 1.0)
-    low = int(position)
-    share = position - low
-    return ordered[low] if not share else ordered[low] * (1 - share) + ordered[low + 1] * share
+    at = int(position)
+    low, high = ordered[at], ordered[min(at + 1, len(ordered) - 1)]
+    return min(high, low + (high - low) * (position - at))
 
 
 def _sign(number: float) -> int:

@@ -13,16 +13,16 @@ while a compiler is at work the spikes *are* the signal, which outlier-robust ru
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from jitwarmup.model.stats import cov, mann_kendall_z, median, noise_of_log, theil_sen
+from jitwarmup.model.runs import Run
+from jitwarmup.model.stats import CONTENDED, cov, mann_kendall_z, median, noise_of_log, theil_sen
 
 QUIET = 0.01  # spread of the newest three at which nothing more is asked
 STABLE = 0.05  # spread of the newest five ...
 LEVEL = 0.02  # ... whose two ends lie this close together
-CONTENDED = 0.10  # share of wall time spent waiting for a processor above which the host is called busy
 WILD = 0.50  # spread above which even a steady noise proves nothing
 FALLING_Z = -1.28  # Mann-Kendall score below which a series is falling with 90 % confidence
 FALLING = 0.05  # a fall of more than this share in each run is never rest
@@ -36,12 +36,16 @@ class Stretch:
     wall_s: tuple[float, ...]
     wait_s: tuple[float, ...]
 
+    @classmethod
+    def of(cls, runs: Iterable[Run]) -> Stretch:
+        """Of runs; one whose time is no number is passed over, a wait that is not known is none."""
+        timed = [run for run in runs if math.isfinite(run.duration_ns)]
+        return cls(wall_s=tuple(run.duration_s for run in timed), wait_s=tuple(_waited(run) for run in timed))
+
     @property
     def corrected_s(self) -> tuple[float, ...]:
         """Wall less wait; a wait that is no shorter than the run itself fell outside its clock reads and is not taken off."""
-        return tuple(
-            wall - wait if 0 < wait < wall else wall for wall, wait in zip(self.wall_s, self.wait_s, strict=True)
-        )
+        return tuple(wall - wait if wait < wall else wall for wall, wait in zip(self.wall_s, self.wait_s, strict=True))
 
     @property
     def contention_share(self) -> float:
@@ -73,8 +77,8 @@ class Rest:
 
 def find_rest(stretch: Stretch, patience: Patience = NORMAL, *, causes_watched: bool = False) -> Rest | None:
     """The first of the paths quiet, stable, cause and noise_floor that holds; None where none does."""
-    if still_falling(stretch.wall_s[-patience.stable :]):
-        return None
+    if fall_per_run(stretch.wall_s[-patience.stable :]) > FALLING:
+        return None  # of the wall time, whatever the waits explain
     seen = stretch.corrected_s
     for path, window in (
         ("quiet", _quiet(seen, patience)),
@@ -96,7 +100,7 @@ def rest_start(seen: Sequence[float], window: int) -> int:
     """
     at = max(0, len(seen) - window)
     centre = median(seen[at:]) if seen else 0.0
-    slack = math.exp(max(NEAR, 3 * noise_of_log(seen)))
+    slack = math.exp(min(100.0, max(NEAR, 3 * noise_of_log(seen))))  # beyond e^100 everything is near
     start, exceptions = at, 0
     for index in range(at - 1, -1, -1):
         if seen[index] <= centre * slack:
@@ -106,11 +110,6 @@ def rest_start(seen: Sequence[float], window: int) -> int:
         if exceptions > 1:
             break
     return start
-
-
-def still_falling(seen: Sequence[float]) -> bool:
-    """Whether each of these values is below the one before by more than 5 %: no rest, whatever else is true."""
-    return len(seen) >= 3 and all(two < one * (1 - FALLING) for one, two in pairwise(seen))
 
 
 def fall_per_run(seen: Sequence[float]) -> float:
@@ -131,15 +130,18 @@ def fall_per_run(seen: Sequence[float]) -> float:
 def contention_share(wall_s: Sequence[float], wait_s: Sequence[float]) -> float:
     """Waiting seconds per wall second, 0 to 1; 0 where no time passed."""
     wall = math.fsum(wall_s)
-    waited = math.fsum(wait for wait in wait_s if wait > 0)
-    return min(1.0, waited / wall) if wall > 0 else 0.0
+    return min(1.0, math.fsum(wait_s) / wall) if wall > 0 else 0.0
+
+
+def _waited(run: Run) -> float:
+    return run.wait_s if run.wait_s is not None and math.isfinite(run.wait_s) and run.wait_s > 0 else 0.0
 
 
 def log_ratio(one: float, two: float) -> float:
     """|ln(one / two)|; 0 for equal values (zeros too), ``inf`` where only one of them is zero."""
     if one == two:
         return 0.0
-    return abs(math.log(one / two)) if one > 0 and two > 0 else math.inf
+    return abs(math.log(one) - math.log(two)) if one > 0 and two > 0 else math.inf
 
 
 def _quiet(seen: Sequence[float], patience: Patience) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -22,7 +22,7 @@ BUCKETS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10
 MOST_FUNCTIONS: Final = 1024  # label values; functions beyond share the label "other"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # each is itself alone, so it hashes by identity: fast
 class Metric:
     """One metric: its name at Prometheus and at OpenTelemetry, kind, unit, sentence, and labels besides ``callable``."""
 
@@ -84,6 +84,7 @@ READY: Final = Metric(
 )
 METRICS: Final = (CALL_DURATION, FIRST_ITEM, MEDIAN, WARMUP, CALLS, RECOMPILES, LOST, STATE, READY)
 
+_PROMETHEUS_VERB: Final = {"histogram": "observe", "counter": "inc", "gauge": "set"}
 _REGISTERING = threading.Lock()
 Reading = tuple[Metric, float, dict[str, str]]
 _STATE_AFTER: Final[Mapping[str, State]] = {
@@ -109,7 +110,6 @@ def readings(event: str, fields: Mapping[str, Any]) -> Iterator[Reading]:
         yield RECOMPILES, fields.get("recompiles", 0), {}
     if event in (s.SUMMARY, s.MEASUREMENT_COMPLETED) and "median_s" in fields:
         yield MEDIAN, fields["median_s"], {}
-    yield from _of_state(fields.get("state") or _STATE_AFTER.get(event))
 
 
 def _of_call(fields: Mapping[str, Any]) -> Iterator[Reading]:
@@ -121,12 +121,10 @@ def _of_call(fields: Mapping[str, Any]) -> Iterator[Reading]:
             yield FIRST_ITEM, fields["first_item_s"], {}
 
 
-def _of_state(state: str | None) -> Iterator[Reading]:
-    if state is None:
-        return
-    for other in State:
-        yield STATE, float(other == state), {"state": other.value}
-    yield READY, float(state in (State.WARM, State.STEADY)), {}
+def state_after(event: str, fields: Mapping[str, Any]) -> str | None:
+    """The state the function is in after the event; None where the event does not tell."""
+    found: str | None = fields.get("state")
+    return found or _STATE_AFTER.get(event)
 
 
 class _Metered(Locked):
@@ -134,32 +132,37 @@ class _Metered(Locked):
 
     def __init__(self) -> None:
         super().__init__()
-        self._functions: set[str] = set()
+        self._states: dict[str, str | None] = {}
         self._ready: set[str] = set()
 
     def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:  # noqa: ARG002 - metrics have no level
         """Add what the event says to the metrics."""
         function = self._label(str(fields.get("callable", "other")))
         for metric, value, labels in readings(event, fields):
-            if metric is not READY or self._latches(function, value):
-                self._record(metric, value, {"callable": function, **labels})
+            self._record(metric, value, {"callable": function, **labels})
+        state = state_after(event, fields)
+        if state is not None and state != self._states.get(function):
+            self._states[function] = state
+            self._tell_state(function, state)
+
+    def _tell_state(self, function: str, state: str) -> None:
+        """Record the new state, and ready, which latches."""
+        for other in State:
+            self._record(STATE, float(other == state), {"callable": function, "state": other.value})
+        if state in (State.WARM, State.STEADY):
+            self._ready.add(function)
+        self._record(READY, float(function in self._ready), {"callable": function})
 
     def _record(self, metric: Metric, value: float, labels: Mapping[str, str]) -> None:
         raise NotImplementedError
 
     def _label(self, function: str) -> str:
-        if function not in self._functions:
+        if function not in self._states:
             with self._lock:
-                if len(self._functions) >= MOST_FUNCTIONS:
+                if len(self._states) >= MOST_FUNCTIONS:
                     return "other"
-                self._functions.add(function)
+                self._states[function] = None
         return function
-
-    def _latches(self, function: str, ready: float) -> bool:
-        """Whether the reading may be recorded: a function that was ready once stays ready."""
-        if ready:
-            self._ready.add(function)
-        return bool(ready) or function not in self._ready
 
 
 class PrometheusMetrics(_Metered):
@@ -174,16 +177,16 @@ class PrometheusMetrics(_Metered):
         super().__init__()
         import prometheus_client
 
+        self._children: dict[tuple[Metric | str, ...], Callable[[float], None]] = {}  # labels() costs 2 us each time
         self._instruments = _on_registry(registry or prometheus_client.REGISTRY, tuple(buckets))
 
     def _record(self, metric: Metric, value: float, labels: Mapping[str, str]) -> None:
-        child = self._instruments[metric].labels(**labels)
-        if metric.kind == "histogram":
-            child.observe(value)
-        elif metric.kind == "counter":
-            child.inc(value)
-        else:
-            child.set(value)
+        key: tuple[Metric | str, ...] = (metric, *labels.values())
+        record = self._children.get(key)
+        if record is None:
+            child = self._instruments[metric].labels(**labels)
+            self._children[key] = record = getattr(child, _PROMETHEUS_VERB[metric.kind])
+        record(value)
 
 
 def _on_registry(registry: Any, buckets: tuple[float, ...]) -> Mapping[Metric, Any]:
@@ -227,30 +230,23 @@ class OpenTelemetryMetrics(_Metered):
         from opentelemetry import metrics
 
         meter = metrics.get_meter("jitwarmup", version(), meter_provider=provider)
-        self._instruments: dict[Metric, Any] = {}
+        self._recorders: dict[Metric, Callable[[float, dict[str, str]], None]] = {}
         for metric in METRICS:
-            says = {"unit": metric.unit, "description": metric.text}
+            name, unit, text = metric.otel, metric.unit, metric.text
             if metric.kind == "histogram":
-                made: Any = meter.create_histogram(
-                    metric.otel, **says, explicit_bucket_boundaries_advisory=list(buckets)
-                )
+                bounds = list(buckets)
+                made = meter.create_histogram(name, unit, text, explicit_bucket_boundaries_advisory=bounds)
+                self._recorders[metric] = made.record
             elif metric.kind == "counter":
-                made = meter.create_counter(metric.otel, **says)
+                self._recorders[metric] = meter.create_counter(name, unit, text).add
             else:
-                made = meter.create_gauge(metric.otel, **says)
-            self._instruments[metric] = made
+                self._recorders[metric] = meter.create_gauge(name, unit, text).set
 
     def _record(self, metric: Metric, value: float, labels: Mapping[str, str]) -> None:
-        instrument = self._instruments[metric]
         attributes = {
             "code.function.name" if name == "callable" else f"jitwarmup.{name}": label for name, label in labels.items()
         }
-        if metric.kind == "histogram":
-            instrument.record(value, attributes)
-        elif metric.kind == "counter":
-            instrument.add(value, attributes)
-        else:
-            instrument.set(value, attributes)
+        self._recorders[metric](value, attributes)
 
 
 def version() -> str:

@@ -67,13 +67,13 @@ class GenAI:
             "gen_ai.provider.name": provider,
             "gen_ai.request.model": model,
         }
-        self._added = {name: value for name, value in added.items() if value is not None}
+        self.added = {name: value for name, value in added.items() if value is not None}
 
     def __call__(self, _logger: Any, _method: str, fields: EventDict) -> EventDict:
         """Rename the keys and add the three names."""
         if not is_ours(fields):
             return fields
-        return rename(fields, {**OTEL_NAMES, **GEN_AI_NAMES}) | self._added
+        return rename(fields, {**OTEL_NAMES, **GEN_AI_NAMES}) | self.added
 
 
 def rename(fields: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

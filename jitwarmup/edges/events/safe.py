@@ -20,6 +20,7 @@ MAX_BYTES = 4000  # of one event as JSON, envelope included; a pipe keeps writes
 ENVELOPE = 320  # room for event, level, timestamp, logger, trace_id and span_id, which processors add
 MAX_INT = 2**53  # beyond it a JSON reader that knows only doubles reads another number
 SCALAR = 88  # a key of at most 57 characters (a pattern's), a number of at most 24, and the punctuation
+WIDEST = 12  # bytes one character can take: two \\uXXXX escapes
 ELLIPSIS = "..."
 ENTRY = 60  # characters of one entry of a list
 SHORTEST = 40  # characters below which a text is not cut any further
@@ -122,17 +123,6 @@ def to_texts(value: Any, limit: int) -> tuple[list[str], int] | None:
 def json_bytes(fields: Mapping[str, Any]) -> int:
     """Bytes of the fields as JSON in the widest usual form: the standard library's, with ASCII escapes."""
     return len(json.dumps(fields))
-
-
-def upper_bound(fields: Mapping[str, Any]) -> int:
-    """Bytes that the fields cannot exceed as JSON, envelope included; cheap, and generous by about a factor of two."""
-    total = ENVELOPE + len(fields) * SCALAR
-    for value in fields.values():
-        if isinstance(value, str):
-            total += len(value) * (2 if value.isascii() else 12)
-        elif isinstance(value, list):
-            total += sum(len(entry) * (2 if entry.isascii() else 12) + 4 for entry in value)
-    return total
 
 
 def fit(fields: dict[str, Any], room: int, keep: Collection[str] = ()) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import partial
 from math import isfinite
 from typing import Any, Final
 
@@ -20,13 +19,14 @@ from jitwarmup.edges.events.safe import (
     ENVELOPE,
     MAX_BYTES,
     MAX_INT,
+    SCALAR,
+    WIDEST,
     fit,
     to_bool,
     to_float,
     to_int,
     to_text,
     to_texts,
-    upper_bound,
 )
 from jitwarmup.model.errors import ArgumentError
 
@@ -123,71 +123,86 @@ def build(event: str, fields: Mapping[str, Any], *, log_messages: bool = False) 
     left out too (raises ``ArgumentError`` under ``STRICT``). ``error_message`` needs ``log_messages``.
     """
     form = _FORMS[event]
-    coercions = form.coercions
+    types, limits = form.types, form.limits
     out: dict[str, Any] = {"schema": SCHEMA}
+    chars = 0
     for name, value in fields.items():
-        if value is not None:
-            coerce = coercions.get(name)
-            if coerce is None:
-                form.add_rare(out, name, value, log_messages=log_messages)
-            elif (safe := coerce(value)) is not None:
-                out[name] = safe
-            elif STRICT:
-                form.complain(name, value)
+        kind = type(value)
+        if types.get(name) is not kind:
+            if value is not None:
+                chars += form.add(out, name, value, log_messages=log_messages)
+        elif kind is not str:
+            if -MAX_INT <= value <= MAX_INT:  # false for NaN too
+                out[name] = value
+            else:
+                chars += form.add(out, name, value)
+        elif len(value) <= limits[name] and value.isprintable():
+            out[name] = value
+            chars += len(value)
+        else:
+            chars += form.add(out, name, value)
     if STRICT:
         form.check(out)
-    return out if upper_bound(out) <= MAX_BYTES else fit(out, MAX_BYTES - ENVELOPE, (*ALWAYS, *form.event.required))
+    if ENVELOPE + len(out) * SCALAR + chars * WIDEST <= MAX_BYTES:
+        return out
+    return fit(out, MAX_BYTES - ENVELOPE, (*ALWAYS, *form.event.required))
 
 
 class _Form:
-    """An event's table made ready for speed: ``coercions`` by name, and the rarer keys apart."""
+    """An event's table made ready for speed: by name, the builtin type that may pass as it is, and the texts' limits."""
 
-    __slots__ = ("coercions", "event", "patterns", "rare")
+    __slots__ = ("event", "keys", "limits", "patterns", "types")
 
     def __init__(self, event: Event) -> None:
         declared = keys_of(event)
         self.event = event
         self.patterns = [(pattern, key) for key in declared if (pattern := key.pattern)]
-        self.rare = {key.name: key for key in declared if key.type == "list" or key.opt_in}
-        plain = (key for key in declared if key.name not in self.rare and key.pattern is None)
-        self.coercions = {key.name: _coercion(key) for key in plain}
+        self.keys = {key.name: key for key in declared if not key.pattern}
+        self.types = {
+            name: _PLAIN[key.type] for name, key in self.keys.items() if key.type in _PLAIN and not key.opt_in
+        }
+        self.limits = {name: key.limit for name, key in self.keys.items()}
 
-    def add_rare(self, out: dict[str, Any], name: str, value: Any, *, log_messages: bool) -> None:
-        """Add a list, an opt-in text, or a key of a pattern; anything else is not declared."""
-        key = self.rare.get(name)
-        if key is None:
-            self._add_matching(out, name, value)
-        elif key.type == "list":
-            self._add_list(out, key, value)
-        elif log_messages and (safe := to_text(value, key.limit)) is not None:
-            out[name] = safe
+    def add(self, out: dict[str, Any], name: str, value: Any, *, log_messages: bool = False) -> int:
+        """Add what is not plain: another type, a long text, a list, a pattern's key. Returns the characters it took."""
+        key = self.keys.get(name) or self._matching(name)
+        if key is None or (key.opt_in and not log_messages):
+            return self.complain(name, value)
+        if key.type == "list":
+            return self._add_list(out, key, value)
+        if key.pattern is not None and self._is_full(out, key):
+            out["keys_cut"] = out.get("keys_cut", 0) + 1
+            return 0
+        safe = to_text(value, key.limit) if key.type == "str" else _NUMBERS[key.type](value)
+        if safe is None:
+            return self.complain(name, value)
+        out[name] = safe
+        return len(safe) if key.type == "str" else 0
 
-    def _add_list(self, out: dict[str, Any], key: Key, value: Any) -> None:
+    def _matching(self, name: str) -> Key | None:
+        return next((key for pattern, key in self.patterns if pattern.fullmatch(name)), None)
+
+    def _is_full(self, out: Mapping[str, Any], key: Key) -> bool:
+        return sum(1 for name in out if self._matching(name) is key) >= key.limit
+
+    def _add_list(self, out: dict[str, Any], key: Key, value: Any) -> int:
         found = to_texts(value, key.limit)
         if found is None:
-            self.complain(key.name, value)
-            return
-        out[key.name], left_out = found
+            return self.complain(key.name, value)
+        texts, left_out = found
+        out[key.name] = texts
         if left_out:
             out[f"{key.name}_cut"] = left_out
+        return sum(len(text) + 1 for text in texts)
 
-    def _add_matching(self, out: dict[str, Any], name: str, value: Any) -> None:
-        for pattern, key in self.patterns:
-            if pattern.fullmatch(name):
-                if sum(1 for other in out if pattern.fullmatch(other)) >= key.limit:
-                    out["keys_cut"] = out.get("keys_cut", 0) + 1
-                elif (safe := to_float(value)) is not None:
-                    out[name] = safe
-                return
-        self.complain(name, value)
-
-    def complain(self, name: str, value: Any) -> None:
-        """Under ``STRICT``, say what the table does not allow; otherwise it is simply left out."""
-        if not STRICT or (isinstance(value, float) and not isfinite(value)):
-            return
-        if name in self.coercions or name in self.rare:
+    def complain(self, name: str, value: Any) -> int:
+        """Under ``STRICT``, say what the table does not allow; otherwise it is simply left out: 0 characters."""
+        allowed = (isinstance(value, float) and not isfinite(value)) or getattr(self.keys.get(name), "opt_in", False)
+        if not STRICT or allowed:
+            return 0
+        if name in self.keys:
             raise ArgumentError(f"{self.event.name}: got {type(value).__name__} for {name!r}; see its row in keys.py")
-        near = get_close_matches(name, [*self.coercions, *self.rare])
+        near = get_close_matches(name, list(self.keys))
         raise ArgumentError(f"{self.event.name}: {name!r} is not declared; declare it in keys.py or use one of {near}")
 
     def check(self, out: Mapping[str, Any]) -> None:
@@ -197,29 +212,6 @@ class _Form:
             raise ArgumentError(f"{self.event.name}: got no {lacks}; its row in schema.py promises them")
 
 
-def _coercion(key: Key) -> Callable[[Any], Any]:
-    """What makes one value of the key safe: builtin types pass at once, everything else takes the slow road."""
-    if key.type == "str":
-        return partial(_text, key.limit)
-    return {"float": _float, "int": _int, "bool": to_bool}[key.type]
-
-
-def _text(limit: int, value: Any) -> str | None:
-    if type(value) is str and len(value) <= limit and value.isprintable():
-        return value
-    return to_text(value, limit)
-
-
-def _float(value: Any) -> float | None:
-    if type(value) is float and isfinite(value):
-        return value
-    return to_float(value)
-
-
-def _int(value: Any) -> int | None:
-    if type(value) is int and -MAX_INT <= value <= MAX_INT:
-        return value
-    return to_int(value)
-
-
+_PLAIN: Final[Mapping[str, type]] = {"str": str, "float": float, "int": int, "bool": bool}
+_NUMBERS: Final[Mapping[str, Callable[[Any], Any]]] = {"float": to_float, "int": to_int, "bool": to_bool}
 _FORMS: Final[Mapping[str, _Form]] = {event.name: _Form(event) for event in EVENTS}

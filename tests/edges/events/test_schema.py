@@ -275,10 +275,15 @@ def test_whatever_is_put_in_comes_out_as_strict_json_within_4000_bytes(event, va
     assert all(type(value) is builtin[types[name]] for name, value in built.items())
 
 
-def test_the_cheap_bound_is_never_below_the_true_size():
-    for text in ('"' * 200, "\\" * 200, "\N{GRINNING FACE}" * 200, "\u00e9" * 200, "a" * 200):
-        fields = {"schema": "jitwarmup/1", "callable": text, "work": [text[:60]] * 16}
-        assert safe.upper_bound(fields) - safe.ENVELOPE >= safe.json_bytes(fields)
+@pytest.mark.parametrize("text", ['"' * 200, "\\" * 200, "\N{GRINNING FACE}" * 200, "\u00e9" * 200, "a" * 200])
+def test_an_event_that_needs_no_cut_is_not_cut_and_one_that_does_is(text):
+    for names in (["callable"], ["callable", "label"], ["callable", "label", "key", "error_type", "device_name"]):
+        fields = {"duration_s": 1.0, "outcome": "ok", "work": [text] * 16, **dict.fromkeys(names, text)}
+        built = schema.build(schema.CALL, fields)
+        whole = {"schema": "jitwarmup/1", **{name: safe.cut_text(text, 60) for name in names}, "work": [text[:60]] * 16}
+        assert len(json.dumps(built)) <= safe.MAX_BYTES - safe.ENVELOPE
+        if len(json.dumps(whole)) <= 2000:
+            assert len(built["work"]) == 16
 
 
 def test_levels_are_those_of_the_contract():

@@ -1,0 +1,35 @@
+"""
+Sends the thousand events over OTLP/HTTP with OpenTelemetry's own SDK: as log records with an EventName, and as metrics.
+
+    python otlp_send.py http://127.0.0.1:4318
+"""
+
+import sys
+
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from thousand import make
+
+from jitwarmup.edges.events.guard import Guarded
+from jitwarmup.edges.events.hooks import Hooks
+from jitwarmup.edges.events.metrics import OpenTelemetryMetrics
+from jitwarmup.edges.events.otel_logs import OpenTelemetryLogs
+
+endpoint = sys.argv[1]
+logs = LoggerProvider()
+logs.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter(endpoint=f"{endpoint}/v1/logs")))
+reader = PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=f"{endpoint}/v1/metrics"), 1e9)
+metrics = MeterProvider(metric_readers=[reader])
+hooks = Hooks(OpenTelemetryLogs(logs), OpenTelemetryMetrics(metrics))
+out = Guarded(hooks)
+for event, level, fields in make():
+    out.emit(event, level, fields)
+logs.force_flush()
+logs.shutdown()
+metrics.shutdown()
+if hooks.lost or out.lost:
+    sys.exit(f"{hooks.lost + out.lost} events were lost")

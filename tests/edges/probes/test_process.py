@@ -57,7 +57,9 @@ def test_names_are_read_again_when_another_thread_imports_meanwhile(monkeypatch)
 def maps_file(tmp_path, *paths):
     lines = [f"7f00-7f01 r-xp 00000000 fe:00 123 {path}" for path in paths]
     file = tmp_path / "maps"
-    file.write_text("\n".join(["5500-5501 r--p 00000000 00:00 0 [heap]", "7e00-7e01 rw-p 00000000 00:00 0", *lines, ""]))
+    file.write_text(
+        "\n".join(["5500-5501 r--p 00000000 00:00 0 [heap]", "7e00-7e01 rw-p 00000000 00:00 0", *lines, ""])
+    )
     return file
 
 
@@ -66,7 +68,9 @@ def test_shared_objects_are_told_by_file_name_and_generated_ones_by_number(tmp_p
     probe = SharedObjects(str(maps_file(tmp_path, "/lib/libc.so.6", "/lib/libc.so.6")))
     assert probe.arm().state == "armed"
     before = probe.snapshot()
-    maps_file(tmp_path, "/lib/libc.so.6", "/opt/my lib/libcudnn_ops.so.9", "/opt/liba.so", "/opt/libb.so", "/opt/libz.so")
+    maps_file(
+        tmp_path, "/lib/libc.so.6", "/opt/my lib/libcudnn_ops.so.9", "/opt/liba.so", "/opt/libb.so", "/opt/libz.so"
+    )
     assert told(probe.delta(before, probe.snapshot())) == [("dlopen", 4, "liba.so, libb.so, libcudnn_ops.so.9, 1 more")]
     maps_file(tmp_path, "/lib/libc.so.6", generated)
     assert told(probe.delta(before, probe.snapshot())) == [("dlopen", 1, "1 compiled here")]

@@ -143,9 +143,11 @@ class SteadyState:
         return self
 
     def _stop(self, session: Session) -> None:
-        """Stop the monitor where this block started it."""
+        """Stop the monitor where this block started it, and let go of the block's own probes."""
         if self._owes_stop and session.monitor is not None:
             session.monitor.stop()
+        if "watch" in self._settings:
+            session.watch.disarm()  # this block's own probes; the usual ones stay for everybody
 
     def _fail_on_entry(self, session: Session, error: BaseException) -> None:
         """Validation or warm-up on entry failed: the body is never run."""

@@ -206,8 +206,8 @@ def compose(
 ) -> Report:
     """Build the report of a finished measurement: everything that follows from the runs is computed here, once."""
     kept = timed(runs)
-    clean = summarize([run.duration_s for run in kept if run.clean])
-    every = summarize([run.duration_s for run in kept])
+    clean = summary_of([run for run in kept if run.clean])
+    every = summary_of(kept)
     return Report(
         callable=callable,
         runs=tuple(runs),
@@ -220,6 +220,14 @@ def compose(
         **items_of([run for run in kept if run.clean] or kept),
         **rest,
     )
+
+
+def summary_of(runs: Sequence[Run]) -> Summary:
+    """The summary of some runs; waits for a CPU widen its interval."""
+    wall = sum(run.duration_s for run in runs)
+    known = bool(runs) and wall > 0 and all(run.wait_s is not None for run in runs)
+    share = min(1.0, sum(run.wait_s or 0.0 for run in runs) / wall) if known else None
+    return summarize([run.duration_s for run in runs], contention_share=share)
 
 
 def items_of(runs: Sequence[Run]) -> dict[str, Any]:

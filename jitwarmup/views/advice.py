@@ -30,6 +30,8 @@ WORK: Mapping[str, str] = {
 
 FINDINGS: Mapping[str, str] = {
     "compiled_code_given_up": "calls run uncompiled now; see the recompile limit and the shapes of the inputs",
+    "not_compiled": "torch.compile was asked for, yet the function ran uncompiled: look at the recompile limit, "
+    "torch.compiler.set_stance and torch._dynamo.config.suppress_errors",
     "recompiles_every_run": "every run compiles anew: something it guards on changes each time",
     "one_time_work": "marked runs are left out of the clean figures; warm up longer or with the shapes measured, or "
     'choose on_contamination="redo"',

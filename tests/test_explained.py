@@ -124,7 +124,7 @@ def test_a_recompile_in_service_is_a_loss_on_that_very_call_and_on_no_other():
     def step(x):
         return x * 2
 
-    serve = warmed(iterations=2)(lambda x: step(x))
+    serve = warmed(iterations=2)(step)
     serve(torch.ones(3))
     with capture_events() as events:
         for size in (3, 3, 4, 4, 3):

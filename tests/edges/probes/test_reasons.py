@@ -33,13 +33,17 @@ KNOWN = [
         "device of x changed: expected index 0, got 1",
     ),
     (
-        ("0/4: tensor 'x' dispatch key set mismatch. expected DispatchKeySet(CPU, BackendSelect, AutogradCPU), "
-        "actual DispatchKeySet(CUDA, BackendSelect, AutogradCUDA)"),
+        (
+            "0/4: tensor 'x' dispatch key set mismatch. expected DispatchKeySet(CPU, BackendSelect, AutogradCPU), "
+            "actual DispatchKeySet(CUDA, BackendSelect, AutogradCUDA)"
+        ),
         "device of x changed: expected CPU, got CUDA",
     ),
     (
-        ("0/4: tensor 'x' dispatch key set mismatch. expected DispatchKeySet(CPU, ADInplaceOrView), "
-        "actual DispatchKeySet(CPU, Python)"),
+        (
+            "0/4: tensor 'x' dispatch key set mismatch. expected DispatchKeySet(CPU, ADInplaceOrView), "
+            "actual DispatchKeySet(CPU, Python)"
+        ),
         "dispatch keys of x changed",
     ),
     ("0/0: expected type of 'L['x']' to be a tensor type, ' but found <class 'int'>", "type of x changed"),

@@ -45,9 +45,15 @@ def stored(backends, database, thousand, tmp_path_factory):
     sql, port = database
     place = tmp_path_factory.mktemp("rsyslog")
     file, log = place / "events.jsonl", place / "rsyslog.log"
-    config = (backends.here / "rsyslog.conf").read_text()
-    for name, value in {"PLACE": place, "FILE": file, "PORT": port}.items():
-        config = config.replace(name, str(value))
+    config = (backends.examples / "rsyslog.conf").read_text()
+    example = {
+        "/var/spool/rsyslog": place,
+        "/var/log/jitwarmup/events.jsonl": file,
+        "127.0.0.1:5432": f"127.0.0.1:{port}",
+    }
+    for theirs, ours in example.items():
+        assert f'"{theirs}' in config or f"@{theirs}" in config
+        config = config.replace(theirs, str(ours))
     (place / "rsyslog.conf").write_text(config)
     file.touch()
     server = ["rsyslogd", "-n", "-f", place / "rsyslog.conf", "-i", place / "pid"]

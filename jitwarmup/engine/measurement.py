@@ -227,8 +227,12 @@ class Measurement:
     def judge(self, run: Run, value: Any) -> Run:
         """Look at the validation run's value: its colour, what the user accepts, and whether arguments were changed."""
         check_colour(self.task, value)
-        accept = self.task.options.accept
-        if accept is not None and not accept(value):
+        try:
+            accepted = self.task.options.accept is None or self.task.options.accept(value)
+        except Exception as error:  # noqa: BLE001 - the check is a part of the validation: its failure is handed on as it is
+            self.error, self.end = error, End.FAILED
+            return replace(run, outcome="error", error_type=type(error).__name__)
+        if not accepted:
             self.end = End.REFUSED
             self.value = value
             return replace(run, outcome="error", error_type=NOT_ACCEPTED)

@@ -306,7 +306,8 @@ def nameless(session: Session, name: str, settings: dict[str, Any]) -> Measureme
     """A measurement of inline code, which has no function and no key."""
     core = Core(nothing, Options(name=settings.get("name")))
     core.name = name
-    task = core.task((), (), {}, explicit=True, **settings)
+    inner = {name: value for name, value in settings.items() if name != "accept"}  # inline code has no value
+    task = core.task((), (), {}, explicit=True, **inner)
     return Measurement(task, None, session.clock)
 
 

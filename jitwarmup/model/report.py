@@ -42,7 +42,15 @@ class Failure(Record):
         text = "".join(traceback.format_exception(error))
         clear_frames(error)
         name = type(error).__name__
-        return cls(phase=run.phase, index=run.index, type=name, message=str(error), traceback=text, exception=error)
+        return cls(phase=run.phase, index=run.index, type=name, message=text_of(error), traceback=text, exception=error)
+
+
+def text_of(error: BaseException) -> str:
+    """What an exception says, also where saying it fails; as ``traceback`` words it."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - the user's __str__ may raise anything, and a report is owed all the same
+        return f"<exception str() of {type(error).__name__} failed>"
 
 
 def clear_frames(error: BaseException | None) -> None:
@@ -51,7 +59,7 @@ def clear_frames(error: BaseException | None) -> None:
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ if error.__cause__ is not None else error.__context__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,16 +42,30 @@ class Failure(Record):
         text = "".join(traceback.format_exception(error))
         clear_frames(error)
         name = type(error).__name__
-        return cls(phase=run.phase, index=run.index, type=name, message=str(error), traceback=text, exception=error)
+        said = message_of(error)
+        return cls(phase=run.phase, index=run.index, type=name, message=said, traceback=text, exception=error)
 
 
-def clear_frames(error: BaseException | None) -> None:
-    """Drop the locals that an exception and its causes keep alive."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
+def message_of(error: BaseException) -> str:
+    """What the exception says; a user's ``__str__`` may fail in its turn."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - the user's code; its first failure is the one to tell of
+        return "<its message could not be read>"
+
+
+def clear_frames(error: BaseException) -> None:
+    """Drop the locals that an exception, its causes, its contexts and (of a group) its members keep alive."""
+    seen: dict[int, BaseException] = {}
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        found = waiting.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen[id(found)] = found
+        traceback.clear_frames(found.__traceback__)
+        members = found.exceptions if isinstance(found, BaseExceptionGroup) else ()
+        waiting += [found.__cause__, found.__context__, *members]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,13 +53,18 @@ def text_of(error: BaseException) -> str:
         return f"<exception str() of {type(error).__name__} failed>"
 
 
-def clear_frames(error: BaseException | None) -> None:
-    """Drop the locals that an exception and its causes keep alive."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ if error.__cause__ is not None else error.__context__
+def clear_frames(error: BaseException) -> None:
+    """Drop the locals that an exception, its causes, its contexts and (of a group) its members keep alive."""
+    seen: dict[int, BaseException] = {}
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        found = waiting.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen[id(found)] = found
+        traceback.clear_frames(found.__traceback__)
+        members = found.exceptions if isinstance(found, BaseExceptionGroup) else ()
+        waiting += [found.__cause__, found.__context__, *members]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

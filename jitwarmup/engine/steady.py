@@ -76,10 +76,10 @@ class SteadyState:
             if core is not None:
                 measurement = self._measurement_of(core, session)
                 drive.call(lambda: calls.prepare(measurement), core.colour)
+            return self._begin(session)
         except BaseException as error:
             self._fail_on_entry(session, error)
             raise
-        return self._begin(session)
 
     async def __aenter__(self) -> Self:
         core = self._core_of_function()
@@ -91,10 +91,10 @@ class SteadyState:
                     await drive.acall(lambda: calls.prepare(measurement), core.colour)
                 else:
                     drive.call(lambda: calls.prepare(measurement), core.colour)
+            return self._begin(session)
         except BaseException as error:
             self._fail_on_entry(session, error)
             raise
-        return self._begin(session)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -110,7 +110,9 @@ class SteadyState:
             if loop is not None:
                 loop.leave()
         self._stop(session)
-        self._conclude(session, error)
+        self._conclude(session, taken.error)
+        if error is None and taken.error is not None:
+            raise taken.error  # the device failed after the body had started the work
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -135,14 +137,17 @@ class SteadyState:
         """The body begins: from here on it is timed, and its settings hold."""
         inner = {name: value for name, value in self._settings.items() if name not in FOR_ONE_FUNCTION}
         frame = Frame(settings=inner, owner=self)
-        self._window = Window(session, Step(Phase.MEASURE, 0), session.clock, frame=frame, name="block")
-        self._window.__enter__()
+        window = Window(session, Step(Phase.MEASURE, 0), session.clock, frame=frame, name="block")
+        window.__enter__()
+        self._window = window
         return self
 
     def _stop(self, session: Session) -> None:
-        """Stop the monitor where this block started it."""
+        """Stop the monitor where this block started it, and let go of the block's own probes."""
         if self._owes_stop and session.monitor is not None:
             session.monitor.stop()
+        if "watch" in self._settings:
+            session.watch.disarm()  # this block's own probes; the usual ones stay for everybody
 
     def _fail_on_entry(self, session: Session, error: BaseException) -> None:
         """Validation or warm-up on entry failed: the body is never run."""
@@ -301,7 +306,8 @@ def nameless(session: Session, name: str, settings: dict[str, Any]) -> Measureme
     """A measurement of inline code, which has no function and no key."""
     core = Core(nothing, Options(name=settings.get("name")))
     core.name = name
-    task = core.task((), (), {}, explicit=True, **settings)
+    inner = {name: value for name, value in settings.items() if name != "accept"}  # inline code has no value
+    task = core.task((), (), {}, explicit=True, **inner)
     return Measurement(task, None, session.clock)
 
 

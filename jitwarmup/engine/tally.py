@@ -45,13 +45,13 @@ class Tally:
         self.due = time.monotonic() + PERIOD_S
 
     def add(self, subject: Subject, run: Run) -> None:
-        """Count one call of any outcome; failed and closed ones are counted apart."""
+        """Count one call of any outcome; failed ones are counted apart, and a stream that was left early nowhere."""
         if run.outcome == "ok":
             self.count(subject, run.duration_ns, contaminated=run.contaminated)
-            return
-        with self._lock:
-            self._begin(subject)
-            self.errors += 1
+        elif run.outcome != "closed":
+            with self._lock:
+                self._begin(subject)
+                self.errors += 1
 
     def count(self, subject: Subject, ns: int, *, contaminated: bool = False) -> None:
         """Count one call that ended well; speak when a minute has passed."""

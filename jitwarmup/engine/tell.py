@@ -10,12 +10,15 @@ from jitwarmup.edges.events import schema
 from jitwarmup.edges.events.device import device_fields, ledger_fields
 from jitwarmup.edges.ranks import identity
 from jitwarmup.engine.session import Session
+from jitwarmup.engine.switch import SWITCH
 from jitwarmup.model.report import Report
 from jitwarmup.model.runs import Decision, Phase, Run, Warmup
 
 
 def say(session: Session, event: str, **fields: Any) -> None:
-    """Emit one event, with this rank's identity where there are several; a sink's failure stays in the sink."""
+    """Emit one event, with this rank's identity where there are several; switched off, nothing is said."""
+    if SWITCH.reasons:
+        return
     fields.update(identity())
     session.emitter.emit(event, schema.LEVELS[event], schema.build(event, fields))
 

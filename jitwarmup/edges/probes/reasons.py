@@ -180,6 +180,10 @@ _FORMS = _forms(
     (_TENSOR + "requires_grad mismatch", _of("requires_grad of {} changed")),
     (rf"expected type of '(?P<name>{_SOURCE})' to be a tensor type", _of("type of {} changed")),
     (rf"___check_type_id\((?P<name>{_SOURCE}),", _of("type of {} changed")),
+    (
+        rf"(?:KeyError on|IndexError on|getattr failed on source) (?P<name>{_SOURCE})",
+        _of("value of {} changed"),
+    ),
     (rf"(?:not )?len\((?P<name>{_SOURCE})\)", _of("length of {} changed")),
     (
         rf"(?:{_NUMBER} {_COMPARES} |Eq\(|Ne\()?(?P<name>{_SOURCE})\.size\(\)\[(?P<at>\d+)\]",

@@ -36,7 +36,9 @@ def test_a_recompile_has_its_reason_rebuilt(probe, record):
 
 def test_of_torch_2_6_a_later_number_is_a_recompile_without_a_reason(probe):
     old = SimpleNamespace(compile_id="0/2", co_name="f", entire_frame_compile_time_s=0.5, fail_type=None)
-    assert [(work.kind, work.reason, work.duration_s) for work in delta(probe, old)] == [("dynamo.recompile", None, 0.5)]
+    assert [(work.kind, work.reason, work.duration_s) for work in delta(probe, old)] == [
+        ("dynamo.recompile", None, 0.5)
+    ]
 
 
 def test_a_restarted_first_compile_of_torch_2_6_is_no_recompile(probe):
@@ -52,7 +54,9 @@ def test_a_restarted_first_compile_of_torch_2_6_is_no_recompile(probe):
     ],
 )
 def test_the_recompile_limit_is_an_eager_fallback_in_every_version(probe, record, fail_type, fail_reason):
-    over = record(co_name=None, fail_type=fail_type, fail_reason=fail_reason, recompile_reason="0/7: s == 'hunter2'  # f")
+    over = record(
+        co_name=None, fail_type=fail_type, fail_reason=fail_reason, recompile_reason="0/7: s == 'hunter2'  # f"
+    )
     assert told(delta(probe, over)) == [("dynamo.eager_fallback", "recompile limit reached: value of s changed")]
 
 
@@ -118,9 +122,7 @@ def test_records_that_the_user_cleared_are_no_overflow(probe, record):
 def test_each_record_gets_its_own_scope_and_counters_the_common_one(probe, record):
     mine, theirs, old = record(compile_id="0/0"), record(compile_id="1/0"), record(compile_id="2/0")
     scopes = {"0/0": "own", "1/0": "foreign", "2/0": None}
-    work = probe.attributed(
-        EMPTY, Snapshot((mine, theirs, old), {"text": 1}), lambda r: scopes[r.compile_id], "shared"
-    )
+    work = probe.attributed(EMPTY, Snapshot((mine, theirs, old), {"text": 1}), lambda r: scopes[r.compile_id], "shared")
     assert [(item.kind, item.scope) for item in work] == [
         ("dynamo.capture", "own"),
         ("dynamo.capture", "foreign"),

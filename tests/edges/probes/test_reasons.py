@@ -33,13 +33,17 @@ KNOWN = [
         "device of x changed: expected index 0, got 1",
     ),
     (
-        ("0/4: tensor 'x' dispatch key set mismatch. expected DispatchKeySet(CPU, BackendSelect, AutogradCPU), "
-        "actual DispatchKeySet(CUDA, BackendSelect, AutogradCUDA)"),
+        (
+            "0/4: tensor 'x' dispatch key set mismatch. expected DispatchKeySet(CPU, BackendSelect, AutogradCPU), "
+            "actual DispatchKeySet(CUDA, BackendSelect, AutogradCUDA)"
+        ),
         "device of x changed: expected CPU, got CUDA",
     ),
     (
-        ("0/4: tensor 'x' dispatch key set mismatch. expected DispatchKeySet(CPU, ADInplaceOrView), "
-        "actual DispatchKeySet(CPU, Python)"),
+        (
+            "0/4: tensor 'x' dispatch key set mismatch. expected DispatchKeySet(CPU, ADInplaceOrView), "
+            "actual DispatchKeySet(CPU, Python)"
+        ),
         "dispatch keys of x changed",
     ),
     ("0/0: expected type of 'L['x']' to be a tensor type, ' but found <class 'int'>", "type of x changed"),
@@ -64,6 +68,9 @@ KNOWN = [
     ("0/0: set.__contains__(s, 'hunter2')   # a.py", "value of s changed"),
     ("0/0: 'hunter2' in L['s']", "value of s changed"),
     ("0/0: ___dict_contains('hunter2', L['n'])", "value of n changed"),
+    ("0/2: KeyError on table['hunter2']", "value of table[...] changed"),
+    ("0/2: IndexError on L['n'][4711]", "value of n[...] changed"),
+    ("0/2: getattr failed on source L['self'].bias", "value of self.bias changed"),
     ("0/1: len(n) != 1", "length of n changed"),
     ("0/1: not len(L['n']) == 41", "length of n changed"),
     ("0/1: ___check_type_id(n, 140653709629536), type=<class 'str'>  # a.py", "type of n changed"),
@@ -170,6 +177,8 @@ GUARDS = st.sampled_from(
         'Duplicate tensors found: ["{value}"]',
         "BACKEND_MATCH failure: {value}",
         "___check_obj_id({name}, {value})",
+        "KeyError on {name}[{value}]",
+        "getattr failed on source {name}[{value}]",
         "unknown {value}",
         "{value}",
     ]

@@ -59,7 +59,9 @@ def test_from_3_4_on_the_listener_tells_compiles_and_hits(install, make_look):
 def test_before_3_4_the_compiled_hook_tells_compiles(install, make_look):
     triton = install(hook=True, bench=True)
     look = make_look(Triton())
-    seen = look(triton.jit.compiled_hook, key="hunter2", fn=SimpleNamespace(jit_function=kernel), already_compiled=False)
+    seen = look(
+        triton.jit.compiled_hook, key="hunter2", fn=SimpleNamespace(jit_function=kernel), already_compiled=False
+    )
     assert told(seen) == [("triton.compile", 1, None, "kernel kernel")]
 
 
@@ -111,7 +113,7 @@ def test_a_later_owner_who_chains_ours_keeps_the_slot_and_ours_falls_silent(inst
     triton = install(listener=True)
     first = make_look(Triton())
     ours = triton.knobs.compilation.listener
-    triton.knobs.compilation.listener = theirs = lambda **told: ours(**told)
+    triton.knobs.compilation.listener = theirs = lambda **told: [ours(**told)]
     first.watch.disarm()
     assert triton.knobs.compilation.listener is theirs
     again = make_look(Triton())

@@ -27,6 +27,8 @@ def binding_of(raw: Any) -> tuple[str, Any]:
         return "none", raw.__func__
     if isinstance(raw, classmethod):
         return "class", raw.__func__
+    if isinstance(inner := getattr(raw, "_core", None), Core) and not hasattr(raw, "__self__"):
+        return inner.binding, raw  # a warmed one binds as what it was made of
     if not hasattr(type(raw), "__get__") or hasattr(raw, "__self__"):  # a bound method is not bound again
         return "none", raw
     return "function", (raw if callable(raw) else through(raw))

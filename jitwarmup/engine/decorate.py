@@ -43,9 +43,12 @@ class Warmed(Generic[P, R_co]):
     _core: Core
 
     def __init__(self, raw: Callable[P, R_co], options: Options) -> None:
-        self._core = Core(raw, options)
-        self.__dict__.update(face_of(self._core.function))
-        self.__wrapped__ = self._core.function
+        core = Core(raw, options)
+        face = face_of(core.function)
+        ours = {name for name in face if hasattr(Warmed, name) and not name.startswith("__")}
+        self.__dict__.update({name: value for name, value in face.items() if name not in ours})
+        self._core = core  # after the function's own attributes, which are ours where it wraps a warmed one
+        self.__wrapped__ = core.function
         if Tracing.compiling is Tracing.first_look:
             Tracing.look()
 

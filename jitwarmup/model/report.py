@@ -210,7 +210,7 @@ def ledger_of(runs: Sequence[Run], costs: Sequence[Mapping[str, float]], steady_
 
 def compose(
     *,
-    callable: str,
+    callable: str,  # noqa: A002 - the contract's name
     runs: Sequence[Run],
     verdict: Verdict,
     failure: Failure | None,

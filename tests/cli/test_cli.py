@@ -16,7 +16,9 @@ from jitwarmup.cli import Exit, demo, main, models
 from jitwarmup.cli.models import DemoModel
 from jitwarmup.cli.progress import Progress, line
 from jitwarmup.model.errors import ArgumentError
+from jitwarmup.model.report import compose
 from jitwarmup.model.runs import OneTimeWork, Phase, Run
+from jitwarmup.model.verdict import Verdict
 
 ROOT = Path(__file__).parent.parent.parent
 FEW = ["--iterations", "1", "--measurements", "3", "--new-tokens", "2"]
@@ -108,6 +110,16 @@ def test_the_table_holds_the_main_figures(monkeypatch, capsys):
     assert "answer: hi 2" in lines
     assert lines[-1].startswith("verdict: ")
     assert logged.count("\n") == 6
+
+
+def test_without_a_clean_run_there_is_a_dash_and_no_speed_up():
+    cold = Run(phase=Phase.VALIDATE, index=0, started_at=0.0, duration_ns=5)
+    told = {"callable": "m.f", "report_id": "1", "started_at": 0.0, "duration_s": 1.0}
+    report = compose(**told, runs=[cold], verdict=Verdict(state="undecided"), failure=None, costs=[{}])
+    figures = dict(demo.rows(report, None))
+    assert (figures["steady median of 0 runs"], figures["  its interval"]) == ("-", "- to -")
+    assert "speed-up, cold to steady" not in figures
+    assert demo.verdict(report) == "undecided"
 
 
 def fails(prompt, new_tokens):
@@ -225,7 +237,7 @@ def test_a_reader_that_left_is_no_error(times):
     """As in ``jitwarmup demo | head -0``: whether the text fits into the buffer or not."""
     read, write = os.pipe()
     os.close(read)
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | {"PYTHONPATH": str(ROOT)}
     code = LEFT.format(text="text", times=times)
     with os.fdopen(write, "wb") as out:
         done = subprocess.run(

@@ -92,7 +92,7 @@ def test_a_summary_begins_anew(tally, told):
     tally.flush()
     tally.count(told, 5)
     tally.flush()
-    assert [(fields["count"], fields["max_s"]) for fields in told] == [(1, 9e-9), (1, 5e-9)]
+    assert [(fields["count"], fields["recent"], fields["max_s"]) for fields in told] == [(1, 1, 9e-9), (1, 1, 5e-9)]
 
 
 def test_failed_and_closed_calls_are_counted_apart_and_enter_no_time(tally, told):

@@ -68,6 +68,10 @@ class Subject:
     session: Session
     ledger: Ledger
 
+    def alone(self) -> Subject:
+        """The same without what a `Task` knows of one call, to be kept for longer."""
+        return Subject(self.name, self.function, self.colour, self.options, self.session, self.ledger)
+
     def say(self, event: str, **fields: Any) -> None:
         """Emit one event about this function."""
         if self.options.name is not None:

@@ -7,6 +7,7 @@ on an inline block.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import threading
 import weakref
@@ -308,11 +309,21 @@ class SteadyState:
 
 def nameless(session: Session, name: str, settings: dict[str, Any]) -> Measurement:
     """A measurement of inline code, which has no function and no key."""
-    core = Core(nothing, Options(name=settings.get("name")))
+    rng = "leave" if in_event_loop() else None  # other tasks draw between our runs
+    core = Core(nothing, Options(name=settings.get("name"), rng=rng))
     core.name = name
     inner = {name: value for name, value in settings.items() if name != "accept"}  # inline code has no value
     task = core.task((), (), {}, explicit=True, **inner)
     return Measurement(task, None, session.clock)
+
+
+def in_event_loop() -> bool:
+    """Whether the calling code is run by asyncio."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def nothing() -> None:

@@ -60,7 +60,7 @@ class Tally:
     def count(self, subject: Subject, ns: int, *, contaminated: bool = False) -> None:
         """Count one call that ended well; speak when a minute has passed."""
         with self._lock:
-            if self._subject is None:
+            if self._subject is None or self._subject.session is not subject.session:
                 self._begin(subject)
             self.calls += 1
             self.sum_ns += ns
@@ -75,8 +75,8 @@ class Tally:
             self.flush()
 
     def _begin(self, subject: Subject) -> None:
-        """Remember for whom to speak, also at exit."""
-        self._subject = subject
+        """Remember for whom to speak, also at exit, and where the newest call would have spoken."""
+        self._subject = subject.alone()
         PENDING.add(self)
 
     def flush(self) -> None:

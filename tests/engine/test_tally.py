@@ -23,6 +23,11 @@ ROOT = Path(__file__).parent.parent.parent
 class Told(list):
     """Stands for a warmed function: keeps what is said."""
 
+    session = None
+
+    def alone(self):
+        return self
+
     def say(self, event, **fields):
         assert event == schema.SUMMARY
         self.append(fields)

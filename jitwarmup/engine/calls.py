@@ -88,7 +88,7 @@ def passes(task: Task) -> bool:
 
 def warm_for_call(task: Task, lease: Lease) -> Generator[Any, Any, Result | None]:
     """Warm up for a plain call; a Result where the call is over, None where its own run is still to be made."""
-    measurement = Measurement(task, lease, task.session.plain_clock)
+    measurement = Measurement(task, lease, task.session.plain_clock, task.report_id)
     own = task.options.fresh is None and task.options.dry_run is None
     measurement.replay = own and task.colour.streams
     yield from warming(measurement)
@@ -181,7 +181,7 @@ def warm(task: Task) -> Course:
     if lease is None:
         return Result(known_warmup(task))
     with lease:
-        measurement = Measurement(task, lease, task.session.clock)
+        measurement = Measurement(task, lease, task.session.clock, task.report_id)
         try:
             yield from warming(measurement)
         finally:

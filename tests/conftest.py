@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from jitwarmup.edges import probes
 from jitwarmup.edges.events import emit, schema
 from jitwarmup.edges.events.recorder import Recorder
 from jitwarmup.engine.scope import CURRENT
@@ -19,6 +20,7 @@ def _a_clean_house(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(emit, "SILENT", False)
     CURRENT.set(None)
     yield
+    probes._USUAL.disarm()
     if (structlog := sys.modules.get("structlog")) is not None:
         structlog.reset_defaults()
     assert not emit._DIVERSIONS, "a test left a diversion of events behind"

@@ -8,7 +8,7 @@ attribute access and thrown away. The warm path with ``emit="off"`` is one frame
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
 
@@ -78,7 +78,7 @@ class Warmed(Generic[P, R_co]):
 
     @overload
     def warm(  # type: ignore[overload-overlap]  # an awaitable where the function is asynchronous
-        self: Warmed[P, Coroutine[Any, Any, Any]], /, *args: P.args, **kwargs: P.kwargs
+        self: Warmed[P, Coroutine[Any, Any, Any] | AsyncIterator[Any]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, Warmup]: ...
     @overload
     def warm(self, /, *args: P.args, **kwargs: P.kwargs) -> Warmup: ...
@@ -103,7 +103,7 @@ class Warmed(Generic[P, R_co]):
 
     @overload
     def measure(  # type: ignore[overload-overlap]  # see warm
-        self: Warmed[P, Coroutine[Any, Any, Any]], /, *args: P.args, **kwargs: P.kwargs
+        self: Warmed[P, Coroutine[Any, Any, Any] | AsyncIterator[Any]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, Report]: ...
     @overload
     def measure(self, /, *args: P.args, **kwargs: P.kwargs) -> Report: ...

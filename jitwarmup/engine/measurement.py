@@ -17,7 +17,7 @@ from typing import Any
 
 from jitwarmup.edges.environment import environment
 from jitwarmup.edges.events import schema
-from jitwarmup.edges.probes import exclusive_costs
+from jitwarmup.edges.probes import Served, exclusive_costs
 from jitwarmup.engine.flow import Flow, Step
 from jitwarmup.engine.inputs import Inputs, rewinds_process
 from jitwarmup.engine.ledger import Entry, Lease, Ledger, Wait
@@ -124,6 +124,24 @@ class Take:
 Course = Generator[Wait | Take, Any, Any]
 
 
+def one(command: Take) -> Generator[Take, Taken, Taken]:
+    """Have one run made."""
+    return (yield command)
+
+
+def audited(command: Take) -> Generator[Take, Taken, Taken]:
+    """Have one run made that tells whether compiled code really ran; the hook is put in and out around the window."""
+    audit = Served()
+    looks = audit.start()
+    try:
+        taken = yield command
+    finally:
+        audit.stop()
+    if looks:
+        taken.run = replace(taken.run, compiled_calls=audit.served, uncompiled_calls=audit.missed)
+    return taken
+
+
 class End(Enum):
     """How the runs of a plan ended."""
 
@@ -193,7 +211,7 @@ class Measurement:
         if self.replay and step.phase is Phase.VALIDATE:
             command.kept = []
         del args, kwargs
-        taken = yield command
+        taken = yield from audited(command) if step.phase is Phase.WARM and step.index == 0 else one(command)
         run = self.record(step, taken)
         self.kept = command.kept if self.end in (End.MUTATED, End.REFUSED) else None
         return run

@@ -144,9 +144,11 @@ class SteadyState:
         return self
 
     def _stop(self, session: Session) -> None:
-        """Stop the monitor where this block started it."""
+        """Stop the monitor where this block started it, and let go of the block's own probes."""
         if self._owes_stop and session.monitor is not None:
             session.monitor.stop()
+        if "watch" in self._settings:
+            session.watch.disarm()  # this block's own probes; the usual ones stay for everybody
 
     def _fail_on_entry(self, session: Session, error: BaseException) -> None:
         """Validation or warm-up on entry failed: the body is never run."""
@@ -204,21 +206,25 @@ class SteadyState:
         spell = functools.partial(calls.measure, keep=self._reports.append)
         if not warmed._core.colour.asynchronous:
             with self._one_at_a_time():
-                return self._repeated(warmed._spell(spell, args, kwargs, self._settings), (function, args, kwargs))
+                work = self._packed(function, args, kwargs)
+                return self._repeated(warmed._spell(spell, args, kwargs, self._settings), work)
 
         async def measured() -> Report:
             with self._one_at_a_time():
-                report = await warmed._spell(spell, args, kwargs, self._settings)
-                return self._repeated(report, (function, args, kwargs))
+                work = self._packed(function, args, kwargs)
+                return self._repeated(await warmed._spell(spell, args, kwargs, self._settings), work)
 
         return measured()
 
-    def _repeated(self, report: Report, call: others.Call) -> Report:
+    def _packed(self, *call: Any) -> bytes | None:
+        """The call as other processes will get it, refused before it is run where it cannot be sent; None for none."""
+        return others.packed(call, self._settings) if self._settings.get("processes", 1) > 1 else None
+
+    def _repeated(self, report: Report, work: bytes | None) -> Report:
         """The report, after the measurement was repeated in other processes where that was asked for."""
-        wanted = self._settings.get("processes", 1)
-        if wanted == 1:
+        if work is None:
             return report
-        repeated = others.repeat(report, call, self._settings, wanted)
+        repeated = others.repeat(report, work, self._settings["processes"])
         self._reports[-1] = repeated
         return repeated
 

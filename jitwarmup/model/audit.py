@@ -94,7 +94,17 @@ def _given_up(runs: Sequence[Run]) -> list[Finding]:
         for work in run.work
         if work.scope != "foreign" and any(part in work.kind for part in GIVEN_UP)
     ]
-    return [Finding("degraded", reason) for reason in _by_kind("compiled_code_given_up", seen)]
+    return [*(Finding("degraded", reason) for reason in _by_kind("compiled_code_given_up", seen)), *_not_compiled(runs)]
+
+
+def _not_compiled(runs: Sequence[Run]) -> list[Finding]:
+    """The audit run called compiled functions, none was served by compiled code, and none was being compiled."""
+    for run in runs:
+        compiling = any(is_compiling(work.kind) for work in run.work)
+        if run.compiled_calls == 0 and run.uncompiled_calls and not compiling:
+            numbers = {"calls": float(run.uncompiled_calls)}
+            return [Finding("degraded", Reason(kind="not_compiled", numbers=numbers))]
+    return []
 
 
 def _causes(measured: Sequence[Run], series: Classification) -> list[Finding]:

@@ -53,13 +53,18 @@ def text_of(error: BaseException) -> str:
         return f"<exception str() of {type(error).__name__} failed>"
 
 
-def clear_frames(error: BaseException | None) -> None:
-    """Drop the locals that an exception and its causes keep alive."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ if error.__cause__ is not None else error.__context__
+def clear_frames(error: BaseException) -> None:
+    """Drop the locals that an exception, its causes, its contexts and (of a group) its members keep alive."""
+    seen: dict[int, BaseException] = {}
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        found = waiting.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen[id(found)] = found
+        traceback.clear_frames(found.__traceback__)
+        members = found.exceptions if isinstance(found, BaseExceptionGroup) else ()
+        waiting += [found.__cause__, found.__context__, *members]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +210,7 @@ def ledger_of(runs: Sequence[Run], costs: Sequence[Mapping[str, float]], steady_
 
 def compose(
     *,
-    callable: str,
+    callable: str,  # noqa: A002 - the contract's name
     runs: Sequence[Run],
     verdict: Verdict,
     failure: Failure | None,
@@ -214,8 +219,8 @@ def compose(
 ) -> Report:
     """Build the report of a finished measurement: everything that follows from the runs is computed here, once."""
     kept = timed(runs)
-    clean = summarize([run.duration_s for run in kept if run.clean])
-    every = summarize([run.duration_s for run in kept])
+    clean = summary_of([run for run in kept if run.clean])
+    every = summary_of(kept)
     return Report(
         callable=callable,
         runs=tuple(runs),
@@ -228,6 +233,14 @@ def compose(
         **items_of([run for run in kept if run.clean] or kept),
         **rest,
     )
+
+
+def summary_of(runs: Sequence[Run]) -> Summary:
+    """The summary of some runs; waits for a CPU widen its interval."""
+    wall = sum(run.duration_s for run in runs)
+    known = bool(runs) and wall > 0 and all(run.wait_s is not None for run in runs)
+    share = min(1.0, sum(run.wait_s or 0.0 for run in runs) / wall) if known else None
+    return summarize([run.duration_s for run in runs], contention_share=share)
 
 
 def items_of(runs: Sequence[Run]) -> dict[str, Any]:

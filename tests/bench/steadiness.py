@@ -237,7 +237,7 @@ def window_of(steady_parts: Sequence[Sequence[Run]]) -> Draw:
     return draw
 
 
-def coverage(draw: Draw, size: int, times: int = 6000) -> tuple[float, float]:
+def coverage(draw: Draw, size: int, times: int = 4000) -> tuple[float, float]:
     """How often the interval holds the truth, and its median width relative to it."""
     chance, held, widths = random.Random(1), 0, []
     for _ in range(times):

@@ -23,6 +23,8 @@ class ScriptedWatch:
 
     def arm(self) -> None: ...
 
+    def disarm(self) -> None: ...
+
     def watched(self) -> tuple[str, ...]:
         return ("scripted",)
 

@@ -211,10 +211,10 @@ def test_a_wrap_of_somebody_else_around_ours_is_left_alone(graph_class):
     probe = CudaGraphs(lambda: graph_class)
     probe.arm()
     ours = graph_class.capture_begin
-    graph_class.capture_begin = theirs = lambda self: ours(self)
+    graph_class.capture_begin = theirs = lambda self: ("around", ours(self))
     probe.disarm()
     assert graph_class.capture_begin is theirs
-    assert theirs(graph_class()) == "begun"
+    assert theirs(graph_class()) == ("around", "begun")
 
 
 def test_a_graph_that_torchs_compiler_captures_counts_once(graph_class, make_look, kinds, fake_dynamo):

@@ -113,7 +113,7 @@ def test_a_later_owner_who_chains_ours_keeps_the_slot_and_ours_falls_silent(inst
     triton = install(listener=True)
     first = make_look(Triton())
     ours = triton.knobs.compilation.listener
-    triton.knobs.compilation.listener = theirs = lambda **told: ours(**told)
+    triton.knobs.compilation.listener = theirs = lambda **told: [ours(**told)]
     first.watch.disarm()
     assert triton.knobs.compilation.listener is theirs
     again = make_look(Triton())

@@ -119,6 +119,20 @@ def test_nothing_is_read_between_open_and_close(make_look, monkeypatch):
     assert len(reads) > 10  # and the counters do count: at the edges something was read
 
 
+def test_a_quiet_run_reads_stamps_only(make_look, monkeypatch):
+    reads = []
+    for probe in DEFAULT:
+        monkeypatch.setattr(probe, "snapshot", counted(probe.snapshot, reads))
+    look = make_look(*DEFAULT)
+    look(lambda: None)
+    reads.clear()
+    looks = look.watch.looks
+    for _ in range(3):
+        assert look(lambda: None).work == ()
+    assert reads == []
+    assert look.watch.looks == looks + 6
+
+
 def counted(function, reads):
     def call(*args, **kwargs):
         reads.append(function)
@@ -324,6 +338,7 @@ def test_a_module_that_is_still_being_imported_is_asked_again_at_the_next_run(ma
     half.__spec__ = SimpleNamespace(_initializing=True)
     monkeypatch.setitem(sys.modules, "triton", half)
     look = make_look()
+    look(lambda: None)
     assert look.watch.unwatched()["triton"] == "being imported"
     half.__spec__ = None
     look(lambda: None)

@@ -80,7 +80,7 @@ def passes(task: Task) -> bool:
     asked_by_name = any(other.asked for other in mine)
     if chosen == "warm" or (chosen is None and not asked_by_name):
         return False
-    if entry.missed == 0:
+    if entry.missed == 0 and task.options.emit != "off":
         task.say(schema.COVERAGE_MISSED, key=entry.label, missed_count=1)
     entry.missed += 1
     return True
@@ -88,7 +88,7 @@ def passes(task: Task) -> bool:
 
 def warm_for_call(task: Task, lease: Lease) -> Generator[Any, Any, Result | None]:
     """Warm up for a plain call; a Result where the call is over, None where its own run is still to be made."""
-    measurement = Measurement(task, lease, task.session.plain_clock)
+    measurement = Measurement(task, lease, task.session.plain_clock, task.report_id)
     own = task.options.fresh is None and task.options.dry_run is None
     measurement.replay = own and task.colour.streams
     yield from warming(measurement)
@@ -126,11 +126,14 @@ def timed(task: Task) -> Generator[Any, Any, Result]:
     """One timed run of the caller's own arguments, and its event."""
     entry = task.entry
     was_warm = entry is not None and entry.is_warm
+    unread = was_warm and task.options.emit == "off"
     args, kwargs = task.inputs.own()
-    command = Take(task.session, STEP, task.session.plain_clock, task.function, args, kwargs, live=True)
+    session = None if unread else task.session
+    command = Take(session, STEP, task.session.plain_clock, task.function, args, kwargs, live=True)
     del args, kwargs
     taken: Taken = yield command
-    say_call(task, entry, taken.run, was_warm=was_warm, error=taken.error)
+    if not unread:
+        say_call(task, entry, taken.run, was_warm=was_warm, error=taken.error)
     return Result(taken.value, taken.error)
 
 
@@ -146,6 +149,8 @@ def warm_call(subject: Subject, entry: Entry, args: tuple[Any, ...], kwargs: dic
 
     Nothing is left to decide, and a course, a task and its inputs would cost more than the window itself.
     """
+    if subject.options.emit == "off":
+        return subject.function(*args, **kwargs)
     with Window(subject.session, STEP, subject.session.plain_clock) as window:
         window.value = subject.function(*args, **kwargs)
     if subject.options.emit == "summary" and window.uneventful and not entry.habits:
@@ -185,7 +190,7 @@ def warm(task: Task) -> Course:
     if lease is None:
         return Result(known_warmup(task))
     with lease:
-        measurement = Measurement(task, lease, task.session.clock)
+        measurement = Measurement(task, lease, task.session.clock, task.report_id)
         try:
             yield from warming(measurement)
         finally:

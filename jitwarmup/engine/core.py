@@ -120,10 +120,10 @@ class Core:
         """Everything that is decided about one call before the first run; the key function is asked once."""
         settings = (block_settings() if CURRENT.get() is not None else {}) | over
         options = self.options.with_settings(settings) if settings else self.options
-        if explicit and "accept" in over:
-            options = replace(options, accept=over["accept"])
+        if own := {name: over[name] for name in ("accept", "name") if name in over}:
+            options = replace(options, **own)
         return Task(
-            name=self.name,
+            name=over.get("name") or self.name,
             function=self.function,
             colour=self.colour,
             options=options,
@@ -132,6 +132,7 @@ class Core:
             ledger=self.ledger,
             entry=self.entry(prefix, args, kwargs) if entry is UNSET else entry,
             listener=settings.get("listener"),
+            report_id=settings.get("report_id"),
         )
 
     def session(self, settings: dict[str, Any], *, explicit: bool) -> Session:

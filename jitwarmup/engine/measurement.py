@@ -89,11 +89,18 @@ class Task(Subject):
     inputs: Inputs
     entry: Entry | None
     listener: Callable[[Run], None] | None = None  # a command of ours that draws between runs
+    report_id: str | None = None  # of the block around the call
 
     @property
     def key(self) -> str:
         """The key's label."""
         return key_of(self.entry)
+
+    def say(self, event: str, **fields: Any) -> None:
+        """Emit one event about this call, of the block around it unless it belongs to a measurement."""
+        if self.report_id is not None:
+            fields.setdefault("report_id", self.report_id)
+        Subject.say(self, event, **fields)
 
 
 def key_of(entry: Entry | None) -> str:
@@ -157,15 +164,15 @@ class Measurement:
         task: what is run.
         lease: the right to warm the task's key, or None where the key is warm already.
         clock: times the runs.
-        silent: extra runs' streamers deliver nothing.
+        report_id: of the block that the measurement belongs to; by default it has one of its own.
 
     """
 
-    def __init__(self, task: Task, lease: Lease | None, clock: Clock) -> None:
+    def __init__(self, task: Task, lease: Lease | None, clock: Clock, report_id: str | None = None) -> None:
         self.task = task
         self.lease = lease
         self.clock = clock
-        self.report_id = new_id()
+        self.report_id = report_id or new_id()
         self.runs: list[Run] = list(task.entry.finished) if lease is not None and task.entry is not None else []
         self.error: BaseException | None = None
         self.value: Any = None

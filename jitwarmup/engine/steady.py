@@ -137,7 +137,7 @@ class SteadyState:
     def _begin(self, session: Session) -> Self:
         """The body begins: from here on it is timed, and its settings hold."""
         inner = {name: value for name, value in self._settings.items() if name not in FOR_ONE_FUNCTION}
-        frame = Frame(settings=inner, owner=self)
+        frame = Frame(settings={**inner, "report_id": self._report_id}, owner=self)
         window = Window(session, Step(Phase.MEASURE, 0), session.clock, frame=frame, name="block")
         window.__enter__()
         self._window = window
@@ -296,15 +296,13 @@ class SteadyState:
         """The measurement whose validation and warm-up are made on entry."""
         prefix, args = self._function._split(self._args)
         task = core.task(prefix, args, {}, explicit=True, **self._settings)
-        self._prepared = Measurement(task, None, session.clock)
-        self._prepared.report_id = self._report_id
+        self._prepared = Measurement(task, None, session.clock, self._report_id)
         return self._prepared
 
     @property
     def _name(self) -> str:
-        if isinstance(self._function, Warmed):
-            return self._function._core.name
-        return self._settings.get("name") or "steady_state"
+        own = self._function._core.name if isinstance(self._function, Warmed) else "steady_state"
+        return self._settings.get("name") or own
 
 
 def nameless(session: Session, name: str, settings: dict[str, Any]) -> Measurement:

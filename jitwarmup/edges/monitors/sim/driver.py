@@ -130,7 +130,7 @@ class _Call(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class SimulatedClocks:
-    """The three clocks of a machine whose time the test turns; what the monitor asks instead of the host's."""
+    """The clocks clocks of a machine whose time the test turns; what the monitor asks instead of the host's."""
 
     simulation: Simulation
     realtime_offset_ns: int = 1_700_000_000 * 10**9
@@ -148,6 +148,10 @@ class SimulatedClocks:
             "boottime": now + self.boottime_offset_ns,
             "monotonic": now,
         }
+
+    def sleep(self, seconds: float) -> None:
+        """Turn the clock on."""
+        self.simulation.advance(seconds)
 
 
 def build(directory: Path) -> Path:

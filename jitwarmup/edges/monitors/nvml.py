@@ -21,7 +21,8 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Literal, Self
 
@@ -126,7 +127,7 @@ class GPUMonitor:
                 if self._link is not None:  # of windows that were never left
                     self._link.abandon()
                 self._state, self._depth, self._session = "running", 0, self._session + 1
-                self._link = link = Link(self._devices, self._make_source, self._degraded)
+                self._link = link = Link(self._devices, self._maker(), self._degraded)
             self._finalizer.detach()
             self._finalizer = weakref.finalize(self, link.abandon)
             _live.add(self)
@@ -316,10 +317,11 @@ class GPUMonitor:
         hint = "leave its windows first" if verb == "start" and self._open else hints[self.state]
         return MonitorStateError(f"{verb}: the monitor is {self.state}, wanted {wanted}; {hint}")
 
-    def _make_source(self) -> Source:
+    def _maker(self) -> Callable[[], Source]:
+        """What makes a source; it must not keep this monitor alive."""
         if self._mode == "process":
-            return Remote(self._timeout_s, self._period_s)
-        return Local(self._clocks, self._timeout_s)
+            return partial(Remote, self._timeout_s, self._period_s)
+        return partial(Local, self._clocks, self._timeout_s)
 
     def _take_link(self) -> Link | None:
         link, self._link = self._link, None

@@ -89,13 +89,22 @@ def reasons_of(bits: int) -> tuple[str, ...]:
 
 
 def energy_of(span: Span) -> tuple[Energy, str] | str:
-    """The energy from the source with the smallest error, and that source's name; or why there is none."""
+    """The energy and the name of its source: the samples where they are believed, else the counter, else the sampler."""
     ring, counter, integral = _by_ring(span), _by_counter(span), _by_samples(span)
-    named = ((ring, "ring"), (counter, "counter"), (integral, "power_integral"))
-    found = [(energy, name) for energy, name in named if isinstance(energy, Energy)]
-    if found:
-        return min(found, key=lambda pair: float("inf") if pair[0].error_j is None else pair[0].error_j)
+    if isinstance(ring, Energy):
+        return _bounded(ring, counter), "ring"
+    if isinstance(counter, Energy):
+        return counter, "counter"
+    if isinstance(integral, Energy):
+        return integral, "power_integral"
     return f"counter: {counter}; ring: {ring}"
+
+
+def _bounded(ring: Energy, counter: Energy | str) -> Energy:
+    """The truth lies within the counter's bound too, and that may bound the samples more tightly than their own."""
+    if not isinstance(counter, Energy) or ring.error_j is None:
+        return ring
+    return Energy(ring.joules, min(ring.error_j, abs(ring.joules - counter.joules) + (counter.error_j or 0.0)))
 
 
 def _by_ring(span: Span) -> Energy | str:

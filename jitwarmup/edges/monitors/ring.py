@@ -180,7 +180,12 @@ class History:
 
 
 class Scale:
-    """Compares the history with the counter's readings as they come, and remembers the last verdict."""
+    """
+    Compares the history with the counter's readings as they come.
+
+    ``check`` is the longest comparison so far, or the first that failed: samples that are smeared over a second agree
+    with the counter whenever power is even, so one failure is final.
+    """
 
     def __init__(self) -> None:
         self._readings: list[tuple[int, int]] = []
@@ -193,13 +198,14 @@ class Scale:
             self._readings.clear()  # the driver was loaded anew
         self._readings = [reading for reading in self._readings if begin is not None and reading[0] >= begin]
         self._readings.append((at_ns, counter_mj))
-        self._compare(history)
+        long_ago = [reading for reading in self._readings if at_ns - reading[0] >= SHORTEST_CHECK_S * 1e9]
+        for reading in (long_ago[-1], long_ago[0]) if long_ago else ():
+            self._compare(history, reading, (at_ns, counter_mj))
 
-    def _compare(self, history: History) -> None:
-        (from_ns, from_mj), (until_ns, until_mj) = self._readings[0], self._readings[-1]
-        span_s, counted_j = (until_ns - from_ns) / 1e9, (until_mj - from_mj) / 1e3
-        energy = history.energy(Moment(from_ns), Moment(until_ns))
-        if span_s < SHORTEST_CHECK_S or energy is None or counted_j <= 0:
+    def _compare(self, history: History, first: tuple[int, int], last: tuple[int, int]) -> None:
+        span_s, counted_j = (last[0] - first[0]) / 1e9, (last[1] - first[1]) / 1e3
+        energy = history.energy(Moment(first[0]), Moment(last[0]))
+        if energy is None or counted_j <= 0 or (self.check and not self.check.agrees):
             return
         blur = COUNTER_STEP_S * history.ceiling_w() / counted_j
         self.check = Check(energy.joules / counted_j - 1, blur, span_s)

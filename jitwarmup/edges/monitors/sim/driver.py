@@ -22,9 +22,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 SOURCE = Path(__file__).with_name("nvmlsim.c")
+M = TypeVar("M")
 SONAME = "libnvidia-ml.so.1"
 ALWAYS = 2**31 - 1
 
@@ -254,8 +255,13 @@ class Simulation:
         self._so.nvmlsim_set_clock(0, 0)
 
     def clocks(self) -> SimulatedClocks:
-        """The machine's clocks, for a monitor that is to live in simulated time."""
+        """The machine's clocks."""
         return SimulatedClocks(self)
+
+    def adopt(self, monitor: M) -> M:
+        """Let a `GPUMonitor` that is not started yet live in simulated time; needed under the manual clock."""
+        vars(monitor)["_clocks"] = self.clocks()
+        return monitor
 
     # ---- what the GPUs do
 

@@ -26,7 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { GPUS = 8, MIGS = 7, STEPS = 4096, FAULTS = 32, CALLS = 1 << 16, PIDS = 8, NAME = 48 };
+enum { GPUS = 8, MIGS = 7, STEPS = 1 << 14, FAULTS = 32, CALLS = 1 << 16, PIDS = 8, NAME = 48 };
 enum { OK = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7 };
 enum { DOUBLE = 0, UINT = 1, ULONGLONG = 3 }; /* nvmlValueType_t */
 

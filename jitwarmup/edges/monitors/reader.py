@@ -46,6 +46,7 @@ class Reader:
         self._windows: dict[int, Window] = {}
         self._dead: str | None = None
         self._renewed = False
+        self._began_ns = 0
 
     def open(self, wanted: Wanted) -> list[Device]:
         """Initialise NVML, find the devices, learn what they can tell; `Unavailable` when there is nothing to read."""
@@ -69,15 +70,16 @@ class Reader:
         self._drop_meters()
         self._meters = [Meter(self._binding, device, self._clocks, self.notes) for device in devices]
         try:
-            for meter in self._meters:
-                meter.probe(self._budget(0.8))
+            self._began_ns = time.perf_counter_ns()
+            for place, meter in enumerate(self._meters):
+                meter.probe(self._until(0.5, place))
         except Uninitialised:
             raise Unavailable("somebody else shut NVML down") from None
         return list(devices)
 
     def begin(self, key: int, *, pids: bool) -> None:
         """The edge before a window."""
-        edges = self._each(lambda meter: meter.begin(self._budget(0.25), self._budget(0.5), pids=pids))
+        edges = self._each(lambda meter, soon, late: meter.begin(soon, late, pids=pids), 0.25, 0.5)
         self._windows[key] = Window(edges, [[] for _ in edges])
         for edge in edges:  # of several devices, no call of one lies within the window of another
             edge.at_ns, edge.calls = self._clocks.now_ns(), self._calls
@@ -85,20 +87,17 @@ class Reader:
     def end(self, key: int, *, pids: bool, listed: bool) -> list[DeviceReading]:
         """The edge after a window, and its readings, one a device. In measured windows a sample is waited for."""
         at_ns, calls = self._clocks.now_ns(), self._calls
-        window = self._windows.pop(key, None)
-        if window is None or len(window.before) != len(self._meters):
-            return [unread(self._dead or "the devices were found anew within the window", "unavailable")]
-        edges = self._each(lambda meter: meter.end(self._budget(0.5), pids=pids))
+        window = self._windows.get(key)
+        edges = self._each(lambda meter, soon, _: meter.end(soon, pids=pids), 0.35, 0.35) if window else []
+        self._windows.pop(key, None)
         for edge in edges:
             edge.at_ns, edge.calls = at_ns, calls
-        if len(edges) != len(window.before):
-            return [unread(self._dead or "NVML was initialised anew within the window", "unavailable")]
+        if window is None or not edges or len(edges) != len(window.before):
+            return [unread(self._dead or "the devices were found anew within the window", "unavailable")]
         try:
             return [
-                self._completed(meter, before, after, samples, pids=pids, listed=listed)
-                for meter, before, after, samples in zip(
-                    self._meters, window.before, edges, window.samples, strict=True
-                )
+                self._completed(place, before, after, samples, pids=pids, listed=listed)
+                for place, (before, after, samples) in enumerate(zip(window.before, edges, window.samples, strict=True))
             ]
         except Uninitialised:
             self._renew()
@@ -113,12 +112,13 @@ class Reader:
 
     def mark(self) -> None:
         """Bring the power histories up to date and compare them with the counters."""
-        self._each(lambda meter: meter.mark(self._budget(0.5)))
+        self._each(lambda meter, soon, _: meter.mark(soon), 0.5, 0.5)
 
     def sample(self) -> None:
         """One batched call per device; its power goes to every open window."""
+        self._began_ns = time.perf_counter_ns()
         try:
-            seen = [meter.sample(self._budget(0.5)) for meter in self._meters]
+            seen = [meter.sample(self._until(0.5, place)) for place, meter in enumerate(self._meters)]
         except Uninitialised:
             self._renew()
             return
@@ -146,11 +146,14 @@ class Reader:
         return self._binding.calls if self._binding else 0
 
     def _completed(
-        self, meter: Meter, before: Edge, after: Edge, samples: list[tuple[int, float]], *, pids: bool, listed: bool
+        self, place: int, before: Edge, after: Edge, samples: list[tuple[int, float]], *, pids: bool, listed: bool
     ) -> DeviceReading:
         """The reading of one device, once the driver's samples were fetched."""
         patience_ns = round(WAIT_SHARE * (after.at_ns - before.at_ns)) if pids else 0
-        activity = meter.complete(before, after, after.at_ns + patience_ns, self._budget(0.5))
+        meter = self._meters[place]
+        activity = meter.complete(
+            before, after, after.at_ns + patience_ns, self._until(0.2, place) + self._timeout_ns // 3
+        )
         device = meter.device
         return reading_of(
             meter.span(before, after, samples, activity),
@@ -161,20 +164,25 @@ class Reader:
             listed=listed,
         )
 
-    def _budget(self, share: float) -> int:
-        """Until when calls may be started: a slow driver loses its later metrics, not the guard's patience."""
-        return time.perf_counter_ns() + round(self._timeout_ns * share / max(1, len(self._meters)))
+    def _until(self, share: float, place: int) -> int:
+        """
+        Until when (host clock) calls may be started for one of the devices, at ``share`` of the time-out.
 
-    def _each(self, look: Callable[[Meter], Edge]) -> list[Edge]:
+        A slow driver loses its later metrics by this, and not the guard's patience.
+        """
+        parts = (place + 1) / max(1, len(self._meters))
+        return self._began_ns + round(self._timeout_ns * share * parts)
+
+    def _each(self, look: Callable[[Meter, int, int], Edge], soon: float, late: float) -> list[Edge]:
         """The same look at every device; empty once NVML is gone. Somebody else's shutdown is mended once."""
         if self._dead:
             return []
-        started = time.perf_counter_ns()
+        self._began_ns = time.perf_counter_ns()
         try:
-            edges = [look(meter) for meter in self._meters]
+            edges = [look(meter, self._until(soon, n), self._until(late, n)) for n, meter in enumerate(self._meters)]
         except Uninitialised:
-            return self._each(look) if self._renew() else []
-        if time.perf_counter_ns() - started > SLOW_EDGE_NS:
+            return self._each(look, soon, late) if self._renew() else []
+        if time.perf_counter_ns() - self._began_ns > SLOW_EDGE_NS:
             self.notes.append(("edge", "the driver is slow: reading an edge took more than 50 ms"))
         return edges
 
@@ -185,6 +193,8 @@ class Reader:
             self.notes.append(("device", self._dead))
             return False
         self._renewed = True
+        for edge in (edge for window in self._windows.values() for edge in window.before):
+            edge.look = None  # it went with the NVML that was shut down
         self.notes.append(("device", "somebody else shut NVML down; it was initialised again"))
         try:
             self._binding.init()

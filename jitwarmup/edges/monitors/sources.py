@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -127,9 +127,7 @@ class Remote:
     def abandon(self) -> None:
         """As `Source.abandon`."""
         self._over = self._over or "the sampler was stopped"
-        if self._process is not None and self._process.stdin is not None:
-            with suppress(OSError):
-                self._process.stdin.close()
+        self._hang_up()
 
     def orphan(self) -> None:
         """As `Source.orphan`. The pipes are let go, so that the process still sees its parent's end."""
@@ -188,18 +186,26 @@ class Remote:
 
     def _give_up(self) -> Answer:
         self._stalled = True
+        self._hang_up()
         if self._process is not None:
             self._process.kill()
         raise Stalled
 
     def _end(self, reason: str) -> None:
         self._over = reason
+        self._hang_up()
         raise Unavailable(reason)
+
+    def _hang_up(self) -> None:
+        """End the process's input, and so the process."""
+        if self._process is not None and self._process.stdin is not None:
+            with suppress(OSError):
+                self._process.stdin.close()
 
 
 def _listen(process: subprocess.Popen[bytes], answers: SimpleQueue[Answer | None]) -> None:
     """Hand on what the process answers, and see it off when it ends."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError), process.stdout or nullcontext():
         for line in lines_of(process.stdout.fileno() if process.stdout else -1):
             answers.put(json.loads(line))
     answers.put(None)

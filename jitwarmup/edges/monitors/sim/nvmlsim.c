@@ -157,12 +157,18 @@ static void wait_ns(int64_t ns)
     nanosleep(&t, NULL);
 }
 
+/* "*" is every function, but not every single field of nvmlDeviceGetFieldValues. */
+static int is_meant(const struct fault *fault, const char *function, int gpu)
+{
+    int everything = !strcmp(fault->function, "*") && strncmp(function, "field ", 6);
+    return (everything || !strcmp(fault->function, function)) && (fault->gpu < 0 || fault->gpu == gpu);
+}
+
 static int apply_faults(const char *function, int gpu)
 {
     for (int i = 0; i < machine->faults; i++) {
         struct fault *fault = &machine->fault[i];
-        if (strcmp(fault->function, "*") && strcmp(fault->function, function)) continue;
-        if (fault->gpu >= 0 && fault->gpu != gpu) continue;
+        if (!is_meant(fault, function, gpu)) continue;
         int seen = __atomic_fetch_add(&fault->seen, 1, __ATOMIC_RELAXED);
         if (seen < fault->from || seen >= fault->until) continue;
         if (fault->delay_ns) wait_ns(fault->delay_ns);

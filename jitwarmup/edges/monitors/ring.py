@@ -23,6 +23,7 @@ from statistics import median
 AGREEMENT = 0.05  # how far ring and counter may be apart, beyond what the counter's own steps explain
 COUNTER_STEP_S = 0.1  # the energy counter moves about every 100 ms
 SHORTEST_CHECK_S = 1.0  # over less, the counter's steps hide more than they tell
+BETWEEN_CHECKS_NS = 200_000_000
 KEEP_S = 12.0  # of history: long enough to compare, short enough to integrate at an edge
 CLOCK_SLACK_NS = 2_000_000_000  # the newest sample is at most this far from now on the clock it was stamped with
 
@@ -71,6 +72,7 @@ class History:
     def __init__(self) -> None:
         self._ends: list[int] = []
         self._watts: list[float] = []
+        self._sums: list[float] = []  # joules from some time on until the end of each sample
         self.period_ns = 0
 
     def add(self, samples: Samples) -> None:
@@ -82,14 +84,18 @@ class History:
             self.period_ns = round(median(b[0] - a[0] for a, b in pairwise(samples)))
         if self._ends and fresh[0][0] - self._ends[-1] > 1.6 * self.period_ns:
             self.forget()
-        self._ends.extend(stamp for stamp, _ in fresh)
-        self._watts.extend(watts for _, watts in fresh)
+        for stamp, watts in fresh:
+            length_ns = stamp - self._ends[-1] if self._ends else self.period_ns
+            self._sums.append((self._sums[-1] if self._sums else 0.0) + watts * length_ns / 1e9)
+            self._ends.append(stamp)
+            self._watts.append(watts)
         self._trim()
 
     def forget(self) -> None:
         """Start anew."""
         self._ends.clear()
         self._watts.clear()
+        self._sums.clear()
 
     @property
     def begin_ns(self) -> int | None:
@@ -111,15 +117,15 @@ class History:
         """
         if not self.covers(begin.at_ns, end.at_ns) or end.at_ns <= begin.at_ns:
             return None
-        ceiling = max(ceiling_w or 0.0, *self._watts, begin.watts or 0.0, end.watts or 0.0)
+        ceiling = max(ceiling_w or self.ceiling_w(), begin.watts or 0.0, end.watts or 0.0)
         if begin.at_ns >= self._ends[-1]:
             return self._tail(begin.at_ns, end, ceiling)
         first, last = bisect_right(self._ends, begin.at_ns), bisect_left(self._ends, end.at_ns)
-        whole = sum(self._joules(place) for place in range(first + 1, last))
+        whole = self._sums[last - 1] - self._sums[first] if last > first else 0.0
         head = self._rest(first, begin, ceiling)
         if last < len(self._ends):
             cut, sample = self._rest(last, end, ceiling), self._joules(last)
-            joules = head.joules - cut.joules + (whole + sample if last > first else 0.0)
+            joules = head.joules + whole + (sample if last > first else 0.0) - cut.joules
         else:
             cut = self._tail(self._ends[-1], end, ceiling)
             joules = head.joules + whole + cut.joules
@@ -177,6 +183,7 @@ class History:
         surplus = bisect_left(self._ends, self._ends[-1] - round(KEEP_S * 1e9))
         del self._ends[:surplus]
         del self._watts[:surplus]
+        del self._sums[:surplus]
 
 
 class Scale:
@@ -197,6 +204,8 @@ class Scale:
         if self._readings and counter_mj < self._readings[-1][1]:
             self._readings.clear()  # the driver was loaded anew
         self._readings = [reading for reading in self._readings if begin is not None and reading[0] >= begin]
+        if self._readings and at_ns - self._readings[-1][0] < BETWEEN_CHECKS_NS:
+            return
         self._readings.append((at_ns, counter_mj))
         long_ago = [reading for reading in self._readings if at_ns - reading[0] >= SHORTEST_CHECK_S * 1e9]
         for reading in (long_ago[-1], long_ago[0]) if long_ago else ():

@@ -89,6 +89,7 @@ class Link:
     def __init__(self, devices: Sequence[object] | None, make: Callable[[], Source], degraded: Degraded) -> None:
         self.found: list[Found] = []
         self.down: Down | None = None
+        self.why = Down("nothing was asked yet", "unavailable")
         self._devices = devices
         self._make = make
         self._source = make()
@@ -117,7 +118,7 @@ class Link:
             self.connect()
 
     def ask(self, verb: str, **arguments: Any) -> Answer | None:
-        """The answer to a verb; None when there is none, and ``down`` then says why."""
+        """The answer to a verb; None when there is none, and ``why`` then says why."""
         if self.down is not None:
             return None
         try:
@@ -126,14 +127,15 @@ class Link:
             self._fall(Down("the driver did not return in time", "stalled"))
             return None
         except Unavailable as gone:
+            self.why = Down(gone.reason, gone.status)
             if not gone.passing:
-                self._fall(Down(gone.reason, gone.status))
+                self._fall(self.why)
             return None
         return self._taken(answer)
 
     def unread(self, down: Down | None, metric: str = "device") -> DeviceReading:
         """Readings of all devices that were not made, and why."""
-        reason, status = down or self.down or Down("the sampler's process is still starting", "unavailable")
+        reason, status = down or self.why
         found = self.found or [Found("", "", None)]
         return joined([unread(reason, status, metric, uuid=one.uuid, name=one.name) for one in found])
 
@@ -160,5 +162,5 @@ class Link:
         return answer
 
     def _fall(self, down: Down) -> None:
-        self.down = down
+        self.down = self.why = down
         self._degraded.note("device", down.reason)

@@ -134,7 +134,7 @@ class GPUMonitor:
             if mine:
                 link.connect()
             else:
-                link.down = BUSY
+                link.down = link.why = BUSY
         self._degraded.tell()
 
     def stop(self) -> None:
@@ -240,7 +240,7 @@ class GPUMonitor:
     def _begin(self, window: GPUWindow, key: int, link: Link) -> None:
         window.peaks.begin([found.torch_index for found in link.found if found.torch_index is not None])
         if link.ask("begin", key=key, pids=window.measured) is None:
-            window.unread = link.down or BUSY
+            window.unread = link.why
 
     def _leave(self, window: GPUWindow) -> DeviceReading | None:
         """The edge after a window and its reading; a reading without values where an edge is missing."""

@@ -61,7 +61,8 @@ class Guard:
         return value  # type: ignore[return-value]  # it is what the job returned
 
     def end(self) -> None:
-        """Let the thread end after the jobs it has; waits for nothing."""
+        """Let the thread end after the jobs it has; waits for nothing, and takes no more."""
+        self.stalled = True
         self._jobs.put(None)
 
     def post(self, job: Callable[[], object]) -> None:

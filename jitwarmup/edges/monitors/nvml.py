@@ -130,6 +130,7 @@ class GPUMonitor:
                 self._link = link = Link(self._devices, self._maker(), self._degraded)
             self._finalizer.detach()
             self._finalizer = weakref.finalize(self, link.abandon)
+            self._finalizer.atexit = False  # at exit it is stopped
             _live.add(self)
             if mine:
                 link.connect()

@@ -3,7 +3,7 @@ The sampler's process: ``python -m jitwarmup.edges.monitors.sampler``, started b
 
 It answers each line of JSON on its standard input with one on its standard output, in order. While a window is open
 and nobody has paused, it makes one batched NVML call per device and tick, stamped with the clock that times the runs.
-It ends with its input, and at once: a driver that hangs holds a daemon thread, not the process.
+It ends with its input, within the time-out: a driver that hangs holds a daemon thread, not the process.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ def main(settings: str, commands: int, answers: int) -> None:
             sampler.tick()
             continue
         if line is None:
+            sampler.answer("close", {})
             return
         os.write(answers, json.dumps(sampler.answer(**json.loads(line))).encode() + b"\n")
 

@@ -63,6 +63,8 @@ def test_ending_lets_the_thread_go(guard):
     guard.end()
     thread.join(5)
     assert not thread.is_alive()
+    with pytest.raises(Stalled):
+        guard.call(lambda: None)
 
 
 def test_what_is_posted_is_done_without_waiting(guard):

@@ -37,6 +37,7 @@ class Reader:
 
     def __init__(self, clocks: Clocks, timeout_s: float, own_pid: int) -> None:
         self.notes: list[tuple[str, str]] = []
+        self.silent = False  # set by another thread when nobody waits any more
         self._clocks = clocks
         self._timeout_ns = round(timeout_s * 1e9)
         self._own_pid = own_pid
@@ -50,7 +51,7 @@ class Reader:
 
     def open(self, wanted: Wanted) -> list[Device]:
         """Initialise NVML, find the devices, learn what they can tell; `Unavailable` when there is nothing to read."""
-        binding = Binding(load())
+        binding = Binding(load(), lambda: self.silent)
         if told := conflict():
             self.notes.append(("binding", told))
         binding.init()

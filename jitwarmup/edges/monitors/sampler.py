@@ -63,6 +63,7 @@ class Sampler:
         try:
             return self._guard.call(lambda: self._service.do(verb, arguments))
         except Stalled:
+            self._service.silence()
             return {"stalled": True}
 
 

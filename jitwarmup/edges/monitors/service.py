@@ -33,6 +33,10 @@ class Service:
         notes = self._reader.take_notes()
         return answer | {"notes": notes} if notes else answer
 
+    def silence(self) -> None:
+        """Ask the driver nothing more; for another thread, when it does not wait any longer."""
+        self._reader.silent = True
+
     def _open(self, wanted: Mapping[str, Any]) -> Answer:
         return _facts(self._reader.open(Wanted.of_plain(wanted)))
 

@@ -60,7 +60,11 @@ class Local:
         """As `Source.ask`."""
         if verb in OF_THE_PROCESS:
             return {}
-        return self._guard.call(partial(self._service.do, verb, arguments))
+        try:
+            return self._guard.call(partial(self._service.do, verb, arguments))
+        except Stalled:
+            self._service.silence()
+            raise
 
     def close(self) -> None:
         """As `Source.close`."""

@@ -247,3 +247,14 @@ def test_without_a_working_driver_it_says_so_once_and_everything_goes_on(make_mo
             assert reason in window.reading.missing["device"]
     assert [metric for metric, _ in gpu.heard] == ["device"]
     assert reason in gpu.heard[0][1]
+
+
+def test_a_call_that_returns_after_all_is_followed_by_no_other(make_monitor, nvmlsim):
+    gpu = make_monitor(timeout_s=0.05)
+    nvmlsim.fault("nvmlDeviceGetCount_v2", hang=True)
+    gpu.start()
+    thread, before = gpu._link._source._guard._thread, nvmlsim.count()
+    nvmlsim.heal()
+    gpu.stop()
+    thread.join(5)
+    assert nvmlsim.count() == before

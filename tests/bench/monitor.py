@@ -182,7 +182,7 @@ FUNCTIONS = (
     "nvmlGpmMetricsGet",
     "*",
 )
-PHASES = ("start", "window", "pause")
+PHASES = ("start", "region", "pause")
 
 
 class ThreadedSampler:
@@ -241,79 +241,95 @@ def apply(sim, function, error):
         sim.fault(function, error)
 
 
-def fault_cell(sim, function, error, *, phase, mode, timeout_s):
-    """One schedule with one fault; returns (seconds spent in the monitor, what went wrong)."""
-    sim.gpus(1)
-    if mode == "process":
-        sim.host_clock()
-    gpu = GPUMonitor(mode=mode, timeout_s=timeout_s, period_s=0.01)
-    if mode == "edge":
-        sim.adopt(gpu)
-    spent, wrong = 0.0, []
+class Cell:
+    """One schedule with one fault in it, and what it did: seconds in the monitor, the longest wait, what went wrong."""
 
-    def step(verb, *arguments):
-        nonlocal spent
-        if verb == phase:
-            apply(sim, function, error)
+    def __init__(self, sim, fault, *, phase, mode, timeout_s):
+        self.sim, self.fault, self.phase, self.mode = sim, fault, phase, mode
+        sim.gpus(1)
+        if mode == "process":
+            sim.host_clock()
+        self.gpu = GPUMonitor(mode=mode, timeout_s=timeout_s, period_s=0.01)
+        if mode == "edge":
+            sim.adopt(self.gpu)
+        self.spent = self.longest = 0.0
+        self.wrong = []
+
+    def step(self, what, job):
         before = time.perf_counter()
         try:
-            return getattr(gpu, verb)(*arguments) if verb != "leave" else arguments[0].__exit__(None, None, None)
+            return job()
         except Exception as raised:
-            wrong.append(f"{verb} raised {type(raised).__name__}")
+            self.wrong.append(f"{what} raised {type(raised).__name__}")
         finally:
-            spent += time.perf_counter() - before
+            took = time.perf_counter() - before
+            self.spent += took
+            self.longest = max(self.longest, took)
 
-    def window():
-        opened = step("window", "measure")
-        before = time.perf_counter()
-        opened.__enter__()
-        nonlocal spent
-        spent += time.perf_counter() - before
-        if mode == "edge":
-            sim.advance(0.2)
-        step("leave", opened)
-        if not isinstance(opened.reading, DeviceReading):
-            wrong.append("no reading")
-            return
-        wrong.extend(gaps_without_reason(opened.reading))
+    def reach(self, phase):
+        if phase == self.phase:
+            apply(self.sim, *self.fault)
 
-    step("start")
-    window()
-    step("pause")
-    if mode == "edge":
-        sim.advance(1.5)
-    step("resume")
-    window()
-    step("stop")
-    sim.heal()
-    return spent, wrong
+    def advance(self, seconds):
+        if self.mode == "edge":
+            self.sim.advance(seconds)
+
+    def window(self):
+        window = self.gpu.window("measure")
+        self.step("enter", window.__enter__)
+        self.reach("region")
+        self.advance(0.2)
+        self.step("leave", lambda: window.__exit__(None, None, None))
+        if isinstance(window.reading, DeviceReading):
+            self.wrong += gaps_without_reason(window.reading)
+        else:
+            self.wrong.append("no reading")
+
+    def run(self):
+        self.reach("start")
+        self.step("start", self.gpu.start)
+        self.window()
+        self.reach("pause")
+        self.step("pause", self.gpu.pause)
+        self.advance(1.5)
+        self.step("resume", self.gpu.resume)
+        self.window()
+        self.step("stop", self.gpu.stop)
+        self.sim.heal()
+        return self
 
 
 def fault_table(sim, functions, modes, *, timeout_s=0.06, phases=PHASES):
-    """Every error of every function in every phase; yields (function, mode, cells, worst seconds, what went wrong)."""
+    """Every error of every function in every phase; yields (function, mode, cells) with the cells done."""
     for mode in modes:
         for function in functions:
-            cells, worst, wrong = 0, 0.0, []
-            for error in (*ERRORS, *BEHAVIOURS):
-                for phase in phases:
-                    spent, bad = fault_cell(sim, function, error, phase=phase, mode=mode, timeout_s=timeout_s)
-                    cells += 1
-                    worst = max(worst, spent)
-                    wrong += [f"{error}/{phase}: {what}" for what in bad]
-            yield function, mode, cells, worst, wrong
+            yield (
+                function,
+                mode,
+                [
+                    Cell(sim, (function, error), phase=phase, mode=mode, timeout_s=timeout_s).run()
+                    for error in (*ERRORS, *BEHAVIOURS)
+                    for phase in phases
+                ],
+            )
 
 
 def show_faults(sim, timeout_s=0.3):
     print(
-        f"\nFaults: {len(ERRORS)} errors, a hang and 200 ms calls, in {len(PHASES)} phases; timeout_s = {timeout_s} s"
+        f"\nFaults: {len(ERRORS)} errors, a hang, and 200 ms calls, in {len(PHASES)} phases; timeout_s = {timeout_s} s"
     )
-    print(f"{'function':>42} {'mode':>8} {'cells':>6} {'worst wall':>11}  wrong")
+    print("added: the most that start, two windows, pause, resume and stop took together, with an error or a hang")
+    print("longest: the longest single wait of all, 200 ms calls included")
+    print(f"{'function':>42} {'mode':>8} {'cells':>6} {'added':>9} {'longest':>9}  wrong")
     sources.Remote._spawn = threaded_remote
-    cells = wrong = 0
-    for function, mode, count, worst, bad in fault_table(sim, FUNCTIONS, ("edge", "process"), timeout_s=timeout_s):
-        print(f"{function:>42} {mode:>8} {count:>6} {worst:>9.3f} s  {bad or 'nothing'}")
-        cells, wrong = cells + count, wrong + len(bad)
-    print(f"{cells} cells, {wrong} wrong (an exception, a reading missing, or a gap without a reason)")
+    total, bad = 0, 0
+    for function, mode, cells in fault_table(sim, FUNCTIONS, ("edge", "process"), timeout_s=timeout_s):
+        wrong = [f"{cell.fault[1]}/{cell.phase}: {what}" for cell in cells for what in cell.wrong]
+        added = max(cell.spent for cell in cells if cell.fault[1] != "slow 200 ms")
+        longest = max(cell.longest for cell in cells)
+        print(f"{function:>42} {mode:>8} {len(cells):>6} {added:>7.3f} s {longest:>7.3f} s  {wrong or 'nothing'}")
+        total, bad = total + len(cells), bad + len(wrong)
+    print(f"{total} cells, {bad} wrong (an exception, a reading missing, or a gap without a reason)")
 
 
 # ---------------------------------------------------------------------------------------------------------- cost
@@ -389,15 +405,15 @@ def hf_run(units):
     return took
 
 
-def monitored_run(gpu, units):
-    with gpu.window("measure"):
+def monitored_run(gpu, units, name):
+    with gpu.window(name):
         before = time.perf_counter()
         work(units)
         return time.perf_counter() - before
 
 
-def show_cost(sim, rounds=40, hf_rounds=12):
-    """The same work, turn by turn: alone, in a window of either mode, and with a process per iteration."""
+def show_cost(sim, rounds=60, hf_rounds=15):
+    """The same work, turn by turn and in changing order: alone, in windows of either mode, with a process each time."""
     sim.gpus(1)
     sim.host_clock()
     sim.fault("nvmlDeviceGetSamples", delay_s=0.0005)  # real calls are not free
@@ -407,17 +423,19 @@ def show_cost(sim, rounds=40, hf_rounds=12):
     with GPUMonitor() as edge, GPUMonitor(mode="process", period_s=0.05, timeout_s=5) as process:
         arms = {
             "alone": lambda: timed(lambda: work(units)),
-            "edge": lambda: monitored_run(edge, units),
-            "process": lambda: monitored_run(process, units),
+            "edge, measure": lambda: monitored_run(edge, units, "measure"),
+            "edge, plain call": lambda: monitored_run(edge, units, "call"),
+            "process, measure": lambda: monitored_run(process, units, "measure"),
             "a process per run": lambda: hf_run(units),
         }
         inside, wall = {arm: [] for arm in arms}, {arm: [] for arm in arms}
+        chance = random.Random(3)
         for turn in range(rounds):
-            for arm, run in arms.items():
+            for arm in chance.sample(list(arms), len(arms)):
                 if arm == "a process per run" and turn >= hf_rounds:
                     continue
                 before = time.perf_counter()
-                inside[arm].append(run())
+                inside[arm].append(arms[arm]())
                 wall[arm].append(time.perf_counter() - before)
     base = statistics.median(inside["alone"])
     print(
@@ -425,8 +443,11 @@ def show_cost(sim, rounds=40, hf_rounds=12):
     )
     for arm in arms:
         within = 100 * (statistics.median(inside[arm]) / base - 1)
-        around = 1e3 * (statistics.median(wall[arm]) - statistics.median(inside[arm]))
-        print(f"  {arm:>18}: the run itself {within:+.1f} %, around it {around:.1f} ms")
+        noise = 100 * statistics.stdev(inside[arm]) / math.sqrt(len(inside[arm])) / base
+        around = [1e3 * (whole - run) for whole, run in zip(wall[arm], inside[arm], strict=True)]
+        print(
+            f"  {arm:>18}: the run itself {within:+.1f} +- {noise:.1f} %, around it {statistics.median(around):.2f} ms"
+        )
 
 
 PARTS = {

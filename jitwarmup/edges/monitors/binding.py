@@ -8,6 +8,7 @@ NVML error. The module is imported when a monitor starts, never before.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import importlib.metadata
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from typing import Any
 
 INSTALL = "pip install nvidia-ml-py"
 REPLACE = "pip uninstall pynvml && pip install --force-reinstall nvidia-ml-py"
+
+MOST_SAMPLES, MOST_PROCESSES = 1024, 256  # the driver keeps about 120
 
 # These stay as they are however often one asks; the metric is not asked for again.
 LASTING = frozenset(
@@ -106,6 +109,11 @@ class Binding:
             if name.startswith("NVML_ERROR_") and isinstance(value, int)
         }
         self._error: type[BaseException] = module.NVMLError
+        # The binding asks twice for a list, for its size and for itself; nobody could stop it in between.
+        self._lists: dict[str, Callable[..., Any]] = {
+            "nvmlDeviceGetSamples": self._samples,
+            "nvmlDeviceGetComputeRunningProcesses": self._processes,
+        }
 
     def ask(self, function: str, *arguments: Any) -> Any:
         """Call an NVML function by its name in the binding; `Refused` with the error's name when it fails."""
@@ -113,7 +121,9 @@ class Binding:
             raise Refused("CANCELLED")
         self.calls += 1
         try:
-            return getattr(self.module, function)(*arguments)
+            return (self._lists.get(function) or getattr(self.module, function))(*arguments)
+        except Refused:
+            raise
         except self._error as failure:
             raise Refused(self.code(getattr(failure, "value", -1))) from None
         except AttributeError:  # this release of the binding does not have the function
@@ -124,6 +134,27 @@ class Binding:
     def code(self, number: int) -> str:
         """The name of an error number, as single fields of a batched call carry it."""
         return self._codes.get(number, "UNKNOWN")
+
+    def _samples(self, handle: Any, kind: int, after_us: int) -> tuple[int, list[Any]]:
+        """The driver's samples that are newer than ``after_us``: the type of their values, and stamped values."""
+        kept = (self.module.c_nvmlSample_t * MOST_SAMPLES)()
+        value_type, count = ctypes.c_uint(), ctypes.c_uint(MOST_SAMPLES)
+        after = ctypes.c_ulonglong(after_us)
+        arguments = (handle, ctypes.c_uint(kind), after, ctypes.byref(value_type), ctypes.byref(count), kept)
+        self._checked("nvmlDeviceGetSamples", *arguments)
+        return value_type.value, kept[: count.value]
+
+    def _processes(self, handle: Any) -> list[Any]:
+        """The processes that compute on a device."""
+        kept = (self.module.c_nvmlProcessInfo_v3_t * MOST_PROCESSES)()
+        count = ctypes.c_uint(MOST_PROCESSES)
+        self._checked("nvmlDeviceGetComputeRunningProcesses_v3", handle, ctypes.byref(count), kept)
+        return list(kept[: count.value])
+
+    def _checked(self, function: str, *arguments: Any) -> None:
+        """One call of the library itself."""
+        if failed := self.module._nvmlGetFunctionPointer(function)(*arguments):
+            raise Refused(self.code(failed))
 
     def init(self) -> None:
         """Initialise NVML; `Unavailable` with the reason and the way out when that fails."""

@@ -114,9 +114,7 @@ class PowerLog:
         handle = self._asker.device.handle
         answer = self._asker.ask(scratch, "ring", "nvmlDeviceGetSamples", handle, RING, self._last_stamp_us)
         reason = scratch.missing.get("ring")
-        if reason == "INSUFFICIENT_SIZE":  # samples came between the call for their number and the call for them
-            answer = self._asker.ask(scratch, "ring", "nvmlDeviceGetSamples", handle, RING, self._last_stamp_us)
-        elif reason is not None and reason not in ("NOT_FOUND", "NO_DATA"):
+        if reason is not None and reason not in ("NOT_FOUND", "NO_DATA"):
             edge.missing["ring"] = reason
             edge.lost = scratch.lost
         return _numbers(answer, self._last_stamp_us)

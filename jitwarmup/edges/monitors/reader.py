@@ -150,7 +150,7 @@ class Reader:
         self, place: int, before: Edge, after: Edge, samples: list[tuple[int, float]], *, pids: bool, listed: bool
     ) -> DeviceReading:
         """The reading of one device, once the driver's samples were fetched."""
-        patience_ns = round(WAIT_SHARE * (after.at_ns - before.at_ns)) if pids else 0
+        patience_ns = min(round(WAIT_SHARE * (after.at_ns - before.at_ns)), self._timeout_ns // 4) if pids else 0
         meter = self._meters[place]
         activity = meter.complete(
             before, after, after.at_ns + patience_ns, self._until(0.2, place) + self._timeout_ns // 3

@@ -240,7 +240,7 @@ def _status(missing: Mapping[str, str], span: Span) -> str:
     if any(edge.passing for edge in edges):
         return "unavailable" if nothing else "partial"
     if nothing:
-        return "no_permission" if "NO_PERMISSION" in missing.values() else "unsupported"
+        return "no_permission" if any("NO_PERMISSION" in reason for reason in missing.values()) else "unsupported"
     return "ok"
 
 

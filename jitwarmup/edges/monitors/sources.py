@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import site
 import subprocess
 import sys
 import threading
@@ -145,15 +146,13 @@ class Remote:
         self._process.returncode = 0  # it is no child of this process
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        package = str(Path(__file__).parents[3])  # the child must find this very package
-        paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
         process = subprocess.Popen(  # noqa: S603 - this very interpreter
-            [sys.executable, "-m", SAMPLER, json.dumps(self._settings)],
+            [sys.executable, "-P", "-m", SAMPLER, json.dumps(self._settings)],  # -P: no module of the working directory
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,  # a buffer has a lock, and a lock held by a thread that waits would be held at exit and fork
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            env=_environment(),
             start_new_session=True,  # an interrupt from the keyboard is for the user's program
         )
         threading.Thread(target=_listen, args=(process, self._answers), name="jitwarmup-sampler", daemon=True).start()
@@ -205,6 +204,14 @@ class Remote:
         if self._process is not None and self._process.stdin is not None:
             with suppress(OSError):
                 self._process.stdin.close()
+
+
+def _environment() -> dict[str, str]:
+    """Ours, in which the child finds this very package where it is not installed but lies on our path."""
+    root = str(Path(__file__).parents[3])
+    if root in (*site.getsitepackages(), site.getusersitepackages()):
+        return dict(os.environ)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
 
 
 def _listen(process: subprocess.Popen[bytes], answers: SimpleQueue[Answer | None]) -> None:

@@ -7,10 +7,12 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from jitwarmup.edges.monitors import sampler as module
+from jitwarmup.edges.monitors import sources
 from jitwarmup.edges.monitors.nvml import GPUMonitor
 from jitwarmup.edges.monitors.sources import Remote
 from jitwarmup.model.runs import DeviceReading
@@ -205,6 +207,23 @@ def test_an_unguarded_main_is_not_run_again_and_nothing_is_printed(nvmlsim, tmp_
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True, timeout=30)
     assert (done.stdout.split(), done.stderr) == (["once", "ok"], "")
+
+
+def test_modules_of_the_working_directory_do_not_get_in_the_sampler_s_way(nvmlsim, tmp_path, monkeypatch):
+    nvmlsim.host_clock()
+    (tmp_path / "json.py").write_text("raise RuntimeError('the wrong json')")
+    monkeypatch.chdir(tmp_path)
+    with GPUMonitor(mode="process", timeout_s=10) as gpu, gpu.window("x") as window:
+        pass
+    assert window.reading.status == "ok"
+
+
+def test_an_installed_package_is_found_without_help(monkeypatch, tmp_path):
+    root = str(Path(sources.__file__).parents[3])
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    assert sources._environment()["PYTHONPATH"] == os.pathsep.join([root, "elsewhere"])
+    monkeypatch.setattr(sources.site, "getsitepackages", lambda: [root])
+    assert sources._environment()["PYTHONPATH"] == "elsewhere"
 
 
 def test_the_sampler_serves_line_by_line_until_its_input_ends(nvmlsim):

@@ -17,6 +17,7 @@ from typing import Any
 
 from jitwarmup.edges.environment import environment
 from jitwarmup.edges.events import schema
+from jitwarmup.edges.monitors.verdicts import with_devices
 from jitwarmup.edges.probes import Served, exclusive_costs
 from jitwarmup.engine.flow import Flow, Step
 from jitwarmup.engine.inputs import Inputs, rewinds_process
@@ -360,13 +361,14 @@ class Measurement:
             )
         elif self.end is not End.DONE:
             cut_short = Reason(kind=self.end.value)
-        return audit(
+        verdict = audit(
             runs,
             watched=watch.watched(),
             unwatched={**watch.unwatched(), **self.unwatched()},
             failure=failure,
             cut_short=cut_short,
         )
+        return with_devices(verdict, [run.device for run in runs if run.device is not None])
 
     def unwatched(self) -> dict[str, str]:
         """Why the monitor could not read, where it could not."""

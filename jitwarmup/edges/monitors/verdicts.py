@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from jitwarmup.edges.monitors.reading import FULL_CLOCK, SETTLED_MHZ_SHARE, THROTTLING
 from jitwarmup.model.runs import DeviceReading
+from jitwarmup.model.verdict import Reason, Verdict
+
+THROTTLED = 0.01  # share of a window under a limit from which the device, not the code, sets the pace
 
 
 def throttled_share(reading: DeviceReading) -> float | None:
@@ -40,3 +44,26 @@ def temperature_drift_c(readings: Sequence[DeviceReading]) -> int | None:
 def foreign_pids(readings: Iterable[DeviceReading]) -> tuple[int, ...]:
     """Processes that used the devices beside ours, at any edge of these windows."""
     return tuple(sorted({pid for reading in readings for one in (reading, *reading.others) for pid in one.other_pids}))
+
+
+def device_reasons(readings: Sequence[DeviceReading]) -> tuple[Reason, ...]:
+    """What the devices did to a measurement, as a verdict's reasons; nothing where nothing was read."""
+    shares = [share for reading in readings if (share := throttled_share(reading)) is not None]
+    found = [Reason(kind="throttled", numbers={"share": max(shares)})] if shares and max(shares) > THROTTLED else []
+    if clock_settled(readings) is False:
+        clocks = [float(reading.sm_clock_mhz[1]) for reading in readings if reading.sm_clock_mhz[1] is not None]
+        found.append(Reason(kind="clock_not_settled", numbers={"min_mhz": min(clocks), "max_mhz": max(clocks)}))
+    drift = temperature_drift_c(readings)
+    if drift:
+        found.append(Reason(kind="temperature_drift", numbers={"drift_c": float(drift)}))
+    others = foreign_pids(readings)
+    if others:
+        found.append(Reason(kind="device_shared", numbers={"processes": float(len(others))}))
+    return tuple(found)
+
+
+def with_devices(verdict: Verdict, readings: Sequence[DeviceReading]) -> Verdict:
+    """The verdict with what the devices did; a measurement on a throttled device is not called steady."""
+    reasons = device_reasons(readings)
+    held_back = verdict.state == "steady" and any(reason.kind == "throttled" for reason in reasons)
+    return replace(verdict, state="unsteady" if held_back else verdict.state, reasons=(*verdict.reasons, *reasons))

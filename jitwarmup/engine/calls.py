@@ -133,7 +133,7 @@ def timed(task: Task) -> Generator[Any, Any, Result]:
     del args, kwargs
     taken: Taken = yield command
     if not unread:
-        say_call(task, entry, taken.run, was_warm=was_warm)
+        say_call(task, entry, taken.run, was_warm=was_warm, error=taken.error)
     return Result(taken.value, taken.error)
 
 
@@ -157,11 +157,13 @@ def warm_call(subject: Subject, entry: Entry, args: tuple[Any, ...], kwargs: dic
         subject.ledger.tally.count(subject, window.duration_ns)
         return window.value
     taken = window.taken()
-    say_call(subject, entry, taken.run, was_warm=True)
+    say_call(subject, entry, taken.run, was_warm=True, error=taken.error)
     return taken.value if taken.error is None else Result(error=taken.error).unwrap()
 
 
-def say_call(subject: Subject, entry: Entry | None, run: Run, *, was_warm: bool) -> None:
+def say_call(
+    subject: Subject, entry: Entry | None, run: Run, *, was_warm: bool, error: BaseException | None = None
+) -> None:
     """The event of one plain call, and of steady state lost in it."""
     emit = subject.options.emit
     if entry is not None:
@@ -169,12 +171,14 @@ def say_call(subject: Subject, entry: Entry | None, run: Run, *, was_warm: bool)
     if emit == "summary":
         subject.ledger.tally.add(subject, run)
     elif emit == "calls":
-        subject.say(schema.CALL, key=key_of(entry), **call_fields(run))
+        subject.say(schema.CALL, error=error, key=key_of(entry), **call_fields(run))
     if was_warm and run.contaminated and emit != "off":
         paid = [work for work in run.work if work.scope == "own" and work.recurrence == "one_time"]
         reason = next((work.reason for work in paid if work.reason), paid[0].kind)
         kinds = list(dict.fromkeys(work.kind for work in paid))
-        subject.say(schema.STEADY_STATE_LOST, key=key_of(entry), duration_s=run.duration_s, work=kinds, reason=reason)
+        recompiles = sum(work.count for work in paid if work.kind == "dynamo.recompile")
+        told: dict[str, Any] = {"duration_s": run.duration_s, "work": kinds, "reason": reason, "recompiles": recompiles}
+        subject.say(schema.STEADY_STATE_LOST, key=key_of(entry), **told)
 
 
 def warm(task: Task) -> Course:
@@ -264,7 +268,7 @@ def say_measured(measurement: Measurement, report: Report) -> None:
     if measurement.end in (End.FAILED, End.REFUSED, End.INTERRUPTED):
         last = report.runs[-1]
         where = {"phase": last.phase, "index": last.index, "error_type": last.error_type}
-        measurement.say(schema.MEASUREMENT_FAILED, **fields, **where)
+        measurement.say(schema.MEASUREMENT_FAILED, error=measurement.error, **fields, **where)
     else:
         measurement.say(schema.MEASUREMENT_COMPLETED, **fields)
 

@@ -318,6 +318,7 @@ def warmed(
     ranks: Any = None,
     name: str | None = None,
     emit: str = "calls",
+    log_messages: bool = False,
 ) -> Decorator: ...
 def warmed(function: Any = None, /, *, iterations: int | Rule = 5, **options: Any) -> Any:
     """
@@ -348,6 +349,7 @@ def warmed(function: Any = None, /, *, iterations: int | Rule = 5, **options: An
         ranks: a torch.distributed group that plain calls agree over.
         name: shown in the place of the function's own name.
         emit: ``"calls"``, ``"summary"`` or ``"off"``.
+        log_messages: put what an exception says into events too; it may hold prompts and other argument values.
 
         options: see above; by keyword only.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -24,13 +24,14 @@ from jitwarmup.engine.ledger import Entry, Lease, Ledger, Wait
 from jitwarmup.engine.plan import Options
 from jitwarmup.engine.rules import engaged, seeks_proof, would_have_said
 from jitwarmup.engine.session import Session
+from jitwarmup.engine.switch import SWITCH
 from jitwarmup.engine.tell import decision_fields, run_fields, say, warmup_fields
 from jitwarmup.engine.window import Taken
 from jitwarmup.model.audit import audit
 from jitwarmup.model.errors import ArgumentError, MeasurementFailed
 from jitwarmup.model.ports import Clock
 from jitwarmup.model.recurrence import learn_recurrence
-from jitwarmup.model.report import SENTINEL_S, Failure, Report, compose, ledger_of
+from jitwarmup.model.report import SENTINEL_S, Failure, Report, compose, ledger_of, text_of
 from jitwarmup.model.runs import Decision, Phase, Run, State, Warmup
 from jitwarmup.model.verdict import Reason, Verdict
 
@@ -72,10 +73,12 @@ class Subject:
         """The same without what a `Task` knows of one call, to be kept for longer."""
         return Subject(self.name, self.function, self.colour, self.options, self.session, self.ledger)
 
-    def say(self, event: str, **fields: Any) -> None:
-        """Emit one event about this function."""
+    def say(self, event: str, *, error: BaseException | None = None, **fields: Any) -> None:
+        """Emit one event about this function; what an exception says only where the user asked for it."""
         if self.options.name is not None:
             fields["label"] = self.options.name
+        if error is not None and self.options.log_messages:
+            fields["error_message"] = text_of(error)
         say(self.session, event, callable=self.name, **fields)
 
 
@@ -179,6 +182,7 @@ class Measurement:
         self.replay = False
         self.kept: list[Any] | None = None
         self.silent = False
+        self.hooks = ExitStack()
         task.session.watch.arm()
         self.rng_restored = rewinds_process(task.options.rng, asynchronous=task.colour.asynchronous)
 
@@ -280,18 +284,22 @@ class Measurement:
             self.unmute()
 
     def mute(self) -> None:
-        """Pause the monitor, once."""
+        """Pause the monitor, once; hooks that span a warm-up begin."""
         if not self.silent:
             self.silent = True
+            fields = {"callable": self.task.name, "report_id": self.report_id, "key": self.task.key}
+            if not SWITCH.reasons:
+                self.hooks.enter_context(self.task.session.emitter.warming(fields))
             if self.task.session.monitor is not None:
                 self.task.session.monitor.pause()
 
     def unmute(self) -> None:
-        """Give our pause back, once."""
+        """Give our pause back, once; hooks that span a warm-up end."""
         if self.silent:
             self.silent = False
             if self.task.session.monitor is not None:
                 self.task.session.monitor.resume()
+            self.hooks.close()
 
     def turn_to(self, step: Step) -> None:
         """A phase begins: tell the ledger, turn the monitor, speak of the phase that ended."""
@@ -397,11 +405,11 @@ class Measurement:
         run = self.runs[-1]
         error = {"error_type": run.error_type}
         if run.phase is Phase.VALIDATE:
-            self.say(schema.VALIDATION_FAILED, **run_fields(run), **error, latency_s=SENTINEL_S)
+            self.say(schema.VALIDATION_FAILED, error=self.error, **run_fields(run), **error, latency_s=SENTINEL_S)
         elif run.phase is Phase.WARM:
             where = {"phase": run.phase, "index": run.index}
             fields = warmup_fields(self.warmup(), monitor_paused=self.monitor_paused)
-            self.say(schema.WARMUP_FAILED, **error, **where, **fields)
+            self.say(schema.WARMUP_FAILED, error=self.error, **error, **where, **fields)
 
     def say_warmed(self, warmup: Warmup) -> None:
         """The silent warm-up has ended."""

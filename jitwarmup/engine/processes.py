@@ -35,6 +35,8 @@ def repeat(first: Report, work: bytes, processes: int) -> Report:
     for _ in range(processes - 1):  # one after the other: side by side they would measure each other
         with context.Pool(1) as pool:
             medians.append(pool.apply(measure_packed, (work,)))
+            pool.close()
+            pool.join()  # the child ends by itself, with what it has to do at its exit
     return replace(first, processes=across_processes([s for s in medians if s is not None and s > 0]))
 
 

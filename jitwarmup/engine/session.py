@@ -33,7 +33,7 @@ class Session:
     plain_clock: Clock
     monitor: Counted | None
     watch: Watch
-    emitter: Emitter
+    emitter: Guarded
     ranks: Ranks | None
 
 

@@ -344,6 +344,7 @@ def steady_state(
     on_contamination: str = UNSET,
     accept: Callable[[Any], bool] | None = UNSET,
     processes: int = UNSET,
+    log_messages: bool = UNSET,
 ) -> SteadyState:
     """
     A block whose body is timed at steady state, and in which things are measured.
@@ -368,6 +369,8 @@ def steady_state(
         accept: ``accept(value)`` -> bool over the validation run's value.
         processes: processes that ``measure`` is made in (1), this one included; ``report.processes`` tells of them.
 
+        log_messages: put what an exception says into events too; it may hold prompts and other argument values.
+
     Raises:
         ArgumentError: a setting cannot work.
 
@@ -388,6 +391,7 @@ def steady_state(
             "on_contamination": on_contamination,
             "accept": accept,
             "processes": processes,
+            "log_messages": log_messages,
         }
     )
     if function is not None and not isinstance(function, Warmed):

@@ -54,12 +54,12 @@ class Window:
 
     __slots__ = (
         "clock",
+        "duration_ns",
         "error",
         "frame",
         "meter",
         "name",
         "seen",
-        "duration_ns",
         "session",
         "started_at",
         "step",

@@ -100,7 +100,7 @@ def test_a_summary_begins_anew(tally, told):
     assert [(fields["count"], fields["recent"], fields["max_s"]) for fields in told] == [(1, 1, 9e-9), (1, 1, 5e-9)]
 
 
-def test_failed_and_closed_calls_are_counted_apart_and_enter_no_time(tally, told):
+def test_failed_calls_are_counted_apart_and_streams_left_early_nowhere(tally, told):
     for run in (a_run(5), a_run(7, contaminated=True), a_run(999, "error"), a_run(999, "closed")):
         tally.add(told, run)
     tally.flush()

@@ -462,3 +462,18 @@ def test_only_good_runs_of_the_warm_up_are_kept_for_whoever_goes_on() -> None:
     good = run(Phase.VALIDATE)
     lease.finished([good, run(Phase.WARM, "cancelled"), run(Phase.MEASURE)])
     assert lease.entry.finished == (good,)
+
+
+def test_threads_that_step_a_stream_whose_key_is_being_warmed_wait_for_it() -> None:
+    gate = threading.Event()
+    user = Racing(gate=gate)
+
+    def stream():
+        yield user()
+
+    function = warmed(stream)
+    with ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(lambda: list(function())) for _ in range(2)]
+        wait_until(lambda: flight_of(function) is not None and len(flight_of(function)._wakers) == 1)
+        gate.set()
+        assert sorted(future.result(20) for future in futures) == [[6], [7]]

@@ -397,3 +397,24 @@ def test_ranks_are_told_where_torch_distributed_is_initialised(events, monkeypat
     events.clear()
     warmed(iterations=0)(lambda: None)()
     assert all("rank" not in entry for entry in events)
+
+
+def test_emit_off_reads_nothing_for_a_warm_key_outside_of_blocks_either(events, watch) -> None:
+    made = warmed(iterations=0, emit="off", key=lambda x: x)(lambda x: x)
+    made(1)
+    events.clear()
+    watch.seen = [Seen()]
+    assert made(1) == 1
+    assert len(watch.seen) == 1
+    assert list(events) == []
+    watch.seen = []
+
+
+def test_a_key_that_names_itself_is_shown_by_its_label_and_others_by_a_number(events) -> None:
+    class Shape:
+        label = "f32[2, 3]"
+
+    made = warmed(iterations=0, key=lambda x: x)(lambda x: None)
+    made(Shape())
+    made("secret")
+    assert [entry["key"] for entry in events.named("jitwarmup.call")] == ["f32[2, 3]", "key-2"]

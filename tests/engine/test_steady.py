@@ -9,7 +9,17 @@ import threading
 
 import pytest
 
-from jitwarmup import ArgumentError, Overlap, Phase, State, is_warming, steady_state, until_steady, warmed
+from jitwarmup import (
+    ArgumentError,
+    MeasurementFailed,
+    Overlap,
+    Phase,
+    State,
+    is_warming,
+    steady_state,
+    until_steady,
+    warmed,
+)
 from jitwarmup.edges.events.recorder import Recorder
 from jitwarmup.edges.probes import Seen
 from jitwarmup.engine.scope import CURRENT, block_settings, current
@@ -562,3 +572,50 @@ def test_one_time_work_on_a_call_after_warm_up_is_said(watch, events) -> None:
     watch.seen = [work(scope="foreign")]
     function()
     assert len(events.named("jitwarmup.steady_state.lost")) == 1
+
+
+def test_on_contamination_raise_raises_after_the_canonical_line(watch, names) -> None:
+    watch.seen = [Seen(), work(), Seen()]
+    with steady_state(iterations=0, measurements=2, on_contamination="raise") as steady:
+        with pytest.raises(
+            MeasurementFailed, match=r"measured run 0 of .* paid for one-time work \(dynamo.recompile\)"
+        ):
+            steady.measure(lambda: None)
+    assert len(steady.reports) == 1
+    assert names().count("measurement.completed") == 1
+
+
+def test_an_async_block_whose_function_fails_on_entry_raises_there(names) -> None:
+    async def user():
+        raise Boom
+
+    async def main():
+        async with steady_state(user):
+            pytest.fail("the body must not run")
+
+    with pytest.raises(Boom):
+        asyncio.run(main())
+    assert names() == ["validation.failed", "block.failed"]
+
+
+def test_a_block_around_a_warm_function_runs_its_plan_all_the_same(user) -> None:
+    function = warmed(iterations=0)(user)
+    function()
+    with steady_state(function, iterations=2):
+        assert user.runs == 2 + 3
+    assert function.state is State.WARM
+
+    def failing():
+        raise Boom
+
+    failed = warmed(iterations=0, on_new_key="pass")(failing)
+    with pytest.raises(Boom), steady_state(failed):
+        pytest.fail("the body must not run")
+
+
+def test_a_plan_on_a_warm_key_that_fails_leaves_the_key_warm() -> None:
+    runs = iter([1, 1, 0, 1])
+    function = warmed(iterations=0)(lambda: 1 / next(runs))
+    function()
+    assert function.measure().failure.phase is Phase.VALIDATE
+    assert function.state is State.WARM

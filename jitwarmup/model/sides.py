@@ -18,6 +18,7 @@ from jitwarmup.model.errors import ArgumentError
 from jitwarmup.model.recurrence import is_compiling
 from jitwarmup.model.report import Report, timed
 from jitwarmup.model.runs import Run
+from jitwarmup.model.steadiness import Stretch
 
 REPORT = "jitwarmup.report/"
 EVENT = "jitwarmup/"
@@ -30,10 +31,12 @@ class Series(Record):
     """
     Steady seconds of one process, in order; ``started_at`` (epoch seconds) of each, and its place in the plan.
 
+    ``quiet`` holds the same without the time spent waiting for a processor; empty where the system does not tell it.
     Contaminated runs are left out, unless all are.
     """
 
     seconds: tuple[float, ...]
+    quiet: tuple[float, ...] = ()
     places: tuple[int, ...] = ()
     started_at: tuple[float, ...] = ()
 
@@ -151,6 +154,7 @@ def series_of(runs: Sequence[Run]) -> Series:
     """The durations of one process's runs."""
     return Series(
         seconds=tuple(run.duration_s for run in runs),
+        quiet=Stretch.of(runs).corrected_s if all(run.wait_s is not None for run in runs) else (),
         places=tuple(run.index for run in runs),
         started_at=tuple(run.started_at for run in runs),
     )

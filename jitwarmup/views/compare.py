@@ -4,7 +4,8 @@ Two sides compared: cold, first-after-ready and steady apart, each as a ratio wi
 A difference is *called* only where the interval leaves 1 out. Its level is 99 %: a gate that is wrong in one build of
 twenty is soon switched off. Neighbouring timings are alike, so blocks of them are resampled and not single ones
 (moving blocks: Kuensch 1989; a plain bootstrap covered 55-70 % where it promised 95 %, steady-state.md section 6). Where
-both sides were interleaved, the pairs are resampled, and what the host did to both falls out.
+both sides were interleaved, the pairs are resampled, and what the host did to both falls out. Waits for a processor are
+taken off where both sides tell them: with them +20 % was missed in 5 of 40 busy pairs, without in none.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from jitwarmup.model.codec import Record
@@ -71,6 +72,7 @@ class Comparison(Record):
 
 def compare(a: Side, b: Side) -> Comparison:
     """Everything that both sides know, B over A."""
+    a, b = unless_unknown(a, b)
     paired = pairs_of(a, b)
     ratios = [
         of_singles("cold", a.cold_s, b.cold_s),
@@ -88,6 +90,14 @@ def compare(a: Side, b: Side) -> Comparison:
         failed=(a.failed, b.failed),
         compiles=counts(a, b),
     )
+
+
+def unless_unknown(a: Side, b: Side) -> tuple[Side, Side]:
+    """Both sides without their waits for a processor, which are the host's and not the function's, where both tell."""
+    if not all(series.quiet for side in (a, b) for series in side.steady):
+        return a, b
+    calm = [tuple(replace(series, seconds=series.quiet) for series in side.steady) for side in (a, b)]
+    return replace(a, steady=calm[0]), replace(b, steady=calm[1])
 
 
 def counts(a: Side, b: Side) -> Mapping[str, tuple[int, int]] | None:

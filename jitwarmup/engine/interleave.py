@@ -102,7 +102,9 @@ def one_colour(cores: Sequence[Core]) -> Colour:
     if len(colours) == 1:
         return colours.pop()
     told = ", ".join(f"{core.name} ({core.colour.value})" for core in cores)
-    raise ArgumentError(f"got functions of different colours: {told}; wanted all of one colour: wrap one in the other's")
+    raise ArgumentError(
+        f"got functions of different colours: {told}; wanted all of one colour: wrap one in the other's"
+    )
 
 
 def interleave(functions: Sequence[Any], settings: dict[str, Any], keep: Callable[[Report], None]) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +34,7 @@ MARKS = {
     "marked": "#070707",
     **{f"c{at}": f"#0a0a{at:02x}" for at in range(1, 9)},
 }
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "path.simplify": False,
@@ -233,7 +234,7 @@ def histogram(sets: Sequence[tuple[list[float], str]], salt: str, middle: float 
         rows = drawn.subplots(len(sets), 1, squeeze=False)[:, 0]
         for axes, (values, mark) in zip(rows, sets, strict=True):
             edges = bins(values)
-            counts = [sum(low <= value < high for value in values) for low, high in zip(edges, edges[1:], strict=False)]
+            counts = [sum(low <= value < high for value in values) for low, high in itertools.pairwise(edges)]
             axes.stairs(counts, edges, fill=True, color=MARKS[mark])
             axes.set_ylabel(what)
             axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))

@@ -61,7 +61,9 @@ def head(report: Report) -> str:
     state = "failed" if report.failure is not None else report.verdict.state
     when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(report.started_at))
     facts = [when, f"{len(report.runs)} runs in {span(report.duration_s)}"]
-    facts += [f"{name} {report.environment[name]}" for name in ("python", "torch", "device") if name in report.environment]
+    facts += [
+        f"{name} {report.environment[name]}" for name in ("python", "torch", "device") if name in report.environment
+    ]
     return (
         f"<h1>{escape(report.callable)}</h1>"
         f'<p><span class="badge {escape(state)}">{escape(state)}</span> '
@@ -87,7 +89,7 @@ def sections(report: Report) -> str:
 
 def card(title: str, body: str, *, whole: bool = False) -> str:
     """One box of the page."""
-    return f'<section{" class=whole" if whole else ""}><h2>{escape(title)}</h2>{body}</section>'
+    return f"<section{' class=whole' if whole else ''}><h2>{escape(title)}</h2>{body}</section>"
 
 
 def pairs(rows: Sequence[tuple[str, str]]) -> str:
@@ -115,7 +117,9 @@ def verdict_card(report: Report) -> str:
     )
     watched = ", ".join(report.verdict.watched) or "nobody"
     blind = "; ".join(f"{name}: {why}" for name, why in report.verdict.unwatched.items())
-    failure = "" if report.failure is None else f"<p>{escape(f'{report.failure.type}: {report.failure.message}'[:2000])}</p>"
+    failure = (
+        "" if report.failure is None else f"<p>{escape(f'{report.failure.type}: {report.failure.message}'[:2000])}</p>"
+    )
     return card(
         "Verdict",
         f"<p>{escape(headline(report))}</p>{failure}<ul>{found or '<li>nothing to hold against it'}</ul>"
@@ -153,7 +157,11 @@ def ledger_card(report: Report) -> str:
 
 def amortisation_card(report: Report) -> str:
     """The mean cost of a call, the cold cost included, over so many calls."""
-    rows = [(f"{n:,} calls" if n > 1 else "1 call", span(mean)) for n in (1, 10, 100, 1000, 10_000) if (mean := report.amortised(n)) is not None]
+    rows = [
+        (f"{n:,} calls" if n > 1 else "1 call", span(mean))
+        for n in (1, 10, 100, 1000, 10_000)
+        if (mean := report.amortised(n)) is not None
+    ]
     if not rows:
         return ""
     last = [row for row in figures(report) if row[0].startswith("calls until")]
@@ -174,8 +182,13 @@ def device_card(report: Report) -> str:
     """Power, clocks and throttling, or why they are absent."""
     reading = report.device
     if reading is None:
-        why = "; ".join(f"{name}: {said}" for name, said in report.verdict.unwatched.items() if name.startswith("monitor"))
-        return card("Device", f'<p class="muted">no device was read{escape(f" ({why})" if why else ": no monitor was given")}</p>')
+        why = "; ".join(
+            f"{name}: {said}" for name, said in report.verdict.unwatched.items() if name.startswith("monitor")
+        )
+        return card(
+            "Device",
+            f'<p class="muted">no device was read{escape(f" ({why})" if why else ": no monitor was given")}</p>',
+        )
     strip = draw.device_strip(report) if draw.can_draw() else None
     limits = sorted({limit for run in report.measured if run.device for limit in run.device.throttled_s})
     said = [f"{reading.name} {reading.uuid}".strip(), f"status {reading.status}"]

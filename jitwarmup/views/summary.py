@@ -32,7 +32,9 @@ def figures(report: Report) -> list[Figure]:
         found.append((f"  its {steady.ci_level:.1%} interval", f"{span(steady.ci_low_s)} to {span(steady.ci_high_s)}"))
     marked = sum(run.contaminated for run in report.measured)
     if marked:
-        found.append((f"median of all {report.latency_all.n}, {marked} of them contaminated", span(report.latency_all.median_s)))
+        found.append(
+            (f"median of all {report.latency_all.n}, {marked} of them contaminated", span(report.latency_all.median_s))
+        )
     if cold is not None and steady.median_s:
         found.append(("speed-up, cold to steady", f"{cold.duration_s / steady.median_s:.4g} x"))
     return [*found, *stream_figures(report), *break_even_figures(report)]

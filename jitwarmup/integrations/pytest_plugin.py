@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 ROWS = pytest.StashKey[list[dict[str, Any]]]()  # of a test: what it measured
 ALL = pytest.StashKey[list[dict[str, Any]]]()  # of the session: the same, of all tests
-BASELINE = pytest.StashKey[dict[str, Any]]()
+BASELINE = pytest.StashKey[Mapping[str, Any]]()
 CARRIED = "jitwarmup_rows"  # the attribute of a test report; plain JSON types, since xdist sends it
 SETTINGS = ("iterations", "measurements", "budget_s", "until_steady", "monitor", "on_contamination")
 
@@ -59,7 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[BASELINE] = baseline(saved, gates or "")
 
 
-def baseline(path: str, gates: str) -> dict[str, Any]:
+def baseline(path: str, gates: str) -> Mapping[str, Any]:
     """The saved sides by test, and the gates."""
     from jitwarmup.model.errors import ArgumentError
     from jitwarmup.model.sides import read_sides

@@ -21,7 +21,7 @@ from typing import Any
 from jitwarmup.cli.demo import positive
 from jitwarmup.cli.progress import progress
 from jitwarmup.cli.target import arguments, resolve
-from jitwarmup.cli.terminal import add_output, painter, width, write
+from jitwarmup.cli.terminal import add_output, painter, wants_color, width, write
 from jitwarmup.model.errors import ArgumentError
 from jitwarmup.model.report import Report
 from jitwarmup.model.sides import side_of
@@ -127,7 +127,7 @@ def measured(asked: argparse.Namespace) -> Outcome:
     except KeyboardInterrupt:
         return Outcome((), interrupted=True)
     warm = None if asked.until_steady else asked.iterations * len(calls)
-    drawing = progress(warm=warm, measure=asked.measurements * len(calls), color=not asked.no_color)
+    drawing = progress(warm=warm, measure=asked.measurements * len(calls), color=wants_color(asked, sys.stderr))
     with drawing, SteadyState(None, (), settings(asked, drawing)) as steady:
         interrupted = False
         try:

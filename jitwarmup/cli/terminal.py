@@ -42,11 +42,13 @@ def width(out: TextIO | None = None) -> int:
 
 def painter(asked: argparse.Namespace, out: TextIO | None = None) -> Paint:
     """Colour where stdout is a terminal, unless ``NO_COLOR`` (no-color.org) or ``--no-color`` says no."""
-    stream = out if out is not None else sys.stdout
+    return painted if wants_color(asked, out if out is not None else sys.stdout) else plain
+
+
+def wants_color(asked: argparse.Namespace, stream: TextIO) -> bool:
+    """Whether colour is wanted on a stream."""
     dumb = os.environ.get("TERM") == "dumb"
-    if asked.no_color or os.environ.get("NO_COLOR") or dumb or not stream.isatty():
-        return plain
-    return painted
+    return not (asked.no_color or os.environ.get("NO_COLOR") or dumb or not stream.isatty())
 
 
 def painted(text: str, kind: str) -> str:

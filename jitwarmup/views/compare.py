@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -134,7 +135,7 @@ def of_pairs(metric: str, pairs: Sequence[tuple[float, float]]) -> Ratio:
     a_s, b_s = median([a for a, _ in pairs]), median([b for _, b in pairs])
     if len(steps) < PAIRS:
         return told(metric, a_s, b_s, math.exp(median(steps)) if steps else None, None, len(steps), "pairs")
-    drawn = [median(draw) for draw in blocks(steps)]
+    drawn = list(map(statistics.median, blocks(steps)))
     return told(metric, a_s, b_s, math.exp(median(steps)), bounds(drawn, FLOOR), len(steps), "pairs")
 
 
@@ -209,7 +210,7 @@ def blocks(values: Sequence[float], seed: int = SEED) -> Iterator[list[float]]:
 
 def log_ratio(a: Sequence[float], b: Sequence[float]) -> float:
     """Logarithm of the ratio of the medians."""
-    return math.log(median(b) / median(a))
+    return math.log(statistics.median(b) / statistics.median(a))
 
 
 def bounds(logs: Sequence[float], floor: float) -> tuple[float, float] | None:

@@ -98,7 +98,7 @@ def summary(report: Report, width: int = 80, paint: Paint = plain) -> str:
 def verdict_lines(report: Report, width: int, paint: Paint) -> list[str]:
     """The verdict, its reasons, and what to do next."""
     state = "failed" if report.failure is not None else report.verdict.state
-    lines = [paint("verdict ", "title") + paint(headline(report), state)]
+    lines = [paint(line, state) for line in folded(f"verdict {headline(report)}", width)]
     if report.failure is not None and report.failure.message:
         lines += folded(f"  {report.failure.type}: {report.failure.message}", width, indent=4)
     for found, way_out in findings(report):

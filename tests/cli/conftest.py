@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 ENV = ("NO_COLOR", "COLUMNS", "FORCE_COLOR", "JITWARMUP_LOG", "JITWARMUP", "CI")
 
-WORK = '''
+WORK = """
 import asyncio, os, signal, sys
 runs = 0
 
@@ -58,7 +58,7 @@ def eat(items):
 
 def fresh(items):
     return (iter(items),), {}
-'''
+"""
 
 
 def environment(**more):

@@ -63,7 +63,9 @@ def test_compare_speaks_json_and_markdown(two, capsys):
 
 def test_a_function_that_went_missing_fails_a_gated_comparison(two, capsys):
     one = json.loads((two / "a.jsonl").read_text())
-    (two / "both.jsonl").write_text("".join(json.dumps(one | {"callable": name}) + "\n" for name in ("json.dumps", "g")))
+    (two / "both.jsonl").write_text(
+        "".join(json.dumps(one | {"callable": name}) + "\n" for name in ("json.dumps", "g"))
+    )
     (two / "less.jsonl").write_text(json.dumps(one) + "\n" + json.dumps(one | {"callable": "h"}) + "\n")
     assert main(["compare", "both.jsonl", "less.jsonl"]) == 0
     assert main(["compare", "both.jsonl", "less.jsonl", "--fail-on", "steady:500%"]) == 1
@@ -83,10 +85,14 @@ def test_files_that_are_none_of_ours_exit_with_2(two, capsys):
 def test_a_log_of_events_can_be_compared():
     call = {"schema": "jitwarmup/1", "event": "jitwarmup.call", "callable": "f", "outcome": "ok", "contaminated": False}
     lines = [{"schema": "jitwarmup/1", "event": "jitwarmup.validation.completed", "callable": "f", "duration_s": 3.0}]
-    lines += [call | {"duration_s": 0.1 + at / 1e4} for at in range(12)] + [call | {"duration_s": 9, "contaminated": True}]
+    lines += [call | {"duration_s": 0.1 + at / 1e4} for at in range(12)] + [
+        call | {"duration_s": 9, "contaminated": True}
+    ]
     text = "a line of another program\n" + "\n".join(map(json.dumps, [*lines, {"schema": "other/1"}]))
     side = read_sides(text)["f"]
-    assert side.cold_s == (3.0,) and len(side.steady[0].seconds) == 12 and side.compiles is None
+    assert side.cold_s == (3.0,)
+    assert len(side.steady[0].seconds) == 12
+    assert side.compiles is None
 
 
 def test_a_newer_report_is_refused_by_name(two):
@@ -99,8 +105,10 @@ def test_report_writes_a_page_or_markdown(two, capsys):
     assert main(["report", "a.jsonl", "b.jsonl", "-o", "out.html", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     page = (two / "out.html").read_text()
-    assert told["reports"] == 2 and told["bytes"] == len(page.encode()) < 150_000
-    assert page.startswith("<!doctype html>") and page.count("<h1>") == 2
+    assert told["reports"] == 2
+    assert told["bytes"] == len(page.encode()) < 150_000
+    assert page.startswith("<!doctype html>")
+    assert page.count("<h1>") == 2
     assert main(["report", "a.jsonl", "-o", "out.md"]) == 0
     assert (two / "out.md").read_text().startswith("### json.dumps")
 
@@ -116,7 +124,8 @@ def test_report_without_matplotlib_says_so_and_still_writes_the_page(jitwarmup, 
     assert done.returncode == 0, done.stderr
     assert "pip install 'jitwarmup[report]'" in done.stderr
     page = (two / "out.html").read_text()
-    assert "<svg" not in page and page.count("<tr><td>measure") == 12
+    assert "<svg" not in page
+    assert page.count("<tr><td>measure") == 12
 
 
 def test_schema_is_a_json_schema(capsys):

@@ -188,16 +188,16 @@ def test_functions_of_the_standard_library_can_be_measured(jitwarmup, name):
 
 HEAVY = {
     "scipy": ("scipy.special:logsumexp", "--args", "[[1.0, 2.0, 3.0]]", ""),
-    "sklearn": ("heavy:predict", "--args", "[100]", "from sklearn.linear_model import LinearRegression\n"
+    "sklearn": ("heavy:predict", "--args", "[100]", ("from sklearn.linear_model import LinearRegression\n"
                 "model = LinearRegression().fit([[0.0], [1.0]], [0.0, 2.0])\n"
-                "def predict(n):\n    return model.predict([[1.0]] * n)\n"),
+                "def predict(n):\n    return model.predict([[1.0]] * n)\n")),
     "transformers": ("heavy:encode", "--args", '["a text to be tokenized"]',
-                     "from tokenizers import Tokenizer, models, pre_tokenizers\n"
+                     ("from tokenizers import Tokenizer, models, pre_tokenizers\n"
                      "from transformers import PreTrainedTokenizerFast\n"
                      "words = {w: i for i, w in enumerate('a text to be tokenized [UNK]'.split())}\n"
                      "core = Tokenizer(models.WordLevel(words, unk_token='[UNK]'))\n"
                      "core.pre_tokenizer = pre_tokenizers.Whitespace()\n"
-                     "encode = PreTrainedTokenizerFast(tokenizer_object=core, unk_token='[UNK]').encode\n"),
+                     "encode = PreTrainedTokenizerFast(tokenizer_object=core, unk_token='[UNK]').encode\n")),
 }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Two sides compared: what is called a difference, and what is not."""
 
+import itertools
 import random
 
 import pytest
@@ -33,7 +34,7 @@ def wandering(seed, count=20):
     return found
 
 
-def calls(scale, pairs=200):
+def calls(scale, pairs=60):
     found = []
     for seed in range(pairs):
         host = wandering(seed)
@@ -42,13 +43,13 @@ def calls(scale, pairs=200):
     return found
 
 
-def test_the_same_work_in_turn_is_called_different_in_less_than_one_of_fifty_pairs():
+def test_the_same_work_in_turn_is_called_different_in_at_most_one_of_sixty_pairs():
     found = calls(1.0)
-    assert found.count("same") >= 196, found
+    assert found.count("same") >= 59, found
 
 
 def test_a_fifth_more_is_found_in_turn_however_the_host_wanders():
-    assert calls(1.2) == ["slower"] * 200
+    assert calls(1.2) == ["slower"] * 60
     assert calls(1 / 1.2, pairs=20) == ["faster"] * 20
 
 
@@ -99,14 +100,17 @@ def test_a_missing_metric_is_absent_and_not_zero():
 
 def test_an_interval_is_never_narrower_than_the_wander_of_a_steady_state():
     found = compare(side([1.0] * 20), side([1.0] * 20, at=1.0)).of("steady")
-    assert found.low < 0.9905 and found.high > 1.0095 and found.level == LEVEL
+    assert found.low < 0.9905
+    assert found.high > 1.0095
+    assert found.level == LEVEL
 
 
 def test_blocks_keep_neighbours_together_where_they_are_alike():
     values = [1.0] * 20 + [2.0] * 20
     drawn = next(iter(blocks(values)))
-    changes = sum(one != two for one, two in zip(drawn, drawn[1:], strict=False))
-    assert len(drawn) == 40 and changes < 10
+    changes = sum(one != two for one, two in itertools.pairwise(drawn))
+    assert len(drawn) == 40
+    assert changes < 10
     alike = list(blocks([1.0, 2.0, 1.5, 0.5] * 5))
     assert list(blocks([1.0, 2.0, 1.5, 0.5] * 5)) == alike  # the same files give the same words
 

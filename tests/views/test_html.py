@@ -36,7 +36,9 @@ def no_matplotlib(monkeypatch):
 
 
 def test_five_hundred_streamed_runs_with_a_device_stay_under_150_kb(make_report):
-    report = make_report(500, device=True, stream=True, marked=range(0, 500, 2), kinds=[f"kind.{at}" for at in range(30)])
+    report = make_report(
+        500, device=True, stream=True, marked=range(0, 500, 2), kinds=[f"kind.{at}" for at in range(30)]
+    )
     page = html.page([report])
     assert len(page.encode()) < 150_000
     assert page.count("<tr><td>measure") == 500
@@ -48,9 +50,10 @@ def test_many_reports_stay_under_150_kb_and_say_what_is_left_out(make_report):
     assert "left out to keep the page small" in page
 
 
-def test_too_many_reports_for_one_page_are_refused_in_words(make_report):
+def test_too_many_reports_for_one_page_are_refused_in_words(make_report, monkeypatch):
+    monkeypatch.setattr(html, "MOST_BYTES", 15_000)
     with pytest.raises(ValueError, match="one page each"):
-        html.page([make_report(500, seed=seed, device=True, stream=True) for seed in range(1, 7)])
+        html.page([make_report()])
 
 
 def test_nothing_is_fetched_and_nothing_runs(make_report):
@@ -99,12 +102,14 @@ def test_one_time_work_is_drawn_where_it_happened(make_report):
     assert rows["dynamo.capture"] == [1]
     assert rows["dynamo.recompile"] == [2, 7, 14]
     many = draw.work_rows(make_report(kinds=[f"kind.{at}" for at in range(40)]).runs)
-    assert len(many) == draw.KINDS + 1 and many[-1][0] == "other kinds"
+    assert len(many) == draw.KINDS + 1
+    assert many[-1][0] == "other kinds"
 
 
 def test_without_matplotlib_the_tables_stand_alone_and_say_so(make_report, no_matplotlib):
     page = html.page([make_report(marked=(3,))])
-    assert "pip install" in page and "<svg" not in page
+    assert "pip install" in page
+    assert "<svg" not in page
     assert page.count("<tr><td>measure") == 20
     assert "inductor" in page
 
@@ -142,6 +147,9 @@ def test_a_report_without_any_run_has_a_page(make_report):
 
 def test_a_notebook_shows_the_same_figures_without_a_page_around_them(make_report):
     shown = make_report(marked=(3,))._repr_html_()
-    assert shown.startswith("<style>") and "<html" not in shown and "<body" not in shown
+    assert shown.startswith("<style>")
+    assert "<html" not in shown
+    assert "<body" not in shown
     assert "body{" not in shown  # a rule of ours must not reach the notebook's own page
-    assert "Warm-up curve" in shown and "<svg" in shown
+    assert "Warm-up curve" in shown
+    assert "<svg" in shown

@@ -21,12 +21,22 @@ from jitwarmup.views import html
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="SKIPPED LOUDLY: no Chromium, so nobody looked at the page: apt install chromium"),
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="SKIPPED LOUDLY: no Chromium, so nobody looked at the page: apt install chromium"
+    ),
 ]
-QUIET = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --hide-scrollbars --virtual-time-budget=2000"
-).split()
+QUIET = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--virtual-time-budget=2000",
+]
 LOOK = """<script>
 document.querySelectorAll('details').forEach(d => { d.open = OPEN });
 const boxes = [];
@@ -60,7 +70,9 @@ SIZES = {"narrow": 380, "middle": 800, "wide": 1400}
 def browse(tmp_path, page, *words, width=1200, height=1600, dark=False):
     mode = ["--blink-settings=preferredColorScheme=0"] if dark else ["--blink-settings=preferredColorScheme=1"]
     command = [CHROMIUM, *QUIET, *mode, f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},{height}"]
-    done = subprocess.run([*command, *words, f"file://{page}"], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [*command, *words, f"file://{page}"], capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
@@ -127,7 +139,8 @@ def test_screenshots_are_made(tmp_path, make_report, kind, size, dark):
     width = {"narrow": 500, "wide": 1400}[size]  # a window of Chromium's is no narrower than 500
     browse(tmp_path, page, f"--screenshot={picture}", width=width, height=3000 if size == "narrow" else 2000, dark=dark)
     data = picture.read_bytes()
-    assert data.startswith(b"\x89PNG") and len(data) > 50_000
+    assert data.startswith(b"\x89PNG")
+    assert len(data) > 50_000
     assert zlib.crc32(data) != 0
 
 

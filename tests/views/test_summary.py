@@ -7,23 +7,25 @@ from pathlib import Path
 import pytest
 
 from jitwarmup.model import audit as audit_module
+from jitwarmup.model.sides import side_of
 from jitwarmup.model.verdict import Reason
-from jitwarmup.views.comparison import comparison_markdown, comparison_text
 from jitwarmup.views.compare import compare
+from jitwarmup.views.comparison import comparison_markdown, comparison_text
 from jitwarmup.views.gates import judge, parse_gates
 from jitwarmup.views.markdown import bars, report_markdown, safe
 from jitwarmup.views.reasons import WORDS, words
 from jitwarmup.views.summary import calls_until_small, summary
 from jitwarmup.views.text import columns, folded, shortened
-from jitwarmup.model.sides import side_of
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_no_line_is_wider_than_the_terminal(make_report, failure, width):
     long = "a.very.long.package.name." * 6 + "function"
     report = make_report(marked=(3,), stream=True, name=long, failure=failure)
-    text = summary(report, width) + "\n" + comparison_text(
-        compare(side_of([report]), side_of([make_report(seed=2, compiles=3)])), [], width
+    text = (
+        summary(report, width)
+        + "\n"
+        + comparison_text(compare(side_of([report]), side_of([make_report(seed=2, compiles=3)])), [], width)
     )
     assert max(map(len, text.splitlines())) <= width
 
@@ -56,12 +58,15 @@ def test_every_kind_of_reason_that_the_audit_gives_has_words():
 
 
 def test_words_hold_the_numbers_and_survive_a_missing_one():
-    assert words(Reason(kind="still_falling", numbers={"share_per_run": 0.042}))[0] == "the times still fall by 4.2% a run"
+    assert (
+        words(Reason(kind="still_falling", numbers={"share_per_run": 0.042}))[0] == "the times still fall by 4.2% a run"
+    )
     assert words(Reason(kind="still_falling"))[0] == "still falling"
     assert words(Reason(kind="something_new")) == ("something new", "")
-    assert "run 3 failed with ValueError" in words(
-        Reason(kind="failed_in_warm", numbers={"index": 3.0}, subject="ValueError")
-    )[0]
+    assert (
+        "run 3 failed with ValueError"
+        in words(Reason(kind="failed_in_warm", numbers={"index": 3.0}, subject="ValueError"))[0]
+    )
 
 
 def test_calls_until_small_is_where_the_cold_cost_is_one_percent(make_report):
@@ -72,7 +77,8 @@ def test_calls_until_small_is_where_the_cold_cost_is_one_percent(make_report):
 
 def test_markdown_escapes_what_is_not_ours(make_report):
     text = report_markdown(make_report(name="a|b<img src=x>`c`\nd"))
-    assert "<img" not in text and "a\\|b" in text
+    assert "<img" not in text
+    assert "a\\|b" in text
     assert safe("x\n# y") == "x \\# y"
 
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -100,20 +99,18 @@ class Steady:
             BaseException: whatever the function raised, so that the test fails with it.
 
         """
+        from jitwarmup.engine.colour import colour_of
         from jitwarmup.engine.steady import steady_state
 
-        block = steady_state(**self._settings())
-        with block:
-            measured = block.measure(function, *args, **kwargs)
-            if not hasattr(measured, "__await__"):
-                return self._keep(measured)
-        return self._later(function, args, kwargs, measured)
+        if colour_of(function).asynchronous:
+            return self._later(function, args, kwargs)
+        with steady_state(**self._settings()) as block:
+            return self._keep(block.measure(function, *args, **kwargs))
 
-    async def _later(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], unused: Any) -> Report:
-        """The same for an asynchronous function: its block is opened when it is awaited."""
+    async def _later(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Report:
+        """The same for an asynchronous function, when it is awaited."""
         from jitwarmup.engine.steady import steady_state
 
-        unused.close()
         async with steady_state(**self._settings()) as block:
             return self._keep(await block.measure(function, *args, **kwargs))
 
@@ -223,16 +220,21 @@ class Collector:
         self._config.stash[ALL] += getattr(report, CARRIED, [])
 
 
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this is one of xdist's workers, which print and write nothing."""
+    return hasattr(config, "workerinput")
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Begin to collect, in the session that prints."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
+    if not is_worker(session.config):
         session.config.pluginmanager.register(Collector(session.config), "jitwarmup-collector")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write what was asked to be saved."""
     path, rows = session.config.getoption("--jitwarmup-save"), session.config.stash[ALL]
-    if path and "PYTEST_XDIST_WORKER" not in os.environ:
+    if path and not is_worker(session.config):
         with open(path, "w", encoding="utf-8") as out:  # noqa: PTH123 - as light as it gets
             out.writelines(json.dumps({**row["report"], "test": row["test"]}) + "\n" for row in rows if row["report"])
 

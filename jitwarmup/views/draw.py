@@ -52,6 +52,7 @@ STYLE: dict[Any, Any] = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
 }
+TICK_DIGITS = 5  # three would give neighbouring ticks the same label
 FEW = 120  # points up to which each is a dot of its own
 KINDS = 12  # rows of one-time work in the curve; further kinds share the last one
 
@@ -160,6 +161,7 @@ def draw_runs(axes: Any, report: Report) -> None:
     scaled(axes, [run.duration_s for run in report.runs if run.duration_ns > 0])
     axes.set_xlabel("run")
     axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_formatter(lambda number, _: f"{number:.0f}" if number >= 1 else "")  # there is no run 0
     edge = 0.6 + len(numbered) / 60
     axes.set_xlim(1 - edge, len(numbered) + edge)
     axes.grid(axis="y", color=MARKS["grid"], lw=0.5)
@@ -192,7 +194,7 @@ def scaled(axes: Any, seconds: Sequence[float]) -> None:
         axes.yaxis.set_minor_formatter(NullFormatter())
     elif seconds:
         axes.set_ylim(0, max(seconds) * 1.15)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: span(value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: span(value, TICK_DIGITS)))
 
 
 # ------------------------------------------------------------------ ledger, distribution, stream, device
@@ -241,7 +243,7 @@ def histogram(sets: Sequence[tuple[list[float], str]], salt: str, middle: float 
             if middle is not None and edges[0] <= middle <= edges[-1]:
                 axes.axvline(middle, color=MARKS["ink"], lw=0.8, ls=(0, (4, 3)))
             axes.xaxis.set_major_locator(MaxNLocator(4))
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: span(value)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: span(value, TICK_DIGITS)))
     return found[0]
 
 

@@ -13,10 +13,12 @@ DARK = (
     "--c4:#b79bff;--c5:#f0b83f;--c6:#4fc4dd;--c7:#f27bdb;--c8:#94a3b8"
 )
 SHEET = (
-    ".jw{" + LIGHT + ";color:var(--ink);background:var(--paper);font:15px/1.5 system-ui,sans-serif;padding:16px}"
+    ".jw{"
+    + LIGHT
+    + ";box-sizing:border-box;color:var(--ink);background:var(--paper);font:15px/1.5 system-ui,sans-serif;padding:16px}"
     "@media(prefers-color-scheme:dark){.jw{" + DARK + ";color-scheme:dark}}"
     "[data-jp-theme-light=false] .jw,.vscode-dark .jw{" + DARK + ";color-scheme:dark}"
-    "[data-jp-theme-light=true] .jw,.vscode-light .jw{" + LIGHT + ";color-scheme:light}"
+    "[data-jp-theme-light=true] .jw,.vscode-light .jw{" + LIGHT + ";box-sizing:border-box;color-scheme:light}"
     ".jw *{box-sizing:border-box}"
     ".jw h1,.jw h2{margin:0 0 8px;line-height:1.25;overflow-wrap:anywhere}.jw h1{font-size:22px}.jw h2{font-size:16px}"
     ".jw>header,.jw>article{max-width:1180px;margin:0 auto 20px}"

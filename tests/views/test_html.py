@@ -145,6 +145,23 @@ def test_a_report_without_any_run_has_a_page(make_report):
     assert "<h1>" in html.page([Report.from_dict(document)])
 
 
+@pytest.mark.parametrize("duration_ns", [0, 1, 10**13])
+def test_runs_of_any_length_have_a_page(make_report, duration_ns):
+    document = make_report(6).to_dict()
+    for run in document["runs"]:
+        run["duration_ns"] = duration_ns
+    assert "<svg" in html.page([Report.from_dict(document)])
+
+
+def test_neighbouring_ticks_have_different_labels(make_report):
+    svg = draw.distribution(make_report(60, marked=(3, 9)))
+    labels = re.findall(r">([^<>]* [mun]?s)</text>", svg)
+    clean, marked = labels[: len(labels) // 2], labels[len(labels) // 2 :]
+    assert len(labels) > 4
+    assert len(set(clean)) == len(clean)
+    assert len(set(marked)) == len(marked)
+
+
 def test_a_notebook_shows_the_same_figures_without_a_page_around_them(make_report):
     shown = make_report(marked=(3,))._repr_html_()
     assert shown.startswith("<style>")

@@ -38,6 +38,8 @@ QUIET = [
     "--virtual-time-budget=2000",
 ]
 LOOK = """<script>
+const jw = document.querySelector('.jw'), inner = Math.min(WIDTH, innerWidth);
+jw.style.width = inner + 'px';  // a window of Chromium's is no narrower than 500
 document.querySelectorAll('details').forEach(d => { d.open = OPEN });
 const boxes = [];
 const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -52,7 +54,7 @@ while (walker.nextNode()) {
 }
 const frames = [...document.querySelectorAll('section, svg')].map(e => {
   const r = e.getBoundingClientRect(); return [e.tagName, r.left, r.right, e.scrollWidth - e.clientWidth] });
-const say = {wide: document.documentElement.scrollWidth, inner: innerWidth, boxes, frames,
+const say = {wide: Math.max(jw.scrollWidth, ...boxes.map(b => b[2] - 1)), inner, boxes, frames,
   paper: getComputedStyle(document.querySelector('.jw')).backgroundColor,
   ink: getComputedStyle(document.querySelector('.jw')).color, high: document.documentElement.scrollHeight};
 const out = document.createElement('pre'); out.id = 'said'; out.textContent = JSON.stringify(say); document.body.append(out);
@@ -78,9 +80,11 @@ def browse(tmp_path, page, *words, width=1200, height=1600, dark=False):
 
 
 def looked(tmp_path, text, width, *, dark, opened=False):
-    """What the browser says of the page in a frame of ``width``: a window itself cannot be as narrow as a telephone."""
+    """What the browser says of the page in ``width`` pixels, its tables of runs open or not."""
     inner = tmp_path / "inner.html"
-    inner.write_text(text.replace("</body>", LOOK.replace("OPEN", "true" if opened else "false")))
+    inner.write_text(
+        text.replace("</body>", LOOK.replace("OPEN", "true" if opened else "false").replace("WIDTH", str(width)))
+    )
     dom = browse(tmp_path, inner, "--dump-dom", width=width, dark=dark)
     found = re.search(r'<pre id="said">(.*?)</pre>', dom, re.DOTALL)
     assert found, dom[-500:]
@@ -115,6 +119,7 @@ def test_nothing_overlaps_and_nothing_is_cut(tmp_path, make_report, kind, size, 
     settings = dict(PAGES[kind])
     text = html.page([make_report(settings.pop("runs", 20), **settings)])
     said = looked(tmp_path, text, SIZES[size], dark=dark, opened=not dark)
+    assert said["inner"] == SIZES[size]
     assert said["wide"] <= said["inner"], "the page is wider than its window"
     assert overlaps(said["boxes"]) == []
     cut = [box for box in said["boxes"] if box[0] < 0 or box[2] > said["inner"] + 1]

@@ -13,8 +13,9 @@ import contextlib
 import functools
 import inspect
 import json
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,12 +145,31 @@ def carried_out(steady: Any, calls: Sequence[Any]) -> None:
     else:
         pending = steady.interleave(*calls)
     if inspect.isawaitable(pending):
-        asyncio.run(awaited(pending))
+        with prompt_interrupts():
+            asyncio.run(awaited(pending))
 
 
 async def awaited(pending: Any) -> Any:
     """A coroutine for ``asyncio.run``."""
     return await pending
+
+
+@contextlib.contextmanager
+def prompt_interrupts() -> Iterator[None]:
+    """Ctrl-C at once: asyncio's own handler only cancels, which a function that never awaits does not notice."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # somebody else's handler, or another thread than the main one
+        yield
+        return
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def prepared(name: str, asked: argparse.Namespace) -> Any:

@@ -19,7 +19,7 @@ ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 ENV = ("NO_COLOR", "COLUMNS", "FORCE_COLOR", "JITWARMUP_LOG", "JITWARMUP", "CI")
 
 WORK = """
-import asyncio, os, signal, sys
+import asyncio, os, signal, sys, threading
 runs = 0
 
 def work(n=2000):
@@ -52,6 +52,13 @@ def interrupt_at(number):
         os.kill(os.getpid(), signal.SIGINT)
         for _ in range(10**9):
             work(100)
+
+def interrupt_soon_at(number):
+    global runs
+    runs += 1
+    if runs == number:
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    return runs == number
 
 def eat(items):
     return list(items)

@@ -113,12 +113,14 @@ def test_interrupted_at_each_phase_exits_with_130_and_keeps_the_finished_runs(ji
     assert "Traceback" not in done.stderr
 
 
-def test_an_asynchronous_function_can_be_interrupted_too(jitwarmup, folder, saved):
-    body = "import mine\nasync def f(n):\n    mine.interrupt_at(n)\n"
-    (folder / "other.py").write_text(body)
-    done = jitwarmup("measure", "other:f", "--args", "[5]", *QUICK, "--save", "part")
-    assert done.returncode == 130
-    assert [run["outcome"] for run in saved("part")[0]["runs"]][:4] == ["ok"] * 4
+@pytest.mark.parametrize(
+    "body", ["mine.interrupt_at(5)", "if mine.interrupt_soon_at(5):\n        await asyncio.sleep(60)"]
+)
+def test_an_asynchronous_function_is_interrupted_at_once_awaiting_or_not(jitwarmup, folder, saved, body):
+    (folder / "other.py").write_text(f"import asyncio\nimport mine\nasync def f():\n    {body}\n")
+    done = jitwarmup("measure", "other:f", *QUICK, "--save", "part")
+    assert done.returncode == 130, done.stderr
+    assert [run["outcome"] for run in saved("part")[0]["runs"]] == ["ok"] * 4 + ["cancelled"]
 
 
 def test_interrupted_side_by_side_keeps_both(jitwarmup, saved):

@@ -49,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked, rest = parser.parse_known_args(words)
     module = importlib.import_module(f"jitwarmup.cli.{asked.command}")
     try:
-        return int(module.run(rest))
+        code = int(module.run(rest))
+        print(end="", flush=True)  # a reader that left is met here, not at the interpreter's exit
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return Exit.INTERRUPTED
@@ -59,3 +60,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; nothing more to say to it
         return Exit.GOOD
+    return code

@@ -7,7 +7,7 @@ A course is a generator that decides and never runs user code: it yields `Wait` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -16,11 +16,13 @@ from jitwarmup.engine.flow import Step, flow
 from jitwarmup.engine.ledger import Entry, Lease, Wait
 from jitwarmup.engine.measurement import Course, End, Measurement, Subject, Take, Task, key_of, refused
 from jitwarmup.engine.rules import seeks_proof
+from jitwarmup.engine.scope import enclosing_run
 from jitwarmup.engine.session import PLAIN_CLOCK
 from jitwarmup.engine.tell import call_fields, report_fields
 from jitwarmup.engine.window import Taken, Window
+from jitwarmup.model.errors import MeasurementFailed
 from jitwarmup.model.report import Report
-from jitwarmup.model.runs import Phase, Run, State
+from jitwarmup.model.runs import Phase, Run, State, Warmup
 
 Keep = Callable[[Report], None] | None
 STEP = Step(Phase.MEASURE, 0)  # a plain call is a measured run of its own
@@ -29,11 +31,12 @@ STEP = Step(Phase.MEASURE, 0)  # a plain call is a measured run of its own
 class Result:
     """What the caller gets: a value, or an exception that is raised outside of every generator of ours."""
 
-    __slots__ = ("error", "value")
+    __slots__ = ("error", "items", "value")
 
-    def __init__(self, value: Any = None, error: BaseException | None = None) -> None:
+    def __init__(self, value: Any = None, error: BaseException | None = None, items: Sequence[Any] = ()) -> None:
         self.value = value
         self.error = error
+        self.items = items  # of a stream whose validation run was its only run
 
     def unwrap(self) -> Any:
         """Return the value or raise the exception, as the user's function would have done."""
@@ -61,7 +64,9 @@ def turn(task: Task, *, demand: bool) -> Generator[Wait, bool, Lease | None]:
     entry, options = task.entry, task.options
     if entry is None or (not demand and passes(task)):
         return None
-    policy = "wait" if demand else options.while_warming
+    policy = options.while_warming
+    if demand:  # inside a run nobody waits: it might be the very run that is waited for
+        policy = "wait" if enclosing_run() is None else "pass"
     wait_s = None if demand else options.budget_s
     return (yield from task.ledger.turn(entry, policy=policy, wait_s=wait_s, demand=demand, name=task.name))
 
@@ -84,12 +89,14 @@ def passes(task: Task) -> bool:
 def warm_for_call(task: Task, lease: Lease) -> Generator[Any, Any, Result | None]:
     """Warm up for a plain call; a Result where the call is over, None where its own run is still to be made."""
     measurement = Measurement(task, lease, task.session.plain_clock)
+    own = task.options.fresh is None and task.options.dry_run is None
+    measurement.replay = own and task.colour.streams
     yield from warming(measurement)
     end = measurement.end
     if end is End.INTERRUPTED or (end is End.FAILED and measurement.runs[-1].phase is Phase.VALIDATE):
         return Result(error=measurement.error)
-    if end is End.MUTATED or (end is End.REFUSED and task.options.fresh is None):
-        return Result(measurement.value)
+    if end in (End.MUTATED, End.REFUSED) and own and (measurement.kept is not None or not task.colour.streams):
+        return Result(measurement.value, items=measurement.kept or ())
     task.inputs.rewind()
     return None
 
@@ -172,7 +179,7 @@ def warm(task: Task) -> Course:
         entry.asked = True
     lease = yield from turn(task, demand=True)
     if lease is None:
-        return Result(entry.warmup if entry is not None else None)
+        return Result(known_warmup(task))
     with lease:
         measurement = Measurement(task, lease, task.session.clock)
         try:
@@ -182,6 +189,14 @@ def warm(task: Task) -> Course:
     if measurement.end in (End.DONE, End.MUTATED):
         return Result(measurement.warmup())
     return Result(error=refused(task) if measurement.end is End.REFUSED else measurement.error)
+
+
+def known_warmup(task: Task) -> Warmup:
+    """The record of a warm-up that need not or cannot be made now."""
+    entry = task.entry
+    if entry is not None and entry.warmup is not None:
+        return entry.warmup
+    return Warmup(callable=task.name, key=task.key, skipped="too_many_keys" if entry is None else "being_warmed")
 
 
 def measure(task: Task, keep: Keep = None) -> Course:
@@ -233,7 +248,19 @@ def conclude(measurement: Measurement, keep: Keep = None) -> Result:
     say_measured(measurement, report)
     if measurement.end is End.INTERRUPTED:
         return Result(error=measurement.error)
+    paid = next((run for run in report.measured if run.contaminated), None)
+    if paid is not None and measurement.task.options.on_contamination == "raise":
+        return Result(error=contaminated(measurement.task, paid))
     return Result(report)
+
+
+def contaminated(task: Task, run: Run) -> MeasurementFailed:
+    """The error of ``on_contamination="raise"``."""
+    kinds = ", ".join(dict.fromkeys(work.kind for work in run.work if work.recurrence == "one_time"))
+    return MeasurementFailed(
+        f"measured run {run.index} of {task.name} paid for one-time work ({kinds}) and on_contamination='raise' was "
+        "chosen; warm up with until_steady() or with the shapes that are measured, or choose 'mark' or 'redo'"
+    )
 
 
 def say_measured(measurement: Measurement, report: Report) -> None:
@@ -257,13 +284,15 @@ def trials(measurement: Measurement, keep: Keep) -> Course:
 
 
 def prepare(measurement: Measurement) -> Course:
-    """``with steady_state(fn, *args)``: validate and warm up on entry."""
-    measurement.task.inputs.refuse_once_only()
-    with measurement.silence():
-        yield from measurement.follow(flow(measurement.rule, 0))
-    measurement.task.inputs.rewind()
+    """``with steady_state(fn, *args)``: validate and warm up on entry, so that the key is warm in the body."""
+    task = measurement.task
+    lease = yield from turn(task, demand=True)
+    with lease if lease is not None else nullcontext():
+        measurement.lease = lease
+        try:
+            yield from warming(measurement)
+        finally:
+            task.inputs.rewind()
     if measurement.end in (End.DONE, End.MUTATED):
-        measurement.settle_warm()
         return Result()
-    measurement.say_ended_early()
-    return Result(error=refused(measurement.task) if measurement.end is End.REFUSED else measurement.error)
+    return Result(error=refused(task) if measurement.end is End.REFUSED else measurement.error)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import functools
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Any
 
 from jitwarmup.edges.tracing import Tracing
-from jitwarmup.engine.colour import colour_of, name_of
+from jitwarmup.engine.colour import colour_of, innermost, name_of
 from jitwarmup.engine.inputs import Inputs
 from jitwarmup.engine.ledger import Entry, Ledger
-from jitwarmup.engine.measurement import Subject, Task
+from jitwarmup.engine.measurement import Colour, Subject, Task
 from jitwarmup.engine.plan import UNSET, Options
 from jitwarmup.engine.scope import CURRENT, block_settings, enclosing_run
 from jitwarmup.engine.session import Session, open_session
@@ -26,9 +27,30 @@ def binding_of(raw: Any) -> tuple[str, Any]:
         return "none", raw.__func__
     if isinstance(raw, classmethod):
         return "class", raw.__func__
-    if not hasattr(type(raw), "__get__"):
+    if isinstance(inner := getattr(raw, "_core", None), Core) and not hasattr(raw, "__self__"):
+        return inner.binding, raw  # a warmed one binds as what it was made of
+    if not hasattr(type(raw), "__get__") or hasattr(raw, "__self__"):  # a bound method is not bound again
         return "none", raw
-    return ("function", raw) if callable(raw) else ("descriptor", raw)
+    return "function", (raw if callable(raw) else through(raw))
+
+
+def through(descriptor: Any) -> Callable[..., Any]:
+    """A function for what is callable only when bound (a partialmethod): it binds at each call, and shares its keys."""
+
+    @functools.wraps(innermost(descriptor))
+    def bound(instance: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return descriptor.__get__(instance, type(instance))(*args, **kwargs)
+
+    return bound
+
+
+def check_dry_run(dry_run: Any, colour: Colour) -> None:
+    """Refuse a stand-in that cannot be run as the function is."""
+    if dry_run is not None and colour_of(dry_run) is not colour:
+        raise ArgumentError(
+            f"dry_run got a function declared with '{colour_of(dry_run).value}'; wanted '{colour.value}', as the "
+            "decorated one is: it is run in its place"
+        )
 
 
 class Core:
@@ -46,7 +68,8 @@ class Core:
         self.binding, self.function = binding_of(raw)
         self.options = options
         self.name = options.name or name_of(self.function)
-        self.colour = colour_of(self.function)
+        self.colour = colour_of(raw)
+        check_dry_run(options.dry_run, self.colour)
         self.owner: type[Any] | None = None
         self.quiet = False
         self.quiet_tokens: frozenset[int] = frozenset()

@@ -8,7 +8,7 @@ attribute access and thrown away. The warm path with ``emit="off"`` is one frame
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
 
@@ -43,9 +43,12 @@ class Warmed(Generic[P, R_co]):
     _core: Core
 
     def __init__(self, raw: Callable[P, R_co], options: Options) -> None:
-        self._core = Core(raw, options)
-        self.__dict__.update(face_of(self._core.function))
-        self.__wrapped__ = self._core.function
+        core = Core(raw, options)
+        face = face_of(core.function)
+        ours = {name for name in face if hasattr(Warmed, name) and not name.startswith("__")}
+        self.__dict__.update({name: value for name, value in face.items() if name not in ours})
+        self._core = core  # after the function's own attributes, which are ours where it wraps a warmed one
+        self.__wrapped__ = core.function
         if Tracing.compiling is Tracing.first_look:
             Tracing.look()
 
@@ -75,7 +78,7 @@ class Warmed(Generic[P, R_co]):
 
     @overload
     def warm(  # type: ignore[overload-overlap]  # an awaitable where the function is asynchronous
-        self: Warmed[P, Coroutine[Any, Any, Any]], /, *args: P.args, **kwargs: P.kwargs
+        self: Warmed[P, Coroutine[Any, Any, Any] | AsyncIterator[Any]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, Warmup]: ...
     @overload
     def warm(self, /, *args: P.args, **kwargs: P.kwargs) -> Warmup: ...
@@ -100,7 +103,7 @@ class Warmed(Generic[P, R_co]):
 
     @overload
     def measure(  # type: ignore[overload-overlap]  # see warm
-        self: Warmed[P, Coroutine[Any, Any, Any]], /, *args: P.args, **kwargs: P.kwargs
+        self: Warmed[P, Coroutine[Any, Any, Any] | AsyncIterator[Any]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, Report]: ...
     @overload
     def measure(self, /, *args: P.args, **kwargs: P.kwargs) -> Report: ...
@@ -247,14 +250,11 @@ class Bound(Warmed[P, R_co]):
 
 
 def bound_otherwise(warmed: Warmed[Any, Any], instance: Any, owner: type[Any] | None) -> Any:
-    """Binding of class methods and of foreign descriptors."""
+    """Binding of class methods; whatever else is no function does not bind."""
     core = warmed._core
     if core.binding == "class":
         return Bound(warmed, owner if owner is not None else type(instance))
-    if core.binding == "none":
-        return warmed
-    bound = core.raw.__get__(instance, owner)
-    return bound if instance is None else Warmed(bound, core.options)
+    return warmed
 
 
 def spoken(core: Core, prefix: Prefix, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -106,6 +106,12 @@ def satisfied(command: Take, window: StreamWindow) -> bool:
     return spent or (command.drain is not None and window.items >= command.drain)
 
 
+def keep(command: Take, item: Any) -> None:
+    """Drop an item of an extra run, unless it may turn out to be the only run that is made."""
+    if command.kept is not None:
+        command.kept.append(item)
+
+
 def drained(command: Take) -> Taken:
     """One run of a generator to its end (or ``drain`` items, then closed); nobody receives the items."""
     window = opened(command)
@@ -113,11 +119,12 @@ def drained(command: Take) -> Taken:
     try:
         stream = command.function(*command.args, **command.kwargs)
         while True:
-            next(stream)
+            keep(command, next(stream))
             window.leave_step(item=True)
             done = satisfied(command, window)
             window.enter_step()
             if done:
+                command.kept = None
                 stream.close()
                 break
     except StopIteration as stop:
@@ -136,11 +143,12 @@ async def adrained(command: Take) -> Taken:
     try:
         stream = command.function(*command.args, **command.kwargs)
         while True:
-            await anext(stream)
+            keep(command, await anext(stream))
             window.leave_step(item=True)
             done = satisfied(command, window)
             window.enter_step()
             if done:
+                command.kept = None
                 await stream.aclose()
                 break
     except StopAsyncIteration:
@@ -173,6 +181,7 @@ def stream(make: Make) -> Generator[Any, Any, Any]:
                 sent = window.taken()
     finally:
         course.close()
+    yield from command.items
     return command.unwrap()
 
 
@@ -205,7 +214,7 @@ def live(window: StreamWindow, command: Take) -> Generator[Any, Any, None]:
     window.finish(error)
 
 
-async def astream(make: Make) -> AsyncGenerator[Any, Any]:
+async def astream(make: Make) -> AsyncGenerator[Any, Any]:  # noqa: C901 - see below: it cannot be cut in two
     """
     Pump for async generators: as ``stream``, with ``asend``, ``athrow`` and ``aclose``.
 
@@ -256,4 +265,6 @@ async def astream(make: Make) -> AsyncGenerator[Any, Any]:
             sent = window.taken()
     finally:
         course.close()
+    for item in command.items:
+        yield item
     command.unwrap()

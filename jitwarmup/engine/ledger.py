@@ -15,6 +15,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Hashable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -87,7 +88,7 @@ class Wait:
         landed = asyncio.Event()
 
         def wake() -> None:
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
                 loop.call_soon_threadsafe(landed.set)
 
         if not self.flight.join(wake):
@@ -208,7 +209,10 @@ class Ledger:
         """Forget instances that are gone."""
         while self.dead:
             with self.lock:
-                token = self.dead.popleft() if self.dead else 0
+                try:
+                    token = self.dead.popleft()
+                except IndexError:  # another thread was quicker
+                    return
                 self.watching.pop(token, None)
                 self.latched.discard(token)
                 for key in [key for key in self.entries if key[0] == token]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from jitwarmup.edges.environment import environment
 from jitwarmup.edges.events import schema
-from jitwarmup.edges.probes import exclusive_costs
+from jitwarmup.edges.probes import Served, exclusive_costs
 from jitwarmup.engine.flow import Flow, Step
 from jitwarmup.engine.inputs import Inputs, rewinds_process
 from jitwarmup.engine.ledger import Entry, Lease, Ledger, Wait
@@ -68,6 +68,10 @@ class Subject:
     session: Session
     ledger: Ledger
 
+    def alone(self) -> Subject:
+        """The same without what a `Task` knows of one call, to be kept for longer."""
+        return Subject(self.name, self.function, self.colour, self.options, self.session, self.ledger)
+
     def say(self, event: str, **fields: Any) -> None:
         """Emit one event about this function."""
         if self.options.name is not None:
@@ -107,9 +111,28 @@ class Take:
     live: bool = False
     drain: int | None = None
     left_s: float | None = None
+    kept: list[Any] | None = None  # a stream's items, where they may have to be handed on; None again where it was cut
 
 
 Course = Generator[Wait | Take, Any, Any]
+
+
+def one(command: Take) -> Generator[Take, Taken, Taken]:
+    """Have one run made."""
+    return (yield command)
+
+
+def audited(command: Take) -> Generator[Take, Taken, Taken]:
+    """Have one run made that tells whether compiled code really ran; the hook is put in and out around the window."""
+    audit = Served()
+    looks = audit.start()
+    try:
+        taken = yield command
+    finally:
+        audit.stop()
+    if looks:
+        taken.run = replace(taken.run, compiled_calls=audit.served, uncompiled_calls=audit.missed)
+    return taken
 
 
 class End(Enum):
@@ -146,6 +169,8 @@ class Measurement:
         self.decision: Decision | None = None
         self.failure: Failure | None = None
         self.end = End.DONE
+        self.replay = False
+        self.kept: list[Any] | None = None
         self.silent = False
         task.session.watch.arm()
         self.rng_restored = rewinds_process(task.options.rng, asynchronous=task.colour.asynchronous)
@@ -169,15 +194,20 @@ class Measurement:
     def take(self, step: Step) -> Generator[Take, Taken, Run]:
         """Make one run and look at what came of it."""
         task = self.task
-        task.inputs.rewind()
         extra = step.phase is not Phase.MEASURE
         args, kwargs = task.inputs.extra(silent=extra)
-        command = Take(task.session, step, self.clock, task.options.dry_run or task.function, args, kwargs)
+        task.inputs.rewind()  # after `fresh`, which may draw too
+        function = task.options.dry_run if extra and task.options.dry_run is not None else task.function
+        command = Take(task.session, step, self.clock, function, args, kwargs)
         if extra:
             command.drain, command.left_s = task.options.drain, self.left_s()
+        if self.replay and step.phase is Phase.VALIDATE:
+            command.kept = []
         del args, kwargs
-        taken = yield command
-        return self.record(step, taken)
+        taken = yield from audited(command) if step.phase is Phase.WARM and step.index == 0 else one(command)
+        run = self.record(step, taken)
+        self.kept = command.kept if self.end in (End.MUTATED, End.REFUSED) else None
+        return run
 
     def record(self, step: Step, taken: Taken) -> Run:
         """Note a run, and whether it is the last one; its value is dropped unless it is the validation's."""
@@ -201,8 +231,12 @@ class Measurement:
     def judge(self, run: Run, value: Any) -> Run:
         """Look at the validation run's value: its colour, what the user accepts, and whether arguments were changed."""
         check_colour(self.task, value)
-        accept = self.task.options.accept
-        if accept is not None and not accept(value):
+        try:
+            accepted = self.task.options.accept is None or self.task.options.accept(value)
+        except Exception as error:  # noqa: BLE001 - the check is a part of the validation: its failure is handed on as it is
+            self.error, self.end = error, End.FAILED
+            return replace(run, outcome="error", error_type=type(error).__name__)
+        if not accepted:
             self.end = End.REFUSED
             self.value = value
             return replace(run, outcome="error", error_type=NOT_ACCEPTED)

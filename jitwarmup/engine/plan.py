@@ -103,6 +103,8 @@ def check_block_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         given["iterations"] = rule_of(given["iterations"])
     if "measurements" in given:
         whole("measurements", given["measurements"], at_least=1)
+    if "processes" in given:
+        whole("processes", given["processes"], at_least=1)
     seconds("budget_s", given.get("budget_s"))
     one_of("on_contamination", given.get("on_contamination", "mark"), ON_CONTAMINATION)
     callable_or_none("accept", given.get("accept"))

@@ -130,6 +130,9 @@ class UntilSteady(Rule):
 
     Asked after any run; looks only at the stretch since the last one-time work, so that after a re-arm the discarded
     runs before it neither help nor hinder. Work that comes back on every run is learnt and ends no stretch.
+
+    The decision's numbers: ``n`` warm-up runs, ``clean`` runs since the last one-time work, ``contention_share`` of
+    their time, ``cov`` of the window, ``warmup_end``: position in ``runs`` at which the steady part began.
     """
 
     at_least: int = 2

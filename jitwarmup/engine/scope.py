@@ -29,9 +29,8 @@ class Frame:
         self.closed = False
 
     def enter(self) -> None:
-        """Make this frame the current one. A streamed run enters its frame anew for each step."""
+        """Make this frame the current one; once, since whoever entered a frame of its own inside may outlive it."""
         self.parent = current()
-        self.closed = False
         CURRENT.set(self)
 
     def leave(self) -> None:

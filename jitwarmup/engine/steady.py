@@ -7,6 +7,7 @@ on an inline block.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import threading
 import weakref
@@ -17,6 +18,7 @@ from typing import Any, Self
 
 from jitwarmup.edges.events import schema
 from jitwarmup.engine import calls, drive
+from jitwarmup.engine import processes as others
 from jitwarmup.engine.core import Core
 from jitwarmup.engine.decorate import Warmed
 from jitwarmup.engine.flow import Step
@@ -76,10 +78,10 @@ class SteadyState:
             if core is not None:
                 measurement = self._measurement_of(core, session)
                 drive.call(lambda: calls.prepare(measurement), core.colour)
+            return self._begin(session)
         except BaseException as error:
             self._fail_on_entry(session, error)
             raise
-        return self._begin(session)
 
     async def __aenter__(self) -> Self:
         core = self._core_of_function()
@@ -91,10 +93,10 @@ class SteadyState:
                     await drive.acall(lambda: calls.prepare(measurement), core.colour)
                 else:
                     drive.call(lambda: calls.prepare(measurement), core.colour)
+            return self._begin(session)
         except BaseException as error:
             self._fail_on_entry(session, error)
             raise
-        return self._begin(session)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -110,7 +112,9 @@ class SteadyState:
             if loop is not None:
                 loop.leave()
         self._stop(session)
-        self._conclude(session, error)
+        self._conclude(session, taken.error)
+        if error is None and taken.error is not None:
+            raise taken.error  # the device failed after the body had started the work
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -135,14 +139,17 @@ class SteadyState:
         """The body begins: from here on it is timed, and its settings hold."""
         inner = {name: value for name, value in self._settings.items() if name not in FOR_ONE_FUNCTION}
         frame = Frame(settings=inner, owner=self)
-        self._window = Window(session, Step(Phase.MEASURE, 0), session.clock, frame=frame, name="block")
-        self._window.__enter__()
+        window = Window(session, Step(Phase.MEASURE, 0), session.clock, frame=frame, name="block")
+        window.__enter__()
+        self._window = window
         return self
 
     def _stop(self, session: Session) -> None:
-        """Stop the monitor where this block started it."""
+        """Stop the monitor where this block started it, and let go of the block's own probes."""
         if self._owes_stop and session.monitor is not None:
             session.monitor.stop()
+        if "watch" in self._settings:
+            session.watch.disarm()  # this block's own probes; the usual ones stay for everybody
 
     def _fail_on_entry(self, session: Session, error: BaseException) -> None:
         """Validation or warm-up on entry failed: the body is never run."""
@@ -200,12 +207,13 @@ class SteadyState:
         spell = functools.partial(calls.measure, keep=self._reports.append)
         if not warmed._core.colour.asynchronous:
             with self._one_at_a_time():
-                return warmed._spell(spell, args, kwargs, self._settings)
+                work = self._packed(function, args, kwargs)
+                return self._repeated(warmed._spell(spell, args, kwargs, self._settings), work)
 
         async def measured() -> Report:
             with self._one_at_a_time():
-                report: Report = await warmed._spell(spell, args, kwargs, self._settings)
-                return report
+                work = self._packed(function, args, kwargs)
+                return self._repeated(await warmed._spell(spell, args, kwargs, self._settings), work)
 
         return measured()
 
@@ -241,6 +249,18 @@ class SteadyState:
         function, args, kwargs = unbound(call)
         warmed = function if isinstance(function, Warmed) else self._warmed(function)
         return functools.partial(warmed, *args, **kwargs)
+
+    def _packed(self, *call: Any) -> bytes | None:
+        """The call as other processes will get it, refused before it is run where it cannot be sent; None for none."""
+        return others.packed(call, self._settings) if self._settings.get("processes", 1) > 1 else None
+
+    def _repeated(self, report: Report, work: bytes | None) -> Report:
+        """The report, after the measurement was repeated in other processes where that was asked for."""
+        if work is None:
+            return report
+        repeated = others.repeat(report, work, self._settings["processes"])
+        self._reports[-1] = repeated
+        return repeated
 
     def trials(self) -> Iterator[Trial]:
         """
@@ -323,10 +343,21 @@ class SteadyState:
 
 def nameless(session: Session, name: str, settings: dict[str, Any]) -> Measurement:
     """A measurement of inline code, which has no function and no key."""
-    core = Core(nothing, Options(name=settings.get("name")))
+    rng = "leave" if in_event_loop() else None  # other tasks draw between our runs
+    core = Core(nothing, Options(name=settings.get("name"), rng=rng))
     core.name = name
-    task = core.task((), (), {}, explicit=True, **settings)
+    inner = {name: value for name, value in settings.items() if name != "accept"}  # inline code has no value
+    task = core.task((), (), {}, explicit=True, **inner)
     return Measurement(task, None, session.clock)
+
+
+def in_event_loop() -> bool:
+    """Whether the calling code is run by asyncio."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def nothing() -> None:
@@ -348,7 +379,7 @@ def steady_state(
     budget_s: float | None = UNSET,
     on_contamination: str = UNSET,
     accept: Callable[[Any], bool] | None = UNSET,
-    processes: int = 1,
+    processes: int = UNSET,
 ) -> SteadyState:
     """
     A block whose body is timed at steady state, and in which things are measured.
@@ -371,7 +402,7 @@ def steady_state(
         budget_s: seconds for validation and warm-up together.
         on_contamination: a measured run with one-time work: ``"mark"``, ``"redo"`` or ``"raise"``.
         accept: ``accept(value)`` -> bool over the validation run's value.
-        processes: fresh processes to repeat the measurement in.
+        processes: processes that ``measure`` is made in (1), this one included; ``report.processes`` tells of them.
 
     Raises:
         ArgumentError: a setting cannot work.
@@ -392,10 +423,9 @@ def steady_state(
             "budget_s": budget_s,
             "on_contamination": on_contamination,
             "accept": accept,
+            "processes": processes,
         }
     )
-    if processes != 1:
-        raise ArgumentError(f"processes got {processes!r}; wanted 1: measuring in several processes is not built yet")
     if function is not None and not isinstance(function, Warmed):
         check_function(function, descriptors=False)
     return SteadyState(function, args, settings)

@@ -10,12 +10,15 @@ from jitwarmup.edges.events import schema
 from jitwarmup.edges.events.device import device_fields, ledger_fields
 from jitwarmup.edges.ranks import identity
 from jitwarmup.engine.session import Session
+from jitwarmup.engine.switch import SWITCH
 from jitwarmup.model.report import Report
 from jitwarmup.model.runs import Decision, Phase, Run, Warmup
 
 
 def say(session: Session, event: str, **fields: Any) -> None:
-    """Emit one event, with this rank's identity where there are several; a sink's failure stays in the sink."""
+    """Emit one event, with this rank's identity where there are several; switched off, nothing is said."""
+    if SWITCH.reasons:
+        return
     fields.update(identity())
     session.emitter.emit(event, schema.LEVELS[event], schema.build(event, fields))
 
@@ -113,7 +116,7 @@ def report_fields(report: Report, *, measurements: int) -> dict[str, Any]:
         "first_item_s": report.first_item.median_s if report.first_item is not None else None,
         "item_gap_s": report.item_gap.median_s if report.item_gap is not None else None,
         "items_per_s": report.items_per_s,
-        "contended_share": contended_share(report.measured),
+        "contended_share": report.contended_share,
         "skipped": report.skipped,
         "rng_restored": report.rng_restored,
         **ledger_fields(report.ledger),
@@ -135,10 +138,3 @@ SPREAD = (
     "p95_s",
     "p99_s",
 )
-
-
-def contended_share(runs: tuple[Run, ...]) -> float | None:
-    """Share of the wall time in which the calling thread waited for a CPU; None where the system does not tell."""
-    known = [run for run in runs if run.wait_s is not None and run.duration_ns]
-    wall = sum(run.duration_s for run in known)
-    return min(1.0, sum(run.wait_s or 0.0 for run in known) / wall) if wall > 0 else None

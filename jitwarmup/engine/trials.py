@@ -54,8 +54,11 @@ class Trial:
             self._window.__exit__(kind, error, trace)
             self.taken = self._window.taken()
             self._window = None
-            if error is not None:  # the loop will not come round again: conclude now, and let the exception pass
+            late = self.taken.error
+            if late is not None:  # the loop will not come round again: conclude now, and let the exception pass
                 self._loop.settle(self.taken)
+            if error is None and late is not None:
+                raise late  # the device failed after the body had started the work
 
     async def __aenter__(self) -> Self:
         return self.__enter__()

@@ -54,12 +54,12 @@ class Window:
 
     __slots__ = (
         "clock",
+        "duration_ns",
         "error",
         "frame",
         "meter",
         "name",
         "seen",
-        "duration_ns",
         "session",
         "started_at",
         "step",
@@ -103,13 +103,17 @@ class Window:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         self.error = error
-        try:
-            self.clock.fence()
-        except Exception as late:  # noqa: BLE001 - device work of the user's that failed after it was started
-            self.error = error or late
+        self.fence_late()
         t1 = self.clock.now()
         self.conclude(t1 - self.t0)
         return True
+
+    def fence_late(self) -> None:
+        """Wait for the device; a failure or interrupt of the wait is the run's, unless the run failed already."""
+        try:
+            self.clock.fence()
+        except BaseException as late:  # noqa: BLE001 - handed on as the run's own by whoever pumps it
+            self.error = late if self.error is None else self.error
 
     def abandon(self) -> None:
         """Undo what was opened: the run never began."""
@@ -185,12 +189,17 @@ class StreamWindow(Window):
     def begin(self) -> None:
         """Before the first step."""
         self.prepare()
-        self.clock.fence()
+        try:
+            self.clock.fence()
+        except BaseException:
+            self.abandon()
+            raise
         self.started_at = time.time()
         self.enter_step()
 
     def enter_step(self) -> None:
-        """The stream's own time starts."""
+        """The stream's own time starts. Each step has a frame of its own, since its body may keep one open over a yield."""
+        self.frame = Frame(phase=self.step.phase)
         self.frame.enter()
         self.stepping = True
         self.session.watch.resume(self.token)
@@ -213,16 +222,9 @@ class StreamWindow(Window):
         else:
             self.gaps_ns.append(step_ns)
 
-    def fence_late(self) -> None:
-        """Wait for the device; a failure of it is the run's, unless the run failed already."""
-        try:
-            self.clock.fence()
-        except Exception as late:  # noqa: BLE001 - device work of the user's that failed after it was started
-            self.error = self.error or late
-
     def finish(self, error: BaseException | None) -> None:
         """After the last step."""
-        self.error = self.error or error
+        self.error = error if error is not None else self.error
         self.conclude(self.spent_ns)
 
     def run(self, **streamed: Any) -> Run:

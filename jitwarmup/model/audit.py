@@ -8,7 +8,6 @@ warms up without any cause that a probe could see, and compiled code that was gi
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -95,7 +94,17 @@ def _given_up(runs: Sequence[Run]) -> list[Finding]:
         for work in run.work
         if work.scope != "foreign" and any(part in work.kind for part in GIVEN_UP)
     ]
-    return [Finding("degraded", reason) for reason in _by_kind("compiled_code_given_up", seen)]
+    return [*(Finding("degraded", reason) for reason in _by_kind("compiled_code_given_up", seen)), *_not_compiled(runs)]
+
+
+def _not_compiled(runs: Sequence[Run]) -> list[Finding]:
+    """The audit run called compiled functions, none was served by compiled code, and none was being compiled."""
+    for run in runs:
+        compiling = any(is_compiling(work.kind) for work in run.work)
+        if run.compiled_calls == 0 and run.uncompiled_calls and not compiling:
+            numbers = {"calls": float(run.uncompiled_calls)}
+            return [Finding("degraded", Reason(kind="not_compiled", numbers=numbers))]
+    return []
 
 
 def _causes(measured: Sequence[Run], series: Classification) -> list[Finding]:
@@ -170,7 +179,8 @@ def _undecided(series: Classification) -> list[Finding]:
         numbers = {"runs": float(series.n), "wanted": float(SHORTEST)}
         return [Finding("undecided", Reason(kind="too_few_runs", numbers=numbers))]
     if series.label == "inconclusive":
-        numbers = {"detectable_share": series.detectable or math.nan, "tolerance": series.tolerance}
+        told = {} if series.detectable is None else {"detectable_share": series.detectable}
+        numbers = {**told, "tolerance": series.tolerance}
         return [Finding("undecided", Reason(kind="too_noisy", numbers=numbers))]
     return []
 

@@ -42,16 +42,29 @@ class Failure(Record):
         text = "".join(traceback.format_exception(error))
         clear_frames(error)
         name = type(error).__name__
-        return cls(phase=run.phase, index=run.index, type=name, message=str(error), traceback=text, exception=error)
+        return cls(phase=run.phase, index=run.index, type=name, message=text_of(error), traceback=text, exception=error)
 
 
-def clear_frames(error: BaseException | None) -> None:
-    """Drop the locals that an exception and its causes keep alive."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
+def text_of(error: BaseException) -> str:
+    """What an exception says, also where saying it fails; as ``traceback`` words it."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - the user's __str__ may raise anything, and a report is owed all the same
+        return f"<exception str() of {type(error).__name__} failed>"
+
+
+def clear_frames(error: BaseException) -> None:
+    """Drop the locals that an exception, its causes, its contexts and (of a group) its members keep alive."""
+    seen: dict[int, BaseException] = {}
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        found = waiting.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen[id(found)] = found
+        traceback.clear_frames(found.__traceback__)
+        members = found.exceptions if isinstance(found, BaseExceptionGroup) else ()
+        waiting += [found.__cause__, found.__context__, *members]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +76,8 @@ class Report(Record):
     run exists; the median of all when all are contaminated; None when nothing was to be measured. ``ledger`` holds the
     seconds of validation and warm-up by cause, ``run`` and ``unexplained`` included; its parts sum to their wall time.
     ``decision`` is what the warm-up rule said, ``would_have_said`` what ``until_steady()`` would have said of the same
-    runs. ``duration_s`` is the wall time of all of it, our own work included.
+    runs. ``processes`` summarises the medians of several processes, where the measurement was repeated in them.
+    ``duration_s`` is the wall time of all of it, our own work included.
     """
 
     callable: str
@@ -86,6 +100,7 @@ class Report(Record):
     first_item: Summary | None = None
     item_gap: Summary | None = None
     items_per_s: float | None = None
+    processes: Summary | None = None
     schema: str = "jitwarmup.report/1"
 
     @property
@@ -103,6 +118,13 @@ class Report(Record):
     def measured(self) -> tuple[Run, ...]:
         """The measured runs that were kept, contaminated and failed ones included."""
         return tuple(run for run in self.of_phase(Phase.MEASURE) if not run.discarded)
+
+    @property
+    def contended_share(self) -> float | None:
+        """Share of the measured wall time in which the calling thread waited for a CPU; None where nobody tells."""
+        known = [run for run in self.measured if run.wait_s is not None]
+        wall = sum(run.duration_s for run in known)
+        return min(1.0, sum(run.wait_s or 0.0 for run in known) / wall) if wall > 0 else None
 
     def of_phase(self, phase: Phase) -> tuple[Run, ...]:
         """The runs of one phase, in order, discarded ones included."""
@@ -194,7 +216,7 @@ def ledger_of(runs: Sequence[Run], costs: Sequence[Mapping[str, float]], steady_
 
 def compose(
     *,
-    callable: str,
+    callable: str,  # noqa: A002 - the contract's name
     runs: Sequence[Run],
     verdict: Verdict,
     failure: Failure | None,
@@ -203,8 +225,8 @@ def compose(
 ) -> Report:
     """Build the report of a finished measurement: everything that follows from the runs is computed here, once."""
     kept = timed(runs)
-    clean = summarize([run.duration_s for run in kept if run.clean])
-    every = summarize([run.duration_s for run in kept])
+    clean = summary_of([run for run in kept if run.clean])
+    every = summary_of(kept)
     return Report(
         callable=callable,
         runs=tuple(runs),
@@ -217,6 +239,14 @@ def compose(
         **items_of([run for run in kept if run.clean] or kept),
         **rest,
     )
+
+
+def summary_of(runs: Sequence[Run]) -> Summary:
+    """The summary of some runs; waits for a CPU widen its interval."""
+    wall = sum(run.duration_s for run in runs)
+    known = bool(runs) and wall > 0 and all(run.wait_s is not None for run in runs)
+    share = min(1.0, sum(run.wait_s or 0.0 for run in runs) / wall) if known else None
+    return summarize([run.duration_s for run in runs], contention_share=share)
 
 
 def items_of(runs: Sequence[Run]) -> dict[str, Any]:

@@ -98,7 +98,9 @@ class Run(Record):
 
     ``started_at`` is epoch seconds; ``duration_ns`` monotonic nanoseconds, of a stream only the time inside its steps.
     ``item_gaps_s`` are the seconds inside each step after the first item. ``cpu_s``, ``wait_s`` (run-queue wait) and
-    ``switches`` (involuntary) are of the calling thread, None where the system does not tell.
+    ``switches`` (involuntary) are of the calling thread, None where the system does not tell. ``compiled_calls`` and
+    ``uncompiled_calls`` are known of the audit run (the first warm-up run): calls of ``torch.compile``d functions that
+    compiled code served, and those it did not.
     """
 
     phase: Phase
@@ -117,6 +119,8 @@ class Run(Record):
     cpu_s: float | None = None
     wait_s: float | None = None
     switches: int | None = None
+    compiled_calls: int | None = None
+    uncompiled_calls: int | None = None
 
     @property
     def duration_s(self) -> float:

@@ -13,8 +13,8 @@ def span(seconds: float | None, digits: int = 3) -> str:
     if seconds is None:
         return "-"
     for scale, unit in SCALES:
-        if abs(seconds) >= scale:
-            return f"{seconds / scale:.{digits}g} {unit}" if abs(seconds) < 1000 else f"{seconds:.0f} s"
+        if abs(seconds) >= 0.9995 * scale:  # what rounds up to 1000 of a unit is 1 of the next
+            return f"{seconds / scale:.{digits}g} {unit}" if abs(seconds) < 999.5 else f"{seconds:.0f} s"
     return "0 s" if seconds == 0 else f"{seconds / 1e-9:.{digits}g} ns"
 
 

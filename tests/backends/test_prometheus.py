@@ -1,16 +1,15 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import urllib.parse
 import urllib.request
 from collections import Counter
 
-import prometheus_client
 import pytest
 
 from jitwarmup.edges.events import schema
-from jitwarmup.edges.events.guard import Guarded
-from jitwarmup.edges.events.metrics import PrometheusMetrics
 
 CONFIG = """
 global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}
@@ -19,27 +18,14 @@ scrape_configs: [{{job_name: jitwarmup, static_configs: [{{targets: ["127.0.0.1:
 
 
 @pytest.fixture
-def application(thousand):
-    """The port at which an application that had the thousand events shows its metrics."""
-    registry = prometheus_client.CollectorRegistry()
-    out = Guarded(PrometheusMetrics(registry))
-    for event, level, fields in thousand.make():
-        out.emit(event, level, fields)
-    assert out.lost == 0
-    server, thread = prometheus_client.start_http_server(0, "127.0.0.1", registry=registry)
-    yield server.server_port
-    server.shutdown()
-    server.server_close()
-    thread.join(20)
-
-
-@pytest.fixture
-def scraped(backends, application, tmp_path):
-    """A function that asks a Prometheus which scrapes that application."""
+def scraped(backends, tmp_path):
+    """A function that asks a Prometheus which scrapes an application that had the thousand events."""
     config, data, log = (tmp_path / name for name in ("prometheus.yml", "data", "prometheus.log"))
-    config.write_text(CONFIG.format(port=application))
-    port = backends.free_port()
-    command = [
+    port, shown_at = backends.free_port(), backends.free_port()
+    config.write_text(CONFIG.format(port=shown_at))
+    application = [sys.executable, backends.here / "serve_metrics.py", shown_at]
+    env = {**os.environ, "PYTHONPATH": str(backends.root)}
+    server = [
         backends.installed("prometheus") / "usr" / "bin" / "prometheus",
         f"--config.file={config}",
         f"--storage.tsdb.path={data}",
@@ -52,8 +38,11 @@ def scraped(backends, application, tmp_path):
             results = json.load(answer)["data"]["result"]
         return {tuple(sorted(result["metric"].values())): float(result["value"][1]) for result in results}
 
-    with backends.running(*command, log=log):
-        backends.until(lambda: ask("jitwarmup_ready"), log)
+    with (
+        backends.running(*application, log=tmp_path / "application.log", env=env),
+        backends.running(*server, log=log) as running,
+    ):
+        backends.until(lambda: ask("jitwarmup_ready"), log, running)
         yield ask
 
 

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import urllib.error
-import urllib.request
 from collections import Counter
 
 import pytest
@@ -17,43 +15,13 @@ KINDS = {str: "string", int: "int", float: "double", bool: "bool"}
 @pytest.fixture(scope="module")
 def received(backends, thousand, tmp_path_factory):
     """What came out behind a rotel that was sent the thousand events: (log records, metric points)."""
-    folder = backends.installed("rotel")
-    python = folder / "bin" / "python"
-    (agent,) = folder.glob("lib/python*/site-packages/rotel/rotel-agent")
-    place = tmp_path_factory.mktemp("rotel")
-    file, log, sink_log = place / "received.jsonl", place / "rotel.log", place / "sink.log"
-    http, grpc, sink = backends.free_port(), backends.free_port(), backends.free_port()
-    collector = [
-        *(agent, "start", "--pid-file", place / "pid", "--log-file", place / "agent.log"),
-        *("--otlp-http-endpoint", f"127.0.0.1:{http}", "--otlp-grpc-endpoint", f"127.0.0.1:{grpc}"),
-        *("--exporter", "otlp", "--otlp-exporter-protocol", "http"),
-        *("--otlp-exporter-endpoint", f"http://127.0.0.1:{sink}"),
-    ]
 
-    def entries() -> list[dict[str, object]]:
-        return [json.loads(line) for line in file.read_text().splitlines()]
-
-    def all_there() -> bool:
-        found = entries()
+    def enough(found: list[dict[str, object]]) -> bool:
         return sum("event" in entry for entry in found) >= 1000 and any("metric" in entry for entry in found)
 
-    def answers(port: int) -> bool:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5):
-            return True
-
-    def listens(port: int) -> bool:
-        try:
-            return answers(port)
-        except urllib.error.HTTPError:
-            return True
-
-    with backends.running(python, backends.here / "otlp_sink.py", sink, file, log=sink_log):
-        backends.until(lambda: answers(sink), sink_log)
-        with backends.running(*collector, log=log):
-            backends.until(lambda: listens(http), log)
-            backends.script(python, "otlp_send.py", f"http://127.0.0.1:{http}")
-            backends.until(all_there, log)
-    found = entries()
+    with backends.rotel(tmp_path_factory.mktemp("rotel")) as (python, endpoint, wait):
+        backends.script(python, "otlp_send.py", endpoint)
+        found = wait(enough)
     return [entry for entry in found if "event" in entry], [entry for entry in found if "metric" in entry]
 
 

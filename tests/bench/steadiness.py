@@ -18,7 +18,7 @@ import math
 import random
 import statistics
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,6 +35,7 @@ SHIPPED = ROOT / "tests/data/torch_cpu"
 BARRETT = ROOT / "tests/data/barrett2017_series.json"
 NEVER_AT_REST = ("cyclic", "eager_growing", "eager_step")
 MEASURED = 10
+SIZES = (10, 20)  # of the samples whose interval is asked
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,15 @@ def runs_of(document: dict) -> Iterator[Run]:
             work=(OneTimeWork(kind="dynamo.capture", count=count),) if count else (),
             wait_s=waited,
         )
+
+
+def mean_of(values: Iterable[float]) -> float:
+    """Mean, or nan of nothing: a folder may hold no compiled series."""
+    return statistics.fmean(told) if (told := list(values)) else math.nan
+
+
+def middle_of(values: Iterable[float]) -> float:
+    return statistics.median(told) if (told := list(values)) else math.nan
 
 
 # ---------------------------------------------------------------------------------------------- the rules
@@ -159,12 +169,12 @@ def table_of_rules(all_series: Sequence[Series]) -> dict[str, float]:
         seen = [(series, play(rule, series)) for series in chosen]
         stops = [out.stop for _, out in seen]
         errors = [abs(out.end - series.true_end) for series, out in seen]
-        near[name] = statistics.fmean(error <= 1 for error in errors)
-        dirty = statistics.fmean(out.dirty for series, out in seen if series.compiled)
+        near[name] = mean_of(error <= 1 for error in errors)
+        dirty = mean_of(out.dirty for series, out in seen if series.compiled)
         print(
-            f"{name:<24}{statistics.fmean(out.decided for _, out in seen):>8.2f}"
-            f"{statistics.median(stops):>9.1f} /{statistics.fmean(stops):>5.1f}"
-            f"{statistics.median(errors):>13.1f} /{statistics.fmean(errors):>5.1f}{near[name]:>10.2f}{dirty:>20.2f}"
+            f"{name:<24}{mean_of(out.decided for _, out in seen):>8.2f}"
+            f"{middle_of(stops):>9.1f} /{mean_of(stops):>5.1f}"
+            f"{middle_of(errors):>13.1f} /{mean_of(errors):>5.1f}{near[name]:>10.2f}{dirty:>20.2f}"
         )
     return near | table_of_re_arm(chosen)
 
@@ -173,16 +183,14 @@ def table_of_re_arm(chosen: Sequence[Series]) -> dict[str, float]:
     done = [(series, out) for series in chosen if (out := re_armed(RULES["until_steady"], series)) is not None]
     errors = [abs(end - series.true_end) for series, (_, end, _) in done]
     dirty = sum(holds for _, (_, _, holds) in done)
-    near = statistics.fmean(error <= 1 for error in errors)
+    near = mean_of(error <= 1 for error in errors)
     print(f"\nuntil_steady with re-arm: {len(done)} of {len(chosen)} series finished 10 runs within their record")
     print(
-        f"  measurements that hold a compile: {dirty}; end within 1 run: {near:.2f}; median error {median(errors):.1f}"
+        f"  measurements that hold a compile: {dirty}; end within 1 run: {near:.2f}; median error {middle_of(errors):.1f}"
     )
     for kind, part in (("compiled", True), ("eager", False)):
         totals = [total for series, (total, _, _) in done if series.compiled is part]
-        print(
-            f"  runs in total, {kind}: median {statistics.median(totals):.0f}, mean {statistics.fmean(totals):.1f} (transformers: 26)"
-        )
+        print(f"  runs in total, {kind}: median {middle_of(totals):.0f}, mean {mean_of(totals):.1f} (transformers: 26)")
     said = [would_have_said(series.runs[:6]).state == "proven" for series in chosen]
     print(f"  of '1 + 5' it would have said 'proven' in {sum(said)} of {len(said)}")
     return {"re-armed": near, "dirty": float(dirty)}
@@ -219,7 +227,7 @@ def window_of(steady_parts: Sequence[Sequence[Run]]) -> Draw:
     """Neighbouring runs out of a steady part drawn at random; the truth is the median of that whole part."""
 
     def draw(chance: random.Random, size: int) -> Sample:
-        part = chance.choice([part for part in steady_parts if len(part) >= size])
+        part = chance.choice(steady_parts)
         first = chance.randrange(len(part) - size + 1)
         window = part[first : first + size]
         seconds = [run.duration_s for run in window]
@@ -229,7 +237,7 @@ def window_of(steady_parts: Sequence[Sequence[Run]]) -> Draw:
     return draw
 
 
-def coverage(draw: Draw, size: int, times: int = 6000) -> tuple[float, float]:
+def coverage(draw: Draw, size: int, times: int = 4000) -> tuple[float, float]:
     """How often the interval holds the truth, and its median width relative to it."""
     chance, held, widths = random.Random(1), 0, []
     for _ in range(times):
@@ -237,7 +245,7 @@ def coverage(draw: Draw, size: int, times: int = 6000) -> tuple[float, float]:
         interval = median_interval(drawn.seconds, contention_share=drawn.share)
         held += interval.low <= drawn.truth <= interval.high
         widths.append((interval.high - interval.low) / drawn.truth)
-    return held / times, statistics.median(widths)
+    return held / times, middle_of(widths)
 
 
 def barrett_parts() -> list[list[Run]]:
@@ -257,20 +265,23 @@ def contention(part: Sequence[Run]) -> float:
 
 def table_of_intervals(all_series: Sequence[Series]) -> dict[str, float]:
     chosen = [series for series in all_series if not series.name.startswith(NEVER_AT_REST)]
-    parts = [series.runs[series.true_end :] for series in chosen]
+    parts = [part for series in chosen if len(part := series.runs[series.true_end :]) >= max(SIZES)]
     busy = [part for part in parts if contention(part) > CONTENDED]
-    sources = {
+    sources: dict[str, Draw] = {
         "iid, 10 % spread": iid,
         "AR(0.5), 10 % spread": autoregressive,
         "Barrett 2017, 24 steady parts": window_of(barrett_parts()),
-        f"recorded torch, {len(parts)} steady parts": window_of(parts),
-        f"  {len(parts) - len(busy)} of them on a quiet host": window_of([part for part in parts if part not in busy]),
-        f"  {len(busy)} of them on a busy host": window_of(busy),
     }
+    recorded = {
+        f"recorded torch, {len(parts)} steady parts": parts,
+        f"  {len(parts) - len(busy)} of them on a quiet host": [part for part in parts if part not in busy],
+        f"  {len(busy)} of them on a busy host": busy,
+    }
+    sources |= {name: window_of(some) for name, some in recorded.items() if some}
     print("\n2. Coverage of the long-run median at nominal 0.95 (and median width)")
     found = {}
     for name, draw in sources.items():
-        for size in (10, 20):
+        for size in SIZES:
             held, width = coverage(draw, size)
             found[f"{name}, m={size}"] = held
             print(f"{name:<34} m={size}: {held:.3f}   (width {width:.1%})")

@@ -150,6 +150,14 @@ def test_a_failure_outweighs_everything():
     assert (state, kinds[0]) == ("invalid", "failed_in_measure")
 
 
+def test_given_up_code_outweighs_contamination_and_that_outweighs_drift():
+    drifting = [1.02**at for at in range(20)]
+    runs = series(drifting, work={0: (RECOMPILE,)})
+    assert said(runs) == ("contaminated", ["one_time_work", "not_flat"])
+    runs[1] = replace(runs[1], work=(GIVEN_UP,))
+    assert said(runs) == ("degraded", ["compiled_code_given_up", "one_time_work", "not_flat"])
+
+
 def test_a_loop_that_was_left_is_at_best_undecided():
     left = Reason(kind="left_early")
     assert said(series(FLAT), cut_short=left) == ("undecided", ["left_early"])

@@ -79,7 +79,7 @@ def test_no_series_is_too_strange(part):
 @pytest.mark.parametrize("part", range(2))
 def test_nothing_that_still_falls_by_more_than_five_percent_a_run_is_called_steady(part):
     chance = random.Random(100 + part)
-    for _ in range(1500):
+    for _ in range(1000):
         series = falling_series(chance)
         runs = runs_of(series, chance, waits=False)
         judge(series, runs)

@@ -39,6 +39,18 @@ def test_quiet_ends_at_one_percent(spread, path):
     assert (rest and rest.path) == path
 
 
+@pytest.mark.parametrize(("swing", "path"), [(0.055, "stable"), (0.062, None)])
+def test_stable_ends_at_five_percent(swing, path):
+    rest = find_rest(stretch(1.0, 1 + swing, 1 - swing, 1 + swing, 1.0))
+    assert (rest and rest.path) == path
+
+
+def test_a_wait_that_outlasts_its_run_is_not_taken_off():
+    absurd = stretch(1.0, 1.5, 2.0, wait_s=[2.0, 2.5, 3.0])
+    assert absurd.corrected_s == (1.0, 1.5, 2.0)
+    assert find_rest(absurd) is None
+
+
 def test_work_that_takes_no_time_that_the_clock_can_see_is_at_rest():
     assert find_rest(stretch(0.0, 0.0, 0.0)).path == "quiet"
     assert find_rest(stretch(0.0, 0.0, 1.0)) is None

@@ -35,7 +35,7 @@ def test_the_summary_tells_cold_warm_up_ledger_steady_verdict_and_what_to_do_nex
     for part in ("cold run (validation)", "31.2 s", "warm-up, 5 silent runs", "inductor", "its 98.1% interval"):
         assert part in text, part
     assert "verdict contaminated" in text
-    assert "next: warm up with the same inputs" in text
+    assert "next: warm up with every shape" in text
 
 
 def test_a_failure_is_told(make_report, failure):
@@ -64,7 +64,7 @@ def test_words_hold_the_numbers_and_survive_a_missing_one():
     assert words(Reason(kind="still_falling"))[0] == "still falling"
     assert words(Reason(kind="something_new")) == ("something new", "")
     assert (
-        "run 3 failed with ValueError"
+        "run 4 failed with ValueError"
         in words(Reason(kind="failed_in_warm", numbers={"index": 3.0}, subject="ValueError"))[0]
     )
 

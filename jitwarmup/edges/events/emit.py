@@ -6,6 +6,8 @@ Where an event goes, found at emit time: structlog, else standard logging, else 
                 configured, with its defaults, which print to stdout.
     logging     where the logger ``jitwarmup`` or one above it has a handler; its level then decides.
     stderr      otherwise, so that whoever decorates a function sees its results without any set-up.
+
+Hooks that were set with ``set_hooks`` hear every event besides, whichever way it takes.
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 
+from jitwarmup.edges.events.hooks import Hook, HookFactory, Hooks
 from jitwarmup.edges.events.recorder import Recorder
 from jitwarmup.edges.events.ways import LoggingEmitter, StderrLines, StructlogEmitter, say
 from jitwarmup.model.errors import ArgumentError
@@ -37,6 +40,8 @@ class DefaultEmitter:
         if _DIVERSIONS:
             _DIVERSIONS[-1].emit(event, level, fields)
             return
+        if _HOOKS is not None:
+            _HOOKS.emit(event, level, fields)
         if SILENT:
             return
         structlog = sys.modules.get("structlog")
@@ -46,6 +51,10 @@ class DefaultEmitter:
             self._logger(logger).emit(event, level, fields)
         else:
             self._lines.emit(event, level, fields)
+
+    def warming(self, fields: Mapping[str, Any]) -> AbstractContextManager[None]:
+        """Around validation and warm-up: what the hooks span it with."""
+        return nullcontext() if _HOOKS is None or _DIVERSIONS else _HOOKS.warming(fields)
 
     def _logger(self, logger: Any) -> LoggingEmitter:
         if self._logging is None:
@@ -61,6 +70,7 @@ class Silence:
 
 
 _DIVERSIONS: list[Emitter] = []
+_HOOKS: Hooks | None = None
 
 
 @contextmanager
@@ -79,6 +89,19 @@ _DEFAULT = DefaultEmitter()  # one for all, so that lines thin out by function a
 def default_emitter() -> Emitter:
     """The process's own emitter: structlog, standard logging or stderr, whichever the application left open."""
     return _DEFAULT
+
+
+def set_hooks(*sinks: Hook | Emitter | HookFactory) -> None:
+    """
+    Let these hooks and emitters hear every event of the process that goes the default way; none given: none hears.
+
+        set_hooks(HookFactory(PrometheusMetrics), JsonLines("/var/log/service/events.jsonl"))
+
+    They come besides the log, which ``JITWARMUP_LOG=off`` silences and they not. What a block sends to its own ``log=``
+    they do not hear.
+    """
+    global _HOOKS  # noqa: PLW0603 - one choice for the process, as in stamina
+    _HOOKS = Hooks(*sinks) if sinks else None
 
 
 def structlog_is_configured(structlog: Any) -> bool:

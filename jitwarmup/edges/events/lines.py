@@ -133,7 +133,7 @@ def _measurement(fields: Fields) -> str:
         None if low is None or high is None else f"{span(low)} to {span(high)}",
         _plural(fields.get("clean_runs"), "clean run"),
         fields.get("verdict"),
-        None if speedup is None else f"{_digits(speedup)}x faster than cold",
+        f"{_digits(speedup)}x faster than cold" if speedup is not None and speedup > 1 else None,
     )
 
 

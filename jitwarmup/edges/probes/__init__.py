@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jitwarmup.edges.probes.costs import exclusive_costs
+from jitwarmup.edges.probes.served import Served
 from jitwarmup.edges.probes.watch import DEFAULT, Seen, Watch
 from jitwarmup.model.ports import Probe
 
-__all__ = ["Seen", "Watch", "exclusive_costs", "watch_of"]
+__all__ = ["Seen", "Served", "Watch", "exclusive_costs", "watch_of"]
 
 _USUAL = Watch()
 

@@ -11,6 +11,7 @@ Durations overlap as torch measures them: a frame contains its backend, that con
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from jitwarmup.model.runs import OneTimeWork
@@ -29,7 +30,7 @@ def exclusive_costs(work: Sequence[OneTimeWork], wall_s: float) -> dict[str, flo
     The seconds of all compile kinds together are the frames' seconds, which is what torch's own records sum to. Only
     ``own`` work is charged; work without a duration is not guessed at.
     """
-    own = [item for item in work if item.scope == "own" and item.duration_s and item.duration_s > 0]
+    own = [item for item in work if item.scope == "own" and 0.0 < (item.duration_s or 0.0) < math.inf]
     frames = _by_kind(item for item in own if item.kind in FRAMES)
     nested = _by_kind(item for item in own if item.reason == WITHIN and item.kind != INDUCTOR)
     inductor = sum(item.duration_s or 0.0 for item in own if item.kind == INDUCTOR)
@@ -69,4 +70,4 @@ def _scaled(costs: dict[str, float], factor: float) -> dict[str, float]:
 def _capped(costs: dict[str, float], wall_s: float) -> dict[str, float]:
     """Parts can exceed the wall where two clocks disagree or work ran side by side: all shrink alike then."""
     total = sum(costs.values())
-    return costs if total <= wall_s else _scaled(costs, max(wall_s, 0.0) / total)
+    return costs if total <= wall_s else _merged(_scaled(costs, max(wall_s, 0.0) / total), {})

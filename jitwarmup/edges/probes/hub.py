@@ -29,12 +29,14 @@ KEPT_COMPILES = 256
 
 class Token:
     """
-    One run under way. ``inbox`` collects (notice, own) pairs; ``base`` is what was read before the run.
+    One run under way. ``parent`` is the run it was opened in, ``former`` what was current before it was (re)entered;
+    ``inbox`` collects (notice, own) pairs; ``base`` is what was read before the run.
 
     Defaults stand in the class: one is made for every timed call, and most of it is never touched.
     """
 
     parent: Token | None = None
+    former: Token | None = None
     base: Any = None
     extra: Any = ()
     crowd: object = None
@@ -109,18 +111,21 @@ class Hub:
 
     def enter(self, token: Token) -> None:
         """Make ``token`` live and current; whoever is live beside its own chain overlaps it, and is told so."""
+        parent = CURRENT.get()
+        while parent is not None and parent.closed:
+            parent = parent.parent
+        token.parent = parent
         token.seq = self.seq
         token.crowd = self.crowd
         self.resume(token)
 
     def resume(self, token: Token) -> None:
         """Live and current, in whatever context this is (again, after ``suspend``)."""
-        parent = CURRENT.get()
-        while parent is not None and (parent.closed or parent is token):
-            parent = parent.parent
-        token.parent = parent
+        former = CURRENT.get()
+        if former is not token:
+            token.former = former
+            CURRENT.set(token)
         token.live = True
-        CURRENT.set(token)
         live = self.live
         live[id(token)] = token
         if len(live) > 1 and len(live) > sum(other.live for other in chain(token)):
@@ -132,7 +137,8 @@ class Hub:
         self.live.pop(id(token), None)
         token.live = False
         if CURRENT.get() is token:
-            CURRENT.set(token.parent)
+            CURRENT.set(token.former)
+        token.former = None
 
     def leave(self, token: Token) -> None:
         """The run is over; ``overlapped`` is final."""

@@ -113,7 +113,7 @@ class Interference:
         if switches != slot.switches:
             slot.waited_ns = slot.read()
             slot.switches = switches
-        return slot, int((used[0] + used[1]) * 1e9), slot.waited_ns, involuntary, used[MAJOR_FAULTS]
+        return slot, self._clock(), slot.waited_ns, involuntary, used[MAJOR_FAULTS]
 
 
 def taken(before: Reading, after: Reading) -> Taken:

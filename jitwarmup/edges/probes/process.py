@@ -182,11 +182,9 @@ class Collections:
             gc.callbacks.remove(self._heard)
 
     def _heard(self, phase: str, info: Mapping[str, int]) -> None:
-        if not HUB.live:
-            return
         with suppress(BaseException):  # Python would print it in the middle of the user's output
             if phase == "start":
-                self._began_ns = time.perf_counter_ns()
+                self._began_ns = time.perf_counter_ns() if HUB.live else 0
             elif self._began_ns:
                 self._ended(time.perf_counter_ns() - self._began_ns, info["generation"])
 

@@ -143,10 +143,10 @@ class Watch:
         token.base = self._current()
         if self._always:
             token.extra = tuple(self._ask(probe, "snapshot") for probe in self._always)
-        HUB.enter(token)
         if HUB.open:
             HUB.forget_stale()
         token.reading = self._thread.read()
+        HUB.enter(token)  # last: an interrupt before it leaves nothing behind
         return token
 
     def suspend(self, token: Token) -> None:

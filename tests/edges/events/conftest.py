@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import structlog
 
-from jitwarmup.edges.events import keys, schema
+from jitwarmup.edges.events import guard, keys, schema
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +15,8 @@ def _the_table_is_the_law(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _structlog_as_found():
+def _nothing_left_behind(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(guard, "_KNOWN", {})
     structlog.reset_defaults()
     yield
     structlog.reset_defaults()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import subprocess
 import sys
 import textwrap
@@ -8,16 +10,16 @@ import textwrap
 import pytest
 import structlog
 
-from jitwarmup.edges.events import emit, schema
+from jitwarmup.edges.events import emit, schema, ways
 from jitwarmup.edges.events.recorder import Recorder
-from jitwarmup.edges.events.ways import LoggingEmitter, StructlogEmitter, is_told
+from jitwarmup.edges.events.ways import LoggingEmitter, StderrLines, StructlogEmitter, is_told
 from jitwarmup.model.errors import ArgumentError
 
 FIELDS = {"schema": "jitwarmup/1", "callable": "module.generate", "duration_s": 0.0123, "outcome": "ok"}
 LINE = "jitwarmup.call module.generate 12.3 ms"
 PRELUDE = """
 import sys
-from jitwarmup.edges.events import emit, schema
+from jitwarmup.edges.events import emit, schema, ways
 out = emit.default_emitter()
 fields = schema.build(schema.CALL, {"callable": "module.generate", "duration_s": 0.0123, "outcome": "ok"})
 def say(): out.emit(schema.CALL, "info", fields)
@@ -155,6 +157,23 @@ def test_a_stderr_that_is_gone_is_fine(stderr):
     assert run(f"{make}\nsay()\nprint('on')").stdout == "on\n"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+def test_a_stderr_whose_reader_stands_still_holds_nobody_up():
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"x" * 4096)
+    os.set_blocking(writer, True)
+    code = PRELUDE + "for _ in range(1000): out.emit(schema.SUMMARY, 'info', fields)\nprint('on')"
+    command = [sys.executable, "-c", code]
+    env = {"PYTHONPATH": ":".join(sys.path)}
+    ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=writer, text=True, timeout=20, env=env, check=True)
+    os.close(reader)
+    os.close(writer)
+    assert ended.stdout == "on\n"
+
+
 def test_calls_thin_out_by_function_and_other_events_do_not():
     ended = run("""
         for _ in range(250):
@@ -169,6 +188,22 @@ def test_calls_thin_out_by_function_and_other_events_do_not():
     assert lines[: len(told)] == told
     assert lines[len(told)] == "jitwarmup.call other 12.3 ms"
     assert lines[len(told) + 1 :] == ["jitwarmup.summary f 1 call in 1 s"] * 12
+
+
+def test_beyond_many_functions_the_lines_thin_out_together(capsys):
+    lines = StderrLines()
+    for number in range(ways.MOST_FUNCTIONS + 30):
+        lines.emit(schema.CALL, "info", {**FIELDS, "callable": f"f{number}"})
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == ways.MOST_FUNCTIONS + 12
+    assert told[-1].endswith("(call 30)")
+
+
+def test_a_silent_level_makes_no_line(caplog):
+    logger = logging.getLogger("jitwarmup.test.silent")
+    logger.setLevel(logging.ERROR)
+    LoggingEmitter(logger).emit(schema.CALL, "info", FIELDS)
+    assert caplog.records == []
 
 
 def test_the_calls_that_are_told_are_the_round_ones():

@@ -290,3 +290,18 @@ def test_a_killed_process_loses_at_most_the_line_it_was_writing(tmp_path):
     assert {writer: written[writer] for writer in range(8) if writer != 3} == dict.fromkeys({*range(8)} - {3}, 10_000)
     assert 0 < written[3] < 10_000
     assert [entry["items"] for entry in entries if entry["rank"] == 3] == list(range(written[3]))
+
+
+def test_without_orjson_the_standard_library_writes(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "orjson", None)
+    with JsonLines(tmp_path / "e") as out:
+        out.emit(schema.CALL, "info", FIELDS)
+    assert read(tmp_path / "e")[0]["duration_s"] == 1.0
+
+
+def test_an_interrupt_in_a_processor_passes_through(tmp_path):
+    def stop(_logger, _level, fields):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        JsonLines(tmp_path / "e", processors=[stop]).emit(schema.CALL, "info", FIELDS)

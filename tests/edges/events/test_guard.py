@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
 from contextvars import ContextVar
 
 import pytest
+import structlog
 
+from jitwarmup.edges.events import guard
+from jitwarmup.edges.events.emit import adapt
 from jitwarmup.edges.events.guard import Guarded, Handover
 from jitwarmup.edges.events.recorder import Recorder
 
@@ -71,6 +75,50 @@ def test_a_slow_sink_is_slow_once_and_then_fed_by_a_thread(capsys):
     assert guarded.flush(10)
     assert threads == [threading.current_thread().name, "jitwarmup-events", "jitwarmup-events"]
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_what_is_known_of_a_sink_is_shared_by_all_guards_around_it(capsys):
+    raising = Raising(ValueError())
+    for _ in range(3):  # as where each call inside a block opens a session of its own
+        Guarded(raising).emit("a", "info", FIELDS)
+    assert Guarded(raising).lost == 3
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_all_structlog_loggers_are_one_sink(capsys):
+    def fail(*_):
+        raise ValueError
+
+    for number in range(3):
+        log = structlog.wrap_logger(None, processors=[fail]).bind(number=number)
+        Guarded(adapt(log)).emit("a", "info", FIELDS)
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_sink_that_is_gone_is_forgotten():
+    recorder = Recorder()
+    Guarded(recorder)
+    key = id(recorder)
+    assert key in guard._KNOWN
+    del recorder
+    gc.collect()
+    assert key not in guard._KNOWN
+
+
+def test_emitters_that_compare_equal_or_have_slots_are_still_told_apart():
+    class Slotted:
+        __slots__ = ()
+        __hash__ = None
+
+        def __eq__(self, other):
+            return True
+
+        def emit(self, event, level, fields):
+            raise ValueError
+
+    first, second = Guarded(Slotted()), Guarded(Slotted())
+    first.emit("a", "info", FIELDS)
+    assert (first.lost, second.lost) == (1, 0)
 
 
 def test_a_blocked_sink_holds_nobody_up_and_loses_only_what_does_not_fit(capsys):

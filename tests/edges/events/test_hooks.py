@@ -158,6 +158,38 @@ def test_an_emitter_without_warming_spans_nothing():
         pass
 
 
+def test_hooks_of_the_process_hear_besides_the_log(caplog):
+    caplog.set_level(logging.INFO, "jitwarmup")
+    span, recorder = Span(), Recorder()
+    emit.set_hooks(HookFactory(lambda: span), recorder)
+    try:
+        guarded = Guarded(emit.adapt(None))
+        with guarded.warming({}):
+            guarded.emit(schema.CALL, "info", FIELDS)
+        with emit.diverted(Recorder()), guarded.warming({}):
+            guarded.emit(schema.CALL, "info", FIELDS)  # a test that captures events keeps them to itself
+    finally:
+        emit.set_hooks()
+    guarded.emit(schema.CALL, "info", FIELDS)
+    with guarded.warming({}):
+        pass
+    assert len(recorder) == 1
+    assert span.log == ["enter", schema.CALL, "exit"]
+    assert len(caplog.records) == 2
+
+
+def test_hooks_hear_even_where_the_operator_silences_the_log(monkeypatch, capsys):
+    recorder = Recorder()
+    monkeypatch.setattr(emit, "SILENT", True)
+    emit.set_hooks(recorder)
+    try:
+        emit.adapt(None).emit(schema.CALL, "info", FIELDS)
+    finally:
+        emit.set_hooks()
+    assert len(recorder) == 1
+    assert capsys.readouterr().err == ""
+
+
 def test_the_usual_log_can_be_one_of_the_hooks(capsys, caplog):
     with caplog.at_level(logging.INFO, "jitwarmup"):
         Hooks(emit.default_emitter()).emit(schema.CALL, "info", FIELDS)

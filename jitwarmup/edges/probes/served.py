@@ -1,0 +1,57 @@
+"""
+Whether compiled code really ran: "no compile events" does not mean "compiled".
+
+Past the recompile limit, under ``eager_on_recompile`` or ``force_eager``, torch runs eager code and makes no event at
+all. Its guard hook (``torch._C._dynamo.eval_frame.set_guard_complete_hook``, torch 2.8 and newer) is asked at each call
+of compiled code whether an entry served it. It costs about 5 us a call, so one warm-up run carries it and no other.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+_BUSY = threading.Lock()  # the hook is one slot of the process: of two audits at once the second looks at nothing
+
+
+class Served:
+    """
+    Counts, from ``start`` to ``stop``, calls of compiled functions that compiled code served, and those it did not.
+
+    A hook that somebody else has set is asked first and its answer kept.
+    """
+
+    def __init__(self) -> None:
+        self.served = 0
+        self.missed = 0
+        self._module: Any = None
+        self._former: Callable[[bool], bool] | None = None
+
+    def start(self) -> bool:
+        """Begin to count; False where torch offers no hook, Dynamo is not loaded, or somebody else is counting."""
+        module = sys.modules.get("torch._C._dynamo.eval_frame")
+        if "torch._dynamo" not in sys.modules or not hasattr(module, "set_guard_complete_hook"):
+            return False
+        if not _BUSY.acquire(blocking=False):
+            return False
+        self._module = module
+        self._former = self._module.set_guard_complete_hook(self._heard)
+        return True
+
+    def stop(self) -> None:
+        """Count no more, and put back the hook that was there."""
+        if self._module is not None:
+            self._module.set_guard_complete_hook(self._former)
+            self._module = None
+            _BUSY.release()
+
+    def _heard(self, hit: bool) -> bool:
+        if self._former is not None:
+            hit = self._former(hit)
+        if hit:
+            self.served += 1
+        else:
+            self.missed += 1
+        return hit

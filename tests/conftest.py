@@ -1,0 +1,35 @@
+"""What holds for every test: the events' table is the law, and nothing that one test configured reaches the next."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from jitwarmup.edges import probes
+from jitwarmup.edges.events import emit, schema
+from jitwarmup.edges.events.recorder import Recorder
+from jitwarmup.engine.scope import CURRENT
+from jitwarmup.engine.switch import SWITCH
+
+
+@pytest.fixture(autouse=True)
+def _a_clean_house(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(schema, "STRICT", True)
+    monkeypatch.setattr(emit, "SILENT", False)
+    CURRENT.set(None)
+    yield
+    probes._USUAL.disarm()
+    if (structlog := sys.modules.get("structlog")) is not None:
+        structlog.reset_defaults()
+    assert not emit._DIVERSIONS, "a test left a diversion of events behind"
+    assert SWITCH.reasons == 0, "a test left jitwarmup switched off"
+
+
+@pytest.fixture
+def events() -> Iterator[Recorder]:
+    """Every event of the test, as whole dicts; nothing reaches stderr."""
+    recorder = Recorder()
+    with emit.diverted(recorder):
+        yield recorder

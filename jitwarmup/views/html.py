@@ -7,8 +7,8 @@ say so. Where the tables of all runs would make the page too heavy, the middle o
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from html import escape
 
 from jitwarmup.model.report import Report
@@ -59,7 +59,7 @@ def article(report: Report, fixed: str, runs: str) -> str:
 def head(report: Report) -> str:
     """Name, verdict, when and where."""
     state = "failed" if report.failure is not None else report.verdict.state
-    when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(report.started_at))
+    when = datetime.fromtimestamp(report.started_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     facts = [when, f"{len(report.runs)} runs in {span(report.duration_s)}"]
     facts += [
         f"{name} {report.environment[name]}" for name in ("python", "torch", "device") if name in report.environment

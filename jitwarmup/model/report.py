@@ -171,6 +171,12 @@ class Report(Record):
 
         return explain(self)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the same figures as ``jitwarmup report``."""
+        from jitwarmup.views.notebook import repr_html
+
+        return repr_html(self)
+
 
 def latency_of(failure: Failure | None, clean: Summary, every: Summary) -> float | None:
     """The one number: see ``Report.latency_s``."""

@@ -48,6 +48,7 @@ FINDINGS: Mapping[str, str] = {
     "clock_not_settled": "the device's clock moved while measuring: warm up longer, or lock the clocks",
     "temperature_drift": "the device warmed up while measuring",
     "device_shared": "other processes used the device meanwhile",
+    "interrupted": "what was finished is kept; run it again for a verdict",
     "left_early": "the loop was left before all measurements were made",
     "arguments_mutated": "the first run changed its arguments in place: give fresh=",
 }

@@ -1,0 +1,1 @@
+from jitwarmup.integrations.tokens import TokenTimer, TokenTimes

@@ -11,6 +11,7 @@ nothing is subtracted in floating point, and ``end()`` is not a token.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,7 +78,7 @@ class Stamps:
             steps=len(ns),
             counts=counts(self.values, self.batch, self.end_tokens),
             first_token_ns=ns[0] - t0_ns if ns else None,
-            gaps_ns=tuple(after - before for before, after in zip(ns, ns[1:], strict=False)),
+            gaps_ns=tuple(after - before for before, after in itertools.pairwise(ns)),
         )
         self.values = []
         if self.times.first_token_ns is None:
@@ -186,6 +187,11 @@ class TokenTimer:
     def times(self) -> tuple[TokenTimes, ...]:
         """Of every generation so far whose run is over, in order."""
         return tuple(stamps.times for stamps in self._notes if stamps.times is not None)
+
+    @property
+    def steps(self) -> int:
+        """Deliveries of the newest generation so far, the prompt not among them."""
+        return len(self._notes[-1].ns) if self._notes else 0
 
     @property
     def first_token_ns(self) -> int | None:

@@ -62,7 +62,9 @@ def test_first_token_and_gaps_are_exact_at_any_uptime(n, days, capsys):
     ttft, itl = as_the_framework(t0, [*stamps, stamps[-1] + 1_234_567])
     with capsys.disabled():
         true = f"true {TTFT_NS / 1e6:.6f} / {GAP_NS / 1e6:.6f}"
-        print(f"\nn={n:2} up {days:4} d: {true} ms, float32 and end() as a token: {ttft * 1e3:.6f} / {itl * 1e3:.6f} ms")
+        print(
+            f"\nn={n:2} up {days:4} d: {true} ms, float32 and end() as a token: {ttft * 1e3:.6f} / {itl * 1e3:.6f} ms"
+        )
 
 
 def test_the_framework_s_way_is_as_wrong_as_the_evidence_says():
@@ -88,7 +90,7 @@ def test_a_batch_counts_each_sequence_up_to_its_end_token():
 
 def test_the_user_s_streamer_hears_the_measured_runs_only():
     clock, heard = FakeClock(), []
-    own = SimpleNamespace(put=lambda value: heard.append(value), end=lambda: heard.append("end"))
+    own = SimpleNamespace(put=heard.append, end=lambda: heard.append("end"))
 
     def ask():  # the streamer is not an argument, so the engine cannot know of it: the timer itself is silent
         generate(timer, clock, 2)

@@ -15,6 +15,8 @@ PROMISES = {
     "async_function.py": "50 answers, 56 runs",
     "method_of_a_class.py": "20 5 warm True\n30 5 warm",
     "inline_trials.py": "the whole block took",
+    "token_times.py": "one call: 15 gaps, tokens of each sequence (16, 16)",
+    "sweep.py": "failed in load, missing_dependency\nexit code 1, a rerun runs 0",
 }
 
 

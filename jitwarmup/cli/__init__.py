@@ -17,7 +17,10 @@ from enum import IntEnum
 from jitwarmup import __version__
 from jitwarmup.model.errors import JitwarmupError
 
-COMMANDS = {"demo": "the main job on a real language model: validate, warm up in silence, measure, log"}
+COMMANDS = {
+    "demo": "the main job on a real language model: validate, warm up in silence, measure, log",
+    "sweep": "many configurations of one generation: each validated first, saved at once, resumed by a rerun",
+}
 
 
 class Exit(IntEnum):

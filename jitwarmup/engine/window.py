@@ -56,12 +56,12 @@ class Window:
 
     __slots__ = (
         "clock",
+        "duration_ns",
         "error",
         "frame",
         "meter",
         "name",
         "seen",
-        "duration_ns",
         "session",
         "started_at",
         "step",
@@ -171,7 +171,7 @@ def settled(notes: Sequence[Note], t0_ns: int) -> dict[str, Any]:
     for note in notes:
         try:
             told |= merged(told, note.settle(t0_ns))
-        except Exception:  # noqa: BLE001, PERF203, S112 - a note tells of a run, it must not break it
+        except Exception:  # noqa: BLE001, S112 - a note tells of a run, it must not break it
             continue
     return told
 

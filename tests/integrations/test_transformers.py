@@ -267,7 +267,7 @@ def test_a_pinned_cache_length_is_the_fix_that_the_advice_says(tiny, asked, comp
     assert vary(model, lengths, asked, compiled_on_cpu).facts["recompiles"] == 0
 
 
-def vary(model, lengths, asked, more, warmups=2, new=8):
+def vary(model, lengths, asked, more, *, warmups=2, new=8):
     generate = warmed_generation(model.generate)
     with steady_state(iterations=warmups, measurements=len(lengths) - warmups - 1) as steady:
         for trial, length in zip(steady.trials(), (*lengths, None), strict=False):

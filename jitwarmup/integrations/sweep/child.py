@@ -6,7 +6,6 @@ import json
 import sys
 
 from jitwarmup.integrations.sweep.configurations import configuration
-from jitwarmup.integrations.sweep.results import ResultFile
 from jitwarmup.integrations.sweep.runner import Sweep
 
 

@@ -75,7 +75,8 @@ class Configuration(Record):
         sizes = f"b{self.batch}-p{self.prompt_tokens}-n{self.new_tokens}"
         parts = [self.model.rstrip("/").rpartition("/")[2], sizes, self.attention or "attention", self.dtype or "dtype"]
         parts += [f"sdpa_{self.sdpa}"] if self.sdpa else []
-        parts += [f"compiled_{self.compile_mode}"] if self.compile_mode else ["uncompiled"]
+        backend = "" if self.compile_backend == "inductor" else f"_{self.compile_backend}"
+        parts += [f"compiled_{self.compile_mode}{backend}"] if self.compile_mode else ["uncompiled"]
         parts += [f"cache_{self.cache}"] if self.cache else []
         parts += ["kernels"] if self.kernels else []
         return "-".join(part for part in parts if part not in ("attention", "dtype"))
@@ -185,12 +186,16 @@ def from_file(path: str | Path, base: Mapping[str, Any] | None = None) -> list[C
     found: list[Configuration] = []
     for number, entry in enumerate(_entries(path), start=1):
         try:
-            if not isinstance(entry, Mapping):
-                raise ArgumentError(f"got {type(entry).__name__}; wanted a mapping")
-            found += product({**(base or {}), **entry})
+            found += product({**(base or {}), **_mapping(entry)})
         except ArgumentError as error:
             raise ArgumentError(f"{path}, entry {number}: {error}") from error
     return distinct(found)
+
+
+def _mapping(entry: Any) -> Mapping[str, Any]:
+    if not isinstance(entry, Mapping):
+        raise ArgumentError(f"got {type(entry).__name__}; wanted a mapping of {', '.join(FIELDS)}")
+    return entry
 
 
 def _entries(path: Path) -> list[Any]:

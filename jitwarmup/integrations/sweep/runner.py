@@ -25,6 +25,7 @@ from jitwarmup.integrations.sweep.configurations import Configuration, distinct
 from jitwarmup.integrations.sweep.loading import Loaded, load
 from jitwarmup.integrations.sweep.results import Fault, Result, ResultFile, fault_of, metadata
 from jitwarmup.integrations.transformers import warmed_generation
+from jitwarmup.model.errors import MeasurementFailed
 from jitwarmup.model.report import Report
 
 CHILD = "jitwarmup.integrations.sweep.child"
@@ -126,18 +127,31 @@ def measured(configuration: Configuration, loaded: Loaded, monitor: Any) -> Repo
     import torch
 
     model = loaded.model
-    wanted = (configuration.batch, configuration.prompt_tokens + configuration.new_tokens)
 
     def generate(**inputs: Any) -> Any:
         with torch.inference_mode(), loaded.around():
-            return model.generate(**inputs)
+            return checked(model.generate(**inputs), configuration)
 
     warmed = warmed_generation(
         generate, model=model, iterations=configuration.iterations, measurements=configuration.measurements
     )
-    with steady_state(monitor=monitor, name=configuration.name, accept=lambda out: tuple(out.shape) == wanted) as block:
+    with steady_state(monitor=monitor, name=configuration.name) as block:
         report: Report = block.measure(warmed, **loaded.inputs)
     return report
+
+
+def checked(tokens: Any, configuration: Configuration) -> Any:
+    """
+    The tokens, in every run as many as the configuration says: fewer would look faster.
+
+    Raises:
+        MeasurementFailed: there are more or fewer.
+
+    """
+    wanted = (configuration.batch, configuration.prompt_tokens + configuration.new_tokens)
+    if tuple(tokens.shape) != wanted:
+        raise MeasurementFailed(f"generate() returned {tuple(tokens.shape)}; wanted {wanted} tokens")
+    return tokens
 
 
 def _result(

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from jitwarmup.integrations.sweep import Configuration, Result, Sweep, exit_code, from_file, level, product
 from jitwarmup.integrations.sweep.configurations import ATTENTION, DTYPES, LEVELS, MODES, SDPA
 from jitwarmup.integrations.sweep.export import to_datasets, to_framework
+from jitwarmup.model.codec import encode
 from jitwarmup.views.text import span
 
 OFF = "none"  # on the command line: the field's None
@@ -134,7 +135,7 @@ def summary(result: Result) -> dict[str, Any]:
             "verdict": report.verdict.state,
             "reasons": [reason.kind for reason in report.verdict.reasons],
             "facts": dict(report.facts),
-            "advice": [item.to_dict() for item in report.advice],
+            "advice": [encode(item) for item in report.advice],
         }
     return told
 
@@ -175,7 +176,11 @@ class Ticker:
         if not self._out.isatty():
             return
         fault, report = result.fault, result.report
-        came = f"failed in {fault.phase}: {fault.type}" if fault is not None else span(report and report.latency_s)
+        came = (
+            f"failed in {fault.phase}: {fault.type}"
+            if fault is not None
+            else span(report.latency_s if report is not None else None)
+        )
         eta = f"  about {span(left_s)} left" if done < total else ""
         self._out.write(f"[{done}/{total}] {result.name}: {came} ({span(result.duration_s)}){eta}\n")
         self._out.flush()

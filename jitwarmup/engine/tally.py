@@ -62,8 +62,10 @@ class Tally:
             self.sum_ns += ns
             if contaminated:
                 self.contaminated += 1
-            self.min_ns = min(self.min_ns, ns)
-            self.max_ns = max(self.max_ns, ns)
+            if ns < self.min_ns:
+                self.min_ns = ns
+            if ns > self.max_ns:
+                self.max_ns = ns
             self._recent.append(ns)
         if time.monotonic() >= self.due:
             self.flush()

@@ -113,6 +113,21 @@ def test_a_block_gets_the_token_times_of_what_ran_in_it():
     assert [round(gap * 1e9) for gap in steady.block.item_gaps_s] == [GAP_NS] * 3
 
 
+def test_within_a_generator_a_timer_counts_from_the_beginning_of_its_run():
+    clock, timer = FakeClock(), TokenTimer()
+
+    def stream():
+        clock.ns += 500
+        yield "head"
+        generate(timer, clock, 2)
+        yield "tail"
+
+    with steady_state(clock=clock, iterations=0, measurements=1) as steady:
+        report = steady.measure(stream)
+    assert timer.first_token_ns == TTFT_NS + 500
+    assert report.measured[0].items == 2  # its own items, as for every stream
+
+
 def test_without_a_run_around_it_a_timer_counts_from_its_start():
     clock = FakeClock()
     timer = TokenTimer(clock=clock)

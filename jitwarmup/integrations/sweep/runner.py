@@ -106,8 +106,8 @@ class Sweep:
         failure = report.failure
         if failure is None:
             return report, None
-        error = failure.exception if failure.exception is not None else RuntimeError(failure.message)
-        return report, fault_of(error, failure.phase.value, failure.traceback)
+        cause = failure.exception if failure.exception is not None else RuntimeError(failure.message)
+        return report, fault_of(cause, failure.phase.value, failure.traceback)
 
     def _alone(self, configuration: Configuration) -> Result:
         """Run one configuration in a process of its own; one that dies has crashed, and the sweep goes on."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import structlog
 
 from jitwarmup import ArgumentError, Report
 from jitwarmup.cli import main
@@ -28,8 +29,11 @@ def six():
 
 
 @pytest.fixture(autouse=True)
-def _quiet(monkeypatch):
-    monkeypatch.setenv("JITWARMUP_LOG", "off")
+def _structlog_as_found():
+    """The command configures it, as a script would."""
+    structlog.reset_defaults()
+    yield
+    structlog.reset_defaults()
 
 
 # ------------------------------------------------------------------ configurations

@@ -24,6 +24,7 @@ COMMANDS = {
     "report": "saved measurements as one self-contained page",
     "schema": "the JSON Schema of the events",
     "doctor": "what can be watched here, and what would spoil a measurement",
+    "sweep": "many configurations of one generation: each validated first, saved at once, resumed by a rerun",
 }
 
 

@@ -249,6 +249,7 @@ MEASURED = (
 )
 BLOCK = (
     *OUTCOME,
+    *STREAM,
     CONTAMINATED,
     count("reports", "Measurements made inside it."),
     *PLAN,

@@ -44,6 +44,9 @@ FINDINGS: Mapping[str, str] = {
     "contended": "the thread waited for a CPU: fewer threads, or a machine of its own",
     "host_disagrees": "only the waiting for a CPU explains the movement: the machine, not the code",
     "causes_not_watched": "torch was not loaded, so nobody could look for compiles",
+    "memory_grows": "each run keeps memory: results that are held on to, a cache without a bound, or compiled code",
+    "graphs_grow": "each run compiles a graph that stays: bound the shapes, pad to buckets, or mark them dynamic",
+    "descriptors_grow": "each run leaves a file, pipe or socket open",
     "left_early": "the loop was left before all measurements were made",
     "arguments_mutated": "the first run changed its arguments in place: give fresh=",
 }

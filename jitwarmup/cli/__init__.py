@@ -17,7 +17,15 @@ from enum import IntEnum
 from jitwarmup import __version__
 from jitwarmup.model.errors import JitwarmupError
 
-COMMANDS = {"demo": "the main job on a real language model: validate, warm up in silence, measure, log"}
+COMMANDS = {
+    "demo": "the main job on a real language model: validate, warm up in silence, measure, log",
+    "measure": "the whole plan on any function: package.module:function",
+    "compare": "two saved measurements, with gates for a build",
+    "report": "saved measurements as one self-contained page",
+    "schema": "the JSON Schema of the events",
+    "doctor": "what can be watched here, and what would spoil a measurement",
+    "sweep": "many configurations of one generation: each validated first, saved at once, resumed by a rerun",
+}
 
 
 class Exit(IntEnum):
@@ -42,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked, rest = parser.parse_known_args(words)
     module = importlib.import_module(f"jitwarmup.cli.{asked.command}")
     try:
-        return int(module.run(rest))
+        code = int(module.run(rest))
+        print(end="", flush=True)  # a reader that left is met here, not at the interpreter's exit
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return Exit.INTERRUPTED
@@ -52,3 +61,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; nothing more to say to it
         return Exit.GOOD
+    return code

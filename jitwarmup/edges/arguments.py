@@ -9,21 +9,29 @@ from __future__ import annotations
 
 import io
 import sys
-from collections import deque
+from collections import UserDict, UserList, deque
 from collections.abc import AsyncIterator, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
-CONTAINERS = (list, tuple, dict, set, deque, Mapping)
+MAPPINGS = (dict, UserDict)  # transformers' BatchEncoding is a UserDict; other Mappings may compute what they hold
+CONTAINERS = (list, tuple, set, frozenset, deque, UserList, *MAPPINGS)
 DEPTH = 4  # nested containers looked into: {"inputs": [{"ids": tensor}]} is as deep as callers go
 WIDTH = 10_000  # items looked at in one container; longer ones are compared by their length
+MOST = 20_000  # values looked at in one argument: a batch of token lists must not take longer to look at than to run
 
 
-def leaves(value: Any, depth: int = DEPTH) -> Iterator[Any]:
-    """The value and, for builtin containers, what is in it."""
+def leaves(value: Any) -> Iterator[Any]:
+    """The value and, for builtin containers, what is in it; the first ``MOST`` of all that."""
+    return islice(walk(value, DEPTH), MOST)
+
+
+def walk(value: Any, depth: int) -> Iterator[Any]:
+    """The value, then what is in it, depth first."""
     yield value
     if depth and isinstance(value, CONTAINERS) and len(value) <= WIDTH:
-        for item in tuple(value.values() if isinstance(value, Mapping) else value):
-            yield from leaves(item, depth - 1)
+        for item in tuple(value.values() if isinstance(value, MAPPINGS) else value):
+            yield from walk(item, depth - 1)
 
 
 def every_leaf(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[Any]:
@@ -48,7 +56,8 @@ def once_only(value: Any) -> str | None:
     """What makes a value unfit for a second run (in words), or None where it is fit."""
     if is_streamer(value):
         return None
-    if isinstance(value, io.IOBase) or isinstance(getattr(value, "file", None), io.IOBase):
+    wrapper = loaded_class("tempfile", "_TemporaryFileWrapper")
+    if isinstance(value, io.IOBase) or (wrapper is not None and isinstance(value, wrapper)):
         return "an open file, which a run reads to its end"
     cache = loaded_class("transformers.cache_utils", "Cache")
     if cache is not None and isinstance(value, cache):
@@ -71,10 +80,10 @@ def mark_of(value: Any) -> tuple[Any, ...] | None:
     """The part of a fingerprint that one value contributes."""
     if isinstance(value, bytearray):
         return (id(value), len(value))
-    if isinstance(value, CONTAINERS) and not isinstance(value, tuple):
+    if isinstance(value, CONTAINERS) and not isinstance(value, tuple | frozenset):
         if len(value) > WIDTH:
             return (id(value), len(value))
-        return (id(value), len(value), tuple(map(id, value.values() if isinstance(value, Mapping) else value)))
+        return (id(value), len(value), tuple(map(id, value.values() if isinstance(value, MAPPINGS) else value)))
     tensor = loaded_class("torch", "Tensor")
     if tensor is not None and isinstance(value, tensor) and not value.is_inference():
         return (id(value), value._version)

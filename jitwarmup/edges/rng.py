@@ -84,7 +84,10 @@ def torch_stream(generator: Any) -> Stream:
 def argument_streams(values: Iterable[Any]) -> Iterable[tuple[str, Stream]]:
     """Generators of torch, numpy and ``random`` among a call's argument values."""
     kinds = generator_kinds()
+    stateless = getattr(sys.modules.get("random"), "SystemRandom", ())  # draws from the system: nothing to rewind
     for value in values:
+        if isinstance(value, stateless):
+            continue
         for kind, as_stream in kinds.items():
             if isinstance(value, kind):
                 yield f"argument:{id(value)}", as_stream(value)

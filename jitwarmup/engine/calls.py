@@ -87,7 +87,7 @@ def passes(task: Task) -> bool:
 
 def warm_for_call(task: Task, lease: Lease, visit: Visit) -> Generator[Any, Any, Result | None]:
     """Warm up for a plain call; a Result where the call is over, None where its own run is still to be made."""
-    measurement = Measurement(task, lease, task.session.plain_clock)
+    measurement = Measurement(task, lease, task.session.plain_clock, task.report_id)
     own = task.options.fresh is None and task.options.dry_run is None
     measurement.replay = own and task.colour.streams
     try:
@@ -129,12 +129,16 @@ def timed(task: Task, visit: Visit) -> Generator[Any, Any, Result]:
     """One timed run of the caller's own arguments, and its event."""
     entry = task.entry
     was_warm = entry is not None and entry.is_warm
+    unread = was_warm and task.options.emit == "off"
     args, kwargs = task.inputs.own()
-    command = Take(task.session, STEP, task.session.plain_clock, task.function, args, kwargs, live=True)
+    session = None if unread else task.session
+    command = Take(session, STEP, task.session.plain_clock, task.function, args, kwargs, live=True)
     del args, kwargs
     taken: Taken = yield command
+    if unread:
+        return Result(taken.value, taken.error)
     visit.runs.append(taken.run)
-    lost = say_call(task, entry, taken.run, was_warm=was_warm)
+    lost = say_call(task, entry, taken.run, was_warm=was_warm, error=taken.error)
     return Result(taken.value, taken.error if taken.error is not None else lost)
 
 
@@ -150,21 +154,23 @@ def warm_call(subject: Subject, entry: Entry, args: tuple[Any, ...], kwargs: dic
 
     Nothing is left to decide, and a course, a task and its inputs would cost more than the window itself.
     """
+    if subject.options.emit == "off":
+        return subject.function(*args, **kwargs)
     with Window(subject.session, STEP, subject.session.plain_clock) as window:
         window.value = subject.function(*args, **kwargs)
-    emit = subject.options.emit
-    if emit != "off":
-        subject.ledger.counts.hit()
-    if emit == "summary" and window.uneventful and not entry.habits and not entry.lost:
+    subject.ledger.counts.hit()
+    if subject.options.emit == "summary" and window.uneventful and not entry.habits and not entry.lost:
         subject.ledger.tally.count(subject, window.duration_ns)
         return window.value
     taken = window.taken()
-    lost = say_call(subject, entry, taken.run, was_warm=True)
+    lost = say_call(subject, entry, taken.run, was_warm=True, error=taken.error)
     error = taken.error if taken.error is not None else lost
     return taken.value if error is None else Result(error=error).unwrap()
 
 
-def say_call(subject: Subject, entry: Entry | None, run: Run, *, was_warm: bool) -> MeasurementFailed | None:
+def say_call(
+    subject: Subject, entry: Entry | None, run: Run, *, was_warm: bool, error: BaseException | None = None
+) -> MeasurementFailed | None:
     """The event of one plain call, and of steady state lost in it; the error where ``on_loss`` asked for one."""
     emit = subject.options.emit
     if entry is not None:
@@ -172,7 +178,7 @@ def say_call(subject: Subject, entry: Entry | None, run: Run, *, was_warm: bool)
     if emit == "summary":
         subject.ledger.tally.add(subject, run)
     elif emit == "calls":
-        subject.say(schema.CALL, key=key_of(entry), **call_fields(run))
+        subject.say(schema.CALL, error=error, key=key_of(entry), **call_fields(run))
     if entry is None or emit == "off" or not (run.contaminated or entry.lost):
         return None
     return loss.after_call(subject, entry, run, was_warm=was_warm)
@@ -187,7 +193,7 @@ def warm(task: Task) -> Course:
     if lease is None:
         return Result(known_warmup(task))
     with lease:
-        measurement = Measurement(task, lease, task.session.clock)
+        measurement = Measurement(task, lease, task.session.clock, task.report_id)
         try:
             yield from warming(measurement)
         finally:
@@ -214,9 +220,19 @@ def measure(task: Task, keep: Keep = None) -> Course:
         measurement = Measurement(task, lease, task.session.clock)
         try:
             yield from measuring(measurement)
+        except BaseException as error:
+            conclude_interrupted(measurement, keep, error)
+            raise
         finally:
             task.inputs.rewind()
     return conclude(measurement, keep)
+
+
+def conclude_interrupted(measurement: Measurement, keep: Keep, error: BaseException) -> None:
+    """Interrupted between two runs, or given up by whoever pumps: the finished runs are kept all the same."""
+    if measurement.runs and not isinstance(error, Exception):
+        measurement.end = End.INTERRUPTED
+        conclude(measurement, keep)
 
 
 def measuring(measurement: Measurement) -> Course:
@@ -266,8 +282,8 @@ def say_measured(measurement: Measurement, report: Report) -> None:
     fields = report_fields(report, measurements=measurement.task.options.measurements)
     if measurement.end in (End.FAILED, End.REFUSED, End.INTERRUPTED):
         last = report.runs[-1]
-        where = {"phase": last.phase, "index": last.index, "error_type": last.error_type}
-        measurement.say(schema.MEASUREMENT_FAILED, **fields, **where)
+        where = {"phase": last.phase, "index": last.index, "error_type": last.error_type or "Interrupted"}
+        measurement.say(schema.MEASUREMENT_FAILED, error=measurement.error, **fields, **where)
     else:
         measurement.say(schema.MEASUREMENT_COMPLETED, **fields)
 

@@ -27,6 +27,8 @@ def binding_of(raw: Any) -> tuple[str, Any]:
         return "none", raw.__func__
     if isinstance(raw, classmethod):
         return "class", raw.__func__
+    if isinstance(inner := getattr(raw, "_core", None), Core) and not hasattr(raw, "__self__"):
+        return inner.binding, raw  # a warmed one binds as what it was made of
     if not hasattr(type(raw), "__get__") or hasattr(raw, "__self__"):  # a bound method is not bound again
         return "none", raw
     return "function", (raw if callable(raw) else through(raw))
@@ -122,10 +124,10 @@ class Core:
         """Everything that is decided about one call before the first run; the key function is asked once."""
         settings = (block_settings() if CURRENT.get() is not None else {}) | over
         options = self.options.with_settings(settings) if settings else self.options
-        if explicit and "accept" in over:
-            options = replace(options, accept=over["accept"])
+        if own := {name: over[name] for name in ("accept", "name") if name in over}:
+            options = replace(options, **own)
         return Task(
-            name=self.name,
+            name=over.get("name") or self.name,
             function=self.function,
             colour=self.colour,
             options=options,
@@ -134,6 +136,7 @@ class Core:
             ledger=self.ledger,
             entry=self.entry(prefix, args, kwargs) if entry is UNSET else entry,
             listener=settings.get("listener"),
+            report_id=settings.get("report_id"),
         )
 
     def session(self, settings: dict[str, Any], *, explicit: bool) -> Session:

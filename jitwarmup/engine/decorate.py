@@ -44,9 +44,12 @@ class Warmed(Production[P, R_co]):
     _core: Core
 
     def __init__(self, raw: Callable[P, R_co], options: Options) -> None:
-        self._core = Core(raw, options)
-        self.__dict__.update(face_of(self._core.function))
-        self.__wrapped__ = self._core.function
+        core = Core(raw, options)
+        face = face_of(core.function)
+        ours = {name for name in face if hasattr(Warmed, name) and not name.startswith("__")}
+        self.__dict__.update({name: value for name, value in face.items() if name not in ours})
+        self._core = core  # after the function's own attributes, which are ours where it wraps a warmed one
+        self.__wrapped__ = core.function
         if Tracing.compiling is Tracing.first_look:
             Tracing.look()
 
@@ -316,6 +319,7 @@ def warmed(
     ranks: Any = None,
     name: str | None = None,
     emit: str = "calls",
+    log_messages: bool = False,
 ) -> Decorator: ...
 def warmed(function: Any = None, /, *, iterations: int | Rule = 5, **options: Any) -> Any:
     """
@@ -346,6 +350,7 @@ def warmed(function: Any = None, /, *, iterations: int | Rule = 5, **options: An
         ranks: a torch.distributed group that plain calls agree over.
         name: shown in the place of the function's own name.
         emit: ``"calls"``, ``"summary"`` or ``"off"``.
+        log_messages: put what an exception says into events too; it may hold prompts and other argument values.
 
         options: see above; by keyword only.
 

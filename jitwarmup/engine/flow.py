@@ -43,11 +43,13 @@ def flow(rule: Rule, measurements: int, *, history: Sequence[Run] = (), redo: bo
         runs.append((yield Step(Phase.VALIDATE, 0)))
         if runs[-1].outcome != "ok":
             return None
-    for attempt in range(REDO_AT_MOST + 1):
+    attempt = 0
+    while True:
         decision = yield from warm(rule, runs, rearm=attempt > 0)
-        if decision is None or not (yield from measure(measurements, runs, redo=redo and attempt < REDO_AT_MOST)):
+        again = redo and attempt < REDO_AT_MOST
+        if decision is None or not (yield from measure(measurements, runs, redo=again)):
             return decision
-    return decision
+        attempt += 1
 
 
 def warm(rule: Rule, runs: list[Run], *, rearm: bool) -> Generator[Step, Run, Decision | None]:

@@ -16,6 +16,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Hashable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -91,7 +92,7 @@ class Wait:
         landed = asyncio.Event()
 
         def wake() -> None:
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
                 loop.call_soon_threadsafe(landed.set)
 
         if not self.flight.join(wake):
@@ -165,7 +166,7 @@ class Lease:
     ) -> None:
         self.settle(State.COLD, "interrupted")
 
-    def progress(self, state: State, planned: int | None) -> None:
+    def progress(self, state: State, planned: int | None = None) -> None:
         """Tell the phase that is under way, and how many runs are planned in all."""
         if self.entry.flight is self.flight:
             self.entry.state = state
@@ -254,7 +255,10 @@ class Ledger:
         """Forget instances that are gone."""
         while self.dead:
             with self.lock:
-                token = self.dead.popleft() if self.dead else 0
+                try:
+                    token = self.dead.popleft()
+                except IndexError:  # another thread was quicker
+                    return
                 self.watching.pop(token, None)
                 self.latched.discard(token)
                 for key in [key for key in self.entries if key[0] == token]:

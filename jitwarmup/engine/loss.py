@@ -13,6 +13,7 @@ it is hit, since torch says nothing from then on.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from jitwarmup.edges.events import schema
 from jitwarmup.edges.probes import Usage, usage
@@ -45,13 +46,15 @@ def after_call(subject: Subject, entry: Entry, run: Run, *, was_warm: bool) -> M
 def say_lost(subject: Subject, entry: Entry, run: Run, paid: Sequence[OneTimeWork], spent: Usage | None) -> None:
     """The event, on the very call."""
     kinds = list(dict.fromkeys(work.kind for work in paid))
-    limits = {} if spent is None else {"used": spent.used, "limit": spent.limit}
+    recompiles = sum(work.count for work in paid if work.kind == "dynamo.recompile")
+    limits: dict[str, Any] = {} if spent is None else {"used": spent.used, "limit": spent.limit}
     subject.say(
         schema.STEADY_STATE_LOST,
         key=key_of(entry),
         duration_s=run.duration_s,
         work=kinds,
         reason=reason_of(paid),
+        recompiles=recompiles,
         **limits,
     )
 
@@ -115,7 +118,7 @@ def warn_of_limit(subject: Subject, entry: Entry, spent: Usage | None) -> None:
     with ledger.lock:
         told, ledger.limit_told = ledger.limit_told, True
     if not told:
-        fields = {"key": key_of(entry), "used": spent.used, "limit": spent.limit}
+        fields: dict[str, Any] = {"key": key_of(entry), "used": spent.used, "limit": spent.limit}
         subject.say(schema.STEADY_STATE_LOST, reason=NEARLY_SPENT, **fields)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from jitwarmup.edges import process_size
 from jitwarmup.edges.environment import environment
 from jitwarmup.edges.events import schema
+from jitwarmup.edges.monitors.verdicts import with_devices
 from jitwarmup.edges.probes import Served, exclusive_costs
 from jitwarmup.edges.process_size import Size
 from jitwarmup.engine.flow import Flow, Step
@@ -26,14 +27,15 @@ from jitwarmup.engine.ledger import Entry, Lease, Ledger, Wait
 from jitwarmup.engine.plan import Options
 from jitwarmup.engine.rules import Fixed, engaged, seeks_proof, would_have_said
 from jitwarmup.engine.session import Session
+from jitwarmup.engine.switch import SWITCH
 from jitwarmup.engine.tell import decision_fields, growth_fields, run_fields, say, warmup_fields
 from jitwarmup.engine.window import Taken
 from jitwarmup.model.audit import audit
 from jitwarmup.model.errors import ArgumentError, MeasurementFailed
 from jitwarmup.model.growth import growths
-from jitwarmup.model.ports import Clock
+from jitwarmup.model.ports import Clock, Note
 from jitwarmup.model.recurrence import learn_recurrence
-from jitwarmup.model.report import SENTINEL_S, Failure, Report, compose, ledger_of
+from jitwarmup.model.report import SENTINEL_S, Failure, Report, compose, ledger_of, text_of
 from jitwarmup.model.runs import Decision, Phase, Run, State, Warmup
 from jitwarmup.model.verdict import Reason, Verdict
 
@@ -71,10 +73,16 @@ class Subject:
     session: Session
     ledger: Ledger
 
-    def say(self, event: str, **fields: Any) -> None:
-        """Emit one event about this function."""
+    def alone(self) -> Subject:
+        """The same without what a `Task` knows of one call, to be kept for longer."""
+        return Subject(self.name, self.function, self.colour, self.options, self.session, self.ledger)
+
+    def say(self, event: str, *, error: BaseException | None = None, **fields: Any) -> None:
+        """Emit one event about this function; what an exception says only where the user asked for it."""
         if self.options.name is not None:
             fields["label"] = self.options.name
+        if error is not None and self.options.log_messages:
+            fields["error_message"] = text_of(error)
         say(self.session, event, callable=self.name, **fields)
 
 
@@ -85,11 +93,18 @@ class Task(Subject):
     inputs: Inputs
     entry: Entry | None
     listener: Callable[[Run], None] | None = None  # a command of ours that draws between runs
+    report_id: str | None = None  # of the block around the call
 
     @property
     def key(self) -> str:
         """The key's label."""
         return key_of(self.entry)
+
+    def say(self, event: str, **fields: Any) -> None:
+        """Emit one event about this call, of the block around it unless it belongs to a measurement."""
+        if self.report_id is not None:
+            fields.setdefault("report_id", self.report_id)
+        Subject.say(self, event, **fields)
 
 
 def key_of(entry: Entry | None) -> str:
@@ -153,15 +168,15 @@ class Measurement:
         task: what is run.
         lease: the right to warm the task's key, or None where the key is warm already.
         clock: times the runs.
-        silent: extra runs' streamers deliver nothing.
+        report_id: of the block that the measurement belongs to; by default it has one of its own.
 
     """
 
-    def __init__(self, task: Task, lease: Lease | None, clock: Clock) -> None:
+    def __init__(self, task: Task, lease: Lease | None, clock: Clock, report_id: str | None = None) -> None:
         self.task = task
         self.lease = lease
         self.clock = clock
-        self.report_id = new_id()
+        self.report_id = report_id or new_id()
         self.runs: list[Run] = list(task.entry.finished) if lease is not None and task.entry is not None else []
         self.inherited = len(self.runs)
         self.sizes: list[Size] = []
@@ -172,7 +187,9 @@ class Measurement:
         self.end = End.DONE
         self.replay = False
         self.kept: list[Any] | None = None
+        self.notes: list[tuple[Run, Note]] = []
         self.silent = False
+        self.hooks = ExitStack()
         task.session.watch.arm()
         self.rng_restored = rewinds_process(task.options.rng, asynchronous=task.colour.asynchronous)
 
@@ -220,6 +237,7 @@ class Measurement:
             run = self.judge(run, taken.value)
         taken.value = taken.error = None
         self.sizes.append(process_size.read())
+        self.notes += [(run, note) for note in taken.notes]
         self.runs.append(run)
         run = self.runs[-1] = learn_recurrence(self.runs)[-1]
         if self.lease is not None:
@@ -275,18 +293,22 @@ class Measurement:
             self.unmute()
 
     def mute(self) -> None:
-        """Pause the monitor, once."""
+        """Pause the monitor, once; hooks that span a warm-up begin."""
         if not self.silent:
             self.silent = True
+            fields = {"callable": self.task.name, "report_id": self.report_id, "key": self.task.key}
+            if not SWITCH.reasons:
+                self.hooks.enter_context(self.task.session.emitter.warming(fields))
             if self.task.session.monitor is not None:
                 self.task.session.monitor.pause()
 
     def unmute(self) -> None:
-        """Give our pause back, once."""
+        """Give our pause back, once; hooks that span a warm-up end."""
         if self.silent:
             self.silent = False
             if self.task.session.monitor is not None:
                 self.task.session.monitor.resume()
+            self.hooks.close()
 
     def turn_to(self, step: Step) -> None:
         """A phase begins: tell the ledger, turn the monitor, speak of the phase that ended."""
@@ -367,6 +389,7 @@ class Measurement:
             failure=failure,
             cut_short=cut_short,
         )
+        verdict = with_devices(verdict, [run.device for run in runs if run.device is not None])
         grown = self.grown()
         return replace(verdict, reasons=(*verdict.reasons, *grown)) if grown else verdict
 
@@ -383,6 +406,7 @@ class Measurement:
     def report(self) -> Report:
         """The report of all runs; which work comes back on every run has been learnt from them."""
         runs = learn_recurrence(self.runs)
+        facts, advice = facts_of(self.notes, runs)
         first, last = runs[0], runs[-1]
         return compose(
             callable=self.task.name,
@@ -398,6 +422,8 @@ class Measurement:
             skipped=End.MUTATED.value if self.end is End.MUTATED else None,
             rng_restored=self.rng_restored,
             environment=environment(),
+            facts=facts,
+            advice=advice,
             device=next((run.device for run in reversed(runs) if run.device is not None), None),
         )
 
@@ -412,11 +438,11 @@ class Measurement:
         run = self.runs[-1]
         error = {"error_type": run.error_type}
         if run.phase is Phase.VALIDATE:
-            self.say(schema.VALIDATION_FAILED, **run_fields(run), **error, latency_s=SENTINEL_S)
+            self.say(schema.VALIDATION_FAILED, error=self.error, **run_fields(run), **error, latency_s=SENTINEL_S)
         elif run.phase is Phase.WARM:
             where = {"phase": run.phase, "index": run.index}
             fields = warmup_fields(self.warmup(), monitor_paused=self.monitor_paused)
-            self.say(schema.WARMUP_FAILED, **error, **where, **fields)
+            self.say(schema.WARMUP_FAILED, error=self.error, **error, **where, **fields)
 
     def say_warmed(self, warmup: Warmup) -> None:
         """The silent warm-up has ended."""
@@ -465,6 +491,20 @@ def costs_of(runs: Sequence[Run]) -> list[Mapping[str, float]]:
     cold = [run for run in runs if run.phase is not Phase.MEASURE]
     once = [[work for work in run.work if work.recurrence == "one_time"] for run in cold]
     return [exclusive_costs(work, run.duration_s) for work, run in zip(once, cold, strict=True)]
+
+
+def facts_of(notes: Sequence[tuple[Run, Note]], runs: Sequence[Run]) -> tuple[dict[str, Any], tuple[Reason, ...]]:
+    """What the notes of all runs tell together: facts, and advice."""
+    facts: dict[str, Any] = {}
+    advice: list[Reason] = []
+    for note in {type(note): note for _, note in notes}.values():
+        try:
+            told, fixes = note.facts(notes, runs)
+        except Exception as error:  # noqa: BLE001 - notes tell of a measurement, they must not break it
+            told, fixes = {f"{type(note).__name__.lower()}_problem": type(error).__name__}, ()
+        facts |= told
+        advice += fixes
+    return facts, tuple(advice)
 
 
 def new_id() -> str:

@@ -54,6 +54,7 @@ class Options:
     ranks: Any = None
     name: str | None = None
     emit: str = "calls"
+    log_messages: bool = False
 
     @classmethod
     def checked(cls, *, iterations: Any, **options: Any) -> Options:
@@ -77,6 +78,7 @@ class Options:
         one_of("rng", checked.rng, (None, "restore", "leave"))
         one_of("emit", checked.emit, EMIT)
         flag("idempotent", checked.idempotent)
+        flag("log_messages", checked.log_messages)
         seconds("budget_s", checked.budget_s)
         check_monitor(checked.monitor)
         check_name(checked.name)
@@ -89,7 +91,7 @@ class Options:
 
     def with_settings(self, settings: Mapping[str, Any]) -> Options:
         """These options with what the blocks around a call set explicitly."""
-        names = ("measurements", "monitor", "ranks", "budget_s", "on_contamination")
+        names = ("measurements", "monitor", "ranks", "budget_s", "on_contamination", "log_messages")
         changes = {name: settings[name] for name in names if name in settings}
         if "iterations" in settings:
             changes["rule"] = settings["iterations"]
@@ -103,6 +105,7 @@ def check_block_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         given["iterations"] = rule_of(given["iterations"])
     if "measurements" in given:
         whole("measurements", given["measurements"], at_least=1)
+    flag("log_messages", given.get("log_messages", False))
     if "processes" in given:
         whole("processes", given["processes"], at_least=1)
     seconds("budget_s", given.get("budget_s"))

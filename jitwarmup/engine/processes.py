@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,31 +19,37 @@ from jitwarmup.model.report import Report
 from jitwarmup.model.stats import across_processes
 
 TRAVELS = ("iterations", "measurements", "budget_s", "on_contamination", "accept", "name")
-Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+Call = tuple[Any, ...]  # function, args, kwargs
 
 
-def repeat(first: Report, call: Call, settings: Mapping[str, Any], processes: int) -> Report:
+def repeat(first: Report, work: bytes, processes: int) -> Report:
     """
     The report of this process, with ``processes`` summarising the medians of this one and ``processes - 1`` fresh ones.
 
-    Raises:
-        ArgumentError: the function or an argument cannot be sent to another process.
+    ``work`` is what ``packed`` made, before anything was run.
     """
     if first.failure is not None:
         return first
-    work = packed(call, {name: value for name, value in settings.items() if name in TRAVELS})
     context = multiprocessing.get_context("spawn")
     medians = [first.latency_s]
     for _ in range(processes - 1):  # one after the other: side by side they would measure each other
         with context.Pool(1) as pool:
             medians.append(pool.apply(measure_packed, (work,)))
+            pool.close()
+            pool.join()  # the child ends by itself, with what it has to do at its exit
     return replace(first, processes=across_processes([s for s in medians if s is not None and s > 0]))
 
 
-def packed(call: Call, settings: dict[str, Any]) -> bytes:
-    """The call and its settings as bytes for a pipe."""
+def packed(call: Call, settings: Mapping[str, Any]) -> bytes:
+    """
+    The call, and those of the settings that travel, as bytes for a pipe.
+
+    Raises:
+        ArgumentError: the function or an argument cannot be sent to another process.
+
+    """
     try:
-        return pickle.dumps((call, settings))
+        return pickle.dumps((call, {name: value for name, value in settings.items() if name in TRAVELS}))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ArgumentError(
             f"processes= got a function or argument that cannot be sent to another process ({type(error).__name__}); "

@@ -7,6 +7,7 @@ on an inline block.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import threading
 import weakref
@@ -21,6 +22,7 @@ from jitwarmup.engine import processes as others
 from jitwarmup.engine.core import Core
 from jitwarmup.engine.decorate import Warmed
 from jitwarmup.engine.flow import Step
+from jitwarmup.engine.interleave import interleave, unbound
 from jitwarmup.engine.measurement import End, Measurement, new_id
 from jitwarmup.engine.plan import UNSET, Options, check_block_settings, check_function
 from jitwarmup.engine.scope import Frame, block_settings
@@ -136,7 +138,7 @@ class SteadyState:
     def _begin(self, session: Session) -> Self:
         """The body begins: from here on it is timed, and its settings hold."""
         inner = {name: value for name, value in self._settings.items() if name not in FOR_ONE_FUNCTION}
-        frame = Frame(settings=inner, owner=self)
+        frame = Frame(settings={**inner, "report_id": self._report_id}, owner=self)
         window = Window(session, Step(Phase.MEASURE, 0), session.clock, frame=frame, name="block")
         window.__enter__()
         self._window = window
@@ -205,21 +207,58 @@ class SteadyState:
         spell = functools.partial(calls.measure, keep=self._reports.append)
         if not warmed._core.colour.asynchronous:
             with self._one_at_a_time():
-                return self._repeated(warmed._spell(spell, args, kwargs, self._settings), (function, args, kwargs))
+                work = self._packed(function, args, kwargs)
+                return self._repeated(warmed._spell(spell, args, kwargs, self._settings), work)
 
         async def measured() -> Report:
             with self._one_at_a_time():
-                report = await warmed._spell(spell, args, kwargs, self._settings)
-                return self._repeated(report, (function, args, kwargs))
+                work = self._packed(function, args, kwargs)
+                return self._repeated(await warmed._spell(spell, args, kwargs, self._settings), work)
 
         return measured()
 
-    def _repeated(self, report: Report, call: others.Call) -> Report:
+    def interleave(self, *functions: Callable[..., Any]) -> Any:
+        """
+        Measure several functions side by side, run by run, so that what the host does meets all of them alike.
+
+        Args:
+            functions: callables, decorated or not; arguments through ``functools.partial``.
+
+        Returns:
+            A tuple with a Report for each; an awaitable of it where the functions are asynchronous.
+
+        Raises:
+            ArgumentError: the functions are of different colours, or one cannot be measured.
+            Overlap: this block is measuring something already.
+
+        """
+        ready = [self._with_arguments(function) for function in functions]
+        if not any(call.func._core.colour.asynchronous for call in ready):
+            with self._one_at_a_time():
+                return interleave(ready, self._settings, self._reports.append)
+
+        async def measured() -> tuple[Report, ...]:
+            with self._one_at_a_time():
+                reports: tuple[Report, ...] = await interleave(ready, self._settings, self._reports.append)
+                return reports
+
+        return measured()
+
+    def _with_arguments(self, call: Any) -> Any:
+        """The same call of a warmed function."""
+        function, args, kwargs = unbound(call)
+        warmed = function if isinstance(function, Warmed) else self._warmed(function)
+        return functools.partial(warmed, *args, **kwargs)
+
+    def _packed(self, *call: Any) -> bytes | None:
+        """The call as other processes will get it, refused before it is run where it cannot be sent; None for none."""
+        return others.packed(call, self._settings) if self._settings.get("processes", 1) > 1 else None
+
+    def _repeated(self, report: Report, work: bytes | None) -> Report:
         """The report, after the measurement was repeated in other processes where that was asked for."""
-        wanted = self._settings.get("processes", 1)
-        if wanted == 1:
+        if work is None:
             return report
-        repeated = others.repeat(report, call, self._settings, wanted)
+        repeated = others.repeat(report, work, self._settings["processes"])
         self._reports[-1] = repeated
         return repeated
 
@@ -291,24 +330,32 @@ class SteadyState:
         """The measurement whose validation and warm-up are made on entry."""
         prefix, args = self._function._split(self._args)
         task = core.task(prefix, args, {}, explicit=True, **self._settings)
-        self._prepared = Measurement(task, None, session.clock)
-        self._prepared.report_id = self._report_id
+        self._prepared = Measurement(task, None, session.clock, self._report_id)
         return self._prepared
 
     @property
     def _name(self) -> str:
-        if isinstance(self._function, Warmed):
-            return self._function._core.name
-        return self._settings.get("name") or "steady_state"
+        own = self._function._core.name if isinstance(self._function, Warmed) else "steady_state"
+        return self._settings.get("name") or own
 
 
 def nameless(session: Session, name: str, settings: dict[str, Any]) -> Measurement:
     """A measurement of inline code, which has no function and no key."""
-    core = Core(nothing, Options(name=settings.get("name")))
+    rng = "leave" if in_event_loop() else None  # other tasks draw between our runs
+    core = Core(nothing, Options(name=settings.get("name"), rng=rng))
     core.name = name
     inner = {name: value for name, value in settings.items() if name != "accept"}  # inline code has no value
     task = core.task((), (), {}, explicit=True, **inner)
     return Measurement(task, None, session.clock)
+
+
+def in_event_loop() -> bool:
+    """Whether the calling code is run by asyncio."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def nothing() -> None:
@@ -331,6 +378,7 @@ def steady_state(
     on_contamination: str = UNSET,
     accept: Callable[[Any], bool] | None = UNSET,
     processes: int = UNSET,
+    log_messages: bool = UNSET,
 ) -> SteadyState:
     """
     A block whose body is timed at steady state, and in which things are measured.
@@ -355,6 +403,8 @@ def steady_state(
         accept: ``accept(value)`` -> bool over the validation run's value.
         processes: processes that ``measure`` is made in (1), this one included; ``report.processes`` tells of them.
 
+        log_messages: put what an exception says into events too; it may hold prompts and other argument values.
+
     Raises:
         ArgumentError: a setting cannot work.
 
@@ -375,6 +425,7 @@ def steady_state(
             "on_contamination": on_contamination,
             "accept": accept,
             "processes": processes,
+            "log_messages": log_messages,
         }
     )
     if function is not None and not isinstance(function, Warmed):

@@ -81,6 +81,8 @@ class TrialLoop:
 
     def advance(self) -> Trial | None:
         """The next trial, or None when the plan is carried out."""
+        if self._done:
+            return None
         previous = self.current
         if previous is None:
             return self.settle(None)

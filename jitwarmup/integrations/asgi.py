@@ -102,15 +102,16 @@ def lifespan(inputs: Inputs | Prepare, *, budget_s: float | None = None, policy:
 
         app = FastAPI(lifespan=lifespan({generate: ["hello", "a longer prompt"]}))
 
+    A function that fails leaves the application not ready for good, and its exception goes to the event loop's
+    exception handler, which logs it. Stopping waits for no warm-up, but a compile that is under way in its thread ends
+    before the process does.
+
     Args:
         inputs: function -> list of inputs, as for ``warm_all``; or a function without arguments (async, or plain: then
             it runs in a worker thread) that loads what has to be loaded and returns that mapping.
         budget_s: seconds for each function.
         policy: ``"ready"``, ``"degraded"`` or ``"fail"``, as for ``warm_all``; with ``"fail"`` it never becomes ready.
 
-    A function that fails leaves the application not ready for good, and its exception goes to the event loop's
-    exception handler, which logs it. Stopping waits for no warm-up, but a compile that is under way in its thread ends
-    before the process does.
     """
     if not callable(inputs):
         checked(inputs)

@@ -47,6 +47,11 @@ FINDINGS: Mapping[str, str] = {
     "memory_grows": "each run keeps memory: results that are held on to, a cache without a bound, or compiled code",
     "graphs_grow": "each run compiles a graph that stays: bound the shapes, pad to buckets, or mark them dynamic",
     "descriptors_grow": "each run leaves a file, pipe or socket open",
+    "throttled": "the device was held below its clock: cool it, lift its power limit, or measure shorter bursts",
+    "clock_not_settled": "the device's clock moved while measuring: warm up longer, or lock the clocks",
+    "temperature_drift": "the device warmed up while measuring",
+    "device_shared": "other processes used the device meanwhile",
+    "interrupted": "what was finished is kept; run it again for a verdict",
     "left_early": "the loop was left before all measurements were made",
     "arguments_mutated": "the first run changed its arguments in place: give fresh=",
 }

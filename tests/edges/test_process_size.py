@@ -34,9 +34,7 @@ def test_descriptors_are_counted_exactly() -> None:
 def test_graphs_come_from_torchs_own_counter(monkeypatch) -> None:
     import sys
 
-    monkeypatch.setitem(
-        sys.modules, "torch._dynamo.utils", SimpleNamespace(counters={"stats": {"unique_graphs": 7}})
-    )
+    monkeypatch.setitem(sys.modules, "torch._dynamo.utils", SimpleNamespace(counters={"stats": {"unique_graphs": 7}}))
     assert process_size.read().graphs == 7
 
 

@@ -28,7 +28,8 @@ def draw(generator):
     return float(generator.random() if hasattr(generator, "random") else generator.rand())
 
 
-def test_the_streams_of_the_process_are_rewound():
+def test_the_streams_of_the_process_are_rewound_to_where_they_were_and_not_to_their_seeds():
+    draw_all()
     rewinder = Rewinder((), process_wide=True)
     first = draw_all()
     assert draw_all() != first

@@ -302,7 +302,7 @@ class Unspeakable(Exception):
 
 def test_an_exception_that_cannot_say_what_it_is_is_reported_all_the_same():
     failed = Failure.of(a_run(1.0), Unspeakable())
-    assert (failed.type, failed.message) == ("Unspeakable", "<exception str() of Wordless failed>")
+    assert (failed.type, failed.message) == ("Unspeakable", "<exception str() of Unspeakable failed>")
 
 
 def test_a_ring_of_causes_ends():

@@ -25,37 +25,38 @@ def lost(events):
     return [event for event in events if event["event"] == "jitwarmup.steady_state.lost" and "work" in event]
 
 
+class Schedule:
+    """A function that recompiles on the runs it is told to, and notes what it could see of itself."""
+
+    def __init__(self, compiled, recompiles) -> None:
+        self.ours, self.recompiles, self.size = compiled(), recompiles, 2
+        self.paid: list[bool] = []
+        self.ready: list[bool] = []
+        self.function = warmed(iterations=until_steady(at_most=30))(self.body)
+
+    def body(self):
+        self.paid.append(len(self.paid) in self.recompiles)
+        self.ready.append(self.function.ready)
+        self.size += self.paid[-1]
+        return self.ours.call(torch.ones(self.size))
+
+
 @pytest.mark.slow
 def test_200_schedules_of_recompiles(compiled, events, capsys) -> None:
     early = found = 0
     for seed in range(SCHEDULES):
         chance = random.Random(seed)
-        ours = compiled()
-        recompiles = {0, *(chance.randrange(1, 9) for _ in range(chance.randrange(4)))}
-        later = chance.randrange(3)
-        history, sizes = [], {"now": 2}
-
-        def body(ours=ours, recompiles=recompiles, history=history, sizes=sizes):
-            paid = len(history) in recompiles
-            since = len(history) - max((at for at in range(len(history)) if history[at][0]), default=-1) - 1
-            history.append((paid, function.ready, since))
-            if paid:
-                sizes["now"] += 1
-            return ours.call(torch.ones(sizes["now"]))
-
-        function = warmed(iterations=until_steady(at_most=30))(body)
+        plan = Schedule(compiled, {0, *(chance.randrange(1, 9) for _ in range(chance.randrange(4)))})
+        function = plan.function
         function.warm()
-        runs = len(history)
-        assert function.state is State.STEADY, (seed, history)
-        early += sum(ready for _, ready, _ in history)
-        early += any(paid for paid, _, _ in history[-CLEAN:])
-        for _ in range(later):
+        assert function.state is State.STEADY, (seed, plan.paid)
+        early += any(plan.ready) or any(plan.paid[-CLEAN:])
+        for _ in range(chance.randrange(3)):
             function()
         before = len(lost(events))
-        recompiles.add(len(history))
+        plan.recompiles.add(len(plan.paid))
         function()
         found += len(lost(events)) == before + 1 and function.state is State.DEGRADED
-        assert len(history) == runs + later + 1
         torch._dynamo.reset()
     with capsys.disabled():
         print(f"\n{SCHEDULES} schedules: ready too early {early}; recompile after ready lost on that call {found}")

@@ -199,7 +199,7 @@ LOST = (
     count("used", "Recompiles used up so far."),
     STATE,
 )
-CALL = (*OUTCOME, ERROR_TYPE, CONTAMINATED, *STREAM, STATE, PHASE, *WORK, *HOST, *DEVICE)
+CALL = (*OUTCOME, *ERROR, CONTAMINATED, *STREAM, STATE, PHASE, *WORK, *HOST, *DEVICE)
 TOTALS = (
     count("count", "Calls since the last summary, exact."),
     seconds("sum_s", "Their seconds, exact."),

@@ -107,7 +107,7 @@ def readings(event: str, fields: Mapping[str, Any]) -> Iterator[Reading]:
         yield WARMUP, fields["duration_s"], {}
     elif event == s.STEADY_STATE_LOST:
         yield LOST, 1, {}
-        yield RECOMPILES, fields.get("recompiles", 0), {}
+        yield RECOMPILES, fields.get("recompiles", int("dynamo.recompile" in fields.get("work", ()))), {}
     if event in (s.SUMMARY, s.MEASUREMENT_COMPLETED) and "median_s" in fields:
         yield MEDIAN, fields["median_s"], {}
 
@@ -124,6 +124,8 @@ def _of_call(fields: Mapping[str, Any]) -> Iterator[Reading]:
 def state_after(event: str, fields: Mapping[str, Any]) -> str | None:
     """The state the function is in after the event; None where the event does not tell."""
     found: str | None = fields.get("state")
+    if found is None and "skipped" in fields:  # a warm-up that was left out leaves the function as it was
+        return None
     return found or _STATE_AFTER.get(event)
 
 

@@ -109,8 +109,9 @@ def _leading_name(head: str) -> str | None:
             return None
         rest, wrapped = rest[call.end() :], True
     rest, literals = re.subn(rf"^(?:{_STRING}|{_NUMBER})(?:, | {_COMPARES} )", "", rest)
-    found = re.match(rf"({_SOURCE})(?=(?P<end>[,)]| {_COMPARES} |$))", rest)
-    if not found or not (wrapped or literals or found["end"].strip()):
+    ends = rf"[,)]| {_COMPARES} |$" if wrapped or literals else rf" {_COMPARES} "
+    found = re.match(rf"({_SOURCE})(?={ends})", rest)
+    if not found:
         return None
     return public_name(found[1])
 
@@ -160,7 +161,7 @@ def _forms(*forms: tuple[str, Callable[[re.Match[str]], str]]) -> list[tuple[re.
     return [(re.compile(pattern), build) for pattern, build in forms]
 
 
-_AT = r"mismatch at index (?P<at>\d+)\.(?: expected (?P<old>\d+), actual (?P<new>\d+)$)?"
+_AT = r"mismatch at index (?P<at>\d{1,2})\.(?: expected (?P<old>\d+), actual (?P<new>\d+)$)?"
 _FORMS = _forms(
     (_TENSOR + "size " + _AT, _mismatch("size")),
     (_TENSOR + "stride " + _AT, _mismatch("stride")),
@@ -186,11 +187,11 @@ _FORMS = _forms(
     ),
     (rf"(?:not )?len\((?P<name>{_SOURCE})\)", _of("length of {} changed")),
     (
-        rf"(?:{_NUMBER} {_COMPARES} |Eq\(|Ne\()?(?P<name>{_SOURCE})\.size\(\)\[(?P<at>\d+)\]",
+        rf"(?:{_NUMBER} {_COMPARES} |Eq\(|Ne\()?(?P<name>{_SOURCE})\.size\(\)\[(?P<at>\d{1, 2})\]",
         lambda m: f"size of {public_name(m['name'])} changed at dimension {m['at']}",
     ),
     (
-        rf"(?:{_NUMBER} {_COMPARES} |Eq\(|Ne\()?(?P<name>{_SOURCE})\.stride\(\)\[(?P<at>\d+)\]",
+        rf"(?:{_NUMBER} {_COMPARES} |Eq\(|Ne\()?(?P<name>{_SOURCE})\.stride\(\)\[(?P<at>\d{1, 2})\]",
         lambda m: f"stride of {public_name(m['name'])} changed at dimension {m['at']}",
     ),
     (r"GLOBAL_STATE changed:(.*)$", _global_state),

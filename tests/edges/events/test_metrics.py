@@ -67,6 +67,18 @@ def test_the_state_is_one_of_its_names_and_ready_latches(registry):
     assert registry.get_sample_value("jitwarmup_steady_state_lost_total", F) == 2
 
 
+def test_a_recompile_that_is_only_named_counts_once(registry):
+    out = PrometheusMetrics(registry)
+    emit(out, schema.STEADY_STATE_LOST, reason="r", work=["dynamo.recompile", "inductor.compile"])
+    assert registry.get_sample_value("jitwarmup_recompiles_total", F) == 1
+
+
+def test_a_warm_up_that_was_skipped_leaves_the_state_as_it_was(registry):
+    out = PrometheusMetrics(registry)
+    emit(out, schema.WARMUP_COMPLETED, iterations=0, duration_s=1.0, skipped="arguments_mutated")
+    assert registry.get_sample_value("jitwarmup_ready", F) is None
+
+
 def test_a_state_that_the_event_names_wins(registry):
     out = PrometheusMetrics(registry)
     emit(out, schema.WARMUP_COMPLETED, iterations=0, duration_s=1.0, skipped="arguments_mutated", state="cold")

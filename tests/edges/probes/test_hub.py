@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from jitwarmup.edges.probes.hub import CURRENT, HUB, Hub, Token, chain, relation
+from jitwarmup.edges.probes.hub import CURRENT, Hub, Token, chain, relation
 from jitwarmup.model.runs import OneTimeWork
 
 WORK = OneTimeWork(kind="gc.collect")
@@ -269,5 +269,23 @@ def test_a_forked_child_has_no_runs_of_its_parent(child):
     assert child(script) == [[0, 0], [1, 1]]
 
 
-def test_the_process_has_one_table():
-    assert not HUB.live
+def test_a_run_that_opens_while_another_is_told_loses_nobody(hub):
+    """A collection inside ``list()`` can let another thread in: the table changes size under us."""
+
+    class Changing(dict):
+        tries = 0
+
+        def values(self):
+            self.tries += 1
+            if self.tries < 3:
+                raise RuntimeError("dictionary changed size during iteration")
+            return super().values()
+
+    hub.live = Changing()
+    token = entered(hub)
+    hub.push("gc", WORK)
+    assert told(token) == [("gc.collect", True)]
+    hub.live.tries = -100
+    hub.push("gc", WORK)
+    hub.leave(token)
+    assert len(token.inbox) == 1

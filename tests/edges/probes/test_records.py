@@ -43,6 +43,14 @@ def test_the_latest_records_identity_follows_a_deque_that_was_bound_anew(record)
     assert records.latest(SimpleNamespace()) == 0
 
 
+def test_a_deque_that_is_cleared_between_two_looks_has_no_latest_record():
+    class Emptied(deque):
+        def __bool__(self):
+            return True
+
+    assert records.latest(SimpleNamespace(_compilation_metrics=Emptied())) == 0
+
+
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [

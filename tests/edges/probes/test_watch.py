@@ -338,6 +338,7 @@ def test_a_module_that_is_still_being_imported_is_asked_again_at_the_next_run(ma
     half.__spec__ = SimpleNamespace(_initializing=True)
     monkeypatch.setitem(sys.modules, "triton", half)
     look = make_look()
+    look(lambda: None)
     assert look.watch.unwatched()["triton"] == "being imported"
     half.__spec__ = None
     look(lambda: None)

@@ -20,16 +20,21 @@ if TYPE_CHECKING:
     from jitwarmup.edges.monitors.nvml import GPUMonitor as GPUMonitor
     from jitwarmup.engine.decorate import Warmed as Warmed
     from jitwarmup.engine.decorate import warmed as warmed
+    from jitwarmup.engine.keys import by_bucket as by_bucket
+    from jitwarmup.engine.keys import by_shape as by_shape
+    from jitwarmup.engine.readiness import readiness as readiness
     from jitwarmup.engine.rules import until_steady as until_steady
     from jitwarmup.engine.scope import is_warming as is_warming
     from jitwarmup.engine.steady import steady_state as steady_state
     from jitwarmup.model.classify import classify as classify
+    from jitwarmup.model.coverage import Coverage as Coverage
     from jitwarmup.model.errors import ArgumentError as ArgumentError
     from jitwarmup.model.errors import JitwarmupError as JitwarmupError
     from jitwarmup.model.errors import MeasurementFailed as MeasurementFailed
     from jitwarmup.model.errors import MonitorStateError as MonitorStateError
     from jitwarmup.model.errors import NotReady as NotReady
     from jitwarmup.model.errors import Overlap as Overlap
+    from jitwarmup.model.preparation import Preparation as Preparation
     from jitwarmup.model.report import Failure as Failure
     from jitwarmup.model.report import Report as Report
     from jitwarmup.model.runs import Decision as Decision
@@ -50,16 +55,21 @@ WHERE = {
     "GPUMonitor": "edges.monitors.nvml",
     "Warmed": "engine.decorate",
     "warmed": "engine.decorate",
+    "by_bucket": "engine.keys",
+    "by_shape": "engine.keys",
+    "readiness": "engine.readiness",
     "is_warming": "engine.scope",
     "steady_state": "engine.steady",
     "until_steady": "engine.rules",
     "classify": "model.classify",
+    "Coverage": "model.coverage",
     "ArgumentError": "model.errors",
     "JitwarmupError": "model.errors",
     "MeasurementFailed": "model.errors",
     "MonitorStateError": "model.errors",
     "NotReady": "model.errors",
     "Overlap": "model.errors",
+    "Preparation": "model.preparation",
     "Failure": "model.report",
     "Report": "model.report",
     "Decision": "model.runs",

@@ -13,8 +13,8 @@ from jitwarmup.edges.events.publish import readme_table
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PROMISED = {  # api.md, "Where the names live"; GPUMonitor, by_shape, by_bucket and readiness come with their own issues
-    "warmed", "Warmed", "steady_state", "until_steady", "is_warming", "classify", "configure_json",
+PROMISED = {  # api.md, "Where the names live"; GPUMonitor comes with its own issue
+    "warmed", "Warmed", "steady_state", "until_steady", "by_shape", "by_bucket", "is_warming", "readiness", "classify", "configure_json",
     "Report", "Run", "OneTimeWork", "Summary", "Decision", "Verdict", "Warmup", "DeviceReading", "State",
     "JitwarmupError", "ArgumentError", "NotReady", "Overlap", "MonitorStateError", "MeasurementFailed",
 }  # fmt: skip

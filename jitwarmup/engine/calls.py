@@ -12,6 +12,8 @@ from contextlib import nullcontext
 from typing import Any
 
 from jitwarmup.edges.events import schema
+from jitwarmup.engine import loss
+from jitwarmup.engine.coverage import Visit, asked_by_name
 from jitwarmup.engine.flow import Step, flow
 from jitwarmup.engine.ledger import Entry, Lease, Wait
 from jitwarmup.engine.measurement import Course, End, Measurement, Subject, Take, Task, key_of, refused
@@ -50,13 +52,17 @@ class Result:
 
 def plain(task: Task) -> Course:
     """``f(x)``: validate and warm up when the key is cold, then one timed run whose value is returned."""
-    lease = yield from turn(task, demand=False)
-    if lease is not None:
-        with lease:
-            ended = yield from warm_for_call(task, lease)
-        if ended is not None:
-            return ended
-    return (yield from timed(task))
+    visit = Visit(task)
+    try:
+        lease = yield from turn(task, demand=False)
+        if lease is not None:
+            with lease:
+                ended = yield from warm_for_call(task, lease, visit)
+            if ended is not None:
+                return ended
+        return (yield from timed(task, visit))
+    finally:
+        visit.over()
 
 
 def turn(task: Task, *, demand: bool) -> Generator[Wait, bool, Lease | None]:
@@ -74,24 +80,20 @@ def turn(task: Task, *, demand: bool) -> Generator[Wait, bool, Lease | None]:
 def passes(task: Task) -> bool:
     """Whether a plain call of this cold key shall run plainly, since warm-up was asked for by name and not for it."""
     entry, chosen = task.entry, task.options.on_new_key
-    if entry is None or entry.is_warm or entry.asked or entry.flight is not None:
+    if entry is None or entry.is_warm or entry.asked or entry.flight is not None or entry.warmup is not None:
         return False
-    mine = [other for other in tuple(task.ledger.entries.values()) if other.token == entry.token]
-    asked_by_name = any(other.asked for other in mine)
-    if chosen == "warm" or (chosen is None and not asked_by_name):
-        return False
-    if entry.missed == 0 and task.options.emit != "off":
-        task.say(schema.COVERAGE_MISSED, key=entry.label, missed_count=1)
-    entry.missed += 1
-    return True
+    return chosen != "warm" and (chosen == "pass" or asked_by_name(task))
 
 
-def warm_for_call(task: Task, lease: Lease) -> Generator[Any, Any, Result | None]:
+def warm_for_call(task: Task, lease: Lease, visit: Visit) -> Generator[Any, Any, Result | None]:
     """Warm up for a plain call; a Result where the call is over, None where its own run is still to be made."""
     measurement = Measurement(task, lease, task.session.plain_clock, task.report_id)
     own = task.options.fresh is None and task.options.dry_run is None
     measurement.replay = own and task.colour.streams
-    yield from warming(measurement)
+    try:
+        yield from warming(measurement)
+    finally:
+        visit.runs += measurement.made
     end = measurement.end
     if end is End.INTERRUPTED or (end is End.FAILED and measurement.runs[-1].phase is Phase.VALIDATE):
         return Result(error=measurement.error)
@@ -109,10 +111,11 @@ def warming(measurement: Measurement) -> Course:
         yield from measurement.follow(flow(measurement.rule, 0, history=measurement.runs))
     if measurement.end in (End.DONE, End.MUTATED):
         measurement.settle_warm()
+        loss.after_warmup(task, task.entry, measurement.made)
         return
     measurement.say_ended_early()
     if lease is not None:
-        lease.settle(*landing(measurement))
+        lease.settle(*landing(measurement), reason=measurement.reason_of_end())
 
 
 def landing(measurement: Measurement) -> tuple[State, Any]:
@@ -122,7 +125,7 @@ def landing(measurement: Measurement) -> tuple[State, Any]:
     return (State.FAILED if measurement.runs[-1].phase is Phase.WARM else State.COLD), "failed"
 
 
-def timed(task: Task) -> Generator[Any, Any, Result]:
+def timed(task: Task, visit: Visit) -> Generator[Any, Any, Result]:
     """One timed run of the caller's own arguments, and its event."""
     entry = task.entry
     was_warm = entry is not None and entry.is_warm
@@ -132,9 +135,11 @@ def timed(task: Task) -> Generator[Any, Any, Result]:
     command = Take(session, STEP, task.session.plain_clock, task.function, args, kwargs, live=True)
     del args, kwargs
     taken: Taken = yield command
-    if not unread:
-        say_call(task, entry, taken.run, was_warm=was_warm, error=taken.error)
-    return Result(taken.value, taken.error)
+    if unread:
+        return Result(taken.value, taken.error)
+    visit.runs.append(taken.run)
+    lost = say_call(task, entry, taken.run, was_warm=was_warm, error=taken.error)
+    return Result(taken.value, taken.error if taken.error is not None else lost)
 
 
 def aside(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Course:
@@ -153,18 +158,20 @@ def warm_call(subject: Subject, entry: Entry, args: tuple[Any, ...], kwargs: dic
         return subject.function(*args, **kwargs)
     with Window(subject.session, STEP, subject.session.plain_clock) as window:
         window.value = subject.function(*args, **kwargs)
-    if subject.options.emit == "summary" and window.uneventful and not entry.habits:
+    subject.ledger.counts.hit()
+    if subject.options.emit == "summary" and window.uneventful and not entry.habits and not entry.lost:
         subject.ledger.tally.count(subject, window.duration_ns)
         return window.value
     taken = window.taken()
-    say_call(subject, entry, taken.run, was_warm=True, error=taken.error)
-    return taken.value if taken.error is None else Result(error=taken.error).unwrap()
+    lost = say_call(subject, entry, taken.run, was_warm=True, error=taken.error)
+    error = taken.error if taken.error is not None else lost
+    return taken.value if error is None else Result(error=error).unwrap()
 
 
 def say_call(
     subject: Subject, entry: Entry | None, run: Run, *, was_warm: bool, error: BaseException | None = None
-) -> None:
-    """The event of one plain call, and of steady state lost in it."""
+) -> MeasurementFailed | None:
+    """The event of one plain call, and of steady state lost in it; the error where ``on_loss`` asked for one."""
     emit = subject.options.emit
     if entry is not None:
         run = entry.habits.read(run)
@@ -172,13 +179,9 @@ def say_call(
         subject.ledger.tally.add(subject, run)
     elif emit == "calls":
         subject.say(schema.CALL, error=error, key=key_of(entry), **call_fields(run))
-    if was_warm and run.contaminated and emit != "off":
-        paid = [work for work in run.work if work.scope == "own" and work.recurrence == "one_time"]
-        reason = next((work.reason for work in paid if work.reason), paid[0].kind)
-        kinds = list(dict.fromkeys(work.kind for work in paid))
-        recompiles = sum(work.count for work in paid if work.kind == "dynamo.recompile")
-        told: dict[str, Any] = {"duration_s": run.duration_s, "work": kinds, "reason": reason, "recompiles": recompiles}
-        subject.say(schema.STEADY_STATE_LOST, key=key_of(entry), **told)
+    if entry is None or emit == "off" or not (run.contaminated or entry.lost):
+        return None
+    return loss.after_call(subject, entry, run, was_warm=was_warm)
 
 
 def warm(task: Task) -> Course:
@@ -241,10 +244,12 @@ def measuring(measurement: Measurement) -> Course:
         yield from measurement.follow(flow(measurement.rule, task.options.measurements, redo=redo))
     if measurement.end is End.MUTATED:
         measurement.settle_warm()
-    elif measurement.end is not End.DONE:
+    elif measurement.end is End.DONE:
+        loss.after_warmup(task, task.entry, measurement.made)
+    else:
         measurement.say_ended_early()
         if measurement.lease is not None:
-            measurement.lease.settle(*landing(measurement))
+            measurement.lease.settle(*landing(measurement), reason=measurement.reason_of_end())
 
 
 def conclude(measurement: Measurement, keep: Keep = None) -> Result:

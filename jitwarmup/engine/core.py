@@ -11,7 +11,7 @@ from jitwarmup.edges.tracing import Tracing
 from jitwarmup.engine.colour import colour_of, innermost, name_of
 from jitwarmup.engine.inputs import Inputs
 from jitwarmup.engine.ledger import Entry, Ledger
-from jitwarmup.engine.measurement import Colour, Subject, Task
+from jitwarmup.engine.measurement import Colour, Subject, Task, planned
 from jitwarmup.engine.plan import UNSET, Options
 from jitwarmup.engine.scope import CURRENT, block_settings, enclosing_run
 from jitwarmup.engine.session import Session, open_session
@@ -76,6 +76,8 @@ class Core:
         self.sessions: dict[bool, Session] = {}
         self._subject: Subject | None = None
         self.ledger = Ledger()
+        self.ledger.name = options.name or self.name
+        self.ledger.planned = planned(options)
         self.ledger.listeners.append(self.refresh)
 
     def refresh(self) -> None:
@@ -91,6 +93,8 @@ class Core:
         with self.ledger.lock:
             self.ledger.entries.clear()
             self.ledger.latched.clear()
+            self.ledger.limit_told = False
+            self.ledger.counts.clear()
         self.refresh()
 
     def steps_aside(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import AsyncIterator, Callable, Coroutine
 from types import MethodType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast, overload
 
 from jitwarmup.edges.tracing import Tracing
 from jitwarmup.engine import calls, drive
@@ -18,6 +18,7 @@ from jitwarmup.engine.colour import face_of
 from jitwarmup.engine.core import Core, Prefix
 from jitwarmup.engine.measurement import Colour, Course, Task
 from jitwarmup.engine.plan import Options, check_function
+from jitwarmup.engine.production import Production, inactive
 from jitwarmup.engine.scope import CURRENT
 from jitwarmup.engine.switch import SWITCH
 from jitwarmup.model.ports import Rule
@@ -32,7 +33,7 @@ S = TypeVar("S")
 Spell = Callable[[Task], Course]
 
 
-class Warmed(Generic[P, R_co]):
+class Warmed(Production[P, R_co]):
     """
     A function that is validated and warmed up on its first call, and timed ever after.
 
@@ -98,7 +99,7 @@ class Warmed(Generic[P, R_co]):
 
         """
         if SWITCH.reasons:
-            return self._plainly(Warmup(callable=self._core.name, key="default", skipped="inactive"))
+            return self._plainly(inactive(self._core))
         return self._spell(calls.warm, args, kwargs)
 
     @overload

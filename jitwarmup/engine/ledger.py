@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import threading
 import time
 import weakref
@@ -19,12 +20,15 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from jitwarmup.edges.process_size import Size
+from jitwarmup.engine.coverage import KEYS_AT_MOST, Counts
 from jitwarmup.engine.habits import Habits
 from jitwarmup.engine.tally import Tally
 from jitwarmup.model.errors import NotReady
 from jitwarmup.model.runs import Phase, Run, State, Warmup
 
-KEYS_AT_MOST = 1024  # an unbounded key function must not become a leak; further keys run plainly, as "other"
+ROUNDS = 64  # warm-ups that are remembered to tell whether the process grows by each
+BUDGET_SPENT = "budget_spent"
 Landing = Literal["warm", "failed", "interrupted"]
 Key = tuple[int, Hashable]
 
@@ -105,7 +109,20 @@ class Wait:
 class Entry:
     """One key: its state, its warm-up, and the runs of an interrupted warm-up that still count."""
 
-    __slots__ = ("asked", "finished", "flight", "habits", "label", "missed", "state", "token", "warmup")
+    __slots__ = (
+        "asked",
+        "finished",
+        "flight",
+        "habits",
+        "label",
+        "lost",
+        "planned",
+        "reason",
+        "state",
+        "token",
+        "unready",
+        "warmup",
+    )
 
     def __init__(self, label: str, token: int = 0) -> None:
         self.label = label
@@ -115,13 +132,21 @@ class Entry:
         self.finished: tuple[Run, ...] = ()
         self.flight: Flight | None = None
         self.asked = False
-        self.missed = 0
+        self.lost = 0  # clean calls that are wanted before the key is warm again after a loss
+        self.unready = False  # readiness was taken back, until the key is warmed again
+        self.planned: int | None = None  # runs of the warm-up under way, where a count decides
+        self.reason: str | None = None  # why it stands where it stands, in words that hold no value
         self.habits = Habits()
 
     @property
     def is_warm(self) -> bool:
         """Whether the key was warmed up, whatever happened to it since."""
         return self.state in (State.WARM, State.STEADY, State.DEGRADED)
+
+    @property
+    def left_over(self) -> bool:
+        """Whether a ``degraded`` preparation had no budget left for it, and it was not warmed since."""
+        return self.reason == BUDGET_SPENT and self.state is State.COLD
 
 
 class Lease:
@@ -141,22 +166,25 @@ class Lease:
     ) -> None:
         self.settle(State.COLD, "interrupted")
 
-    def progress(self, state: State) -> None:
-        """Tell the phase that is under way."""
+    def progress(self, state: State, planned: int | None = None) -> None:
+        """Tell the phase that is under way, and how many runs are planned in all."""
         if self.entry.flight is self.flight:
             self.entry.state = state
+            self.entry.planned = planned
 
     def finished(self, runs: Sequence[Run]) -> None:
         """Keep finished runs for whoever goes on, should this warm-up be interrupted."""
         self.entry.finished = tuple(run for run in runs if run.outcome == "ok" and run.phase is not Phase.MEASURE)
 
-    def settle(self, state: State, how: Landing, warmup: Warmup | None = None) -> None:
+    def settle(self, state: State, how: Landing, warmup: Warmup | None = None, reason: str | None = None) -> None:
         """End the warm-up: set the key's state and wake the waiters. Only the first settling counts."""
         with self.ledger.lock:
             if self.entry.flight is not self.flight:
                 return
             self.entry.flight = None
             self.entry.state = state
+            self.entry.reason = reason if reason is not None or how != "interrupted" else "interrupted"
+            self.entry.lost, self.entry.unready = 0, self.entry.unready and how != "warm"
             if how != "interrupted":
                 self.entry.finished = ()
             if warmup is not None:
@@ -177,6 +205,24 @@ class Ledger:
         self.watching: dict[int, weakref.ref[Any]] = {}
         self.listeners: list[Callable[[], None]] = []
         self.tally = Tally()
+        self.counts = Counts()
+        self.rounds: deque[Size] = deque(maxlen=ROUNDS)  # what the process held after each of the newest warm-ups
+        self.limit_told = False
+        self.name = ""
+        self.planned: int | None = None  # runs of a warm-up, where a count decides
+        LEDGERS.add(self)
+
+    def after_fork(self) -> None:
+        """In a child, what is warm stays warm; a warm-up that was under way goes on in the parent only."""
+        self.lock = threading.RLock()
+        self.counts.renew()
+        self.tally.renew()
+        for entry in self.entries.values():
+            if entry.flight is not None:
+                entry.flight = None
+                entry.state = State.COLD
+                entry.finished = ()
+                entry.reason = "forked while it was being warmed up"
 
     def changed(self) -> None:
         """Tell those who keep a shortcut for warm keys."""
@@ -237,7 +283,8 @@ class Ledger:
         with self.lock:
             if entry.flight is not None:
                 return entry.flight
-            if entry.is_warm or (entry.state is State.FAILED and not demand):
+            settled = entry.is_warm and not (demand and entry.unready)
+            if settled or (entry.state is State.FAILED and not demand):
                 return None
             lease = Lease(self, entry)
             entry.flight = lease.flight
@@ -270,16 +317,25 @@ class Ledger:
             if not in_time or (claimed.landed == "failed" and not demand):
                 return None
 
-    def states(self, token: int | None) -> list[State]:
-        """States of the keys that were asked to be warmed or, where none was, of all keys met (of one instance)."""
-        with self.lock:
-            met = [entry for key, entry in self.entries.items() if token in (None, key[0])]
-        asked = [entry for entry in met if entry.asked]
-        return [entry.state for entry in asked or met]
+    def met(self, token: int | None) -> list[Entry]:
+        """The keys met so far (of one instance). Takes no lock: whoever asks for the state never waits."""
+        for _ in range(8):
+            try:
+                return [entry for entry in list(self.entries.values()) if token in (None, entry.token)]
+            except RuntimeError:  # a collection inside list() let another thread add a key
+                continue
+        return []
+
+    def asked_or_met(self, token: int | None) -> list[Entry]:
+        """The keys that were asked to be warmed or, where none was, all keys met (of one instance)."""
+        met = self.met(token)
+        return [entry for entry in met if entry.asked] or met
 
     def state(self, token: int | None) -> State:
         """All keys in one word: the least of them."""
-        states = self.states(token)
+        states = {entry.state for entry in self.asked_or_met(token)}
+        if any(entry.left_over for entry in self.met(token)):
+            states.add(State.DEGRADED)
         return next((state for state in WORST_FIRST if state in states), State.COLD)
 
     def ready(self, token: int | None) -> bool:
@@ -287,14 +343,34 @@ class Ledger:
         latch = token or 0
         if latch in self.latched:
             return True
-        with self.lock:
-            met = [entry for key, entry in self.entries.items() if token in (None, key[0])]
-            asked = [entry for entry in met if entry.asked] or met[:1]
-            if not asked or not all(entry.is_warm for entry in asked):
-                return False
-            self.latched.add(latch)
+        met = self.met(token)
+        wanted = [entry for entry in met if entry.asked] or met[:1]
+        if not wanted or not all(entry.is_warm and not entry.unready for entry in wanted):
+            return False
+        self.latched.add(latch)
+        if any(entry.unready for entry in wanted):  # taken back while we looked
+            self.latched.discard(latch)
+            return False
         return True
 
+    def take_back(self, entry: Entry) -> None:
+        """The key is not to be relied upon until it is warmed again: readiness latches no more."""
+        with self.lock:
+            entry.unready = True
+            self.latched -= {0, entry.token}
+
+
+LEDGERS: weakref.WeakSet[Ledger] = weakref.WeakSet()
+
+
+def after_fork_in_child() -> None:
+    """Locks that another thread held would stay held for ever, and warm-ups of other threads would never land."""
+    for ledger in tuple(LEDGERS):
+        ledger.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=after_fork_in_child)
 
 WORST_FIRST = (
     State.FAILED,

@@ -9,27 +9,30 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from jitwarmup.edges import process_size
 from jitwarmup.edges.environment import environment
 from jitwarmup.edges.events import schema
 from jitwarmup.edges.monitors.verdicts import with_devices
 from jitwarmup.edges.probes import Served, exclusive_costs
+from jitwarmup.edges.process_size import Size
 from jitwarmup.engine.flow import Flow, Step
 from jitwarmup.engine.inputs import Inputs, rewinds_process
 from jitwarmup.engine.ledger import Entry, Lease, Ledger, Wait
 from jitwarmup.engine.plan import Options
-from jitwarmup.engine.rules import engaged, seeks_proof, would_have_said
+from jitwarmup.engine.rules import Fixed, engaged, seeks_proof, would_have_said
 from jitwarmup.engine.session import Session
 from jitwarmup.engine.switch import SWITCH
-from jitwarmup.engine.tell import decision_fields, run_fields, say, warmup_fields
+from jitwarmup.engine.tell import decision_fields, growth_fields, run_fields, say, warmup_fields
 from jitwarmup.engine.window import Taken
 from jitwarmup.model.audit import audit
 from jitwarmup.model.errors import ArgumentError, MeasurementFailed
+from jitwarmup.model.growth import growths
 from jitwarmup.model.ports import Clock, Note
 from jitwarmup.model.recurrence import learn_recurrence
 from jitwarmup.model.report import SENTINEL_S, Failure, Report, compose, ledger_of, text_of
@@ -175,6 +178,8 @@ class Measurement:
         self.clock = clock
         self.report_id = report_id or new_id()
         self.runs: list[Run] = list(task.entry.finished) if lease is not None and task.entry is not None else []
+        self.inherited = len(self.runs)
+        self.sizes: list[Size] = []
         self.error: BaseException | None = None
         self.value: Any = None
         self.decision: Decision | None = None
@@ -231,6 +236,7 @@ class Measurement:
         elif step.phase is Phase.VALIDATE:
             run = self.judge(run, taken.value)
         taken.value = taken.error = None
+        self.sizes.append(process_size.read())
         self.notes += [(run, note) for note in taken.notes]
         self.runs.append(run)
         run = self.runs[-1] = learn_recurrence(self.runs)[-1]
@@ -310,8 +316,10 @@ class Measurement:
             self.runs = [replace(run, discarded=run.discarded or run.phase is Phase.MEASURE) for run in self.runs]
             self.decision = None
             self.mute()
-        if step.phase is Phase.WARM and self.lease is not None:
-            self.lease.progress(State.WARMING)
+        if step.phase is not Phase.MEASURE and self.lease is not None:
+            self.lease.progress(
+                State.WARMING if step.phase is Phase.WARM else State.VALIDATING, planned(self.task.options)
+            )
         if step.phase is Phase.MEASURE and self.silent:
             self.unmute()
             self.settle_warm()
@@ -323,10 +331,21 @@ class Measurement:
         if self.lease is not None:
             proven = self.decision is not None and self.decision.state == "proven"
             self.lease.settle(State.STEADY if proven else State.WARM, "warm", warmup)
+            self.task.ledger.rounds.append(self.sizes[-1] if self.sizes else process_size.read())
         self.say_warmed(warmup)
         self.say_proof()
 
     # ------------------------------------------------------------------ what came of it
+
+    @property
+    def made(self) -> list[Run]:
+        """The runs that were made here, not by an earlier warm-up that was interrupted."""
+        return self.runs[self.inherited :]
+
+    def reason_of_end(self) -> str:
+        """How the runs ended, in words that hold no value."""
+        kind = self.runs[-1].error_type if self.runs else None
+        return f"{self.end.value}: {kind}" if kind is not None else self.end.value
 
     def warmup(self) -> Warmup:
         """The record of the warm-up so far."""
@@ -370,7 +389,14 @@ class Measurement:
             failure=failure,
             cut_short=cut_short,
         )
-        return with_devices(verdict, [run.device for run in runs if run.device is not None])
+        verdict = with_devices(verdict, [run.device for run in runs if run.device is not None])
+        grown = self.grown()
+        return replace(verdict, reasons=(*verdict.reasons, *grown)) if grown else verdict
+
+    def grown(self) -> list[Reason]:
+        """What the process kept of each measured run, where it grew on and on."""
+        pairs = zip(self.made, self.sizes, strict=False)  # a block's own run has no size
+        return growths(series_of([size for run, size in pairs if run.phase is Phase.MEASURE and not run.discarded]))
 
     def unwatched(self) -> dict[str, str]:
         """Why the monitor could not read, where it could not."""
@@ -420,7 +446,9 @@ class Measurement:
 
     def say_warmed(self, warmup: Warmup) -> None:
         """The silent warm-up has ended."""
-        self.say(schema.WARMUP_COMPLETED, **warmup_fields(warmup, monitor_paused=self.monitor_paused))
+        grown = growths(series_of(self.task.ledger.rounds)) if self.lease is not None else []
+        fields = warmup_fields(warmup, monitor_paused=self.monitor_paused)
+        self.say(schema.WARMUP_COMPLETED, **fields, **growth_fields(grown))
 
     def say_proof(self) -> None:
         """Whether steady state was found, where the rule looked for it."""
@@ -445,6 +473,17 @@ class Measurement:
         """Whether there is a monitor, and it took our pause."""
         monitor = self.task.session.monitor
         return monitor is not None and "pause" not in monitor.problems
+
+
+def planned(options: Options) -> int | None:
+    """Validation and warm-up runs in all, where a count decides; None where a rule does."""
+    return 1 + options.rule.count if isinstance(options.rule, Fixed) else None
+
+
+def series_of(sizes: Iterable[Size]) -> dict[str, list[int | None]]:
+    """Sizes of the process, one series each."""
+    seen = list(sizes)
+    return {name: [getattr(size, name) for size in seen] for name in ("memory_bytes", "graphs", "descriptors")}
 
 
 def costs_of(runs: Sequence[Run]) -> list[Mapping[str, float]]:

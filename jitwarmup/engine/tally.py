@@ -30,10 +30,14 @@ class Tally:
     """Durations of calls between two summaries of one function."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.renew()
         self._recent: deque[int] = deque(maxlen=RECENT)
         self._subject: Subject | None = None
         self._clear()
+
+    def renew(self) -> None:
+        """A new lock, in a forked child."""
+        self._lock = threading.Lock()
 
     def _clear(self) -> None:
         self.calls = 0

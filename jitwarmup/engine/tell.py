@@ -13,6 +13,7 @@ from jitwarmup.engine.session import Session
 from jitwarmup.engine.switch import SWITCH
 from jitwarmup.model.report import Report
 from jitwarmup.model.runs import Decision, Phase, Run, Warmup
+from jitwarmup.model.verdict import Reason
 
 
 def say(session: Session, event: str, **fields: Any) -> None:
@@ -78,6 +79,14 @@ def warmup_fields(warmup: Warmup, *, monitor_paused: bool) -> dict[str, Any]:
     }
 
 
+def growth_fields(grown: Sequence[Reason]) -> dict[str, Any]:
+    """What the process gained by each run, where it grew on and on."""
+    told = {"memory_grows": "memory_grows_bytes", "graphs_grow": "graphs_grow", "descriptors_grow": "descriptors_grow"}
+    return {
+        name: next(iter(reason.numbers.values())) for reason in grown if (name := told.get(reason.kind)) is not None
+    }
+
+
 def decision_fields(decision: Decision, runs: Sequence[Run]) -> dict[str, Any]:
     """What a rule that looks for proof has found."""
     warm = [run.duration_s for run in runs if run.phase is Phase.WARM and run.outcome == "ok"]
@@ -121,6 +130,7 @@ def report_fields(report: Report, *, measurements: int) -> dict[str, Any]:
         "contended_share": report.contended_share,
         "skipped": report.skipped,
         "rng_restored": report.rng_restored,
+        **growth_fields(report.verdict.reasons),
         **ledger_fields(report.ledger),
         **device_fields(report.device),
     }

@@ -100,8 +100,12 @@ class Window:
         self.token = self.session.watch.open()
         self.frame.clock = self.clock
         if self.session.monitor is not None and self.step.phase is Phase.MEASURE:
-            self.meter = self.session.monitor.window(self.name)
-            self.meter.__enter__()
+            try:
+                self.meter = self.session.monitor.window(self.name)
+                self.meter.__enter__()
+            except BaseException:  # an interrupt inside the monitor; its own failures are caught there
+                self.session.watch.close(self.token)
+                raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -130,10 +134,12 @@ class Window:
         """What is read after the clock."""
         self.duration_ns = duration_ns
         self.told = {} if self.frame.notes is None else settled(self.frame.notes, self.t0)
-        if self.meter is not None:
-            self.meter.__exit__(None, None, None)
-        self.seen = self.session.watch.close(self.token)
-        self.frame.leave()
+        try:
+            if self.meter is not None:
+                self.meter.__exit__(None, None, None)
+        finally:
+            self.seen = self.session.watch.close(self.token)
+            self.frame.leave()
 
     @property
     def uneventful(self) -> bool:

@@ -162,6 +162,11 @@ DEVICE = (
     count("device_samples", "Samples behind the reading."),
     names("device_missing", "Metrics that could not be read."),
 )
+GROWTH = (
+    number("memory_grows_bytes", "By", "Bytes of resident memory each run added, where that went on and on."),
+    number("graphs_grow", "1", "Graphs each run added, where that went on and on."),
+    number("descriptors_grow", "1", "File descriptors each run left open, where that went on and on."),
+)
 VALIDATION = (PHASE, *OUTCOME, *WORK, *STREAM, *HOST, *MONITOR)
 WARMUP = (
     *PLAN,
@@ -173,6 +178,7 @@ WARMUP = (
     *SKIPPED,
     *WORK,
     *DECISION,
+    *GROWTH,
     *LEDGER,
 )
 STEADY = (
@@ -244,6 +250,7 @@ MEASURED = (
     *HOST,
     *MONITOR,
     *SKIPPED,
+    *GROWTH,
     *LEDGER,
     *DEVICE,
 )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from jitwarmup.edges.probes.budget import Usage, recompile_limit, usage
 from jitwarmup.edges.probes.costs import exclusive_costs
 from jitwarmup.edges.probes.served import Served
 from jitwarmup.edges.probes.watch import DEFAULT, Seen, Watch
 from jitwarmup.model.ports import Probe
 
-__all__ = ["Seen", "Served", "Watch", "exclusive_costs", "watch_of"]
+__all__ = ["Seen", "Served", "Usage", "Watch", "exclusive_costs", "recompile_limit", "usage", "watch_of"]
 
 _USUAL = Watch()
 

@@ -1,0 +1,210 @@
+"""
+Services: the port is open at once, functions warm up in the background, and ``/readyz`` tells the truth meanwhile.
+
+    start ──> port open, /livez 200, /readyz 503 + status ──(warming off the loop)──> /readyz 200, from then on
+
+Plain ASGI, no dependency: ``lifespan(...)`` fits ``FastAPI(lifespan=...)`` and ``Starlette(lifespan=...)``,
+``readiness_app(...)`` mounts into them or stands in front of any ASGI application.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any
+
+from jitwarmup.engine.decorate import Warmed
+from jitwarmup.engine.readiness import Readiness, readiness
+from jitwarmup.model.errors import ArgumentError
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Inputs = Mapping[Warmed[Any, Any], Sequence[Any]]
+Prepare = Callable[[], Any]
+LIVEZ, READYZ = "/livez", "/readyz"
+
+
+class Lifespan:
+    """
+    Warms functions in the background of an ASGI application; made by ``lifespan``.
+
+    Call it with the application for an async context manager, as Starlette and FastAPI do. ``ready`` is true once all
+    that was to be warmed is warm, and latches; ``status()`` is the document of ``/readyz``.
+    """
+
+    def __init__(self, inputs: Inputs | Prepare, settings: dict[str, Any]) -> None:
+        self._inputs = inputs
+        self._settings = settings
+        self._readiness: Readiness | None = None
+        self.phase = "starting"  # starting, preparing, warming, done, failed, stopped
+        self.error_type: str | None = None
+
+    def __call__(self, _app: object = None, /) -> AbstractAsyncContextManager[None]:
+        """The context of a running application: warming begins on entry, and entry waits for nothing."""
+        return self._running()
+
+    @asynccontextmanager
+    async def _running(self) -> AsyncIterator[None]:
+        task = asyncio.get_running_loop().create_task(self._warm(), name="jitwarmup lifespan")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _warm(self) -> None:
+        try:
+            await self._warm_all()
+            self.phase = "done"
+        except asyncio.CancelledError:
+            self.phase = "stopped"
+            raise
+        except Exception as error:  # noqa: BLE001 - of the user's functions: told to the loop's handler; never ready
+            self.phase, self.error_type = "failed", type(error).__name__
+            context = {"message": "jitwarmup: the warm-up in the background failed", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
+
+    async def _warm_all(self) -> None:
+        self.phase = "preparing"
+        inputs = checked(await prepared(self._inputs))
+        asked = [function for function, given in inputs.items() if given]
+        self._readiness = readiness(*asked) if asked else None
+        self.phase = "warming"
+        for function, given in inputs.items():
+            await function.awarm_all(given, **self._settings)
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything that was to be warmed is warm. Nothing to warm is ready when that is known."""
+        if self.phase != "done":
+            return False
+        return self._readiness is None or self._readiness.ready
+
+    def __bool__(self) -> bool:
+        return self.ready
+
+    def status(self) -> dict[str, Any]:
+        """What ``/readyz`` tells: as ``readiness().status()``, with the lifespan's own phase."""
+        document = Readiness.status(self._readiness) if self._readiness is not None else {"functions": []}
+        return {**document, "ready": self.ready, "lifespan": self.phase, "error_type": self.error_type}
+
+
+def lifespan(inputs: Inputs | Prepare, *, budget_s: float | None = None, policy: str = "degraded") -> Lifespan:
+    """
+    A lifespan that warms functions up in the background, off the event loop, one after the other.
+
+        app = FastAPI(lifespan=lifespan({generate: ["hello", "a longer prompt"]}))
+
+    A function that fails leaves the application not ready for good, and its exception goes to the event loop's
+    exception handler, which logs it. Stopping waits for no warm-up, but a compile that is under way in its thread ends
+    before the process does.
+
+    Args:
+        inputs: function -> list of inputs, as for ``warm_all``; or a function without arguments (async, or plain: then
+            it runs in a worker thread) that loads what has to be loaded and returns that mapping.
+        budget_s: seconds for each function.
+        policy: ``"ready"``, ``"degraded"`` or ``"fail"``, as for ``warm_all``; with ``"fail"`` it never becomes ready.
+
+    """
+    if not callable(inputs):
+        checked(inputs)
+    return Lifespan(inputs, {"budget_s": budget_s, "policy": policy})
+
+
+async def prepared(inputs: Inputs | Prepare) -> Any:
+    """The mapping, made off the loop where it has to be made."""
+    if not callable(inputs):
+        return inputs
+    if inspect.iscoroutinefunction(inputs):
+        return await inputs()
+    return await asyncio.to_thread(inputs)
+
+
+def checked(inputs: Any) -> Inputs:
+    """Refuse what is no mapping from warmed functions to lists."""
+    if isinstance(inputs, Mapping) and all(isinstance(function, Warmed) for function in inputs):
+        return inputs
+    raise ArgumentError(
+        f"lifespan got a {type(inputs).__name__}; wanted a dict from functions decorated with @warmed to lists of "
+        "inputs, or a function that returns one"
+    )
+
+
+def readiness_app(
+    app: App | None = None, *, lifespan: Lifespan | None = None, ready: Lifespan | Readiness | None = None
+) -> App:
+    """
+    An ASGI application with ``/livez`` (200 always) and ``/readyz`` (200 exactly when ready, else 503), both with JSON.
+
+    Mount it (``app.mount("/", readiness_app())``) or put it in front of an application, which gets everything else.
+
+    Args:
+        app: gets all other requests; 404 where there is none.
+        lifespan: run by this application (for applications without a lifespan of their own), and asked by ``/readyz``.
+        ready: what ``/readyz`` asks; by default the lifespan or, without one, ``readiness()``.
+
+    Returns:
+        The application.
+
+    """
+    asked = ready if ready is not None else lifespan if lifespan is not None else readiness()
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" and (lifespan is not None or app is None):
+            await live(lifespan, receive, send)
+        elif scope["type"] == "http" and (answer := answer_of(scope, asked)) is not None:
+            await respond(scope, send, *answer)
+        elif app is not None:
+            await app(scope, receive, send)
+        elif scope["type"] == "http":
+            await respond(scope, send, 404, {"error": "not found"})
+
+    return serve
+
+
+def answer_of(scope: Scope, asked: Lifespan | Readiness) -> tuple[int, dict[str, Any]] | None:
+    """Status and document for one of our two paths; None for any other."""
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    if path not in (LIVEZ, READYZ):
+        return None
+    if scope["method"] not in ("GET", "HEAD"):
+        return 405, {"error": "method not allowed"}
+    if path == LIVEZ:
+        return 200, {"status": "alive"}
+    document = asked.status()
+    return (200 if document["ready"] else 503), document
+
+
+async def respond(scope: Scope, send: Send, status: int, document: Mapping[str, Any]) -> None:
+    """One JSON response; a 503 says when to come again where that is known."""
+    body = json.dumps(document, allow_nan=False).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"cache-control", b"no-store"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    eta_s = document.get("eta_s")
+    if status == 503 and eta_s is not None:
+        headers.append((b"retry-after", str(max(1, math.ceil(eta_s))).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+async def live(lifespan: Lifespan | None, receive: Receive, send: Send) -> None:
+    """The server's lifespan protocol, around a lifespan of ours."""
+    await receive()
+    if lifespan is None:
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+    else:
+        async with lifespan():
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+    await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,339 @@
+"""Services: the port is open at once, /livez always answers, /readyz tells the truth and latches."""
+
+import asyncio
+import http.client
+import json
+import random
+import threading
+import time
+
+import pytest
+
+from jitwarmup import ArgumentError, warmed
+from jitwarmup.integrations.asgi import lifespan, readiness_app
+
+pytestmark = pytest.mark.usefixtures("events")
+
+
+async def ask(app, path, method="GET", root_path=""):
+    """Status, headers and body of one request, over the ASGI protocol itself."""
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": b""}
+
+    async def send(message):
+        sent.append(message)
+
+    await app({"type": "http", "method": method, "path": path, "root_path": root_path}, receive, send)
+    headers = dict(sent[0]["headers"])
+    body = b"".join(message.get("body", b"") for message in sent[1:])
+    assert int(headers[b"content-length"]) == len(body) or method == "HEAD"
+    return sent[0]["status"], headers, json.loads(body) if body else None
+
+
+class Server:
+    """The lifespan side of a server: startup, then shutdown when told."""
+
+    def __init__(self, app) -> None:
+        self.app = app
+        self.inbox, self.outbox = asyncio.Queue(), asyncio.Queue()
+
+    async def __aenter__(self):
+        self.task = asyncio.create_task(self.app({"type": "lifespan"}, self.inbox.get, self.outbox.put))
+        await self.inbox.put({"type": "lifespan.startup"})
+        assert await self.outbox.get() == {"type": "lifespan.startup.complete"}
+        return self
+
+    async def __aexit__(self, *_):
+        await self.inbox.put({"type": "lifespan.shutdown"})
+        assert await self.outbox.get() == {"type": "lifespan.shutdown.complete"}
+        await self.task
+
+
+def gated():
+    """A function that warms up as soon as its gate is open."""
+    gate = threading.Event()
+    return warmed(iterations=1)(lambda x: gate.wait(30) and x), gate
+
+
+async def until(question, seconds=30.0):
+    deadline = time.monotonic() + seconds
+    while not await question():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.002)
+
+
+def test_livez_is_200_and_readyz_503_until_ready_then_200_for_good() -> None:
+    async def main():
+        function, gate = gated()
+        life = lifespan({function: [1]})
+        app = readiness_app(lifespan=life)
+        assert (await ask(app, "/readyz"))[0] == 503
+        async with Server(app):
+            await asyncio.sleep(0.01)
+            assert (await ask(app, "/livez"))[2] == {"status": "alive"}
+            status, headers, document = await ask(app, "/readyz")
+            assert (status, document["ready"], document["lifespan"]) == (503, False, "warming")
+            assert headers[b"cache-control"] == b"no-store"
+            assert document["functions"][0]["phase"] == "validate"
+            gate.set()
+
+            async def ready():
+                return (await ask(app, "/readyz"))[0] == 200
+
+            await until(ready)
+            other, _ = gated()
+            other._core.entry((), (1,), {}).asked = True
+            assert (await ask(app, "/readyz"))[0] == 200
+
+    asyncio.run(main())
+
+
+def test_readyz_says_when_to_come_again_where_it_is_known() -> None:
+    async def main():
+        gate = threading.Event()
+        seen = []
+
+        @warmed(iterations=2)
+        def function():
+            seen.append(1)
+            if len(seen) == 3:
+                gate.wait(30)
+
+        life = lifespan({function: [()]})
+        app = readiness_app(lifespan=life)
+        async with Server(app):
+
+            async def last_run():
+                return len(seen) == 3
+
+            await until(last_run)
+            assert (await ask(app, "/readyz"))[1][b"retry-after"] == b"1"
+            gate.set()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("how", ["plain", "async"])
+def test_loading_happens_in_the_background_too(how) -> None:
+    function, gate = gated()
+    gate.set()
+    loaded = threading.Event()
+
+    def load():
+        loaded.wait(30)
+        return {function: [1]}
+
+    async def aload():
+        await asyncio.to_thread(loaded.wait, 30)
+        return {function: [1]}
+
+    async def main():
+        life = lifespan(load if how == "plain" else aload)
+        app = readiness_app(lifespan=life)
+        async with Server(app):
+            await asyncio.sleep(0.01)
+            status, _, document = await ask(app, "/readyz")
+            assert (status, document["lifespan"]) == (503, "preparing")
+            loaded.set()
+
+            async def ready():
+                return life.ready
+
+            await until(ready)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("where", ["loading", "warming", "no mapping"])
+def test_a_failure_in_the_background_is_logged_and_never_ready(where) -> None:
+    def fail(x=None):
+        raise ValueError("secret")
+
+    def no_mapping():
+        return [1]
+
+    function = warmed(iterations=0)(fail)
+    told = []
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+        life = lifespan({"loading": fail, "warming": {function: [1]}, "no mapping": no_mapping}[where])
+        app = readiness_app(lifespan=life)
+        async with Server(app):
+
+            async def failed():
+                return life.phase == "failed"
+
+            await until(failed)
+            status, _, document = await ask(app, "/readyz")
+            assert status == 503
+            assert document["error_type"] == ("ArgumentError" if where == "no mapping" else "ValueError")
+            assert "secret" not in json.dumps(document)
+            assert (await ask(app, "/livez"))[0] == 200
+
+    asyncio.run(main())
+    assert [context["message"] for context in told] == ["jitwarmup: the warm-up in the background failed"]
+
+
+def test_stopping_in_the_middle_is_clean() -> None:
+    async def main():
+        function, gate = gated()
+        life = lifespan({function: [1]})
+        async with Server(readiness_app(lifespan=life)):
+            await asyncio.sleep(0.01)
+        assert life.phase == "stopped"
+        gate.set()
+
+    asyncio.run(main())
+
+
+def test_a_budget_and_a_policy_are_those_of_warm_all() -> None:
+    async def main(policy):
+        function = warmed(iterations=0, key=lambda x: x)(time.sleep)
+        life = lifespan({function: [0.02, 0.021]}, budget_s=0.01, policy=policy)
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        async with life():
+
+            async def over():
+                return life.phase in ("done", "failed")
+
+            await until(over)
+            return life.ready, life.status()["state"]
+
+    assert asyncio.run(main("ready")) == (True, "warm")
+    assert asyncio.run(main("degraded")) == (True, "degraded")
+    assert asyncio.run(main("fail"))[0] is False
+
+
+def test_an_application_behind_it_gets_everything_else() -> None:
+    got = []
+
+    async def inner(scope, receive, send):
+        got.append(scope["type"])
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 418, "headers": [(b"content-length", b"2")]})
+            await send({"type": "http.response.body", "body": b"{}"})
+
+    async def main():
+        app = readiness_app(inner, ready=lifespan({}))
+        assert (await ask(app, "/tea"))[0] == 418
+        assert (await ask(app, "/livez"))[0] == 200
+        await app({"type": "websocket"}, None, None)
+        await app({"type": "lifespan"}, None, None)
+
+    asyncio.run(main())
+    assert got == ["http", "websocket", "lifespan"]
+
+
+def test_alone_it_answers_404_and_405_and_head() -> None:
+    async def main():
+        app = readiness_app(ready=lifespan({}))
+        assert (await ask(app, "/elsewhere"))[0] == 404
+        assert (await ask(app, "/livez", "POST"))[0] == 405
+        assert (await ask(app, "/livez", "HEAD"))[2] is None
+        assert (await ask(app, "/health/livez", root_path="/health"))[0] == 200
+        async with Server(readiness_app()):
+            pass
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("wrong", [3, [1], {len: [1]}])
+def test_what_is_no_mapping_of_warmed_functions_is_refused(wrong) -> None:
+    with pytest.raises(ArgumentError, match="wanted a dict from functions decorated with @warmed"):
+        lifespan(wrong)
+
+
+def test_a_thousand_starts_never_lie() -> None:
+    """Requests from the first moment; a 200 only after the last run of the warm-up, and then for good."""
+    chance = random.Random(11)
+    figures = {"starts": 0, "503": 0, "200": 0, "livez": 0}
+
+    async def start():
+        runs, iterations = [], chance.randrange(3)
+        pause = chance.choice([0.0, 0.0005, 0.002])
+
+        @warmed(iterations=iterations)
+        def function(x):
+            time.sleep(pause)
+            runs.append(x)
+
+        app = readiness_app(lifespan=lifespan({function: [1]}))
+        async with Server(app):
+            since = None
+            for _ in range(10_000):
+                enough = len(runs)
+                status = (await ask(app, "/readyz"))[0]
+                assert (await ask(app, "/livez"))[0] == 200
+                figures["livez"] += 1
+                figures[str(status)] += 1
+                if status == 200:
+                    assert len(runs) == iterations + 1
+                    assert enough >= iterations
+                assert since is None or status == 200
+                since = since if since is not None or status == 503 else figures["livez"]
+                if since is not None and figures["livez"] > since + 2:
+                    break
+                await asyncio.sleep(chance.choice([0, 0.0003]))
+        assert since is not None
+        figures["starts"] += 1
+
+    async def main():
+        for _ in range(1000):
+            await start()
+
+    asyncio.run(main())
+    print(figures)
+    assert figures["starts"] == 1000
+    assert figures["503"] >= 1000
+
+
+def get(port, path):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("framework", ["none", "starlette", "fastapi"])
+def test_real_uvicorn(framework) -> None:
+    uvicorn = pytest.importorskip("uvicorn")
+    function, gate = gated()
+    life = lifespan({function: [1]})
+    app = readiness_app(lifespan=life)
+    if framework == "starlette":
+        starlette = pytest.importorskip("starlette.applications")
+        app = starlette.Starlette(lifespan=life)
+        app.mount("/", readiness_app(ready=life))
+    elif framework == "fastapi":
+        fastapi = pytest.importorskip("fastapi")
+        app = fastapi.FastAPI(lifespan=life)
+        app.mount("/health", readiness_app(ready=life))
+    prefix = "/health" if framework == "fastapi" else ""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="on"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.002)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        for _ in range(20):
+            assert get(port, f"{prefix}/livez")[0] == 200
+            assert get(port, f"{prefix}/readyz")[0] == 503
+        gate.set()
+        deadline = time.monotonic() + 30
+        while get(port, f"{prefix}/readyz")[0] != 200:
+            assert time.monotonic() < deadline
+        assert function.ready
+        assert [get(port, f"{prefix}/readyz")[0] for _ in range(20)] == [200] * 20
+    finally:
+        gate.set()
+        server.should_exit = True
+        thread.join(30)
+    assert not thread.is_alive()

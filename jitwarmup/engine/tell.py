@@ -20,7 +20,9 @@ def say(session: Session, event: str, **fields: Any) -> None:
     if SWITCH.reasons:
         return
     fields.update(identity())
-    session.emitter.emit(event, schema.LEVELS[event], schema.build(event, fields, log_messages="error_message" in fields))
+    session.emitter.emit(
+        event, schema.LEVELS[event], schema.build(event, fields, log_messages="error_message" in fields)
+    )
 
 
 def run_fields(run: Run) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jitwarmup.edges.events.configure import configure_json as configure_json
+    from jitwarmup.edges.monitors.nvml import GPUMonitor as GPUMonitor
     from jitwarmup.engine.decorate import Warmed as Warmed
     from jitwarmup.engine.decorate import warmed as warmed
     from jitwarmup.engine.rules import until_steady as until_steady
@@ -46,6 +47,7 @@ __version__ = "0.1.0"
 
 WHERE = {
     "configure_json": "edges.events.configure",
+    "GPUMonitor": "edges.monitors.nvml",
     "Warmed": "engine.decorate",
     "warmed": "engine.decorate",
     "is_warming": "engine.scope",

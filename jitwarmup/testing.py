@@ -2,7 +2,8 @@
 Fakes for the house's own tests and for those of users.
 
 ``inactive()`` switches decorated functions off, ``capture_events()`` collects what would be logged, `FakeClock` and
-`RecordingMonitor` stand in for time and device.
+`RecordingMonitor` stand in for time and device. ``from jitwarmup.testing import nvmlsim`` in a conftest gives the fixture
+of a simulated NVIDIA driver over which the real nvidia-ml-py runs.
 """
 
 from __future__ import annotations
@@ -15,6 +16,15 @@ from jitwarmup.edges.events import emit
 from jitwarmup.edges.events.recorder import Recorder
 from jitwarmup.engine.switch import SWITCH
 from jitwarmup.model.runs import DeviceReading
+
+
+def __getattr__(name: str) -> Any:
+    """``nvmlsim``, the pytest fixture of a simulated NVIDIA driver; found late, since it needs pytest."""
+    if name == "nvmlsim":
+        from jitwarmup.edges.monitors.sim.fixture import nvmlsim
+
+        return nvmlsim
+    raise AttributeError(f"module 'jitwarmup.testing' has no attribute {name!r}")
 
 
 def inactive() -> AbstractContextManager[None]:

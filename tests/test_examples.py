@@ -16,6 +16,8 @@ PROMISES = {
     "method_of_a_class.py": "20 5 warm True\n30 5 warm",
     "inline_trials.py": "the whole block took",
     "why_was_it_slow.py": "size of x changed at dimension 0: expected 8, got 12",
+    "token_times.py": "one call: 15 gaps, tokens of each sequence (16, 16)",
+    "sweep.py": "failed in load, missing_dependency\nexit code 1, a rerun runs 0",
 }
 
 

@@ -17,7 +17,15 @@ from enum import IntEnum
 from jitwarmup import __version__
 from jitwarmup.model.errors import JitwarmupError
 
-COMMANDS = {"demo": "the main job on a real language model: validate, warm up in silence, measure, log"}
+COMMANDS = {
+    "demo": "the main job on a real language model: validate, warm up in silence, measure, log",
+    "measure": "the whole plan on any function: package.module:function",
+    "compare": "two saved measurements, with gates for a build",
+    "report": "saved measurements as one self-contained page",
+    "schema": "the JSON Schema of the events",
+    "doctor": "what can be watched here, and what would spoil a measurement",
+    "sweep": "many configurations of one generation: each validated first, saved at once, resumed by a rerun",
+}
 
 
 class Exit(IntEnum):

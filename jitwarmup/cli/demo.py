@@ -58,6 +58,7 @@ def run(argv: Sequence[str]) -> int:
 
 def measure(model: DemoModel, asked: argparse.Namespace) -> tuple[Report, str | None, float | None]:
     """The main job: one decorated function, measured by itself and called inside a block."""
+    from jitwarmup.edges.monitors.nvml import GPUMonitor
     from jitwarmup.engine.decorate import warmed
     from jitwarmup.engine.steady import SteadyState, steady_state
 
@@ -65,11 +66,12 @@ def measure(model: DemoModel, asked: argparse.Namespace) -> tuple[Report, str | 
     def generate(prompt: str) -> str:
         return model.generate(prompt, asked.new_tokens)
 
-    with SteadyState(None, (), {"listener": Progress()}) as steady:
+    gpu = GPUMonitor()
+    with SteadyState(None, (), {"listener": Progress(), "monitor": gpu}) as steady:
         report: Report = steady.measure(generate, asked.prompt)
     if report.failure is not None:
         return report, None, None
-    with steady_state() as block:
+    with steady_state(monitor=gpu) as block:
         answer = generate(asked.prompt)
     return report, answer, block.block.duration_s if block.block is not None else None
 

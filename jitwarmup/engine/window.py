@@ -10,6 +10,7 @@ included, is kept and handed on by whoever pumps the run; the window itself rais
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,19 +18,20 @@ from jitwarmup.edges.monitors.counted import CountedWindow
 from jitwarmup.engine.flow import Step
 from jitwarmup.engine.scope import Frame
 from jitwarmup.engine.session import Session
-from jitwarmup.model.ports import Clock
+from jitwarmup.model.ports import Clock, Note
 from jitwarmup.model.runs import OneTimeWork, Outcome, Phase, Run
 
 
 class Taken:
     """What came of one run: the Run, and the value or the exception of the user's function."""
 
-    __slots__ = ("error", "run", "value")
+    __slots__ = ("error", "notes", "run", "value")
 
-    def __init__(self, run: Any, value: Any, error: BaseException | None) -> None:
+    def __init__(self, run: Any, value: Any, error: BaseException | None, notes: Sequence[Note] = ()) -> None:
         self.run = run
         self.value = value
         self.error = error
+        self.notes = notes
 
 
 def outcome_of(error: BaseException | None) -> Outcome:
@@ -65,6 +67,7 @@ class Window:
         "step",
         "t0",
         "token",
+        "told",
         "value",
     )
 
@@ -95,6 +98,7 @@ class Window:
     def prepare(self) -> None:
         """What is read before the fence and the clock."""
         self.token = self.session.watch.open()
+        self.frame.clock = self.clock
         if self.session.monitor is not None and self.step.phase is Phase.MEASURE:
             self.meter = self.session.monitor.window(self.name)
             self.meter.__enter__()
@@ -125,6 +129,7 @@ class Window:
     def conclude(self, duration_ns: int) -> None:
         """What is read after the clock."""
         self.duration_ns = duration_ns
+        self.told = {} if self.frame.notes is None else settled(self.frame.notes, self.t0)
         if self.meter is not None:
             self.meter.__exit__(None, None, None)
         self.seen = self.session.watch.close(self.token)
@@ -138,6 +143,7 @@ class Window:
     def run(self, **streamed: Any) -> Run:
         """The Run that comes of it; made on demand, since a call that is only counted needs none."""
         seen = self.seen
+        fields = streamed or self.told
         outcome = streamed.pop("outcome", None) or outcome_of(self.error)
         return Run(
             phase=self.step.phase,
@@ -152,14 +158,37 @@ class Window:
             cpu_s=seen.cpu_s,
             wait_s=seen.wait_s,
             switches=seen.switches,
-            **streamed,
+            **fields,
         )
 
     def taken(self) -> Taken:
         """The outcome; the window keeps no value and no exception alive."""
-        result = Taken(self.run(), self.value, self.error)
+        result = Taken(self.run(), self.value, self.error, self.frame.notes or ())
+        self.frame.notes = None
         self.value = self.error = None
         return result
+
+
+def settled(notes: Sequence[Note], t0_ns: int) -> dict[str, Any]:
+    """Read the notes that were left in a run that began at ``t0_ns``; what they know of the Run (its items), together."""
+    told: dict[str, Any] = {}
+    for note in notes:
+        try:
+            told |= merged(told, note.settle(t0_ns))
+        except Exception:  # noqa: BLE001, S112 - a note tells of a run, it must not break it
+            continue
+    return told
+
+
+def merged(told: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Items of several streams in one run: the first item is the first one's, gaps and counts add up."""
+    if not told or not more:
+        return {**told, **more}
+    return {
+        "first_item_s": told["first_item_s"],
+        "item_gaps_s": (*told["item_gaps_s"], *more["item_gaps_s"]),
+        "items": told["items"] + more["items"],
+    }
 
 
 def paid_once(work: OneTimeWork) -> bool:
@@ -175,7 +204,7 @@ class StreamWindow(Window):
     what the consumer did between the items.
     """
 
-    __slots__ = ("closed", "first_ns", "gaps_ns", "items", "spent_ns", "stepping")
+    __slots__ = ("began_ns", "closed", "first_ns", "gaps_ns", "items", "spent_ns", "stepping")
 
     def __init__(self, session: Session, step: Step, clock: Clock) -> None:
         super().__init__(session, step, clock)
@@ -196,6 +225,7 @@ class StreamWindow(Window):
             raise
         self.started_at = time.time()
         self.enter_step()
+        self.began_ns = self.t0
 
     def enter_step(self) -> None:
         """The stream's own time starts. Each step has a frame of its own, since its body may keep one open over a yield."""
@@ -225,6 +255,7 @@ class StreamWindow(Window):
     def finish(self, error: BaseException | None) -> None:
         """After the last step."""
         self.error = error if error is not None else self.error
+        self.t0 = self.began_ns  # notes are read against the beginning of the run, not of its last step
         self.conclude(self.spent_ns)
 
     def run(self, **streamed: Any) -> Run:

@@ -20,6 +20,7 @@ from jitwarmup.model.steadiness import FALLING, Stretch, fall_per_run
 from jitwarmup.model.verdict import Reason, Verdict, VerdictState
 
 GIVEN_UP = ("eager_fallback", "recompile_limit", "not_compiled", "skip_limit", "rerecord_limit")
+NEVER = "not_compiled"  # asked for and never begun, as against given up
 FEW = 3  # measured runs below which nothing is said of "every run"
 EARLY = 0.1  # share of the measured runs that may still be warm-up without making the median worthless
 
@@ -94,7 +95,10 @@ def _given_up(runs: Sequence[Run]) -> list[Finding]:
         for work in run.work
         if work.scope != "foreign" and any(part in work.kind for part in GIVEN_UP)
     ]
-    return [*(Finding("degraded", reason) for reason in _by_kind("compiled_code_given_up", seen)), *_not_compiled(runs)]
+    never = [work for work in seen if work.kind.endswith(NEVER)]
+    given_up = [work for work in seen if not work.kind.endswith(NEVER)]
+    reasons = [*_by_kind(NEVER, never), *_by_kind("compiled_code_given_up", given_up)]
+    return [*(Finding("degraded", reason) for reason in reasons), *_not_compiled(runs)]
 
 
 def _not_compiled(runs: Sequence[Run]) -> list[Finding]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from jitwarmup.model.runs import Decision, OneTimeWork, Run
+from jitwarmup.model.verdict import Reason
 
 Rule = Callable[[Sequence[Run]], Decision]
 
@@ -73,6 +74,21 @@ class Probe(Protocol):
     def delta(self, before: Any, after: Any) -> Sequence[OneTimeWork]: ...
 
     def disarm(self) -> None: ...
+
+
+class Note(Protocol):
+    """
+    What code inside of a run leaves behind (token times, facts of generation), read when the clock has stopped.
+
+    ``settle`` gets the run's first clock reading and returns ``first_item_s``, ``item_gaps_s`` and ``items``, or
+    nothing. ``facts`` is asked of one note of each class, over all notes of a measurement with the runs that left them.
+    """
+
+    def settle(self, t0_ns: int) -> Mapping[str, Any]: ...
+
+    def facts(
+        self, notes: Sequence[tuple[Run, Note]], runs: Sequence[Run]
+    ) -> tuple[Mapping[str, str | int | float | bool], Sequence[Reason]]: ...
 
 
 @runtime_checkable

@@ -17,7 +17,7 @@ from jitwarmup.model.codec import TRANSIENT, Record
 from jitwarmup.model.errors import ArgumentError, MeasurementFailed
 from jitwarmup.model.runs import Decision, DeviceReading, Phase, Run
 from jitwarmup.model.stats import Summary, summarize
-from jitwarmup.model.verdict import Verdict
+from jitwarmup.model.verdict import Reason, Verdict
 
 SENTINEL_S = -1.0  # "no valid latency", as in HuggingFace's benchmark framework, where the check could never fire
 
@@ -77,7 +77,8 @@ class Report(Record):
     seconds of validation and warm-up by cause, ``run`` and ``unexplained`` included; its parts sum to their wall time.
     ``decision`` is what the warm-up rule said, ``would_have_said`` what ``until_steady()`` would have said of the same
     runs. ``processes`` summarises the medians of several processes, where the measurement was repeated in them.
-    ``duration_s`` is the wall time of all of it, our own work included.
+    ``duration_s`` is the wall time of all of it, our own work included. ``facts`` are what notes left in the runs tell
+    of them (generation: tokens, batch, whether decode was compiled), ``advice`` the fixes they know, as data.
     """
 
     callable: str
@@ -101,6 +102,8 @@ class Report(Record):
     item_gap: Summary | None = None
     items_per_s: float | None = None
     processes: Summary | None = None
+    facts: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    advice: tuple[Reason, ...] = ()
     schema: str = "jitwarmup.report/1"
 
     @property
@@ -170,6 +173,12 @@ class Report(Record):
         from jitwarmup.views.explain import explain
 
         return explain(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the same figures as ``jitwarmup report``."""
+        from jitwarmup.views.notebook import repr_html
+
+        return repr_html(self)
 
 
 def latency_of(failure: Failure | None, clean: Summary, every: Summary) -> float | None:

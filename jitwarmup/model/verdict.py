@@ -14,7 +14,8 @@ class Reason:
     """
     One finding: its kind, its numbers (units in their names), and what it is about (a kind of work, a probe) if anything.
 
-    Kinds that the audit gives, the weightiest first: ``compiled_code_given_up``, ``not_compiled``, ``recompiles_every_run``,
+    Kinds that the audit gives, the weightiest first: ``not_compiled``, ``compiled_code_given_up``,
+    ``recompiles_every_run``,
     ``one_time_work`` (subject: its kind), ``flat_but_not_cause_clean``, ``still_falling``, ``not_flat`` (subject: the
     class of the measured runs), ``cause_clean_but_drifting``, ``too_few_runs``, ``too_noisy``, ``contended``,
     ``host_disagrees`` (subject: the class of the wall times, waits included), ``causes_not_watched``.

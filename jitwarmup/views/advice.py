@@ -44,6 +44,11 @@ FINDINGS: Mapping[str, str] = {
     "contended": "the thread waited for a CPU: fewer threads, or a machine of its own",
     "host_disagrees": "only the waiting for a CPU explains the movement: the machine, not the code",
     "causes_not_watched": "torch was not loaded, so nobody could look for compiles",
+    "throttled": "the device was held below its clock: cool it, lift its power limit, or measure shorter bursts",
+    "clock_not_settled": "the device's clock moved while measuring: warm up longer, or lock the clocks",
+    "temperature_drift": "the device warmed up while measuring",
+    "device_shared": "other processes used the device meanwhile",
+    "interrupted": "what was finished is kept; run it again for a verdict",
     "left_early": "the loop was left before all measurements were made",
     "arguments_mutated": "the first run changed its arguments in place: give fresh=",
 }

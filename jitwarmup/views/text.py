@@ -1,18 +1,26 @@
-"""Numbers with units, for people."""
+"""Numbers with units, for people, and plain tables that keep to a width."""
 
 from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
 
 SCALES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 
 
-def span(seconds: float | None) -> str:
+def span(seconds: float | None, digits: int = 3) -> str:
     """Seconds in the unit that suits them, to three digits; a dash where there is no number."""
     if seconds is None:
         return "-"
     for scale, unit in SCALES:
         if abs(seconds) >= 0.9995 * scale:  # what rounds up to 1000 of a unit is 1 of the next
-            return f"{seconds / scale:.3g} {unit}" if abs(seconds) < 999.5 else f"{seconds:.0f} s"
-    return "0 s" if seconds == 0 else f"{seconds / 1e-9:.3g} ns"
+            return f"{seconds / scale:.{digits}g} {unit}" if abs(seconds) < 999.5 else f"{seconds:.0f} s"
+    return "0 s" if seconds == 0 else f"{seconds / 1e-9:.{digits}g} ns"
+
+
+def share(part: float, whole: float) -> str:
+    """A share in percent; a dash of nothing."""
+    return f"{part / whole:.1%}" if whole > 0 else "-"
 
 
 def table(rows: list[tuple[str, str]]) -> str:
@@ -20,3 +28,28 @@ def table(rows: list[tuple[str, str]]) -> str:
     left = max(len(name) for name, _ in rows)
     right = max(len(value) for _, value in rows)
     return "\n".join(f"{name:{left}}  {value:>{right}}" for name, value in rows)
+
+
+def columns(rows: Sequence[Sequence[str]], width: int = 80) -> list[str]:
+    """Lines of a table whose first column is flush left, the others right; a last column that is too long is wrapped."""
+    wide = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [f"{row[0]:{wide[0]}}", *(f"{cell:>{wide[at]}}" for at, cell in enumerate(row[1:], 1))]
+        line = "  ".join(cells).rstrip()
+        lines += [line] if len(line) <= width else folded(line, width, indent=wide[0] + 2)
+    return lines
+
+
+def folded(text: str, width: int, indent: int = 2) -> list[str]:
+    """Text in lines of at most ``width`` characters, all but the first indented."""
+    pad = " " * min(indent, width // 2)
+    return textwrap.wrap(text, max(20, width), subsequent_indent=pad, break_on_hyphens=False) or [""]
+
+
+def shortened(name: str, width: int) -> str:
+    """A name that fits: the middle goes first, since both its module and its function tell."""
+    if len(name) <= width:
+        return name
+    keep = max(1, width - 3)
+    return f"{name[: keep // 2]}...{name[len(name) - (keep - keep // 2) :]}"

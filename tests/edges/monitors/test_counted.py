@@ -382,3 +382,34 @@ def test_a_child_forked_while_another_thread_holds_the_turn_is_not_locked_up(mon
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     free.set()
     held.join(5)
+
+
+def test_the_gpu_monitor_behind_the_wrapper(make_monitor, nvmlsim):
+    gpu = make_monitor()
+    shared = Counted.of(gpu)
+    heard = []
+    shared.on_degraded = lambda *told: heard.append(told)
+    with shared.window("measure") as early:
+        pass
+    assert early.reason == "MonitorStateError in window().__enter__"
+    assert shared.start()
+    shared.pause()
+    shared.pause()
+    nvmlsim.advance(1.5)
+    shared.resume()
+    with shared.window("measure") as paused:
+        pass
+    assert paused.reason == "paused by another warm-up"
+    shared.resume()
+    with shared.window("measure") as window:
+        nvmlsim.advance(0.5)
+    assert (window.reading.status, window.reading.energy_source) == ("ok", "ring")
+    with shared.window("call") as cut:
+        shared.pause()
+        shared.resume()
+        nvmlsim.advance(0.5)
+    assert (cut.reason, cut.reading.status) == ("cut by another warm-up", "partial")
+    assert cut.reading.missing["window"] == "cut by the warm-up of another function"
+    shared.stop()
+    assert gpu.state == "stopped"
+    assert heard == [("window", "MonitorStateError in window().__enter__")]

@@ -1,0 +1,64 @@
+"""
+``jitwarmup compare A B``: two saved measurements (reports, or a log's JSON lines); A is the baseline.
+
+Cold, first-after-ready and steady are compared apart, each as a ratio with an interval from resampling. With
+``--fail-on`` the exit code is 1 when a gate fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+
+from jitwarmup.cli.measure import gates
+from jitwarmup.cli.terminal import add_output, painter, read, width, write
+from jitwarmup.model.errors import ArgumentError
+from jitwarmup.model.sides import Side, read_sides
+from jitwarmup.views.compare import compare
+from jitwarmup.views.comparison import comparison_markdown, comparison_text
+from jitwarmup.views.gates import judge
+
+
+def parser() -> argparse.ArgumentParser:
+    """The words of the command."""
+    words = argparse.ArgumentParser(prog="jitwarmup compare", description=__doc__)
+    words.add_argument("a", help="the baseline: a saved file; - for stdin")
+    words.add_argument("b", help="what is compared to it")
+    words.add_argument("--fail-on", type=gates, default=(), metavar="GATES", help="steady:5%%,cold:20%%,recompiles:0")
+    add_output(words)
+    return words
+
+
+def run(argv: Sequence[str]) -> int:
+    """Read, compare, judge, show."""
+    from jitwarmup.cli import Exit
+
+    asked = parser().parse_args(argv)
+    matched, missing = match(read_sides(read(asked.a)), read_sides(read(asked.b)))
+    compared = [compare(a, b) for a, b in matched]
+    judged = [judge(one, asked.fail_on) for one in compared]
+    if asked.markdown:
+        write(asked.markdown, "\n".join(map(comparison_markdown, compared, judged)), append=True)
+    if asked.json:
+        shown = [one.to_dict() | {"gates": [g.to_dict() for g in of]} for one, of in zip(compared, judged, strict=True)]
+        print(json.dumps({"comparisons": shown, "only_in_one": missing}))
+    else:
+        paint, wide = painter(asked), width()
+        parts = [comparison_text(one, of, wide, paint) for one, of in zip(compared, judged, strict=True)]
+        print("\n\n".join([*parts, *(paint(f"only in one file: {name}", "warn") for name in missing)]))
+    failed = any(gate.failed for of in judged for gate in of)
+    return Exit.GATE if failed or (missing and asked.fail_on) else Exit.GOOD
+
+
+def match(a: Mapping[str, Side], b: Mapping[str, Side]) -> tuple[list[tuple[Side, Side]], list[str]]:
+    """Sides of the same name; where each file has one function, these two, whatever they are called."""
+    if len(a) == len(b) == 1:
+        return [(next(iter(a.values())), next(iter(b.values())))], []
+    shared = [(a[name], b[name]) for name in a if name in b]
+    if not shared:
+        raise ArgumentError(
+            f"the files have no function in common: {', '.join(a)[:200]} and {', '.join(b)[:200]}; wanted the same "
+            "functions in both, or one function in each"
+        )
+    return shared, sorted(set(a) ^ set(b))

@@ -1,0 +1,74 @@
+"""``jitwarmup doctor``: what is here, what each probe can watch, and what would spoil a measurement; each with the way out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+
+from jitwarmup.cli.checks import CHECKS, Check, Finding
+from jitwarmup.cli.terminal import add_output, painter, width, write
+from jitwarmup.views.markdown import md_table
+from jitwarmup.views.summary import Paint
+from jitwarmup.views.text import folded
+
+SIGNS = {"ok": "ok  ", "absent": "none", "warn": "WARN"}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The words of the command."""
+    words = argparse.ArgumentParser(prog="jitwarmup doctor", description=__doc__)
+    add_output(words)
+    return words
+
+
+def run(argv: Sequence[str]) -> int:
+    """Look at everything and tell; exit code 0 whatever is found, since most of it is nobody's fault."""
+    from jitwarmup.cli import Exit
+
+    asked = parser().parse_args(argv)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    found = [finding for check in CHECKS for finding in examined(check)]
+    if asked.markdown:
+        rows = [(f.area, f.name, f.state, f.detail, f.way_out) for f in found]
+        write(asked.markdown, md_table(("", "what", "state", "detail", "way out"), rows), append=True)
+    if asked.json:
+        print(json.dumps({"findings": [finding.to_dict() for finding in found], "summary": tally(found)}))
+    else:
+        print("\n".join(lines(found, width(), painter(asked))))
+    return Exit.GOOD
+
+
+def examined(check: Check) -> list[Finding]:
+    """The findings of one check; one that breaks is a finding too."""
+    found: list[Finding] = []
+    try:
+        for finding in check():
+            found.append(finding)  # noqa: PERF402 - what came before the failure is kept
+    except Exception as error:  # noqa: BLE001 - a machine may be odd in any way; the other checks go on
+        detail = f"this check failed ({type(error).__name__})"
+        way = "please report it"
+        found.append(Finding(area=check.__name__, name=check.__name__, state="absent", detail=detail, way_out=way))
+    return found
+
+
+def tally(found: Sequence[Finding]) -> dict[str, int]:
+    """How many findings of each state."""
+    return dict(Counter(finding.state for finding in found))
+
+
+def lines(found: Sequence[Finding], wide: int, paint: Paint) -> list[str]:
+    """The findings by area."""
+    told: list[str] = []
+    name_wide = max(len(finding.name) for finding in found)
+    for area in dict.fromkeys(finding.area for finding in found):
+        told.append(paint(area, "title"))
+        for finding in (one for one in found if one.area == area):
+            told += folded(f"  {SIGNS[finding.state]}  {finding.name:{name_wide}}  {finding.detail}".rstrip(), wide, 8)
+            if finding.way_out:
+                told += [paint(line, "warn") for line in folded(f"        way out: {finding.way_out}", wide, indent=17)]
+    counts = tally(found)
+    said = f"{counts.get('warn', 0)} things would spoil a measurement here, {counts.get('absent', 0)} are absent"
+    return [*told, "", paint(said, "warn" if counts.get("warn") else "passed")]

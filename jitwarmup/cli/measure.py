@@ -1,0 +1,257 @@
+"""
+``jitwarmup measure package.module:function``: the whole plan on any function, and what came of it.
+
+With ``--against`` two functions are measured side by side in this process, run by run, and compared: on a host that is
+not quiet the only fair way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import functools
+import inspect
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jitwarmup.cli.demo import positive
+from jitwarmup.cli.progress import progress
+from jitwarmup.cli.target import arguments, resolve
+from jitwarmup.cli.terminal import add_output, painter, wants_color, width, write
+from jitwarmup.model.errors import ArgumentError
+from jitwarmup.model.report import Report
+from jitwarmup.model.sides import side_of
+from jitwarmup.views.compare import Comparison, compare
+from jitwarmup.views.comparison import comparison_markdown, comparison_text
+from jitwarmup.views.gates import Gate, Judged, judge, parse_gates
+from jitwarmup.views.markdown import report_markdown
+from jitwarmup.views.summary import summary
+
+
+def parser() -> argparse.ArgumentParser:
+    """The words of the command."""
+    words = argparse.ArgumentParser(prog="jitwarmup measure", description=__doc__)
+    words.add_argument("function", help="package.module:function or file.py:function")
+    words.add_argument(
+        "--args", metavar="JSON", help="positional arguments as a JSON list; @FILE reads them from a file"
+    )
+    words.add_argument("--kwargs", metavar="JSON", help="keyword arguments as a JSON object; @FILE likewise")
+    words.add_argument(
+        "--fresh", metavar="FUNCTION", help="module:function(*args, **kwargs) -> (args, kwargs) for each run"
+    )
+    words.add_argument("--iterations", type=natural, default=5, metavar="N", help="warm-up runs (5)")
+    words.add_argument(
+        "--until-steady", action="store_true", help="warm up until steady state is proven, 30 runs at most"
+    )
+    words.add_argument("--measurements", type=positive, default=20, metavar="N", help="timed runs (20)")
+    words.add_argument("--budget", type=float, metavar="S", help="seconds for validation and warm-up")
+    words.add_argument("--monitor", action="store_true", help="read the GPU around each measured run")
+    words.add_argument(
+        "--against", metavar="FUNCTION", help="the baseline, measured side by side with the same arguments"
+    )
+    words.add_argument(
+        "--fail-on", type=gates, default=(), metavar="GATES", help="with --against: steady:5%%,recompiles:0"
+    )
+    words.add_argument(
+        "--save", metavar="FILE", help="write the report (with --against one a line, the baseline first)"
+    )
+    add_output(words)
+    return words
+
+
+def natural(text: str) -> int:
+    """A whole number of at least 0, from the command line."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"got {number}, wanted 0 or more")
+    return number
+
+
+def gates(text: str) -> tuple[Gate, ...]:
+    """Gates, from the command line."""
+    try:
+        return parse_gates(text)
+    except ArgumentError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of it; with ``--against`` the baseline is the first report."""
+
+    reports: tuple[Report, ...]
+    interrupted: bool
+
+    def comparison(self) -> Comparison | None:
+        """The two sides compared, where both have been measured."""
+        if len(self.reports) < 2 or not all(report.measured for report in self.reports):
+            return None
+        return compare(side_of([self.reports[0]]), side_of([self.reports[1]]))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Measure, show, save; also what an interruption left."""
+    from jitwarmup.cli import Exit
+
+    words = parser()
+    asked = words.parse_args(argv)
+    if asked.fail_on and not asked.against:
+        words.error("--fail-on compares, so it needs --against FUNCTION; for saved reports: jitwarmup compare A B")
+    with contextlib.redirect_stdout(sys.stderr):  # the result alone goes to stdout; what the function prints does not
+        outcome = measured(asked)
+    comparison = outcome.comparison()
+    judged = judge(comparison, asked.fail_on) if comparison is not None else []
+    save(asked, outcome, comparison, judged)
+    show(asked, outcome, comparison, judged)
+    if outcome.interrupted:
+        print("interrupted" + (f"; what was finished is in {asked.save}" if asked.save else ""), file=sys.stderr)
+        return Exit.INTERRUPTED
+    if any(report.failure is not None for report in outcome.reports):
+        return Exit.VALIDATION
+    return Exit.GATE if any(one.failed for one in judged) else Exit.GOOD
+
+
+# ------------------------------------------------------------------ measuring
+
+
+def measured(asked: argparse.Namespace) -> Outcome:
+    """Run the plan in a block whose listener draws between runs."""
+    from jitwarmup.engine.steady import SteadyState
+
+    try:
+        calls = [prepared(name, asked) for name in filter(None, (asked.against, asked.function))]
+    except KeyboardInterrupt:
+        return Outcome((), interrupted=True)
+    warm = None if asked.until_steady else asked.iterations * len(calls)
+    drawing = progress(warm=warm, measure=asked.measurements * len(calls), color=wants_color(asked, sys.stderr))
+    with drawing, SteadyState(None, (), settings(asked, drawing)) as steady:
+        interrupted = False
+        try:
+            carried_out(steady, calls)
+        except KeyboardInterrupt:
+            interrupted = True
+        return Outcome(steady.reports, interrupted)
+
+
+def carried_out(steady: Any, calls: Sequence[Any]) -> None:
+    """One function by itself, several side by side; asynchronous ones in a loop of their own."""
+    if len(calls) == 1:
+        pending = steady.measure(calls[0].func, *calls[0].args, **calls[0].keywords)
+    else:
+        pending = steady.interleave(*calls)
+    if inspect.isawaitable(pending):
+        with prompt_interrupts():
+            asyncio.run(awaited(pending))
+
+
+async def awaited(pending: Any) -> Any:
+    """A coroutine for ``asyncio.run``."""
+    return await pending
+
+
+@contextlib.contextmanager
+def prompt_interrupts() -> Iterator[None]:
+    """Ctrl-C at once: asyncio's own handler only cancels, which a function that never awaits does not notice."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # somebody else's handler, or another thread than the main one
+        yield
+        return
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def prepared(name: str, asked: argparse.Namespace) -> Any:
+    """The function with its arguments; decorated here, so that ``--fresh`` holds."""
+    from jitwarmup.engine.decorate import Warmed, warmed
+
+    function = resolve(name)
+    args, kwargs = arguments(asked.args, asked.kwargs)
+    if isinstance(function, Warmed):
+        return functools.partial(function, *args, **kwargs)
+    fresh = resolve(asked.fresh) if asked.fresh else None
+    if inspect.isclass(function):
+        function = made_by(function)
+    return functools.partial(warmed(fresh=fresh)(function), *args, **kwargs)
+
+
+def made_by(kind: Callable[..., Any]) -> Callable[..., Any]:
+    """A class as the function that makes its objects, under the class's name."""
+
+    def make(*args: Any, **kwargs: Any) -> Any:
+        return kind(*args, **kwargs)
+
+    make.__module__, make.__qualname__ = kind.__module__, kind.__qualname__
+    return make
+
+
+def settings(asked: argparse.Namespace, drawing: Any) -> dict[str, Any]:
+    """The settings of the block."""
+    from jitwarmup.engine.plan import UNSET, check_block_settings
+    from jitwarmup.engine.rules import until_steady
+
+    return check_block_settings(
+        {
+            "iterations": until_steady() if asked.until_steady else asked.iterations,
+            "measurements": asked.measurements,
+            "budget_s": UNSET if asked.budget is None else asked.budget,
+            "monitor": gpu_monitor() if asked.monitor else UNSET,
+        }
+    ) | {"listener": drawing}
+
+
+def gpu_monitor() -> Any:
+    """A GPU monitor; it says itself what it cannot read."""
+    import jitwarmup
+
+    kind = getattr(jitwarmup, "GPUMonitor", None)
+    if kind is None:
+        raise ArgumentError("--monitor got no GPUMonitor in this version of jitwarmup; leave --monitor out")
+    return kind()
+
+
+# ------------------------------------------------------------------ what comes out
+
+
+def save(asked: argparse.Namespace, outcome: Outcome, comparison: Comparison | None, judged: Sequence[Judged]) -> None:
+    """The reports as JSON lines, and the Markdown summary."""
+    if asked.save and outcome.reports:
+        write(asked.save, "".join(json.dumps(report.to_dict()) + "\n" for report in outcome.reports))
+    if asked.markdown and outcome.reports:
+        parts = [report_markdown(report) for report in outcome.reports]
+        parts += [comparison_markdown(comparison, judged)] if comparison is not None else []
+        write(asked.markdown, "\n".join(parts), append=True)
+
+
+def show(asked: argparse.Namespace, outcome: Outcome, comparison: Comparison | None, judged: Sequence[Judged]) -> None:
+    """The result on stdout."""
+    if asked.json:
+        print(json.dumps(document(outcome, comparison, judged)))
+        return
+    paint, wide = painter(asked), width()
+    parts = [summary(report, wide, paint) for report in outcome.reports]
+    parts += [comparison_text(comparison, judged, wide, paint)] if comparison is not None else []
+    if parts:
+        print("\n\n".join(parts))
+
+
+def document(outcome: Outcome, comparison: Comparison | None, judged: Sequence[Judged]) -> dict[str, Any]:
+    """The result as one JSON document."""
+    found: dict[str, Any] = {
+        "reports": [report.to_dict() for report in outcome.reports],
+        "interrupted": outcome.interrupted,
+    }
+    if comparison is not None:
+        found |= {"comparison": comparison.to_dict(), "gates": [one.to_dict() for one in judged]}
+    return found

@@ -1,0 +1,49 @@
+"""
+``jitwarmup report FILE... -o OUT``: saved reports as one self-contained page, or as Markdown where OUT ends in ``.md``.
+
+The page needs no network and no script, stays under 150 kB and is legible in light and dark.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from jitwarmup.cli.terminal import read, write
+from jitwarmup.model.errors import ArgumentError
+from jitwarmup.model.sides import read_reports
+from jitwarmup.views import draw, html
+from jitwarmup.views.markdown import report_markdown
+
+
+def parser() -> argparse.ArgumentParser:
+    """The words of the command."""
+    words = argparse.ArgumentParser(prog="jitwarmup report", description=__doc__)
+    words.add_argument("files", nargs="+", metavar="FILE", help="what `jitwarmup measure --save` wrote; - for stdin")
+    words.add_argument("-o", "--output", metavar="OUT", default="jitwarmup.html", help="the page (jitwarmup.html)")
+    words.add_argument("--json", action="store_true", help="print one JSON document about what was written")
+    return words
+
+
+def run(argv: Sequence[str]) -> int:
+    """Read the reports and write the page."""
+    from jitwarmup.cli import Exit
+
+    asked = parser().parse_args(argv)
+    reports = [report for path in asked.files for report in read_reports(read(path))]
+    figures = draw.can_draw()
+    if asked.output.endswith(".md"):
+        text = "\n".join(map(report_markdown, reports))
+    else:
+        if not figures:
+            print(f"jitwarmup report: {draw.WAY_OUT}", file=sys.stderr)
+        try:
+            text = html.page(reports)
+        except ValueError as error:
+            raise ArgumentError(str(error)) from error
+    write(asked.output, text)
+    told = {"output": asked.output, "reports": len(reports), "bytes": len(text.encode()), "figures": figures}
+    print(json.dumps(told) if asked.json else f"{asked.output}: {len(reports)} reports, {told['bytes'] / 1000:.0f} kB")
+    return Exit.GOOD

@@ -1,0 +1,25 @@
+"""``jitwarmup schema``: the JSON Schema of the events (``jitwarmup/1``), for whoever reads the log."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+
+
+def parser() -> argparse.ArgumentParser:
+    """The words of the command."""
+    words = argparse.ArgumentParser(prog="jitwarmup schema", description=__doc__)
+    words.add_argument("--json", action="store_true", help="on one line")
+    words.add_argument("--table", action="store_true", help="the table of events as Markdown")
+    return words
+
+
+def run(argv: Sequence[str]) -> int:
+    """Print the schema."""
+    from jitwarmup.cli import Exit
+    from jitwarmup.edges.events.publish import json_schema, readme_table
+
+    asked = parser().parse_args(argv)
+    print(readme_table() if asked.table else json.dumps(json_schema(), indent=None if asked.json else 2))
+    return Exit.GOOD

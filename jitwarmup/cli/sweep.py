@@ -1,0 +1,186 @@
+"""``jitwarmup sweep``: many configurations of one generation, each validated first, saved at once, resumed by a rerun."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from jitwarmup.integrations.sweep import Configuration, Result, Sweep, exit_code, from_file, level, product
+from jitwarmup.integrations.sweep.configurations import ATTENTION, DTYPES, LEVELS, MODES, SDPA
+from jitwarmup.integrations.sweep.export import to_datasets, to_framework
+from jitwarmup.model.codec import encode
+from jitwarmup.views.text import span
+
+OFF = "none"  # on the command line: the field's None
+ABOUT = "Exit codes: 0 all are well, 1 some have failed, 2 usage, 3 all have failed, 130 interrupted."
+
+
+def parser() -> argparse.ArgumentParser:
+    """The words of the command."""
+    words = argparse.ArgumentParser(prog="jitwarmup sweep", description=__doc__, epilog=ABOUT)
+    words.add_argument(
+        "--results", default="sweep.jsonl", metavar="FILE", help="appended to, and resumed (sweep.jsonl)"
+    )
+    source = words.add_mutually_exclusive_group()
+    source.add_argument("--level", type=int, choices=LEVELS, help="the framework's levels")
+    source.add_argument("--file", metavar="FILE", help="configurations: JSON, JSONL or YAML; what it says wins")
+    lists = words.add_argument_group("each takes several values; the product of all is run")
+    lists.add_argument("--model", nargs="+", help="smollm2, tiny, a folder, a .gguf file or a hub name (smollm2)")
+    lists.add_argument("--attention", nargs="+", metavar="NAME", help=f"{', '.join(ATTENTION)} or another")
+    lists.add_argument("--sdpa", nargs="+", choices=(OFF, *SDPA))
+    modes = [mode for mode in MODES if mode is not None]
+    lists.add_argument("--compile-mode", nargs="+", choices=(OFF, *modes))
+    lists.add_argument("--compile-backend", nargs="+", metavar="NAME", help="(inductor)")
+    lists.add_argument("--cache", nargs="+", metavar="NAME", help="cache_implementation: static, ...")
+    lists.add_argument("--dtype", nargs="+", choices=DTYPES)
+    lists.add_argument("--device", nargs="+", metavar="NAME")
+    for name, default in (("batch", 1), ("prompt-tokens", 128), ("new-tokens", 128)):
+        lists.add_argument(f"--{name}", nargs="+", type=int, metavar="N", help=f"({default})")
+    words.add_argument("--iterations", type=int, metavar="N", help="warm-up runs (5)")
+    words.add_argument("--measurements", type=int, metavar="N", help="timed runs (20)")
+    words.add_argument("--compile-all-devices", action="store_true", default=None, help="compile on a CPU too")
+    words.add_argument("--kernels", action="store_true", default=None, help="kernelize the model")
+    words.add_argument("--no-monitoring", dest="monitoring", action="store_false", default=None)
+    words.add_argument("--process", action="store_true", help="a process of its own for each configuration")
+    words.add_argument("--timeout", type=float, metavar="S", help="seconds for one process")
+    words.add_argument("--retry-failed", action="store_true", help="run those again that have failed")
+    words.add_argument("--list", action="store_true", help="only show what would be run")
+    words.add_argument("--export-framework", metavar="DIR", help="write HuggingFace's benchmark_v2 layout as well")
+    words.add_argument("--export-datasets", metavar="DIR", help="write a folder for datasets.load_dataset as well")
+    words.add_argument("--json", action="store_true", help="print one JSON document in place of the table")
+    return words
+
+
+FIELDS = (
+    *("model", "attention", "sdpa", "compile_mode", "compile_backend", "cache", "dtype", "device", "batch"),
+    *("prompt_tokens", "new_tokens", "iterations", "measurements", "compile_all_devices", "kernels", "monitoring"),
+)
+
+
+def chosen(asked: argparse.Namespace) -> list[Configuration]:
+    """The configurations: of a level or file with the words as defaults of what it leaves open, else their product."""
+    given = {name: plain(value) for name in FIELDS if (value := getattr(asked, name)) is not None}
+    if asked.level is not None:
+        return [one for over in product(given) for one in level(asked.level, over.to_dict())]
+    if asked.file is not None:
+        return from_file(asked.file, given)
+    return product(given)
+
+
+def plain(value: Any) -> Any:
+    """``none`` on the command line is None."""
+    if isinstance(value, list):
+        return [None if item == OFF else item for item in value]
+    return value
+
+
+def run(argv: Sequence[str]) -> int:
+    """Choose, run what is missing, show and export."""
+    from jitwarmup.edges.events.configure import configure_json
+
+    asked = parser().parse_args(argv)
+    configurations = chosen(asked)
+    configure_json()
+    sweep = Sweep(
+        configurations,
+        asked.results,
+        monitor=None if asked.process else gpu_monitor(),
+        process=asked.process,
+        timeout_s=asked.timeout,
+        retry_failed=asked.retry_failed,
+        tell=Ticker(),
+    )
+    if asked.list:
+        missing = {one.hash for one in sweep.missing()}
+        for one in sweep.configurations:
+            print(f"{one.hash}  {'to do' if one.hash in missing else 'done '}  {one.name}")
+        return 0
+    results = sweep.run()
+    code = exit_code(results)
+    exported = [to_framework(results, asked.export_framework)] if asked.export_framework else []
+    exported += [to_datasets(results, asked.export_datasets)] if asked.export_datasets else []
+    if asked.json:
+        print(json.dumps({"exit_code": code, "results": [summary(result) for result in results]}))
+    else:
+        print(shown(results))
+    for place in exported:
+        print(f"written: {place}", file=sys.stderr)
+    return code
+
+
+def gpu_monitor() -> Any:
+    """The GPU monitor, where this jitwarmup has one."""
+    import jitwarmup
+
+    kind = getattr(jitwarmup, "GPUMonitor", None)
+    return None if kind is None else kind()
+
+
+def summary(result: Result) -> dict[str, Any]:
+    """One result without its runs. A failed one has no latency: it must not look fastest."""
+    report, fault = result.report, result.fault
+    told: dict[str, Any] = {"hash": result.hash, "name": result.name, "failed": result.failed}
+    if fault is not None:
+        return told | {"kind": fault.kind, "phase": fault.phase, "type": fault.type, "message": fault.message}
+    if report is not None:
+        first, gap = report.first_item, report.item_gap
+        told |= {
+            "latency_s": report.latency_s,
+            "first_token_s": first.median_s if first is not None else None,
+            "token_gap_s": gap.median_s if gap is not None else None,
+            "tokens_per_s": report.items_per_s,
+            "verdict": report.verdict.state,
+            "reasons": [reason.kind for reason in report.verdict.reasons],
+            "facts": dict(report.facts),
+            "advice": [encode(item) for item in report.advice],
+        }
+    return told
+
+
+def shown(results: Sequence[Result]) -> str:
+    """A table for people: the fast first, the failed last, each with its reason."""
+    well = sorted((one for one in results if not one.failed), key=lambda one: one.report.latency_s or 0.0)  # type: ignore[union-attr]  # well is: has a report
+    lines = [f"{'latency':>9} {'1st token':>9} {'gap':>9} {'tok/s':>8}  {'verdict':12} configuration"]
+    for one in well:
+        told = summary(one)
+        rate = f"{told['tokens_per_s']:.1f}" if told["tokens_per_s"] else "-"
+        spans = [span(told[name]) for name in ("latency_s", "first_token_s", "token_gap_s")]
+        mark = "*" if "not_compiled" in told["reasons"] else " "
+        lines.append(" ".join(f"{text:>9}" for text in spans) + f" {rate:>8} {mark}{told['verdict']:12} {one.name}")
+    if any("not_compiled" in summary(one)["reasons"] for one in well):
+        lines.append("* asked to be compiled and was not")
+    for one in results:
+        if one.fault is not None:
+            words = one.fault.message.strip().split("\n")[0][:100]
+            lines.append(f"failed in {one.fault.phase}: {one.name}: {one.fault.kind}: {one.fault.type}: {words}")
+    return "\n".join(lines)
+
+
+class Ticker:
+    """
+    One line for each configuration as it ends, with what is left to do; nothing where stderr is no terminal.
+
+    Args:
+        out: where to draw.
+
+    """
+
+    def __init__(self, out: TextIO | None = None) -> None:
+        self._out = out if out is not None else sys.stderr
+
+    def __call__(self, done: int, total: int, result: Result, left_s: float) -> None:
+        """Draw."""
+        if not self._out.isatty():
+            return
+        fault, report = result.fault, result.report
+        came = (
+            f"failed in {fault.phase}: {fault.type}"
+            if fault is not None
+            else span(report.latency_s if report is not None else None)
+        )
+        eta = f"  about {span(left_s)} left" if done < total else ""
+        self._out.write(f"[{done}/{total}] {result.name}: {came} ({span(result.duration_s)}){eta}\n")
+        self._out.flush()

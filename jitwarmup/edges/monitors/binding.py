@@ -1,0 +1,170 @@
+"""
+NVIDIA's own Python binding (the distribution ``nvidia-ml-py``, the module ``pynvml``), met so that nothing surprises.
+
+Every call goes through `Binding.ask`, which counts it and turns whatever happens into a `Refused` with the name of the
+NVML error. The module is imported when a monitor starts, never before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import importlib.metadata
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+INSTALL = "pip install nvidia-ml-py"
+REPLACE = "pip uninstall pynvml && pip install --force-reinstall nvidia-ml-py"
+
+MOST_SAMPLES, MOST_PROCESSES = 1024, 256  # the driver keeps about 120
+
+# These stay as they are however often one asks; the metric is not asked for again.
+LASTING = frozenset(
+    {
+        "NOT_SUPPORTED",
+        "NO_PERMISSION",
+        "FUNCTION_NOT_FOUND",
+        "INVALID_ARGUMENT",
+        "ARGUMENT_VERSION_MISMATCH",
+        "DEPRECATED",
+    }
+)
+LOST = frozenset({"GPU_IS_LOST", "RESET_REQUIRED", "GPU_NOT_FOUND"})
+
+_START_REASONS = {
+    "LIBRARY_NOT_FOUND": "no NVIDIA driver here (libnvidia-ml.so.1 was not found)",
+    "DRIVER_NOT_LOADED": "the NVIDIA driver is installed but not loaded",
+    "LIB_RM_VERSION_MISMATCH": "the NVIDIA driver was updated but not reloaded (library and kernel module differ)",
+    "NO_PERMISSION": "no permission to use the NVIDIA driver",
+}
+
+
+class Unavailable(Exception):  # noqa: N818 - a state, said by raising
+    """
+    There is nothing to read here; ``status`` is a status of `DeviceReading`, ``reason`` says why and the way out.
+
+    ``passing``: there may be in a moment.
+    """
+
+    def __init__(self, reason: str, status: str = "unavailable", *, passing: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.status = status
+        self.passing = passing
+
+
+class Refused(Exception):  # noqa: N818 - an answer, said by raising
+    """NVML's answer to one call was an error; ``code`` is its name without ``NVML_ERROR_``."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+    @property
+    def lasting(self) -> bool:
+        """Whether asking again is of no use."""
+        return self.code in LASTING
+
+
+def load() -> ModuleType:
+    """Import the binding; `Unavailable` when it is missing, too old, or another package has taken its name."""
+    try:
+        module = importlib.import_module("pynvml")
+    except ImportError:
+        raise Unavailable(f"nvidia-ml-py is not installed: {INSTALL}") from None
+    except Exception as failure:  # noqa: BLE001 - the deprecated package warns on import, and a warning may be an error
+        raise Unavailable(f"importing pynvml raised {type(failure).__name__}: {REPLACE}") from None
+    if hasattr(module, "__path__") or not hasattr(module, "_nvmlGetFunctionPointer"):
+        raise Unavailable(f"the deprecated package pynvml hides NVIDIA's module of that name: {REPLACE}")
+    if not hasattr(module, "nvmlDeviceGetFieldValues"):
+        raise Unavailable(f"this nvidia-ml-py is too old: {INSTALL} --upgrade")
+    return module
+
+
+def conflict() -> str | None:
+    """Why the installation of the binding should be mended although it works, if so."""
+    try:
+        importlib.metadata.distribution("pynvml")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return "the deprecated package pynvml is installed beside nvidia-ml-py: pip uninstall pynvml"
+
+
+class Binding:
+    """
+    NVML as one function to ask; ``calls`` counts what was asked of the driver.
+
+    Once ``silent`` says so nothing more is asked: nobody waits for the answers of a driver that hung.
+    """
+
+    def __init__(self, module: ModuleType, silent: Callable[[], bool] = bool) -> None:
+        self.module = module
+        self.calls = 0
+        self._silent = silent
+        self._codes = {
+            value: name.removeprefix("NVML_ERROR_")
+            for name, value in vars(module).items()
+            if name.startswith("NVML_ERROR_") and isinstance(value, int)
+        }
+        self._error: type[BaseException] = module.NVMLError
+        # The binding asks twice for a list, for its size and for itself; nobody could stop it in between.
+        self._lists: dict[str, Callable[..., Any]] = {
+            "nvmlDeviceGetSamples": self._samples,
+            "nvmlDeviceGetComputeRunningProcesses": self._processes,
+        }
+
+    def ask(self, function: str, *arguments: Any) -> Any:
+        """Call an NVML function by its name in the binding; `Refused` with the error's name when it fails."""
+        if self._silent():
+            raise Refused("CANCELLED")
+        self.calls += 1
+        try:
+            return (self._lists.get(function) or getattr(self.module, function))(*arguments)
+        except Refused:
+            raise
+        except self._error as failure:
+            raise Refused(self.code(getattr(failure, "value", -1))) from None
+        except AttributeError:  # this release of the binding does not have the function
+            raise Refused("FUNCTION_NOT_FOUND") from None
+        except Exception as failure:  # noqa: BLE001 - a struct of another version, an undecodable name, and the like
+            raise Refused(type(failure).__name__) from None
+
+    def code(self, number: int) -> str:
+        """The name of an error number, as single fields of a batched call carry it."""
+        return self._codes.get(number, "UNKNOWN")
+
+    def _samples(self, handle: Any, kind: int, after_us: int) -> tuple[int, list[Any]]:
+        """The driver's samples that are newer than ``after_us``: the type of their values, and stamped values."""
+        kept = (self.module.c_nvmlSample_t * MOST_SAMPLES)()
+        value_type, count = ctypes.c_uint(), ctypes.c_uint(MOST_SAMPLES)
+        after = ctypes.c_ulonglong(after_us)
+        arguments = (handle, ctypes.c_uint(kind), after, ctypes.byref(value_type), ctypes.byref(count), kept)
+        self._checked("nvmlDeviceGetSamples", *arguments)
+        return value_type.value, kept[: count.value]
+
+    def _processes(self, handle: Any) -> list[Any]:
+        """The processes that compute on a device."""
+        kept = (self.module.c_nvmlProcessInfo_v3_t * MOST_PROCESSES)()
+        count = ctypes.c_uint(MOST_PROCESSES)
+        self._checked("nvmlDeviceGetComputeRunningProcesses_v3", handle, ctypes.byref(count), kept)
+        return list(kept[: count.value])
+
+    def _checked(self, function: str, *arguments: Any) -> None:
+        """One call of the library itself."""
+        if failed := self.module._nvmlGetFunctionPointer(function)(*arguments):
+            raise Refused(self.code(failed))
+
+    def init(self) -> None:
+        """Initialise NVML; `Unavailable` with the reason and the way out when that fails."""
+        try:
+            self.ask("nvmlInit")
+        except Refused as refused:
+            reason = _START_REASONS.get(refused.code, f"nvmlInit failed: {refused.code}")
+            raise Unavailable(reason, "no_permission" if refused.code == "NO_PERMISSION" else "unavailable") from None
+
+    def shutdown(self) -> None:
+        """Give our initialisation back; somebody else may have done so already."""
+        with contextlib.suppress(Refused):
+            self.ask("nvmlShutdown")

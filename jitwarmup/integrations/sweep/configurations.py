@@ -1,0 +1,222 @@
+"""
+Configurations, and where they come from: levels as in HuggingFace's framework, a file, or a product of lists.
+
+Nothing is adapted in silence: what cannot work fails when it is tried, under its own name (the framework turns
+``flash_attention_2`` into ``sdpa`` with a log line, and compile off).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from jitwarmup.model.codec import Record
+from jitwarmup.model.errors import ArgumentError
+
+ATTENTION = ("flash_attention_2", "eager", "sdpa", "flex_attention")
+MODES = (None, "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+DTYPES = ("float32", "float16", "bfloat16")
+SDPA = ("math", "flash", "efficient", "cudnn", "overrideable")
+LEVELS = (0, 1, 2, 3, 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration(Record):
+    """
+    One way to generate. ``model`` is ``smollm2``, ``tiny``, a folder or a hub name.
+
+    ``attention``, ``dtype`` and ``device`` None leave the choice to transformers (device: the accelerator there is, else
+    the CPU). ``compile_mode`` None does not compile; with one, decode is compiled by ``compile_backend``, on a CPU too
+    where ``compile_all_devices`` says so. ``cache`` is ``cache_implementation``; compiling wants a static one, which is
+    what None then means.
+    """
+
+    model: str = "smollm2"
+    attention: str | None = None
+    sdpa: str | None = None
+    compile_mode: str | None = None
+    compile_backend: str = "inductor"
+    compile_fullgraph: bool = False
+    compile_all_devices: bool = False
+    cache: str | None = None
+    dtype: str | None = None
+    device: str | None = None
+    kernels: bool = False
+    batch: int = 1
+    prompt_tokens: int = 128
+    new_tokens: int = 128
+    iterations: int = 5
+    measurements: int = 20
+    monitoring: bool = True
+
+    def __post_init__(self) -> None:
+        for name, lowest in LOWEST.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+                raise ArgumentError(f"{name} got {value!r}; wanted a whole number, {lowest} or more")
+        for name, allowed in (("sdpa", SDPA), ("dtype", DTYPES), ("compile_mode", MODES)):
+            value = getattr(self, name)
+            if value is not None and value not in allowed:
+                raise ArgumentError(f"{name} got {value!r}; wanted one of {', '.join(map(repr, allowed))}")
+
+    @property
+    def hash(self) -> str:
+        """Over all fields, 16 hex digits: two configurations are one exactly when every field is equal."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def name(self) -> str:
+        """For people: what differs from the defaults, the sizes always."""
+        sizes = f"b{self.batch}-p{self.prompt_tokens}-n{self.new_tokens}"
+        parts = [self.model.rstrip("/").rpartition("/")[2], sizes, self.attention or "attention", self.dtype or "dtype"]
+        parts += [f"sdpa_{self.sdpa}"] if self.sdpa else []
+        backend = "" if self.compile_backend == "inductor" else f"_{self.compile_backend}"
+        parts += [f"compiled_{self.compile_mode}{backend}"] if self.compile_mode else ["uncompiled"]
+        parts += [f"cache_{self.cache}"] if self.cache else []
+        parts += ["kernels"] if self.kernels else []
+        return "-".join(part for part in parts if part not in ("attention", "dtype"))
+
+    @property
+    def cache_asked(self) -> str | None:
+        """The cache that generate() is asked for."""
+        return self.cache or ("static" if self.compile_mode is not None else None)
+
+
+LOWEST = {"batch": 1, "prompt_tokens": 1, "new_tokens": 1, "iterations": 0, "measurements": 1}
+FIELDS = tuple(field.name for field in fields(Configuration))
+
+
+def configuration(given: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> Configuration:
+    """
+    A configuration from what a file or a command line says; what is said explicitly wins over ``defaults``.
+
+    Raises:
+        ArgumentError: a key is unknown, or a value cannot work.
+
+    """
+    if not isinstance(given, Mapping):
+        raise ArgumentError(f"a configuration got {type(given).__name__}; wanted a mapping of {', '.join(FIELDS)}")
+    unknown = sorted(set(given) - set(FIELDS))
+    if unknown:
+        raise ArgumentError(f"a configuration got the unknown key {unknown[0]!r}; wanted some of {', '.join(FIELDS)}")
+    return Configuration(**{**(defaults or {}), **given})
+
+
+def distinct(configurations: Iterable[Configuration]) -> list[Configuration]:
+    """Each once, in order; by the hash of all fields."""
+    return list({one.hash: one for one in configurations}.values())
+
+
+def product(lists: Mapping[str, Any], bases: Sequence[Configuration] = ()) -> list[Configuration]:
+    """
+    Every combination of the values given for each field, for each of ``bases`` (one default configuration if none).
+
+    A value that is no list stands for itself.
+
+    Raises:
+        ArgumentError: a field is unknown, or a value cannot work.
+
+    """
+    choices = [[(name, value) for value in _listed(values)] for name, values in lists.items()]
+    starts = [asdict(base) for base in bases] or [{}]
+    return distinct(configuration(dict(chosen), start) for chosen in itertools.product(*choices) for start in starts)
+
+
+def _listed(values: Any) -> list[Any]:
+    return list(values) if isinstance(values, list | tuple) else [values]
+
+
+def level(number: int, base: Mapping[str, Any] | None = None) -> list[Configuration]:
+    """
+    The framework's levels: 0 flex attention compiled; 1 and 2 add the usual ones; 3 all attentions, compiled or not,
+    with kernels where that package is installed; 4 all compile modes. Continuous batching is left out: it is no
+    ``generate``.
+
+    Raises:
+        ArgumentError: there is no such level.
+
+    """
+    if isinstance(number, bool) or number not in LEVELS:
+        raise ArgumentError(f"level got {number!r}; wanted one of {', '.join(map(str, LEVELS))}")
+    if number >= 3:
+        modes = MODES if number == 4 else (None, "default")
+        chosen = [
+            {"attention": attention, "compile_mode": mode, "kernels": kernels}
+            for attention in ATTENTION
+            for mode in modes
+            for kernels in ((False, True) if kernels_installed() else (False,))
+        ]
+    else:
+        chosen = [one for at, one in BY_LEVEL if at <= number]
+    return distinct(configuration(one, base) for one in chosen)
+
+
+COMPILED = "reduce-overhead"  # what the framework's empty ``compile_kwargs`` comes to
+BY_LEVEL: tuple[tuple[int, dict[str, Any]], ...] = (
+    (0, {"attention": "flex_attention", "compile_mode": COMPILED}),
+    (1, {"attention": "flash_attention_2"}),
+    (1, {"attention": "eager", "compile_mode": COMPILED}),
+    (2, {"attention": "sdpa", "compile_mode": COMPILED}),
+    (2, {"attention": "flex_attention", "compile_mode": COMPILED, "kernels": True}),
+    (2, {"attention": "flash_attention_2", "kernels": True}),
+)
+
+
+def kernels_installed() -> bool:
+    """Whether the package ``kernels`` is there."""
+    import importlib.util
+
+    return importlib.util.find_spec("kernels") is not None
+
+
+def from_file(path: str | Path, base: Mapping[str, Any] | None = None) -> list[Configuration]:
+    """
+    Configurations of a JSON (a list, or one), JSONL or YAML file; in each a list stands for a product.
+
+    Raises:
+        ArgumentError: the file cannot be read as one, or holds an unknown key; the message names the place.
+
+    """
+    path = Path(path)
+    found: list[Configuration] = []
+    for number, entry in enumerate(_entries(path), start=1):
+        try:
+            found += product({**(base or {}), **_mapping(entry)})
+        except ArgumentError as error:
+            raise ArgumentError(f"{path}, entry {number}: {error}") from error
+    return distinct(found)
+
+
+def _mapping(entry: Any) -> Mapping[str, Any]:
+    if not isinstance(entry, Mapping):
+        raise ArgumentError(f"got {type(entry).__name__}; wanted a mapping of {', '.join(FIELDS)}")
+    return entry
+
+
+def _entries(path: Path) -> list[Any]:
+    """What the file holds, by its ending."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".jsonl":
+            return [json.loads(line) for line in text.splitlines() if line.strip()]
+        held = _yaml(text) if path.suffix in (".yaml", ".yml") else json.loads(text)
+    except (OSError, ValueError) as error:
+        raise ArgumentError(f"cannot read configurations from {path}: {error}; wanted JSON, JSONL or YAML") from error
+    return held if isinstance(held, list) else [held]
+
+
+def _yaml(text: str) -> Any:
+    """YAML, where its library is installed."""
+    try:
+        import yaml
+    except ImportError as error:
+        raise ArgumentError("a YAML file needs PyYAML: pip install pyyaml, or write JSON") from error
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error

@@ -1,0 +1,191 @@
+"""
+Results in the layouts that HuggingFace's benchmark framework writes, so that what reads those goes on working.
+
+Its JSON (``<model>/<model>_benchmark_<time>.json``: hash -> metadata, measurements, config) and its dataset rows
+(``full_results`` and ``summarized_results``). Differences, all additions or corrections: times are float64, ``end()`` is
+no token, only clean runs are listed (all of them where none is clean), the decoded text is a hash, the reason of a
+failure stands in ``metadata.failure``, what we saw in ``metadata.jitwarmup``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jitwarmup.integrations.sweep.configurations import Configuration
+from jitwarmup.integrations.sweep.results import Result, finite
+from jitwarmup.model.report import timed
+from jitwarmup.model.runs import Run
+
+
+def to_framework(results: Sequence[Result], folder: str | Path) -> Path:
+    """
+    Write one JSON for each model.
+
+    Returns:
+        The file of the last model; each lies in a folder named after its model.
+
+    """
+    stamp, written = timestamp(), Path(folder)
+    for model in dict.fromkeys(result.configuration.model for result in results):
+        name = model.replace("/", "_")
+        entries = {one.hash: entry(one, summarized=False) for one in results if one.configuration.model == model}
+        written = Path(folder) / name / f"{name}_benchmark_{stamp}.json"
+        write(written, json.dumps(entries, indent=4, allow_nan=False))
+    return written
+
+
+def to_datasets(results: Sequence[Result], folder: str | Path) -> Path:
+    """
+    Write the rows that the framework pushes to a hub, as a folder: ``datasets.load_dataset(folder, "full_results")``.
+
+    Plain files, whether ``datasets`` is installed or not; where it is, ``arrow/`` holds them for ``load_from_disk`` too.
+    """
+    stamp, place = timestamp(), Path(folder)
+    for name in ("full_results", "summarized_results"):
+        rows = [{"benchmark_config_hash": one.hash, **entry(one, summarized=name[0] == "s")} for one in results]
+        lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+        write(place / name / f"benchmark_run_{stamp}.jsonl", lines)
+    write(place / "README.md", CARD)
+    as_arrow(place)
+    return place
+
+
+def as_arrow(place: Path) -> None:
+    """The same for ``datasets.load_from_disk``, where that library is installed; it is a convenience, never a must."""
+    try:
+        from datasets import Dataset
+    except ImportError:
+        return
+    for name in ("full_results", "summarized_results"):
+        newest = max((place / name).glob("*.jsonl"))
+        rows = [json.loads(line) for line in newest.read_text(encoding="utf-8").splitlines()]
+        Dataset.from_list(rows).save_to_disk(str(place / "arrow" / name))
+
+
+CARD = """---
+configs:
+- config_name: full_results
+  data_files: full_results/*.jsonl
+- config_name: summarized_results
+  data_files: summarized_results/*.jsonl
+---
+Written by `jitwarmup sweep`, in the rows of HuggingFace transformers' `benchmark_v2`.
+"""
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file in one piece: it is either there in full, or as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def timestamp() -> str:
+    """As the framework names its files."""
+    return datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
+
+
+def entry(result: Result, *, summarized: bool) -> dict[str, Any]:
+    """One configuration: metadata, measurements, config."""
+    document: dict[str, Any] = finite(
+        {
+            "metadata": metadata_of(result),
+            "measurements": measurements_of(result, summarized=summarized),
+            "config": config_of(result.configuration),
+        }
+    )
+    return document
+
+
+def metadata_of(result: Result) -> dict[str, Any]:
+    """The framework's keys, and ours beside them."""
+    facts, report, fault = result.metadata, result.report, result.fault
+    return {
+        "model_id": result.configuration.model,
+        "timestamp": datetime.fromtimestamp(result.started_at, UTC).isoformat(),
+        "branch_name": facts.get("branch_name") or "main",
+        "commit_id": facts.get("commit_id") or "",
+        "commit_message": "",
+        "hardware_info": {
+            "gpu_name": facts.get("device"),
+            "gpu_memory_total_gb": None,
+            "python_version": facts.get("python", platform.python_version()),
+            "torch_version": facts.get("torch"),
+        },
+        "success": not result.failed,
+        "failure": None
+        if fault is None
+        else {"kind": fault.kind, "phase": fault.phase, "type": fault.type, "message": fault.message},
+        "jitwarmup": None
+        if report is None
+        else {
+            "verdict": report.verdict.state,
+            "reasons": [reason.kind for reason in report.verdict.reasons],
+            "contaminated_runs": sum(run.contaminated for run in report.measured),
+            "configuration": result.configuration.to_dict(),
+        },
+    }
+
+
+def measurements_of(result: Result, *, summarized: bool) -> dict[str, Any]:
+    """Times in seconds of each run; empty lists where it failed, as the framework has them."""
+    finished = timed(result.report.runs) if result.report is not None else []
+    runs = [run for run in finished if run.clean] or finished
+    shape = output_of(result)
+    return {
+        "e2e_latency": [run.duration_s for run in runs],
+        "time_to_first_token": [run.first_item_s for run in runs if run.first_item_s is not None],
+        "inter_token_latency": [sum(run.item_gaps_s) / len(run.item_gaps_s) for run in runs if run.item_gaps_s],
+        "shape_and_decoded_outputs": [shape for _ in runs],
+        "gpu_metrics": None,
+        "timestamps": None if summarized else [[stamps_of(run)] for run in runs],
+    }
+
+
+def stamps_of(run: Run) -> list[float]:
+    """Seconds from the beginning of the run to each token, the end not among them."""
+    if run.first_item_s is None:
+        return []
+    stamps = [run.first_item_s]
+    for gap in run.item_gaps_s or ():
+        stamps.append(stamps[-1] + gap)
+    return stamps
+
+
+def output_of(result: Result) -> str:
+    """The shape of the new tokens, and a hash in the place of their text, which never leaves the process."""
+    facts = result.report.facts if result.report is not None else {}
+    shape = (result.configuration.batch, facts.get("output_tokens", result.configuration.new_tokens))
+    return f"{shape} | {facts.get('output_hash', 'outputs differ')}"
+
+
+def config_of(configuration: Configuration) -> dict[str, Any]:
+    """The framework's eleven keys."""
+    mode = configuration.compile_mode
+    compiled = {
+        "fullgraph": configuration.compile_fullgraph,
+        "dynamic": None,
+        "backend": configuration.compile_backend,
+        "mode": mode,
+        "options": None,
+    }
+    return {
+        "name": configuration.name,
+        "warmup_iterations": configuration.iterations,
+        "measurement_iterations": configuration.measurements,
+        "gpu_monitoring": configuration.monitoring,
+        "continuous_batching": False,
+        "batch_size": configuration.batch,
+        "sequence_length": configuration.prompt_tokens,
+        "num_tokens_to_generate": configuration.new_tokens,
+        "attn_implementation": configuration.attention,
+        "compile_kwargs": None if mode is None else compiled,
+        "kernelize": configuration.kernels,
+    }

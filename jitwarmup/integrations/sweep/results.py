@@ -1,0 +1,153 @@
+"""
+Results, one JSONL line each: appended in one write as soon as a configuration is done, resumed by a rerun.
+
+A line that was cut (a full disk, a killed process) is skipped when the file is read, and its configuration is run again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from jitwarmup.integrations.sweep.configurations import Configuration
+from jitwarmup.model.codec import Record
+from jitwarmup.model.errors import ArgumentError
+from jitwarmup.model.report import Report
+
+Where = Literal["load", "validate", "warm", "measure", "process"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault(Record):
+    """
+    Why a configuration failed: ``kind`` (``missing_dependency``, ``out_of_memory``, ``not_found``, ``unsupported``,
+    ``error``, ``crashed``, ``timeout``), the phase it happened in, and the exception's own words.
+    """
+
+    kind: str
+    phase: Where
+    type: str
+    message: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result(Record):
+    """One configuration's outcome. ``report`` is there where it was loaded, with every run made before a failure."""
+
+    hash: str
+    name: str
+    configuration: Configuration
+    started_at: float
+    duration_s: float
+    fault: Fault | None = None
+    report: Report | None = None
+    metadata: Mapping[str, str | int | float | None] = field(default_factory=dict)
+    schema: str = "jitwarmup.sweep/1"
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has no complete measurement."""
+        return self.fault is not None
+
+
+def fault_of(error: BaseException, phase: Where, traceback: str = "") -> Fault:
+    """A fault from an exception, its kind told by its type."""
+    return Fault(
+        kind=kind_of(error), phase=phase, type=type(error).__name__, message=str(error)[:2000], traceback=traceback
+    )
+
+
+def kind_of(error: BaseException) -> str:
+    """What sort of failure it is."""
+    if "OutOfMemory" in type(error).__name__ or isinstance(error, MemoryError):
+        return "out_of_memory"
+    sorts: tuple[tuple[type[BaseException], str], ...] = (
+        (ImportError, "missing_dependency"),
+        (FileNotFoundError, "not_found"),
+        (OSError, "not_found"),  # how transformers says that a model is not there
+        (NotImplementedError, "unsupported"),
+        (ValueError, "unsupported"),
+    )
+    return next((kind for sort, kind in sorts if isinstance(error, sort)), "error")
+
+
+class ResultFile:
+    """
+    An append-only JSONL file of results; the newest line of a configuration counts.
+
+    Args:
+        path: the file; made with its folder at the first result.
+
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def read(self) -> dict[str, Result]:
+        """
+        All results by configuration hash; cut lines are skipped.
+
+        Raises:
+            ArgumentError: a whole line is of another program or of a newer schema.
+
+        """
+        if not self.path.exists():
+            return {}
+        found: dict[str, Result] = {}
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                document = json.loads(line)
+            except ValueError:
+                continue  # cut: this configuration is missing, and run again
+            result = Result.from_dict(document)
+            if result.hash != result.configuration.hash:
+                raise ArgumentError(f"{self.path}: {result.name} was changed after it was written (its hash differs)")
+            found.pop(result.hash, None)
+            found[result.hash] = result
+        return found
+
+    def append(self, result: Result) -> None:
+        """Write one line in one piece, and wait until it is on the disk."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        line = json.dumps(finite(result.to_dict()), allow_nan=False).encode() + b"\n"
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            if self._cut(handle):
+                line = b"\n" + line
+            view = memoryview(line)
+            while view:
+                view = view[os.write(handle, view) :]
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    @staticmethod
+    def _cut(handle: int) -> bool:
+        """Whether the last line lacks its end."""
+        size = os.fstat(handle).st_size
+        return size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+
+
+def finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: what is not finite is left out."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items() if not _boundless(item)}
+    return [finite(item) for item in value if not _boundless(item)] if isinstance(value, list) else value
+
+
+def _boundless(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def metadata() -> dict[str, Any]:
+    """The machine and the code, for whoever reads the results; what is not known is left out."""
+    from jitwarmup.edges.environment import environment
+    from jitwarmup.integrations.sweep.revision import revision
+
+    return {**environment(), **revision()}

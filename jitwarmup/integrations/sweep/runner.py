@@ -1,0 +1,199 @@
+"""
+Carrying a sweep out: load, measure by the one engine, save, go on. One configuration's failure is its own.
+
+Compile caches of the user's are left alone, and dynamo is not reset. Within one process models of one class therefore
+share what dynamo has compiled, so that a later configuration may find its code warm; ``process=True`` gives each a
+process of its own, and with it a true cold start.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from jitwarmup.engine.steady import steady_state
+from jitwarmup.integrations.sweep.configurations import Configuration, distinct
+from jitwarmup.integrations.sweep.loading import Loaded, load
+from jitwarmup.integrations.sweep.results import Fault, Result, ResultFile, fault_of, metadata
+from jitwarmup.integrations.transformers import warmed_generation
+from jitwarmup.model.errors import MeasurementFailed
+from jitwarmup.model.report import Report
+
+CHILD = "jitwarmup.integrations.sweep.child"
+Load = Callable[[Configuration], Loaded]
+Tell = Callable[[int, int, Result, float], None]
+
+
+class Sweep:
+    """
+    Many configurations, one after another.
+
+    Args:
+        configurations: what to try; each is run once, whatever their number.
+        results: the JSONL file that is appended to; configurations it holds already are not run again.
+        load: from a configuration to a model and its inputs.
+        monitor: an object with pause, resume and window(name), for configurations with ``monitoring``.
+        process: run each configuration in a process of its own (``load`` is then the default one, ``monitor`` none).
+        timeout_s: seconds for one such process.
+        retry_failed: run those again that the file says have failed.
+        tell: called after each configuration with (done, all, result, seconds left as far as can be told).
+
+    """
+
+    def __init__(
+        self,
+        configurations: Iterable[Configuration],
+        results: str | Path,
+        *,
+        load: Load = load,
+        monitor: Any = None,
+        process: bool = False,
+        timeout_s: float | None = None,
+        retry_failed: bool = False,
+        tell: Tell | None = None,
+    ) -> None:
+        self.configurations = distinct(configurations)
+        self.file = ResultFile(results)
+        self._load = load
+        self._monitor = monitor
+        self._process = process
+        self._timeout_s = timeout_s
+        self._retry_failed = retry_failed
+        self._tell = tell
+
+    def missing(self) -> list[Configuration]:
+        """What is still to be run."""
+        done = self.file.read()
+        kept = {name for name, result in done.items() if not (self._retry_failed and result.failed)}
+        return [one for one in self.configurations if one.hash not in kept]
+
+    def run(self) -> list[Result]:
+        """Run what is missing; the results of all configurations, in their order."""
+        missing = self.missing()
+        spent_s = 0.0
+        for number, configuration in enumerate(missing, start=1):
+            result = self._alone(configuration) if self._process else self.one(configuration)
+            self.file.append(result)
+            spent_s += result.duration_s
+            if self._tell is not None:
+                self._tell(number, len(missing), result, spent_s / number * (len(missing) - number))
+        done = self.file.read()
+        return [done[one.hash] for one in self.configurations]
+
+    def one(self, configuration: Configuration) -> Result:
+        """Load and measure one configuration, in this process."""
+        started_at, began = time.time(), time.monotonic()
+        report, fault = self._tried(configuration)
+        gc.collect()  # the model of the last configuration, before the next one is loaded
+        _give_back_memory()
+        return _result(configuration, started_at, time.monotonic() - began, report, fault)
+
+    def _tried(self, configuration: Configuration) -> tuple[Report | None, Fault | None]:
+        try:
+            loaded = self._load(configuration)
+        except Exception as error:  # noqa: BLE001 - a model that does not load ends its configuration, not the sweep
+            return None, fault_of(error, "load", "".join(traceback.format_exception(error)))
+        report = measured(configuration, loaded, self._monitor if configuration.monitoring else None)
+        failure = report.failure
+        if failure is None:
+            return report, None
+        cause = failure.exception if failure.exception is not None else RuntimeError(failure.message)
+        return report, fault_of(cause, failure.phase.value, failure.traceback)
+
+    def _alone(self, configuration: Configuration) -> Result:
+        """Run one configuration in a process of its own; one that dies has crashed, and the sweep goes on."""
+        started_at, began = time.time(), time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            answer = Path(folder) / "result.jsonl"
+            fault = _in_child(json.dumps(asdict(configuration)), answer, self._timeout_s)
+            told = ResultFile(answer).read().get(configuration.hash)
+        if told is not None:
+            return told
+        fault = fault or Fault(kind="crashed", phase="process", type="NoResult", message="the process left no result")
+        return _result(configuration, started_at, time.monotonic() - began, None, fault)
+
+
+def measured(configuration: Configuration, loaded: Loaded, monitor: Any) -> Report:
+    """Validate, warm up and measure: the one engine, on ``model.generate`` with its token times and facts."""
+    import torch
+
+    model = loaded.model
+
+    def generate(**inputs: Any) -> Any:
+        with torch.inference_mode(), loaded.around():
+            return checked(model.generate(**inputs), configuration)
+
+    warmed = warmed_generation(
+        generate, model=model, iterations=configuration.iterations, measurements=configuration.measurements
+    )
+    with steady_state(monitor=monitor, name=configuration.name) as block:
+        report: Report = block.measure(warmed, **loaded.inputs)
+    return report
+
+
+def checked(tokens: Any, configuration: Configuration) -> Any:
+    """
+    The tokens, in every run as many as the configuration says: fewer would look faster.
+
+    Raises:
+        MeasurementFailed: there are more or fewer.
+
+    """
+    wanted = (configuration.batch, configuration.prompt_tokens + configuration.new_tokens)
+    if tuple(tokens.shape) != wanted:
+        raise MeasurementFailed(f"generate() returned {tuple(tokens.shape)}; wanted {wanted} tokens")
+    return tokens
+
+
+def _result(
+    configuration: Configuration, started_at: float, duration_s: float, report: Report | None, fault: Fault | None
+) -> Result:
+    return Result(
+        hash=configuration.hash,
+        name=configuration.name,
+        configuration=configuration,
+        started_at=started_at,
+        duration_s=duration_s,
+        fault=fault,
+        report=report,
+        metadata=metadata(),
+    )
+
+
+def _in_child(configuration: str, answer: Path, timeout_s: float | None) -> Fault | None:
+    """A python that runs one configuration; a fault where it did not end well."""
+    command = [sys.executable, "-m", CHILD, str(answer)]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own module, no shell
+            command, input=configuration, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Fault(kind="timeout", phase="process", type="TimeoutExpired", message=f"more than {timeout_s} s")
+    if done.returncode == 0:
+        return None
+    how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
+    return Fault(kind="crashed", phase="process", type="ChildDied", message=how, traceback=done.stderr[-4000:])
+
+
+def _give_back_memory() -> None:
+    """Hand cached device memory back between configurations (never between runs); compile caches stay."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+def exit_code(results: Sequence[Result]) -> int:
+    """0 all are well, 1 some have failed, 3 all have."""
+    failed = sum(result.failed for result in results)
+    if not failed:
+        return 0
+    return 3 if failed == len(results) else 1

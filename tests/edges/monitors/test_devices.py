@@ -1,0 +1,328 @@
+"""Which GPUs: by UUID, never by index; CUDA_VISIBLE_DEVICES as CUDA reads it."""
+
+import sys
+from types import SimpleNamespace
+
+import pynvml
+import pytest
+
+from jitwarmup.edges.monitors.binding import Binding, Unavailable
+from jitwarmup.edges.monitors.devices import Want, Wanted, checked, resolve, visible, wanted
+from jitwarmup.model.errors import ArgumentError
+
+A, B = "GPU-aaaaaaaa", "GPU-bbbbbbbb"
+
+
+class FakeTorch:
+    """A torch with CUDA: its devices by UUID, in its own order."""
+
+    def __init__(self, *uuids, initialised=True, current=0):
+        self.version = SimpleNamespace(cuda="13.0")
+        self.cuda = SimpleNamespace(
+            is_initialized=lambda: self.initialised,
+            device_count=lambda: len(uuids),
+            current_device=lambda: current,
+            get_device_properties=lambda i: SimpleNamespace(uuid=uuids[i].removeprefix("GPU-").removeprefix("MIG-")),
+            max_memory_allocated=lambda i: self.peaks[i],
+            reset_peak_memory_stats=lambda i: self.peaks.update({i: 0}),
+        )
+        self.initialised = initialised
+        self.peaks = dict.fromkeys(range(len(uuids)), 0)
+
+
+@pytest.fixture
+def torch_is(monkeypatch):
+    def be(torch):
+        monkeypatch.setitem(sys.modules, "torch", torch)
+        return torch
+
+    be(None)
+    return be
+
+
+@pytest.fixture
+def binding(nvmlsim):
+    met = Binding(pynvml)
+    met.init()
+    yield met
+    met.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("value", "left"),
+    [
+        (None, None),
+        ("", ()),
+        ("0", (0,)),
+        ("2,0", (2, 0)),
+        (" 1 , 0", (1, 0)),
+        ("0,0", ()),
+        ("0,-1,1", (0,)),
+        ("-1", ()),
+        ("0,x,1", (0,)),
+        ("1gpu2,2", (1, 2)),
+        ("NoDevFiles", ()),
+        (A, (A,)),
+        (f"{B},{A}", (B, A)),
+        (f"{A},{A}", ()),
+        (f"{A},1", (A,)),
+        (f"0,{A}", (0,)),
+        ("MIG-11111111,MIG-22222222", ("MIG-11111111", "MIG-22222222")),
+        (f"MIG-11111111,{A}", ("MIG-11111111",)),
+    ],
+)
+def test_cuda_visible_devices_is_read_as_cuda_reads_it(value, left):
+    assert visible(value) == left
+
+
+def test_our_reading_of_cuda_visible_devices_is_torch_s(monkeypatch):
+    torch = pytest.importorskip("torch")
+    for value in ("", "0", "2,0", "0,0", "0,-1,1", "-1", "0,x,1", "1gpu2,2", A, f"{B},{A}", f"{A},{A}", f"{A},1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+        assert list(visible(value)) == torch.cuda._parse_visible_devices(), value
+
+
+@pytest.mark.parametrize("devices", [-1, True, 1.5, "0", "cpu", "cuda:x", object(), [0, None]])
+def test_what_names_no_gpu_is_refused(devices):
+    with pytest.raises(ArgumentError, match="leave it out for every visible GPU"):
+        checked(devices)
+
+
+def test_devices_may_come_in_many_forms():
+    assert checked(None) is None
+    assert checked(1) == (1,)
+    assert checked("cuda:1") == ("cuda:1",)
+    device = SimpleNamespace(type="cuda", index=1)
+    assert checked([0, device, "cuda", A]) == (0, device, "cuda", A)
+    assert checked(range(2)) == (0, 1)
+
+
+def test_a_torch_device_of_another_kind_is_refused():
+    torch = pytest.importorskip("torch")
+    assert checked(torch.device("cuda:1")) == (torch.device("cuda:1"),)
+    with pytest.raises(ArgumentError):
+        checked(torch.device("cpu"))
+
+
+def test_torch_s_devices_are_looked_for_by_uuid_in_torch_s_order(torch_is):
+    torch_is(FakeTorch(B, A, current=1))
+    every = wanted(None, {"CUDA_VISIBLE_DEVICES": "1,0"})
+    assert every.wants == (Want(uuid=B, torch_index=0), Want(uuid=A, torch_index=1))
+    assert not every.provisional
+    assert wanted((1, "cuda:0", "cuda", A, "GPU-other"), {}).wants == (
+        Want(uuid=A, torch_index=1),
+        Want(uuid=B, torch_index=0),
+        Want(uuid=A, torch_index=1),
+        Want(uuid=A, torch_index=1),
+        Want(uuid="GPU-other"),
+    )
+
+
+def test_before_torch_has_initialised_cuda_the_answer_is_provisional(torch_is):
+    assert wanted(None, {}) == Wanted(None, ordered=True, provisional=True)
+    torch = torch_is(FakeTorch(A, initialised=False))
+    assert wanted(None, {"CUDA_VISIBLE_DEVICES": "1"}) == Wanted((Want(index=1),), ordered=True, provisional=True)
+    torch.version.cuda = None
+    assert not wanted(None, {}).provisional
+
+
+def test_a_torch_without_uuids_or_with_a_failing_cuda_is_no_obstacle(torch_is):
+    torch = torch_is(FakeTorch(A))
+    torch.cuda.get_device_properties = lambda i: SimpleNamespace()
+    assert wanted(None, {"CUDA_VISIBLE_DEVICES": "1"}).wants == (Want(index=1),)
+
+
+def test_indices_count_what_is_visible(torch_is):
+    environ = {"CUDA_VISIBLE_DEVICES": "3,1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    assert wanted((1,), environ) == Wanted((Want(index=1),), ordered=False, provisional=True)
+    assert wanted((0,), environ).wants == (Want(index=3),)
+    assert wanted((2,), {}).wants == (Want(index=2),)
+    with pytest.raises(Unavailable, match="device 2 is not visible: CUDA_VISIBLE_DEVICES leaves 2"):
+        wanted((2,), environ)
+
+
+def test_wanted_survives_the_way_to_the_sampler():
+    for one in (Wanted(None), Wanted((Want(uuid=A, torch_index=1), Want(index=0)), ordered=True, provisional=True)):
+        assert Wanted.of_plain(one.plain()) == one
+
+
+def uuids(binding, *wants, ordered=False):
+    return [device.uuid for device in resolve(binding, Wanted(wants or None, ordered=ordered))]
+
+
+def test_devices_are_found_each_once_and_in_the_order_asked_for(binding, nvmlsim):
+    nvmlsim.gpus(3)
+    binding.init()
+    first, second, third = map(nvmlsim.uuid, range(3))
+    assert uuids(binding) == [first, second, third]
+    assert uuids(binding, Want(index=2), Want(uuid=first)) == [third, first]
+    assert uuids(binding, Want(uuid=second[:8]), Want(index=1)) == [second]
+    assert uuids(binding, Want(index=0), Want(index=7), Want(index=1)) == [first]
+    assert uuids(binding, Want(index=0), Want(index=1), ordered=True) == [first, second]
+
+
+def test_nothing_to_find_is_said(binding, nvmlsim):
+    for wants in (
+        (),
+        (Want(index=5),),
+        (Want(uuid="GPU-00000000-0000-0000-0000-000000000000"),),
+        (Want(uuid="GPU-9"),),
+    ):
+        with pytest.raises(Unavailable, match="no NVIDIA GPU is visible"):
+            resolve(binding, Wanted(wants))
+    nvmlsim.gpus(0)
+    binding.init()
+    with pytest.raises(Unavailable, match="the driver knows of none"):
+        resolve(binding, Wanted(None))
+
+
+def test_an_index_on_a_machine_of_different_gpus_is_refused_with_the_way_out(binding, nvmlsim):
+    nvmlsim.gpus(2)
+    nvmlsim.name("NVIDIA T4", gpu=1)
+    binding.init()
+    with pytest.raises(Unavailable, match="PCI_BUS_ID"):
+        uuids(binding, Want(index=0), ordered=True)
+    assert uuids(binding, Want(index=1), ordered=False) == [nvmlsim.uuid(1)]
+    assert len(uuids(binding, ordered=True)) == 2
+
+
+def test_what_torch_calls_a_gpu_may_be_an_instance(binding, nvmlsim):
+    nvmlsim.settings(migs=2)
+    told = nvmlsim.uuid(0, mig=1).replace("MIG-", "GPU-")
+    (device,) = resolve(binding, Wanted((Want(uuid=told),)))
+    assert device.uuid == nvmlsim.uuid(0, mig=1)
+    assert (device.mig_instance, device.shared) == (2, True)
+    assert device.own is not device.handle
+
+
+# ---- through the monitor
+
+
+def test_the_monitor_reads_the_gpu_that_cuda_visible_devices_names(make_monitor, nvmlsim, monkeypatch, torch_is):
+    nvmlsim.gpus(3)
+    nvmlsim.set("temperature_c", 77, gpu=2)
+    for value in ("2", nvmlsim.uuid(2), nvmlsim.uuid(2)[:9]):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+        gpu = make_monitor()
+        with gpu, gpu.window("x") as window:
+            nvmlsim.advance(0.2)
+        assert (window.reading.uuid, window.reading.temperature_c) == (nvmlsim.uuid(2), (77, 77))
+        assert window.reading.others == ()
+
+
+@pytest.mark.parametrize("value", ["", "-1", "0,0", "7"])
+def test_without_a_visible_gpu_the_monitor_says_so(make_monitor, nvmlsim, monkeypatch, torch_is, value):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+    gpu = make_monitor()
+    with gpu, gpu.window("x") as window:
+        pass
+    assert window.reading.status == "unavailable"
+    assert gpu.heard == [("device", "no NVIDIA GPU is visible")]
+    assert nvmlsim.initialised == 0
+
+
+def test_several_gpus_are_one_reading_with_others(make_monitor, nvmlsim):
+    nvmlsim.gpus(2)
+    nvmlsim.set("power_w", 300, gpu=1)
+    gpu = make_monitor()
+    gpu.start()
+    with gpu.paused():
+        nvmlsim.advance(1.5)
+    with gpu.window("measure") as window:
+        nvmlsim.advance(1)
+    (other,) = window.reading.others
+    assert (window.reading.energy_j, other.energy_j) == (pytest.approx(100), pytest.approx(300))
+    assert (window.reading.uuid, other.uuid) == (nvmlsim.uuid(0), nvmlsim.uuid(1))
+    assert other.others == ()
+
+
+def test_once_torch_has_cuda_its_devices_are_the_ones_that_are_read(make_monitor, nvmlsim, torch_is):
+    nvmlsim.gpus(2)
+    gpu = make_monitor()
+    gpu.start()
+    torch_is(FakeTorch(nvmlsim.uuid(1)))
+    with gpu.paused():
+        before = nvmlsim.count()
+        nvmlsim.advance(1)
+        assert nvmlsim.count() == before
+    with gpu.window("x") as window:
+        nvmlsim.advance(0.2)
+    assert window.reading.uuid == nvmlsim.uuid(1)
+    assert window.reading.others == ()
+
+
+def test_a_mixed_machine_is_read_once_torch_tells_its_uuids(make_monitor, nvmlsim, monkeypatch, torch_is):
+    nvmlsim.gpus(2)
+    nvmlsim.name("NVIDIA T4", gpu=1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    gpu = make_monitor()
+    gpu.start()
+    with gpu.window("x") as window:
+        pass
+    assert "PCI_BUS_ID" in window.reading.missing["device"]
+    torch_is(FakeTorch(nvmlsim.uuid(0)))
+    with gpu.paused():
+        pass
+    with gpu.window("x") as window:
+        nvmlsim.advance(0.2)
+    assert (window.reading.status, window.reading.uuid) == ("ok", nvmlsim.uuid(0))
+
+
+def test_an_instance_is_read_with_its_parent_s_power_which_is_said_to_be_shared(make_monitor, nvmlsim, monkeypatch):
+    nvmlsim.settings(migs=2)
+    nvmlsim.set("sm_active_pct", 50)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", nvmlsim.uuid(0, mig=0))
+    gpu = make_monitor()
+    with gpu, gpu.window("measure") as window:
+        nvmlsim.advance(1)
+    reading = window.reading
+    assert (reading.uuid, reading.status) == (nvmlsim.uuid(0, mig=0), "ok")
+    assert (reading.energy_j, reading.energy_source) == (pytest.approx(100), "counter")
+    assert reading.memory_used_bytes == (2**30, 2**30)
+    assert reading.sm_active_pct == pytest.approx(50)
+    assert "whole GPU" in reading.missing["shared_device"]
+    assert reading.missing["power_max_w"] == "NOT_SUPPORTED"
+    assert nvmlsim.initialised == 0
+
+
+# ---- torch's allocator
+
+
+def test_a_peak_of_torch_s_allocator_is_told_when_it_is_this_window_s(make_monitor, nvmlsim, torch_is):
+    torch = torch_is(FakeTorch(nvmlsim.uuid(0)))
+    torch.peaks[0] = 100
+    gpu = make_monitor()
+    readings = []
+    with gpu:
+        for peak in (100, 700, 700):
+            with gpu.window("x") as window:
+                torch.peaks[0] = peak
+            readings.append(window.reading)
+    assert [reading.memory_peak_bytes for reading in readings] == [None, 700, None]
+    assert "no higher than an earlier peak" in readings[0].missing["memory_peak_bytes"]
+
+
+def test_a_peak_may_be_reset_where_the_user_says_so(make_monitor, nvmlsim, torch_is):
+    torch = torch_is(FakeTorch(nvmlsim.uuid(0)))
+    torch.peaks[0] = 900
+    gpu = make_monitor(reset_peak=True)
+    with gpu, gpu.window("x") as window:
+        torch.peaks[0] = 300
+    assert window.reading.memory_peak_bytes == 300
+
+
+def test_processes_are_foreign_only_if_our_own_is_in_the_list(make_monitor, nvmlsim, torch_is):
+    import os
+
+    torch_is(FakeTorch(nvmlsim.uuid(0)))
+    gpu = make_monitor()
+    with gpu:
+        nvmlsim.processes(11)
+        with gpu.window("measure") as elsewhere:
+            pass
+        nvmlsim.processes(11, os.getpid())
+        with gpu.window("measure") as here:
+            pass
+    assert elsewhere.reading.other_pids == ()
+    assert "namespace" in elsewhere.reading.missing["other_pids"]
+    assert here.reading.other_pids == (11,)

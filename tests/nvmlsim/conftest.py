@@ -1,0 +1,3 @@
+from jitwarmup.edges.monitors.sim.fixture import nvmlsim
+
+__all__ = ["nvmlsim"]

@@ -21,6 +21,8 @@ CLOCKS = {
     "engine/window.py",  # the timed region
     "engine/ledger.py",  # how long to wait for somebody else's warm-up
     "engine/tally.py",  # when the next summary is due
+    "integrations/sweep/runner.py",  # when a configuration began, and how long all of it took, loading included
+    "integrations/sweep/export.py",  # the date in a file's name
 }
 NO_CLOCK = {"sleep"}
 

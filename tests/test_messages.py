@@ -7,11 +7,11 @@ import pytest
 from jitwarmup import steady_state, warmed
 from jitwarmup.testing import capture_events
 
-SECRET = "the prompt was canary-51b2"
+WORDS = "the prompt was canary-51b2"
 
 
 def failing():
-    raise ValueError(SECRET)
+    raise ValueError(WORDS)
 
 
 @pytest.mark.parametrize("asked", [False, True])
@@ -20,8 +20,8 @@ def test_a_message_is_told_only_where_it_was_asked_for(asked):
         report = steady.measure(failing)
     failed = [event for event in events if event["event"].endswith(".failed")]
     assert [event["error_type"] for event in failed] == ["ValueError", "ValueError"]
-    assert [event.get("error_message") for event in failed] == ([SECRET] * 2 if asked else [None] * 2)
-    assert report.failure.message == SECRET
+    assert [event.get("error_message") for event in failed] == ([WORDS] * 2 if asked else [None] * 2)
+    assert report.failure.message == WORDS
 
 
 def test_a_failing_call_tells_its_message_only_where_it_was_asked_for():
@@ -30,12 +30,12 @@ def test_a_failing_call_tells_its_message_only_where_it_was_asked_for():
     @warmed(iterations=1, log_messages=True)
     def speak():
         if next(calls, None) is None:
-            raise ValueError(SECRET)
+            raise ValueError(WORDS)
 
     speak()
     with capture_events() as events, pytest.raises(ValueError, match="canary"):
         speak()
-    assert [event["error_message"] for event in events] == [SECRET]
+    assert [event["error_message"] for event in events] == [WORDS]
 
 
 def test_a_hook_spans_validation_and_warm_up_and_ends_before_what_is_measured():

@@ -235,7 +235,9 @@ class StreamWindow(Window):
 
     def enter_step(self) -> None:
         """The stream's own time starts. Each step has a frame of its own, since its body may keep one open over a yield."""
+        notes = self.frame.notes
         self.frame = Frame(phase=self.step.phase)
+        self.frame.clock, self.frame.notes = self.clock, notes
         self.frame.enter()
         self.stepping = True
         self.session.watch.resume(self.token)

@@ -1,6 +1,8 @@
 """``compare``, ``report``, ``schema`` and ``doctor``, run as commands."""
 
 import json
+import os
+import pathlib
 import sys
 
 import pytest
@@ -11,6 +13,7 @@ from jitwarmup.cli.doctor import examined
 from jitwarmup.model.errors import ArgumentError
 from jitwarmup.model.sides import read_sides
 
+ROOT = pathlib.Path(__file__).parent.parent.parent
 QUICK = ("--iterations", "2", "--measurements", "12")
 
 
@@ -120,7 +123,14 @@ def test_report_without_matplotlib_says_so_and_still_writes_the_page(jitwarmup, 
     code += "from jitwarmup.cli import main; sys.exit(main(['report', 'a.jsonl', '-o', 'out.html']))"
     import subprocess
 
-    done = subprocess.run([sys.executable, "-c", code], cwd=two, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=two,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     assert done.returncode == 0, done.stderr
     assert "pip install 'jitwarmup[report]'" in done.stderr
     page = (two / "out.html").read_text()

@@ -67,6 +67,7 @@ DECORATOR = [
     ("rng", ["restore"], "rng got a list; wanted one of"),
     ("emit", "all", "emit got 'all'; wanted one of 'calls', 'summary', 'off'"),
     ("idempotent", "no", "idempotent got 'no'; wanted True or False"),
+    ("log_messages", "yes", "log_messages got 'yes'; wanted True or False"),
     ("idempotent", 0, "idempotent got 0; wanted True or False"),
     (
         "idempotent",
@@ -115,7 +116,7 @@ def test_the_decorator_and_the_options_agree_on_names_and_defaults():
         warmed(nonsense=1)
     assert set(overload) == {
         *("rule", "measurements", "key", "on_new_key", "fresh", "accept", "drain", "idempotent", "dry_run", "budget_s"),
-        *("while_warming", "on_contamination", "on_loss", "rng", "monitor", "ranks", "name", "emit"),
+        *("while_warming", "on_contamination", "on_loss", "rng", "monitor", "ranks", "name", "emit", "log_messages"),
     }
 
 

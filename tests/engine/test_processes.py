@@ -29,6 +29,12 @@ class Pool:
     def __exit__(self, *_):
         pass
 
+    def close(self):
+        pass
+
+    def join(self):
+        pass
+
     def apply(self, function, args):
         return function(*args)
 

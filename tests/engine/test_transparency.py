@@ -482,7 +482,7 @@ def test_a_streamer_hears_nothing_of_extra_runs(how) -> None:
     elif how == "method":
         Model().warm_talk("a", streamer)
     else:
-        warmed(lambda text, **kwargs: talk(text, **kwargs))("a", streamer=streamer)  # noqa: PLW0108 - a class would be looked at as one
+        warmed(lambda text, **kwargs: talk(text, **kwargs))("a", streamer=streamer)
     assert streamer.heard == ["a", "end"]
 
 

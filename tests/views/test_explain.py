@@ -1,7 +1,9 @@
 """A report in plain words, biggest cause first."""
 
+from dataclasses import replace
+
 from jitwarmup.model.report import Failure, compose
-from jitwarmup.model.runs import Phase, Run
+from jitwarmup.model.runs import OneTimeWork, Phase, Run
 from jitwarmup.model.verdict import Reason, Verdict
 from jitwarmup.views.explain import explain, headline
 
@@ -25,17 +27,36 @@ def report(*measured, failure=None, reasons=()):
 
 
 def test_the_report_is_explained_biggest_cause_first():
-    told = explain(report(1.0, 1.0, 1.0, reasons=(Reason(kind="still_falling"), Reason(kind="too_noisy"))))
-    assert told.splitlines() == [
-        "m.generate: 1 s a run at the median of 3 clean runs",
-        "cold run 5 s, 1 warm-up runs",
-        "  dynamo.capture           3 s",
-        "  run                      2 s",
-        "  import                   500 ms",
-        "  unexplained              500 ms",
-        "verdict unsteady: still_falling",
-        "verdict unsteady: too_noisy",
+    told = explain(report(1.0, 1.0, 1.0, reasons=(Reason(kind="still_falling"), Reason(kind="too_noisy")))).splitlines()
+    assert told[:2] == [
+        "m.generate: 1 s a run at the median of 3 clean runs (990 ms to 1.01 s, 75%)",
+        "cold run 5 s, then 1 warm-up run:",
     ]
+    causes = [line.split() for line in told[2:] if line.startswith("  ") and "->" not in line]
+    assert causes == [
+        ["3", "s", "dynamo.capture"],
+        ["2", "s", "run"],
+        ["500", "ms", "import"],
+        ["500", "ms", "unexplained"],
+    ]
+    assert any(line.startswith("  still_falling -> ") for line in told)
+    assert any(line.startswith("  too_noisy -> ") for line in told)
+    assert "verdict: unsteady" in told
+
+
+def test_marked_runs_are_told_with_their_reason_and_what_to_do():
+    reason = "size of x changed at dimension 0: expected 8, got 9"
+    paid = OneTimeWork(kind="dynamo.recompile", duration_s=0.5, reason=reason)
+    told = report(1.0, 1.0)
+    marked = replace(a_run(1.5, Phase.MEASURE), work=(paid,), contaminated=True)
+    lines = explain(replace(told, runs=(*told.runs, marked))).splitlines()
+    assert "1 of 3 measured runs paid for one-time work and are left out of the clean figures:" in lines
+    assert f"  run 0: 1.5 s: dynamo.recompile ({reason})" in lines
+
+
+def test_what_nobody_watched_is_told():
+    told = replace(report(1.0), verdict=Verdict(state="steady", unwatched={"triton": "not loaded"}))
+    assert explain(told).splitlines()[-1] == "  not watched: triton (not loaded)"
 
 
 def test_a_failure_is_its_first_line_and_shows_no_message():
@@ -59,4 +80,4 @@ def test_a_report_without_a_validation_has_no_line_for_it():
         failure=None,
         costs=[],
     )
-    assert explain(bare) == "m.f: 250 ms a run at the median of 1 clean runs"
+    assert explain(bare).splitlines() == ["m.f: 250 ms a run at the median of 1 clean runs", "verdict: undecided"]

@@ -256,6 +256,7 @@ MEASURED = (
 )
 BLOCK = (
     *OUTCOME,
+    *STREAM,
     CONTAMINATED,
     count("reports", "Measurements made inside it."),
     *PLAN,

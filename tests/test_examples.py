@@ -21,6 +21,9 @@ PROMISES = {
 }
 
 
+SERVERS = {"asgi_service.py"}  # run until they are stopped: tests/integrations/test_asgi.py starts and asks them
+
+
 def run(name: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
@@ -41,4 +44,4 @@ def test_an_example_runs_and_keeps_its_promise(name: str) -> None:
 
 
 def test_every_example_is_run_by_a_test() -> None:
-    assert {path.name for path in (ROOT / "examples").glob("*.py")} == set(PROMISES)
+    assert {path.name for path in (ROOT / "examples").glob("*.py")} == {*PROMISES, *SERVERS}

@@ -2,10 +2,12 @@
 
 import asyncio
 import http.client
+import importlib.util
 import json
 import random
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -300,9 +302,44 @@ def get(port, path):
         connection.close()
 
 
+class Running:
+    """An application in a real uvicorn, on a free port, in a thread."""
+
+    def __init__(self, app) -> None:
+        uvicorn = pytest.importorskip("uvicorn")
+        self.server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="on"))
+        self.thread = threading.Thread(target=self.server.run)
+
+    def __enter__(self):
+        self.thread.start()
+        while not self.server.started:
+            assert self.thread.is_alive()
+            time.sleep(0.002)
+        return self.server.servers[0].sockets[0].getsockname()[1]
+
+    def __exit__(self, *_):
+        self.server.should_exit = True
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+
+
+def test_the_example_does_what_it_says() -> None:
+    pytest.importorskip("uvicorn")
+    place = Path(__file__).parents[2] / "examples" / "asgi_service.py"
+    spec = importlib.util.spec_from_file_location("asgi_service", place)
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    with Running(example.service) as port:
+        seen = []
+        while not seen or seen[-1] != 200:
+            seen.append(get(port, "/readyz")[0])
+            assert get(port, "/livez") == (200, {"status": "alive"})
+        assert set(seen[:-1]) == {503}
+        assert get(port, "/?olleh") == (200, {"answer": "hello"})
+
+
 @pytest.mark.parametrize("framework", ["none", "starlette", "fastapi"])
 def test_real_uvicorn(framework) -> None:
-    uvicorn = pytest.importorskip("uvicorn")
     function, gate = gated()
     life = lifespan({function: [1]})
     app = readiness_app(lifespan=life)
@@ -315,14 +352,7 @@ def test_real_uvicorn(framework) -> None:
         app = fastapi.FastAPI(lifespan=life)
         app.mount("/health", readiness_app(ready=life))
     prefix = "/health" if framework == "fastapi" else ""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="on"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.002)
-        port = server.servers[0].sockets[0].getsockname()[1]
+    with Running(app) as port:
         for _ in range(20):
             assert get(port, f"{prefix}/livez")[0] == 200
             assert get(port, f"{prefix}/readyz")[0] == 503
@@ -332,8 +362,3 @@ def test_real_uvicorn(framework) -> None:
             assert time.monotonic() < deadline
         assert function.ready
         assert [get(port, f"{prefix}/readyz")[0] for _ in range(20)] == [200] * 20
-    finally:
-        gate.set()
-        server.should_exit = True
-        thread.join(30)
-    assert not thread.is_alive()

@@ -267,6 +267,7 @@ def test_a_counter_that_did_not_move_is_no_zero(gpu, nvmlsim):
     reading = window.reading
     assert (reading.energy_j, reading.energy_source, reading.power_mean_w) == (None, None, None)
     assert "it did not move" in reading.missing["energy_j"]
+    assert (reading.sm_active_pct, reading.missing["sm_active_pct"]) == (None, "the window is shorter than 100 ms")
     assert_every_gap_has_a_reason(reading)
 
 

@@ -594,3 +594,51 @@ def test_a_listener_that_raises_hurts_nobody(make_monitor, nvmlsim):
         nvmlsim.advance(0.2)
     assert window.reading.memory_used_bytes == (2**30, 2**30)
     assert gpu.on_degraded is None
+
+
+# ---- interruptions
+
+
+def test_an_interrupted_entry_leaves_no_window_behind(gpu, nvmlsim, monkeypatch):
+    def interrupt(verb, **arguments):
+        raise KeyboardInterrupt
+
+    window = gpu.window("measure")
+    with monkeypatch.context() as patched:
+        patched.setattr(gpu._link, "ask", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            window.__enter__()
+    with gpu.window("measure") as window:
+        nvmlsim.advance(0.2)
+    assert window.reading.status == "ok"
+
+
+def test_a_window_that_is_left_twice_or_was_never_entered_has_no_reading(gpu):
+    window = gpu.window("measure")
+    window.__exit__(None, None, None)
+    assert window.reading is None
+
+
+def test_a_reloaded_driver_does_not_spoil_the_next_long_window(trusted, nvmlsim):
+    for reload in (False, True, False):
+        if reload:
+            nvmlsim.reload_driver()
+        with trusted.window("measure") as window:
+            nvmlsim.advance(5.03)
+        assert window.reading.energy_source == "counter"
+        assert abs(window.reading.energy_j - 503) <= window.reading.energy_error_j
+
+
+def test_a_start_while_another_thread_is_held_up_says_so(make_monitor):
+    gpu = make_monitor(timeout_s=0.02)
+    gpu._calls.acquire()
+    gpu.start()
+    gpu._calls.release()
+    with gpu.window("measure") as window:
+        pass
+    assert window.reading.status == "unavailable"
+    gpu.stop()
+    gpu.start()
+    with gpu.window("measure") as window:
+        pass
+    assert window.reading.status == "ok"

@@ -510,7 +510,7 @@ def test_a_window_that_was_never_left_does_not_blind_the_monitor_for_ever(gpu, n
 
 
 def test_a_pause_waits_for_a_call_in_flight(gpu, nvmlsim):
-    nvmlsim.fault("nvmlDeviceGetTemperatureV", delay_s=0.05, last=1)
+    nvmlsim.fault("nvmlDeviceGetClockInfo", delay_s=0.05, last=1)
     entered = threading.Event()
 
     def run():
@@ -570,20 +570,20 @@ def test_eight_threads_pausing_leave_it_running(gpu, nvmlsim):
 
 
 def test_what_degraded_is_told_once_and_a_late_listener_is_told_what_it_missed(make_monitor, nvmlsim):
-    nvmlsim.fault("nvmlDeviceGetTemperatureV", "NO_PERMISSION")
+    nvmlsim.fault("nvmlDeviceGetClockInfo", "NO_PERMISSION")
     gpu = make_monitor()
     for _ in range(2):
         with gpu, gpu.window("x"):
             nvmlsim.advance(0.2)
-    assert gpu.heard == [("temperature_c", "NO_PERMISSION")]
-    assert gpu.degraded == (("temperature_c", "NO_PERMISSION"),)
+    assert gpu.heard == [("sm_clock_mhz", "NO_PERMISSION")]
+    assert gpu.degraded == (("sm_clock_mhz", "NO_PERMISSION"),)
     late = []
     gpu.on_degraded = lambda *told: late.append(told)
-    assert late == [("temperature_c", "NO_PERMISSION")]
+    assert late == [("sm_clock_mhz", "NO_PERMISSION")]
 
 
 def test_a_listener_that_raises_hurts_nobody(make_monitor, nvmlsim):
-    nvmlsim.fault("nvmlDeviceGetTemperatureV", "NO_PERMISSION")
+    nvmlsim.fault("nvmlDeviceGetClockInfo", "NO_PERMISSION")
     gpu = make_monitor()
 
     def listener(metric, reason):

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from jitwarmup.edges import probes
+from jitwarmup.edges.probes.hub import HUB
+from jitwarmup.edges.probes.watch import DEFAULT
 from jitwarmup.edges.events import emit, schema
 from jitwarmup.edges.events.recorder import Recorder
 from jitwarmup.engine.scope import CURRENT
@@ -21,10 +23,19 @@ def _a_clean_house(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     CURRENT.set(None)
     yield
     probes._USUAL.disarm()
+    gc_watches()
     if (structlog := sys.modules.get("structlog")) is not None:
         structlog.reset_defaults()
     assert not emit._DIVERSIONS, "a test left a diversion of events behind"
     assert SWITCH.reasons == 0, "a test left jitwarmup switched off"
+
+
+def gc_watches() -> None:
+    """A watch that a test's traceback keeps alive lets go now, or the next test would find its hooks."""
+    if HUB.held:
+        for probe in DEFAULT:
+            probe.disarm()
+        HUB.held.clear()
 
 
 @pytest.fixture

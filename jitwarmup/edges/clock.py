@@ -56,7 +56,8 @@ BUILT: dict[int, tuple[str, ...]] = {}  # by the identity of the torch module, w
 def built_backends(torch: Any) -> tuple[str, ...]:
     """Device backends that this build of torch has; asked once, since the answer is part of every timed call."""
     found = BUILT.get(id(torch))
-    if found is None and hasattr(torch, "backends"):  # torch may be half imported
+    half = getattr(getattr(torch, "__spec__", None), "_initializing", False)  # another thread is importing it
+    if found is None and not half and hasattr(torch, "backends"):
         found = BUILT[id(torch)] = tuple(name for name in ("cuda", "xpu", "mps") if is_built(torch, name))
     return found or ()
 

@@ -16,10 +16,11 @@ from jitwarmup.engine import loss
 from jitwarmup.engine.coverage import Visit, asked_by_name
 from jitwarmup.engine.flow import Step, flow
 from jitwarmup.engine.ledger import Entry, Lease, Wait
-from jitwarmup.engine.measurement import Course, End, Measurement, Subject, Take, Task, key_of, refused
+from jitwarmup.engine.measurement import Measurement
 from jitwarmup.engine.rules import seeks_proof
 from jitwarmup.engine.scope import enclosing_run
 from jitwarmup.engine.session import PLAIN_CLOCK
+from jitwarmup.engine.task import Course, End, Subject, Take, Task, key_of, refused
 from jitwarmup.engine.tell import call_fields, report_fields
 from jitwarmup.engine.window import Taken, Window
 from jitwarmup.model.errors import MeasurementFailed

@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from jitwarmup.engine.measurement import Colour
+from jitwarmup.engine.task import Colour
 
 FACE = ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__", "__type_params__")
 CODE = ("__code__", "__defaults__", "__kwdefaults__")

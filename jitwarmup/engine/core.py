@@ -11,11 +11,11 @@ from jitwarmup.edges.tracing import Tracing
 from jitwarmup.engine.colour import colour_of, innermost, name_of
 from jitwarmup.engine.inputs import Inputs
 from jitwarmup.engine.ledger import Entry, Ledger
-from jitwarmup.engine.measurement import Colour, Subject, Task, planned
 from jitwarmup.engine.plan import UNSET, Options
 from jitwarmup.engine.scope import CURRENT, block_settings, enclosing_run
 from jitwarmup.engine.session import Session, open_session
 from jitwarmup.engine.switch import SWITCH
+from jitwarmup.engine.task import Colour, Subject, Task, planned
 from jitwarmup.model.errors import ArgumentError
 
 Prefix = tuple[Any, ...]

@@ -18,7 +18,7 @@ from jitwarmup.model.runs import OneTimeWork, Run, State
 
 if TYPE_CHECKING:
     from jitwarmup.engine.ledger import Entry
-    from jitwarmup.engine.measurement import Task
+    from jitwarmup.engine.task import Task
 
 OTHER = "other"
 KEYS_AT_MOST = 1024  # an unbounded key function must not become a leak

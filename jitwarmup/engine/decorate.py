@@ -16,11 +16,11 @@ from jitwarmup.edges.tracing import Tracing
 from jitwarmup.engine import calls, drive
 from jitwarmup.engine.colour import face_of
 from jitwarmup.engine.core import Core, Prefix
-from jitwarmup.engine.measurement import Colour, Course, Task
 from jitwarmup.engine.plan import Options, check_function
 from jitwarmup.engine.production import Production, inactive
 from jitwarmup.engine.scope import CURRENT
 from jitwarmup.engine.switch import SWITCH
+from jitwarmup.engine.task import Colour, Course, Task
 from jitwarmup.model.ports import Rule
 from jitwarmup.model.report import Report
 from jitwarmup.model.runs import State, Warmup

@@ -14,7 +14,7 @@ from typing import Any
 
 from jitwarmup.engine.calls import Result
 from jitwarmup.engine.ledger import Wait
-from jitwarmup.engine.measurement import Colour, Course, Take
+from jitwarmup.engine.task import Colour, Course, Take
 from jitwarmup.engine.window import Bare, StreamWindow, Taken, Window
 
 Command = Wait | Take | Result

@@ -19,7 +19,7 @@ from jitwarmup.engine import calls, drive
 from jitwarmup.engine.calls import Result
 from jitwarmup.engine.core import Core
 from jitwarmup.engine.decorate import Warmed
-from jitwarmup.engine.measurement import Colour, Course, Take
+from jitwarmup.engine.task import Colour, Course, Take
 from jitwarmup.model.errors import ArgumentError
 from jitwarmup.model.report import Report
 from jitwarmup.model.runs import Phase

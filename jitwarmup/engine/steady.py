@@ -19,14 +19,16 @@ from typing import Any, Self
 from jitwarmup.edges.events import schema
 from jitwarmup.engine import calls, drive
 from jitwarmup.engine import processes as others
+from jitwarmup.engine.account import new_id
 from jitwarmup.engine.core import Core
 from jitwarmup.engine.decorate import Warmed
 from jitwarmup.engine.flow import Step
 from jitwarmup.engine.interleave import interleave, unbound
-from jitwarmup.engine.measurement import End, Measurement, new_id
+from jitwarmup.engine.measurement import Measurement
 from jitwarmup.engine.plan import UNSET, Options, check_block_settings, check_function
 from jitwarmup.engine.scope import Frame, block_settings
 from jitwarmup.engine.session import Session, open_session
+from jitwarmup.engine.task import End
 from jitwarmup.engine.tell import call_fields, say
 from jitwarmup.engine.trials import Trial, TrialLoop
 from jitwarmup.engine.window import Window

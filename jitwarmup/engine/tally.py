@@ -18,7 +18,7 @@ from jitwarmup.edges.events import schema
 from jitwarmup.model.stats import quantile
 
 if TYPE_CHECKING:
-    from jitwarmup.engine.measurement import Subject
+    from jitwarmup.engine.task import Subject
     from jitwarmup.model.runs import Run
 
 PERIOD_S = 60.0

@@ -12,7 +12,8 @@ from typing import Any, Self
 from jitwarmup.engine import calls, drive
 from jitwarmup.engine.calls import Keep, Result
 from jitwarmup.engine.ledger import Wait
-from jitwarmup.engine.measurement import End, Measurement, Take
+from jitwarmup.engine.measurement import Measurement
+from jitwarmup.engine.task import End, Take
 from jitwarmup.engine.window import Taken, Window
 from jitwarmup.model.errors import ArgumentError, Overlap
 from jitwarmup.model.runs import Phase

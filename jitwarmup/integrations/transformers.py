@@ -21,9 +21,9 @@ from typing import Any
 from jitwarmup.engine import calls
 from jitwarmup.engine.colour import colour_of, innermost
 from jitwarmup.engine.decorate import Warmed
-from jitwarmup.engine.measurement import Colour
 from jitwarmup.engine.plan import Options, check_monitor
 from jitwarmup.engine.steady import steady_state
+from jitwarmup.engine.task import Colour
 from jitwarmup.integrations.spy import Spy, watching
 from jitwarmup.integrations.tokens import TokenTimer, TokenTimes
 from jitwarmup.model.codec import TRANSIENT, Record

@@ -76,6 +76,17 @@ def test_a_half_imported_torch_is_left_alone_and_asked_again_later(monkeypatch, 
     assert calls == ["cuda.all:0"]
 
 
+def test_what_a_half_imported_torch_lacks_is_not_taken_for_unbuilt_ever_after(monkeypatch, torch, calls):
+    cuda = torch.cuda
+    torch.__spec__ = SimpleNamespace(_initializing=True)
+    del torch.cuda, torch.backends.cuda
+    SystemClock().fence()
+    torch.__spec__._initializing = False
+    torch.cuda, torch.backends.cuda = cuda, is_built(True)
+    SystemClock().fence()
+    assert calls == ["cuda.all:0"]
+
+
 def test_a_measurement_waits_for_all_work_of_each_device_in_use(torch, calls):
     SystemClock(every_stream=True).fence()
     assert calls == ["cuda.all:0"]

@@ -9,7 +9,7 @@ import pytest
 
 from jitwarmup import warmed
 from jitwarmup.engine.colour import colour_of, face_of, innermost, name_of
-from jitwarmup.engine.measurement import Colour
+from jitwarmup.engine.task import Colour
 from jitwarmup.testing import capture_events
 
 

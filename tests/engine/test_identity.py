@@ -17,7 +17,7 @@ import pytest
 
 from jitwarmup import State, Warmed, steady_state, warmed
 from jitwarmup.engine.colour import colour_of, innermost, name_of
-from jitwarmup.engine.measurement import Colour
+from jitwarmup.engine.task import Colour
 
 
 @warmed(iterations=1)

@@ -352,5 +352,5 @@ def test_the_signature_of_the_public_face_is_the_contract():
     names = list(inspect.signature(steady_state).parameters)
     assert names == [
         *("function", "args", "iterations", "measurements", "monitor", "probes", "log", "clock", "ranks", "name"),
-        *("budget_s", "on_contamination", "accept", "processes"),
+        *("budget_s", "on_contamination", "accept", "processes", "log_messages"),
     ]

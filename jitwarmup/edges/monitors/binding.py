@@ -92,6 +92,17 @@ def conflict() -> str | None:
     return "the deprecated package pynvml is installed beside nvidia-ml-py: pip uninstall pynvml"
 
 
+class _Process(ctypes.Structure):
+    """What nvmlDeviceGetComputeRunningProcesses_v3 fills in; releases of the binding name it differently."""
+
+    _fields_ = (
+        ("pid", ctypes.c_uint),
+        ("used_memory", ctypes.c_ulonglong),
+        ("gpu_instance", ctypes.c_uint),
+        ("compute_instance", ctypes.c_uint),
+    )
+
+
 class Binding:
     """
     NVML as one function to ask; ``calls`` counts what was asked of the driver.
@@ -146,7 +157,7 @@ class Binding:
 
     def _processes(self, handle: Any) -> list[Any]:
         """The processes that compute on a device."""
-        kept = (self.module.c_nvmlProcessInfo_v3_t * MOST_PROCESSES)()
+        kept = (_Process * MOST_PROCESSES)()
         count = ctypes.c_uint(MOST_PROCESSES)
         self._checked("nvmlDeviceGetComputeRunningProcesses_v3", handle, ctypes.byref(count), kept)
         return list(kept[: count.value])

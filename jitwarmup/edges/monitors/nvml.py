@@ -92,8 +92,6 @@ class GPUMonitor:
         self._lock = threading.RLock()  # the state; never held during a call to the driver
         self._calls = threading.Lock()  # whose turn it is to call the driver
 
-    # ---- what users and the engine call
-
     @property
     def state(self) -> State:
         """``new``, ``running``, ``paused`` or ``stopped``; ``foreign`` in a process forked from the one it runs in."""
@@ -215,8 +213,6 @@ class GPUMonitor:
     ) -> None:
         self.stop()
 
-    # ---- windows
-
     def _enter(self, window: GPUWindow) -> None:
         """The edge before a window, unless it would disturb another run."""
         with self._turn() as mine:
@@ -286,8 +282,6 @@ class GPUMonitor:
         indices = {found.uuid: found.torch_index for found in link.found}
         return joined([window.finished(reading, indices.get(reading.uuid)) for reading in readings])
 
-    # ---- state
-
     @contextlib.contextmanager
     def _turn(self) -> Iterator[bool]:
         """Wait for the turn to call the driver, ``timeout_s`` at most; whether it came."""
@@ -344,9 +338,11 @@ def _orphan_all() -> None:
 
 
 def _stop_all() -> None:
-    """At exit: give NVML back, within the time-outs."""
+    """At exit: give NVML back, within the time-outs, windows or not."""
     for monitor in list(_live):
         monitor.stop()
+        if monitor.state == "stopped" and (link := monitor._take_link()):
+            link.close()
 
 
 if hasattr(os, "register_at_fork"):

@@ -190,8 +190,8 @@ class Scale:
     """
     Compares the history with the counter's readings as they come.
 
-    ``check`` is the longest comparison so far, or the first that failed: samples that are smeared over a second agree
-    with the counter whenever power is even, so one failure is final.
+    ``check`` is the last comparison, over the longest time that is known, or the first that failed: samples that are
+    smeared over a second agree with the counter whenever power is even, so one failure is final.
     """
 
     def __init__(self) -> None:

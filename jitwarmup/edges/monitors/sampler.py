@@ -52,6 +52,7 @@ class Sampler:
             return {}
         if verb == "begin":
             self._open.add(arguments["key"])
+            self._paused = False  # no window begins while paused; a pause that was interrupted may have got here
         elif verb in {"end", "drop"}:
             self._open.discard(arguments["key"])
         answer = self._do(verb, arguments)

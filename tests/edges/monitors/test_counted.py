@@ -413,3 +413,30 @@ def test_the_gpu_monitor_behind_the_wrapper(make_monitor, nvmlsim):
     shared.stop()
     assert gpu.state == "stopped"
     assert heard == [("window", "MonitorStateError in window().__enter__")]
+
+
+def test_an_interrupted_entry_leaves_no_window_to_cut():
+    class Interrupted(Recorder):
+        def window(self, name):
+            raise KeyboardInterrupt
+
+    shared = Counted.of(Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        shared.window("measure").__enter__()
+    assert shared._open == set()
+
+
+def test_a_monitor_that_refuses_a_listener_is_used_without_one():
+    class Stubborn(Recorder):
+        @property
+        def on_degraded(self):
+            return None
+
+        @on_degraded.setter
+        def on_degraded(self, listener):
+            if listener is not None:
+                raise AttributeError
+
+    shared = Counted.of(Stubborn())
+    shared.on_degraded = print
+    assert shared.problems == {"on_degraded": "AttributeError in on_degraded"}

@@ -40,7 +40,7 @@ def test_the_bench_knows_every_function_that_the_monitor_calls(bench, nvmlsim, m
             nvmlsim.advance(seconds)
     gpu.stop()
     once = {"nvmlDeviceGetMigMode", "nvmlDeviceIsMigDeviceHandle", "nvmlDeviceGetMaxClockInfo", "nvmlGpmSampleAlloc"}
-    once |= {"nvmlGpmQueryDeviceSupport", "nvmlGpmSampleFree"}
+    once |= {"nvmlGpmQueryDeviceSupport", "nvmlGpmSampleFree", "nvmlDeviceGetTemperature"}
     assert {call.function for call in nvmlsim.calls()} - once <= set(bench.FUNCTIONS)
     assert set(bench_functions) == set(bench.FUNCTIONS)
 
@@ -119,15 +119,15 @@ def test_one_metric_that_is_refused_costs_only_itself(make_monitor, nvmlsim):
 
 
 def test_a_failure_in_passing_makes_the_reading_partial_and_the_next_one_whole(gpu, nvmlsim):
-    nvmlsim.fault("nvmlDeviceGetTemperatureV", "UNKNOWN", last=1)
+    nvmlsim.fault("nvmlDeviceGetClockInfo", "UNKNOWN", last=1)
     readings = []
     for _ in range(2):
         with gpu.window("measure") as window:
             nvmlsim.advance(0.2)
         readings.append(window.reading)
     assert [reading.status for reading in readings] == ["partial", "ok"]
-    assert readings[0].temperature_c == (None, 40)
-    assert readings[0].missing["temperature_c"] == "UNKNOWN"
+    assert readings[0].sm_clock_mhz == (None, 1980)
+    assert readings[0].missing["sm_clock_mhz"] == "UNKNOWN"
 
 
 def test_an_old_driver_without_batched_fields_still_tells_energy(make_monitor, nvmlsim):

@@ -267,6 +267,7 @@ def test_a_counter_that_did_not_move_is_no_zero(gpu, nvmlsim):
     reading = window.reading
     assert (reading.energy_j, reading.energy_source, reading.power_mean_w) == (None, None, None)
     assert "it did not move" in reading.missing["energy_j"]
+    assert (reading.sm_active_pct, reading.missing["sm_active_pct"]) == (None, "the window is shorter than 100 ms")
     assert_every_gap_has_a_reason(reading)
 
 
@@ -509,7 +510,7 @@ def test_a_window_that_was_never_left_does_not_blind_the_monitor_for_ever(gpu, n
 
 
 def test_a_pause_waits_for_a_call_in_flight(gpu, nvmlsim):
-    nvmlsim.fault("nvmlDeviceGetTemperatureV", delay_s=0.05, last=1)
+    nvmlsim.fault("nvmlDeviceGetClockInfo", delay_s=0.05, last=1)
     entered = threading.Event()
 
     def run():
@@ -569,20 +570,20 @@ def test_eight_threads_pausing_leave_it_running(gpu, nvmlsim):
 
 
 def test_what_degraded_is_told_once_and_a_late_listener_is_told_what_it_missed(make_monitor, nvmlsim):
-    nvmlsim.fault("nvmlDeviceGetTemperatureV", "NO_PERMISSION")
+    nvmlsim.fault("nvmlDeviceGetClockInfo", "NO_PERMISSION")
     gpu = make_monitor()
     for _ in range(2):
         with gpu, gpu.window("x"):
             nvmlsim.advance(0.2)
-    assert gpu.heard == [("temperature_c", "NO_PERMISSION")]
-    assert gpu.degraded == (("temperature_c", "NO_PERMISSION"),)
+    assert gpu.heard == [("sm_clock_mhz", "NO_PERMISSION")]
+    assert gpu.degraded == (("sm_clock_mhz", "NO_PERMISSION"),)
     late = []
     gpu.on_degraded = lambda *told: late.append(told)
-    assert late == [("temperature_c", "NO_PERMISSION")]
+    assert late == [("sm_clock_mhz", "NO_PERMISSION")]
 
 
 def test_a_listener_that_raises_hurts_nobody(make_monitor, nvmlsim):
-    nvmlsim.fault("nvmlDeviceGetTemperatureV", "NO_PERMISSION")
+    nvmlsim.fault("nvmlDeviceGetClockInfo", "NO_PERMISSION")
     gpu = make_monitor()
 
     def listener(metric, reason):
@@ -593,3 +594,51 @@ def test_a_listener_that_raises_hurts_nobody(make_monitor, nvmlsim):
         nvmlsim.advance(0.2)
     assert window.reading.memory_used_bytes == (2**30, 2**30)
     assert gpu.on_degraded is None
+
+
+# ---- interruptions
+
+
+def test_an_interrupted_entry_leaves_no_window_behind(gpu, nvmlsim, monkeypatch):
+    def interrupt(verb, **arguments):
+        raise KeyboardInterrupt
+
+    window = gpu.window("measure")
+    with monkeypatch.context() as patched:
+        patched.setattr(gpu._link, "ask", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            window.__enter__()
+    with gpu.window("measure") as window:
+        nvmlsim.advance(0.2)
+    assert window.reading.status == "ok"
+
+
+def test_a_window_that_is_left_twice_or_was_never_entered_has_no_reading(gpu):
+    window = gpu.window("measure")
+    window.__exit__(None, None, None)
+    assert window.reading is None
+
+
+def test_a_reloaded_driver_does_not_spoil_the_next_long_window(trusted, nvmlsim):
+    for reload in (False, True, False):
+        if reload:
+            nvmlsim.reload_driver()
+        with trusted.window("measure") as window:
+            nvmlsim.advance(5.03)
+        assert window.reading.energy_source == "counter"
+        assert abs(window.reading.energy_j - 503) <= window.reading.energy_error_j
+
+
+def test_a_start_while_another_thread_is_held_up_says_so(make_monitor):
+    gpu = make_monitor(timeout_s=0.02)
+    gpu._calls.acquire()
+    gpu.start()
+    gpu._calls.release()
+    with gpu.window("measure") as window:
+        pass
+    assert window.reading.status == "unavailable"
+    gpu.stop()
+    gpu.start()
+    with gpu.window("measure") as window:
+        pass
+    assert window.reading.status == "ok"

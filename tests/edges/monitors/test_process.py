@@ -269,3 +269,5 @@ def test_missed_ticks_are_not_made_up_for(monkeypatch):
     assert sampler.wait_s() == pytest.approx(0.05)
     sampler.answer("pause", {})
     assert sampler.wait_s() is None
+    sampler.answer("begin", {"key": 2, "pids": False})
+    assert sampler.wait_s() == pytest.approx(0.1)

@@ -1,0 +1,246 @@
+"""
+The account of one plan: its runs so far, what they come to (warm-up, verdict, report), and what is said of them.
+
+``measurement`` carries the plan out and writes into it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from jitwarmup.edges.environment import environment
+from jitwarmup.edges.events import schema
+from jitwarmup.edges.monitors.verdicts import with_devices
+from jitwarmup.edges.probes import exclusive_costs
+from jitwarmup.edges.process_size import Size
+from jitwarmup.engine.inputs import rewinds_process
+from jitwarmup.engine.ledger import Lease
+from jitwarmup.engine.rules import engaged, seeks_proof, would_have_said
+from jitwarmup.engine.task import End, Task, refused
+from jitwarmup.engine.tell import decision_fields, growth_fields, run_fields, warmup_fields
+from jitwarmup.model.audit import audit
+from jitwarmup.model.growth import growths
+from jitwarmup.model.ports import Clock, Note
+from jitwarmup.model.recurrence import learn_recurrence
+from jitwarmup.model.report import SENTINEL_S, Failure, Report, compose, ledger_of
+from jitwarmup.model.runs import Decision, Phase, Run, Warmup
+from jitwarmup.model.verdict import Reason, Verdict
+
+NOT_ACCEPTED = "NotAccepted"
+CAUSES = {"dynamo", "inductor", "cudagraph", "allocator"}  # probes whose silence is worth something
+
+
+class Account:
+    """
+    The runs of one plan as far as they were made, and what follows from them.
+
+    Args:
+        task: what is run.
+        lease: the right to warm the task's key, or None where the key is warm already.
+        clock: times the runs.
+        report_id: of the block that the measurement belongs to; by default it has one of its own.
+
+    """
+
+    def __init__(self, task: Task, lease: Lease | None, clock: Clock, report_id: str | None = None) -> None:
+        self.task = task
+        self.lease = lease
+        self.clock = clock
+        self.report_id = report_id or new_id()
+        self.runs: list[Run] = list(task.entry.finished) if lease is not None and task.entry is not None else []
+        self.inherited = len(self.runs)
+        self.sizes: list[Size] = []
+        self.error: BaseException | None = None
+        self.value: Any = None
+        self.decision: Decision | None = None
+        self.failure: Failure | None = None
+        self.end = End.DONE
+        self.replay = False
+        self.kept: list[Any] | None = None
+        self.notes: list[tuple[Run, Note]] = []
+        task.session.watch.arm()
+        self.rng_restored = rewinds_process(task.options.rng, asynchronous=task.colour.asynchronous)
+
+    def rule(self, runs: Sequence[Run]) -> Decision:
+        """The rule of the options, within the budget, told whether causes are watched (a module may appear in a run)."""
+        options = self.task.options
+        watched = CAUSES & set(self.task.session.watch.watched())
+        return engaged(options.rule, budget_s=options.budget_s, causes_watched=bool(watched))(runs)
+
+    def spent_s(self) -> float:
+        """Seconds that validation and warm-up took so far."""
+        return sum(run.duration_s for run in self.runs if run.phase is not Phase.MEASURE)
+
+    # ------------------------------------------------------------------ what came of it
+
+    @property
+    def made(self) -> list[Run]:
+        """The runs that were made here, not by an earlier warm-up that was interrupted."""
+        return self.runs[self.inherited :]
+
+    def reason_of_end(self) -> str:
+        """How the runs ended, in words that hold no value."""
+        kind = self.runs[-1].error_type if self.runs else None
+        return f"{self.end.value}: {kind}" if kind is not None else self.end.value
+
+    def warmup(self) -> Warmup:
+        """The record of the warm-up so far."""
+        runs = tuple(run for run in self.runs if run.phase is not Phase.MEASURE)
+        return Warmup(
+            callable=self.task.name,
+            key=self.task.key,
+            runs=runs,
+            duration_s=self.spent_s(),
+            decision=self.decision,
+            ledger=ledger_of(runs, costs_of(runs), None),
+            skipped=End.MUTATED.value if self.end is End.MUTATED else None,
+            rng_restored=self.rng_restored,
+        )
+
+    def fail(self) -> None:
+        """Turn what ended the runs into the report's failure: the one place where a user's exception becomes data."""
+        if self.end is End.REFUSED:
+            self.error = refused(self.task)
+        if self.error is not None and self.failure is None:
+            self.failure = Failure.of(self.runs[-1], self.error)
+            if self.end is End.REFUSED:
+                self.failure = replace(self.failure, type=NOT_ACCEPTED)
+
+    def verdict(self, runs: Sequence[Run]) -> Verdict:
+        """What may be said of the series."""
+        watch = self.task.session.watch
+        failure = cut_short = None
+        if self.failure is not None:
+            failure = Reason(
+                kind=f"failed_in_{self.failure.phase}",
+                numbers={"index": float(self.failure.index)},
+                subject=self.failure.type,
+            )
+        elif self.end is not End.DONE:
+            cut_short = Reason(kind=self.end.value)
+        verdict = audit(
+            runs,
+            watched=watch.watched(),
+            unwatched={**watch.unwatched(), **self.unwatched()},
+            failure=failure,
+            cut_short=cut_short,
+        )
+        verdict = with_devices(verdict, [run.device for run in runs if run.device is not None])
+        grown = self.grown()
+        return replace(verdict, reasons=(*verdict.reasons, *grown)) if grown else verdict
+
+    def grown(self) -> list[Reason]:
+        """What the process kept of each measured run, where it grew on and on."""
+        pairs = zip(self.made, self.sizes, strict=False)  # a block's own run has no size
+        return growths(series_of([size for run, size in pairs if run.phase is Phase.MEASURE and not run.discarded]))
+
+    def unwatched(self) -> dict[str, str]:
+        """Why the monitor could not read, where it could not."""
+        monitor = self.task.session.monitor
+        return {} if monitor is None else {f"monitor.{place}": why for place, why in monitor.problems.items()}
+
+    def report(self) -> Report:
+        """The report of all runs; which work comes back on every run has been learnt from them."""
+        runs = learn_recurrence(self.runs)
+        facts, advice = facts_of(self.notes, runs)
+        first, last = runs[0], runs[-1]
+        return compose(
+            callable=self.task.name,
+            report_id=self.report_id,
+            started_at=first.started_at,
+            duration_s=max(0.0, last.started_at - first.started_at) + last.duration_s,
+            runs=runs,
+            verdict=self.verdict(runs),
+            failure=self.failure,
+            costs=costs_of(runs),
+            decision=self.decision,
+            would_have_said=would_have_said(runs) if self.end is End.DONE else None,
+            skipped=End.MUTATED.value if self.end is End.MUTATED else None,
+            rng_restored=self.rng_restored,
+            environment=environment(),
+            facts=facts,
+            advice=advice,
+            device=next((run.device for run in reversed(runs) if run.device is not None), None),
+        )
+
+    # ------------------------------------------------------------------ what is said
+
+    def say_validated(self, run: Run) -> None:
+        """The validation run went well."""
+        self.say(schema.VALIDATION_COMPLETED, **run_fields(run))
+
+    def say_ended_early(self) -> None:
+        """Validation or warm-up did not go well; a failed validation carries the sentinel."""
+        run = self.runs[-1]
+        error = {"error_type": run.error_type}
+        if run.phase is Phase.VALIDATE:
+            self.say(schema.VALIDATION_FAILED, error=self.error, **run_fields(run), **error, latency_s=SENTINEL_S)
+        elif run.phase is Phase.WARM:
+            where = {"phase": run.phase, "index": run.index}
+            fields = warmup_fields(self.warmup(), monitor_paused=self.monitor_paused)
+            self.say(schema.WARMUP_FAILED, error=self.error, **error, **where, **fields)
+
+    def say_warmed(self, warmup: Warmup) -> None:
+        """The silent warm-up has ended."""
+        grown = growths(series_of(self.task.ledger.rounds)) if self.lease is not None else []
+        fields = warmup_fields(warmup, monitor_paused=self.monitor_paused)
+        self.say(schema.WARMUP_COMPLETED, **fields, **growth_fields(grown))
+
+    def say_proof(self) -> None:
+        """Whether steady state was found, where the rule looked for it."""
+        decision = self.decision_so_far()
+        if decision is None or not seeks_proof(self.task.options.rule):
+            return
+        event = schema.STEADY_STATE_REACHED if decision.state == "proven" else schema.STEADY_STATE_NOT_REACHED
+        self.say(event, **decision_fields(decision, self.runs))
+
+    def decision_so_far(self) -> Decision | None:
+        """What the rule says of the runs so far; None where it was never asked."""
+        if self.decision is None and self.end is End.DONE:
+            self.decision = self.rule(self.runs)
+        return self.decision
+
+    def say(self, event: str, **fields: Any) -> None:
+        """Emit one event of this measurement."""
+        self.task.say(event, report_id=self.report_id, key=self.task.key, **fields)
+
+    @property
+    def monitor_paused(self) -> bool:
+        """Whether there is a monitor, and it took our pause."""
+        monitor = self.task.session.monitor
+        return monitor is not None and "pause" not in monitor.problems
+
+
+def series_of(sizes: Iterable[Size]) -> dict[str, list[int | None]]:
+    """Sizes of the process, one series each."""
+    seen = list(sizes)
+    return {name: [getattr(size, name) for size in seen] for name in ("memory_bytes", "graphs", "descriptors")}
+
+
+def costs_of(runs: Sequence[Run]) -> list[Mapping[str, float]]:
+    """Seconds by cause of each run that was not measured; what comes back on every run is no cause."""
+    cold = [run for run in runs if run.phase is not Phase.MEASURE]
+    once = [[work for work in run.work if work.recurrence == "one_time"] for run in cold]
+    return [exclusive_costs(work, run.duration_s) for work, run in zip(once, cold, strict=True)]
+
+
+def facts_of(notes: Sequence[tuple[Run, Note]], runs: Sequence[Run]) -> tuple[dict[str, Any], tuple[Reason, ...]]:
+    """What the notes of all runs tell together: facts, and advice."""
+    facts: dict[str, Any] = {}
+    advice: list[Reason] = []
+    for note in {type(note): note for _, note in notes}.values():
+        try:
+            told, fixes = note.facts(notes, runs)
+        except Exception as error:  # noqa: BLE001 - notes tell of a measurement, they must not break it
+            told, fixes = {f"{type(note).__name__.lower()}_problem": type(error).__name__}, ()
+        facts |= told
+        advice += fixes
+    return facts, tuple(advice)
+
+
+def new_id() -> str:
+    """An identity for a report; draws from the system, never from the user's random streams."""
+    return os.urandom(16).hex()

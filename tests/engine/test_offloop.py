@@ -78,6 +78,29 @@ def test_a_pool_of_one_thread_is_enough_for_all() -> None:
     assert function.ready
 
 
+def test_a_worker_thread_is_never_held_by_somebody_who_waits() -> None:
+    """Two callers are in the queue of a pool of two before either has begun: one warms up, the other must not block."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    begin, go_on = threading.Event(), threading.Event()
+    function = warmed(iterations=0)(lambda: go_on.wait(30))
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(2))
+        for _ in range(2):
+            loop.run_in_executor(None, begin.wait, 30)
+        tasks = [asyncio.create_task(function.awarm()) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        begin.set()
+        await asyncio.sleep(0.05)
+        await asyncio.wait_for(asyncio.to_thread(go_on.set), 5)
+        await asyncio.gather(*tasks)
+
+    asyncio.run(main())
+    assert function.ready
+
+
 @pytest.mark.parametrize("error", [ValueError, StopIteration])
 def test_an_exception_reaches_the_awaiting_task(error) -> None:
     def fail():

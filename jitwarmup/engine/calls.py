@@ -28,6 +28,7 @@ from jitwarmup.model.report import Report
 from jitwarmup.model.runs import Phase, Run, State, Warmup
 
 Keep = Callable[[Report], None] | None
+BEING_WARMED = "being_warmed"
 STEP = Step(Phase.MEASURE, 0)  # a plain call is a measured run of its own
 
 
@@ -66,14 +67,14 @@ def plain(task: Task) -> Course:
         visit.over()
 
 
-def turn(task: Task, *, demand: bool) -> Generator[Wait, bool, Lease | None]:
-    """The right to warm the task's key, after waiting for others as the options say."""
+def turn(task: Task, *, demand: bool, wait: bool = True) -> Generator[Wait, bool, Lease | None]:
+    """The right to warm the task's key, after waiting for others as the options say (on demand: as ``wait`` says)."""
     entry, options = task.entry, task.options
     if entry is None or (not demand and passes(task)):
         return None
     policy = options.while_warming
     if demand:  # inside a run nobody waits: it might be the very run that is waited for
-        policy = "wait" if enclosing_run() is None else "pass"
+        policy = "wait" if wait and enclosing_run() is None else "pass"
     wait_s = None if demand else options.budget_s
     return (yield from task.ledger.turn(entry, policy=policy, wait_s=wait_s, demand=demand, name=task.name))
 
@@ -84,6 +85,11 @@ def passes(task: Task) -> bool:
     if entry is None or entry.is_warm or entry.asked or entry.flight is not None or entry.warmup is not None:
         return False
     return chosen != "warm" and (chosen == "pass" or asked_by_name(task))
+
+
+def warm_at_once(task: Task) -> Course:
+    """``warm`` that waits for nobody: in a worker thread, which is not to be held; the event loop does the waiting."""
+    return warm(task, wait=False)
 
 
 def warm_for_call(task: Task, lease: Lease, visit: Visit) -> Generator[Any, Any, Result | None]:
@@ -185,12 +191,12 @@ def say_call(
     return loss.after_call(subject, entry, run, was_warm=was_warm)
 
 
-def warm(task: Task) -> Course:
-    """``f.warm(x)``: validate and warm up only. For a warm key nothing is done."""
+def warm(task: Task, *, wait: bool = True) -> Course:
+    """``f.warm(x)``: validate and warm up only. For a warm key nothing is done, nor where others are to be waited for."""
     entry = task.entry
     if entry is not None:
         entry.asked = True
-    lease = yield from turn(task, demand=True)
+    lease = yield from turn(task, demand=True, wait=wait)
     if lease is None:
         return Result(known_warmup(task))
     with lease:
@@ -207,9 +213,9 @@ def warm(task: Task) -> Course:
 def known_warmup(task: Task) -> Warmup:
     """The record of a warm-up that need not or cannot be made now."""
     entry = task.entry
-    if entry is not None and entry.warmup is not None:
+    if entry is not None and entry.warmup is not None and entry.flight is None:
         return entry.warmup
-    return Warmup(callable=task.name, key=task.key, skipped="too_many_keys" if entry is None else "being_warmed")
+    return Warmup(callable=task.name, key=task.key, skipped="too_many_keys" if entry is None else BEING_WARMED)
 
 
 def measure(task: Task, keep: Keep = None) -> Course:

@@ -11,19 +11,33 @@ import asyncio
 from collections.abc import Callable
 
 from jitwarmup.edges import torch_state
+from jitwarmup.engine.calls import BEING_WARMED
 from jitwarmup.engine.ledger import Entry, Wait
 from jitwarmup.engine.scope import enclosing_run
 from jitwarmup.model.runs import Warmup
 
 
 async def warm(make: Callable[[], Warmup], entry: Entry | None) -> Warmup:
-    """Carry ``make`` out in a worker thread; where somebody else is warming the key, wait for them without a thread."""
+    """
+    Carry ``make`` out in a worker thread; it must not wait for others there.
+
+    Where somebody else is warming the key, they are waited for here: a thread that waits is one that is missing, and the
+    event loop's default pool has few.
+    """
     if entry is not None:
         entry.asked = True
-        while (flight := entry.flight) is not None and enclosing_run() is None:
+    while True:
+        while entry is not None and (flight := entry.flight) is not None and enclosing_run() is None:
             await Wait(flight, None).sleep()
-        if entry.is_warm and not entry.unready:
+        if entry is not None and entry.is_warm and not entry.unready:
             return make()  # nothing is run
+        warmup = await in_thread(make)
+        if warmup.skipped != BEING_WARMED or enclosing_run() is not None:
+            return warmup
+
+
+async def in_thread(make: Callable[[], Warmup]) -> Warmup:
+    """Call it in a worker thread that has the context and torch's state of this one."""
     state = torch_state.capture()
 
     def work() -> tuple[Warmup | None, BaseException | None]:

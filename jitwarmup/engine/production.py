@@ -44,7 +44,8 @@ class Production(Generic[P, R_co]):
         if core.colour.asynchronous:
             found: Warmup = await self._spell(calls.warm, args, kwargs)
             return found
-        return await offloop.warm(lambda: self._spell(calls.warm, args, kwargs), core.entry(prefix, rest, kwargs))
+        entry = core.entry(prefix, rest, kwargs)
+        return await offloop.warm(lambda: self._spell(calls.warm_at_once, args, kwargs), entry)
 
     @overload
     def warm_all(  # type: ignore[overload-overlap]  # an awaitable where the function is asynchronous
@@ -140,7 +141,8 @@ class Production(Generic[P, R_co]):
         if self._core.colour.asynchronous:
             found: Warmup = await self._warm_item(item, limit_s)
             return found
-        return await offloop.warm(lambda: self._warm_item(item, limit_s), item.entry)
+        settings = budget(self._core, limit_s)
+        return await offloop.warm(lambda: self._spell(calls.warm_at_once, item.args, item.kwargs, settings), item.entry)
 
     @property
     def _token(self) -> int | None:

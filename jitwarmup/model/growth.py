@@ -1,8 +1,8 @@
 """
 Does the process grow with every run, on and on? Asked of plain series of sizes; nothing is said of short ones.
 
-A cache that fills, an arena that is claimed once and a graph that is compiled once are no leak: growth has to go on in
-both halves of the series, by Mann-Kendall with 99 % confidence, and in most of the later runs.
+A cache that fills, an arena that is claimed once or twice and a graph that is compiled once are no leak: growth has to go
+on in both halves of the series, by Mann-Kendall with 99 % confidence, and in several steps of the later half.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from jitwarmup.model.verdict import Reason
 
 SHORTEST = 8  # values below which nothing is said
 RISING_Z = 2.33
+RISES = 3  # steps upward in the later half; fewer are an arena or a table that was enlarged
 LEAST: Mapping[str, float] = {"memory_bytes": 64 * 1024.0}  # per run; below it the allocator's own pages are noise
 KINDS: Mapping[str, tuple[str, str]] = {
     "memory_bytes": ("memory_grows", "bytes_per_run"),
@@ -30,9 +31,9 @@ def growth_per_run(sizes: Sequence[int | None], least: float = 0.0) -> float | N
         return None
     half = len(seen) // 2
     later = [after - before for before, after in pairwise(seen[half:])]
-    rising = sum(step > 0 for step in later) * 2 > len(later)
-    rate = min((seen[half] - seen[0]) / half, (seen[-1] - seen[half]) / (len(seen) - 1 - half))
-    return rate if rising and rate > least else None
+    rising = sum(step > 0 for step in later) >= RISES
+    slower = min((seen[half] - seen[0]) / half, (seen[-1] - seen[half]) / (len(seen) - 1 - half))
+    return (seen[-1] - seen[0]) / (len(seen) - 1) if rising and slower > least else None
 
 
 def growths(sizes: Mapping[str, Sequence[int | None]]) -> list[Reason]:

@@ -47,21 +47,58 @@ def test_an_async_function_is_awaited() -> None:
     assert len(asyncio.run(answer.awarm()).runs) == 2
 
 
-def test_a_thousand_tasks_share_one_warm_up_and_use_few_threads() -> None:
-    runs, most = [], []
-
-    def body():
-        runs.append(1)
-        most.append(threading.active_count())
-
-    function = warmed(iterations=2)(body)
+def test_a_thousand_tasks_share_one_warm_up_and_leave_the_other_threads_free() -> None:
+    runs, go_on = [], threading.Event()
+    function = warmed(iterations=2)(lambda: runs.append(go_on.wait(30)))
 
     async def main():
-        return await asyncio.gather(*(function.awarm() for _ in range(1000)))
+        tasks = [asyncio.create_task(function.awarm()) for _ in range(1000)]
+        await asyncio.sleep(0.05)
+        # the pool has a few threads, one of which is warming up
+        await asyncio.wait_for(asyncio.to_thread(go_on.set), 20)
+        return await asyncio.gather(*tasks)
 
     found = asyncio.run(main())
-    assert len(runs) == 3
+    assert runs == [True] * 3
     assert all(len(warmup.runs) == 3 for warmup in found)
+
+
+def test_a_pool_of_one_thread_is_enough_for_all() -> None:
+    """However they race, nobody holds the one thread while waiting for somebody who needs it."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    function = warmed(iterations=1, key=lambda x: x % 3)(lambda x: x)
+
+    async def main():
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        async with asyncio.timeout(30):
+            await asyncio.gather(*(function.awarm(n) for n in range(300)))
+
+    asyncio.run(main())
+    assert function.ready
+
+
+def test_a_worker_thread_is_never_held_by_somebody_who_waits() -> None:
+    """Two callers are in the queue of a pool of two before either has begun: one warms up, the other must not block."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    begin, go_on = threading.Event(), threading.Event()
+    function = warmed(iterations=0)(lambda: go_on.wait(30))
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(2))
+        for _ in range(2):
+            loop.run_in_executor(None, begin.wait, 30)
+        tasks = [asyncio.create_task(function.awarm()) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        begin.set()
+        await asyncio.sleep(0.05)
+        await asyncio.wait_for(asyncio.to_thread(go_on.set), 5)
+        await asyncio.gather(*tasks)
+
+    asyncio.run(main())
+    assert function.ready
 
 
 @pytest.mark.parametrize("error", [ValueError, StopIteration])

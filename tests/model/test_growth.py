@@ -36,11 +36,29 @@ def test_descriptors_and_graphs_have_their_own_kinds() -> None:
         [],
         [0] * 19 + [1000],
         [1000] + [2000] * 19,
+        [0] * 7 + [5] * 6 + [9] * 7,
     ],
-    ids=["flat", "short", "fills", "swings", "falls", "absent", "a hole", "empty", "one step late", "one step early"],
+    ids=[
+        "flat",
+        "short",
+        "fills",
+        "swings",
+        "falls",
+        "absent",
+        "a hole",
+        "empty",
+        "one step late",
+        "one step early",
+        "two steps",
+    ],
 )
 def test_what_does_not_go_on_is_not_told(sizes) -> None:
     assert growth_per_run(sizes) is None
+
+
+def test_a_leak_in_every_third_run_is_found() -> None:
+    (reason,) = growths({"descriptors": [at // 3 for at in range(24)]})
+    assert reason.numbers["descriptors_per_run"] == pytest.approx(1 / 3, abs=0.05)
 
 
 def test_memory_noise_of_a_few_pages_is_not_told() -> None:

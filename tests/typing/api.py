@@ -4,8 +4,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, 
 from typing import Any, assert_type
 
 from jitwarmup import (
+    Coverage,
     Decision,
     Phase,
+    Preparation,
     Report,
     Run,
     State,
@@ -13,8 +15,11 @@ from jitwarmup import (
     Verdict,
     Warmed,
     Warmup,
+    by_bucket,
+    by_shape,
     classify,
     is_warming,
+    readiness,
     steady_state,
     until_steady,
     warmed,
@@ -208,3 +213,22 @@ def read(report: Report, warmed_function: Warmed[[str], bytes]) -> None:
     label: str = classify([1.0, 2.0]).label
     assert_type(label, str)
     report.latency_s = 1.0  # type: ignore[misc]
+
+
+# ------------------------------------------------------------------------------------------------ in production
+
+assert_type(generate.warm_all(["hi"], weights=[1.0], budget_s=3.0), Preparation)
+assert_type(service.generate.warm_all(["hi"]), Preparation)
+assert_type(generate.coverage(), Coverage)
+assert_type(generate.status(), dict[str, Any])
+assert_type(readiness(generate, service.generate).ready, bool)
+warmed(key=by_shape)(generate)
+warmed(key=by_bucket([16, 64]))(generate)
+
+
+async def off_the_loop() -> None:
+    assert_type(await generate.awarm("hi"), Warmup)
+    assert_type(await answer.awarm("hi"), Warmup)
+    assert_type(await answer.warm_all(["hi"]), Preparation)
+    assert_type(await generate.awarm_all(["hi"]), Preparation)
+    await generate.awarm(3)  # type: ignore[arg-type]

@@ -16,6 +16,14 @@ from jitwarmup.engine.scope import CURRENT
 from jitwarmup.engine.switch import SWITCH
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A busy machine must not fail a test: what compares times runs when it is asked for by name."""
+    if "timed" not in config.option.markexpr:
+        for item in items:
+            if "timed" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="compares times; run pytest -m timed"))
+
+
 @pytest.fixture(autouse=True)
 def _a_clean_house(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(schema, "STRICT", True)

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from jitwarmup.edges import probes
-from jitwarmup.edges.probes.hub import HUB
-from jitwarmup.edges.probes.watch import DEFAULT
 from jitwarmup.edges.events import emit, schema
 from jitwarmup.edges.events.recorder import Recorder
+from jitwarmup.edges.probes.hub import HUB
+from jitwarmup.edges.probes.watch import DEFAULT
 from jitwarmup.engine.scope import CURRENT
 from jitwarmup.engine.switch import SWITCH
 

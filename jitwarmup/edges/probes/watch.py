@@ -240,11 +240,12 @@ def let_go(probes: Sequence[Probe], held: set[int]) -> None:
             if id(probe) not in held:
                 continue
             held.discard(id(probe))
-            HUB.held[id(probe)] -= 1
-            if not HUB.held[id(probe)]:
-                del HUB.held[id(probe)]
-                with suppress(Exception):
-                    probe.disarm()
+            left = HUB.held.pop(id(probe), 1) - 1
+            if left > 0:
+                HUB.held[id(probe)] = left
+                continue
+            with suppress(Exception):  # a probe of the user's may fail at this too
+                probe.disarm()
 
 
 class Scopes:

@@ -10,8 +10,18 @@ import pytest
 from jitwarmup.edges import probes
 from jitwarmup.edges.events import emit, schema
 from jitwarmup.edges.events.recorder import Recorder
+from jitwarmup.edges.probes.hub import HUB
+from jitwarmup.edges.probes.watch import DEFAULT
 from jitwarmup.engine.scope import CURRENT
 from jitwarmup.engine.switch import SWITCH
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A busy machine must not fail a test: what compares times runs when it is asked for by name."""
+    if "timed" not in config.option.markexpr:
+        for item in items:
+            if "timed" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="compares times; run pytest -m timed"))
 
 
 @pytest.fixture(autouse=True)
@@ -21,10 +31,19 @@ def _a_clean_house(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     CURRENT.set(None)
     yield
     probes._USUAL.disarm()
+    gc_watches()
     if (structlog := sys.modules.get("structlog")) is not None:
         structlog.reset_defaults()
     assert not emit._DIVERSIONS, "a test left a diversion of events behind"
     assert SWITCH.reasons == 0, "a test left jitwarmup switched off"
+
+
+def gc_watches() -> None:
+    """A watch that a test's traceback keeps alive lets go now, or the next test would find its hooks."""
+    if HUB.held:
+        for probe in DEFAULT:
+            probe.disarm()
+        HUB.held.clear()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from jitwarmup.engine.scope import enclosing_run
 from jitwarmup.engine.session import PLAIN_CLOCK
 from jitwarmup.engine.task import Course, End, Subject, Take, Task, key_of, refused
 from jitwarmup.engine.tell import call_fields, report_fields
-from jitwarmup.engine.window import Taken, Window
+from jitwarmup.engine.window import CALL, Taken, Window
 from jitwarmup.model.errors import MeasurementFailed
 from jitwarmup.model.report import Report
 from jitwarmup.model.runs import Phase, Run, State, Warmup
@@ -163,7 +163,7 @@ def warm_call(subject: Subject, entry: Entry, args: tuple[Any, ...], kwargs: dic
     """
     if subject.options.emit == "off":
         return subject.function(*args, **kwargs)
-    with Window(subject.session, STEP, subject.session.plain_clock) as window:
+    with Window(subject.session, STEP, subject.session.plain_clock, name=CALL) as window:
         window.value = subject.function(*args, **kwargs)
     subject.ledger.counts.hit()
     if subject.options.emit == "summary" and window.uneventful and not entry.habits and not entry.lost:

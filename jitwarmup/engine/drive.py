@@ -15,7 +15,7 @@ from typing import Any
 from jitwarmup.engine.calls import Result
 from jitwarmup.engine.ledger import Wait
 from jitwarmup.engine.task import Colour, Course, Take
-from jitwarmup.engine.window import Bare, StreamWindow, Taken, Window
+from jitwarmup.engine.window import CALL, MEASURE, Bare, StreamWindow, Taken, Window
 
 Command = Wait | Take | Result
 Make = Callable[[], Course]
@@ -52,7 +52,9 @@ def call(make: Make, colour: Colour = Colour.PLAIN) -> Any:
 
 def single_window(command: Take) -> Window:
     """The window of a run that returns its value at once."""
-    return Bare() if command.session is None else Window(command.session, command.step, command.clock)
+    if command.session is None:
+        return Bare()
+    return Window(command.session, command.step, command.clock, name=CALL if command.live else MEASURE)
 
 
 def stream_window(command: Take) -> StreamWindow:

@@ -21,6 +21,8 @@ from jitwarmup.engine.session import Session
 from jitwarmup.model.ports import Clock, Note
 from jitwarmup.model.runs import OneTimeWork, Outcome, Phase, Run
 
+MEASURE, CALL, BLOCK = "measure", "call", "block"  # names of a monitor's windows
+
 
 class Taken:
     """What came of one run: the Run, and the value or the exception of the user's function."""
@@ -50,7 +52,7 @@ class Window:
         step: which run this is; a measured one opens the monitor's window.
         clock: the clock to use.
         frame: what nested calls shall see; by default a run of this phase.
-        name: of the monitor's window.
+        name: of the monitor's window; a monitor may take more time around ``measure`` than around a call in service.
 
     """
 
@@ -72,7 +74,7 @@ class Window:
     )
 
     def __init__(
-        self, session: Session, step: Step, clock: Clock, frame: Frame | None = None, name: str = "run"
+        self, session: Session, step: Step, clock: Clock, frame: Frame | None = None, name: str = MEASURE
     ) -> None:
         self.name = name
         self.session = session

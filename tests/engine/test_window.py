@@ -508,3 +508,21 @@ def test_nothing_of_a_window_is_left_behind_in_the_context() -> None:
     function = warmed(lambda: None)
     function()
     assert CURRENT.get() is None
+
+
+def test_a_monitor_is_told_a_measured_run_from_a_call_in_service(log):
+    """Only around measured runs may a monitor take its time (process lists, the driver's next sample)."""
+    asked = []
+
+    class Meter(RecordingMonitor):
+        def window(self, name):
+            asked.append(name)
+            return super().window(name)
+
+    function = warmed(iterations=1, measurements=2, monitor=Meter(log))(lambda: 1)
+    function()
+    function()
+    function.measure()
+    with steady_state(monitor=Meter(log)):
+        pass
+    assert asked == ["call", "call", "measure", "measure", "block"]

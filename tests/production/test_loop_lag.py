@@ -47,6 +47,7 @@ async def compare(width: int) -> tuple[float, float, float]:
 
 
 @pytest.mark.slow
+@pytest.mark.timed
 def test_p99_of_the_loops_lag_is_at_most_50_ms(monkeypatch, capsys) -> None:
     import torch._inductor.config as inductor
 

@@ -187,11 +187,11 @@ _FORMS = _forms(
     ),
     (rf"(?:not )?len\((?P<name>{_SOURCE})\)", _of("length of {} changed")),
     (
-        rf"(?:{_NUMBER} {_COMPARES} |Eq\(|Ne\()?(?P<name>{_SOURCE})\.size\(\)\[(?P<at>\d{1, 2})\]",
+        rf"(?:{_NUMBER} {_COMPARES} |Eq\(|Ne\()?(?P<name>{_SOURCE})\.size\(\)\[(?P<at>\d{{1,2}})\]",
         lambda m: f"size of {public_name(m['name'])} changed at dimension {m['at']}",
     ),
     (
-        rf"(?:{_NUMBER} {_COMPARES} |Eq\(|Ne\()?(?P<name>{_SOURCE})\.stride\(\)\[(?P<at>\d{1, 2})\]",
+        rf"(?:{_NUMBER} {_COMPARES} |Eq\(|Ne\()?(?P<name>{_SOURCE})\.stride\(\)\[(?P<at>\d{{1,2}})\]",
         lambda m: f"stride of {public_name(m['name'])} changed at dimension {m['at']}",
     ),
     (r"GLOBAL_STATE changed:(.*)$", _global_state),

@@ -14,7 +14,9 @@ that tells whose each piece of work is. A probe with none of these is read in fu
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -90,6 +92,7 @@ class Watch:
         self._restless = False
         self.looks = 0
         self._plan()
+        weakref.finalize(self, let_go, self._probes, self._held).atexit = False  # one that is forgotten holds nothing
 
     def _plan(self) -> None:
         silent = {name for name, state in self._states.items() if state.state == "unavailable"}
@@ -114,13 +117,7 @@ class Watch:
     def disarm(self) -> None:
         """Let go of every hook that no other Watch holds. May be called twice, and armed again."""
         with HUB.lock:
-            for probe in self._probes:
-                if id(probe) in self._held:
-                    self._held.discard(id(probe))
-                    HUB.held[id(probe)] -= 1
-                    if not HUB.held[id(probe)]:
-                        del HUB.held[id(probe)]
-                        self._ask(probe, "disarm")
+            let_go(self._probes, self._held)
             self._base = None
             self._states.clear()
 
@@ -234,6 +231,21 @@ class Watch:
             self._broken[probe.name] = self._states[probe.name] = state
             self._plan()
             return FAILED
+
+
+def let_go(probes: Sequence[Probe], held: set[int]) -> None:
+    """Give up one Watch's hold of its probes; what nobody holds any more is disarmed, whatever it does about it."""
+    with HUB.lock:
+        for probe in probes:
+            if id(probe) not in held:
+                continue
+            held.discard(id(probe))
+            left = HUB.held.pop(id(probe), 1) - 1
+            if left > 0:
+                HUB.held[id(probe)] = left
+                continue
+            with suppress(Exception):  # a probe of the user's may fail at this too
+                probe.disarm()
 
 
 class Scopes:

@@ -6,6 +6,8 @@ import threading
 import pytest
 import torch
 
+from jitwarmup.edges.probes import watch_of
+
 COUNTER = itertools.count()
 
 
@@ -19,6 +21,7 @@ def _fresh_dynamo():
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()
+    watch_of(None).disarm()  # leave no hook to the tests of the probes
 
 
 class Compiled:

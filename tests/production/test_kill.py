@@ -36,9 +36,15 @@ ERRORS = (RuntimeError, KeyboardInterrupt)
 OURS_TO_CATCH = ("probe", "monitor", "emitter")  # a failing one of these never breaks a user's call
 
 
+WATCHES: list[Watch] = []
+
+
 @pytest.fixture(autouse=True)
-def _no_token_of_another_test():
+def _nothing_of_another_test():
     HUB.live.clear()
+    yield
+    while WATCHES:
+        WATCHES.pop().disarm()
 
 
 class Fuse:
@@ -89,6 +95,7 @@ class Scene:
         self.fuse = fuse = Fuse(place, error)
         self.monitor = RecordingMonitor(fail=lambda note: fuse.at(f"monitor {note}"))
         eyes = Watch((*watch.DEFAULT, FusedProbe(fuse)))
+        WATCHES.append(eyes)
         monkeypatch.setattr(session, "watch_of", lambda probes: eyes)
         self.begun = threading.Event()
         self.runs = 0

@@ -99,7 +99,7 @@ class Window:
 
     def prepare(self) -> None:
         """What is read before the fence and the clock."""
-        self.token = self.session.watch.open()
+        self.token = self.session.watch.open(cpu=self.name != CALL)
         self.frame.clock = self.clock
         if self.session.monitor is not None and self.step.phase is Phase.MEASURE:
             try:

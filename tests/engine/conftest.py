@@ -31,7 +31,7 @@ class ScriptedWatch:
     def unwatched(self) -> Mapping[str, str]:
         return {"absent": "not loaded"}
 
-    def open(self) -> object:
+    def open(self, *, cpu: bool = True) -> object:
         self.open_now += 1
         return object()
 

@@ -44,6 +44,7 @@ class Token:
     reading: Any = None
     live = False
     closed = False
+    cpu = True
     seq = 0
 
     def __init__(self) -> None:

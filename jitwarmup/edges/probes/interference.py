@@ -99,7 +99,7 @@ class Interference:
         except (OSError, ValueError, IndexError):
             return False
 
-    def read(self) -> Reading:
+    def read(self, *, cpu: bool = True) -> Reading:
         """The calling thread now: 0.9 us, 1 us more if it was off its core since the last look."""
         try:
             slot = self._local.slot
@@ -113,7 +113,7 @@ class Interference:
         if switches != slot.switches:
             slot.waited_ns = slot.read()
             slot.switches = switches
-        return slot, self._clock(), slot.waited_ns, involuntary, used[MAJOR_FAULTS]
+        return slot, self._clock() if cpu else None, slot.waited_ns, involuntary, used[MAJOR_FAULTS]
 
 
 def taken(before: Reading, after: Reading) -> Taken:

@@ -163,7 +163,7 @@ def test_a_window_while_the_sampler_starts_sends_nothing(nvmlsim, monkeypatch):
         process.send_signal(signal.SIGSTOP)
         return process
 
-    gpu = GPUMonitor(mode="process", period_s=0.01, timeout_s=0.05)
+    gpu = GPUMonitor(mode="process", period_s=0.01, timeout_s=1)  # the sampler has it for its own calls too
     gpu.start()
     process = gpu._link._source._process
     with gpu.window("measure") as window:

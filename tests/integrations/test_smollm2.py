@@ -70,6 +70,7 @@ def test_six_configurations_of_which_two_fail(tmp_path):
     assert Sweep(chosen, tmp_path / "r.jsonl").missing() == []
 
 
+@pytest.mark.timed  # compares a compile's seconds with a run's; what is in the disk cache decides
 def test_one_real_inductor_compile_is_seen_in_validation_and_decode(tiny, asked):
     from transformers import CompileConfig
 

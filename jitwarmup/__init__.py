@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jitwarmup.edges.events.configure import configure_json as configure_json
     from jitwarmup.edges.monitors.nvml import GPUMonitor as GPUMonitor
+    from jitwarmup.edges.ranks.group import RankGroup as RankGroup
     from jitwarmup.engine.decorate import Warmed as Warmed
     from jitwarmup.engine.decorate import warmed as warmed
     from jitwarmup.engine.keys import by_bucket as by_bucket
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
     from jitwarmup.model.errors import MonitorStateError as MonitorStateError
     from jitwarmup.model.errors import NotReady as NotReady
     from jitwarmup.model.errors import Overlap as Overlap
+    from jitwarmup.model.errors import RankFailed as RankFailed
     from jitwarmup.model.preparation import Preparation as Preparation
+    from jitwarmup.model.ranks import RankTimes as RankTimes
     from jitwarmup.model.report import Failure as Failure
     from jitwarmup.model.report import Report as Report
     from jitwarmup.model.runs import Decision as Decision
@@ -53,6 +56,7 @@ __version__ = "0.1.0"
 WHERE = {
     "configure_json": "edges.events.configure",
     "GPUMonitor": "edges.monitors.nvml",
+    "RankGroup": "edges.ranks.group",
     "Warmed": "engine.decorate",
     "warmed": "engine.decorate",
     "by_bucket": "engine.keys",
@@ -69,7 +73,9 @@ WHERE = {
     "MonitorStateError": "model.errors",
     "NotReady": "model.errors",
     "Overlap": "model.errors",
+    "RankFailed": "model.errors",
     "Preparation": "model.preparation",
+    "RankTimes": "model.ranks",
     "Failure": "model.report",
     "Report": "model.report",
     "Decision": "model.runs",

@@ -21,11 +21,14 @@ from jitwarmup.engine.ledger import Lease
 from jitwarmup.engine.rules import engaged, seeks_proof, would_have_said
 from jitwarmup.engine.task import End, Task, refused
 from jitwarmup.engine.tell import decision_fields, growth_fields, run_fields, warmup_fields
+from jitwarmup.engine.together import Together
 from jitwarmup.model.audit import audit
+from jitwarmup.model.errors import RankFailed
 from jitwarmup.model.growth import growths
 from jitwarmup.model.ports import Clock, Note
+from jitwarmup.model.ranks import RankTimes, Words
 from jitwarmup.model.recurrence import learn_recurrence
-from jitwarmup.model.report import SENTINEL_S, Failure, Report, compose, ledger_of
+from jitwarmup.model.report import SENTINEL_S, Failure, Report, compose, ledger_of, timed
 from jitwarmup.model.runs import Decision, Phase, Run, Warmup
 from jitwarmup.model.verdict import Reason, Verdict
 
@@ -61,14 +64,22 @@ class Account:
         self.replay = False
         self.kept: list[Any] | None = None
         self.notes: list[tuple[Run, Note]] = []
+        self.together: Together | None = None
+        self.words: Words | None = None  # of the rank that failed, where another one did
+        self.common: Verdict | None = None  # the verdict of all ranks
         task.session.watch.arm()
         self.rng_restored = rewinds_process(task.options.rng, asynchronous=task.colour.asynchronous)
 
     def rule(self, runs: Sequence[Run]) -> Decision:
         """The rule of the options, within the budget, told whether causes are watched (a module may appear in a run)."""
         options = self.task.options
-        watched = CAUSES & set(self.task.session.watch.watched())
-        return engaged(options.rule, budget_s=options.budget_s, causes_watched=bool(watched))(runs)
+        watched = self.watches_causes if self.together is None else self.together.watched
+        return engaged(options.rule, budget_s=options.budget_s, causes_watched=watched)(runs)
+
+    @property
+    def watches_causes(self) -> bool:
+        """Whether a probe looks whose silence is worth something."""
+        return bool(CAUSES & set(self.task.session.watch.watched()))
 
     def spent_s(self) -> float:
         """Seconds that validation and warm-up took so far."""
@@ -104,8 +115,12 @@ class Account:
         """Turn what ended the runs into the report's failure: the one place where a user's exception becomes data."""
         if self.end is End.REFUSED:
             self.error = refused(self.task)
+        if self.end is End.ELSEWHERE:
+            self.failure = self.failure or failure_elsewhere(self.runs[-1], self.error, self.words)
         if self.error is not None and self.failure is None:
             self.failure = Failure.of(self.runs[-1], self.error)
+            if self.together is not None:
+                self.failure = replace(self.failure, rank=self.together.rank)
             if self.end is End.REFUSED:
                 self.failure = replace(self.failure, type=NOT_ACCEPTED)
 
@@ -121,6 +136,8 @@ class Account:
             )
         elif self.end is not End.DONE:
             cut_short = Reason(kind=self.end.value)
+        if self.failure is not None and self.failure.rank is not None and failure is not None:
+            failure = replace(failure, numbers={**failure.numbers, "rank": float(self.failure.rank)})
         verdict = audit(
             runs,
             watched=watch.watched(),
@@ -153,7 +170,7 @@ class Account:
             started_at=first.started_at,
             duration_s=max(0.0, last.started_at - first.started_at) + last.duration_s,
             runs=runs,
-            verdict=self.verdict(runs),
+            verdict=self.common or self.verdict(runs),
             failure=self.failure,
             costs=costs_of(runs),
             decision=self.decision,
@@ -163,8 +180,15 @@ class Account:
             environment=environment(),
             facts=facts,
             advice=advice,
+            ranks=self.rank_times(runs),
             device=next((run.device for run in reversed(runs) if run.device is not None), None),
         )
+
+    def rank_times(self, runs: Sequence[Run]) -> RankTimes | None:
+        """How the ranks compare; None for one process alone."""
+        if self.together is None:
+            return None
+        return RankTimes.of(timed(runs), rank=self.together.rank, members=self.together.members)
 
     # ------------------------------------------------------------------ what is said
 
@@ -182,6 +206,12 @@ class Account:
             where = {"phase": run.phase, "index": run.index}
             fields = warmup_fields(self.warmup(), monitor_paused=self.monitor_paused)
             self.say(schema.WARMUP_FAILED, error=self.error, **error, **where, **fields)
+
+    def say_nobody_came(self, lost: RankFailed) -> None:
+        """The warm-up of several ranks could not begin."""
+        fields = warmup_fields(self.warmup(), monitor_paused=self.monitor_paused)
+        who = {"failed_ranks": list(map(str, lost.ranks))} if lost.ranks else {}
+        self.say(schema.WARMUP_FAILED, error=lost, error_type=type(lost).__name__, **who, **fields)
 
     def say_warmed(self, warmup: Warmup) -> None:
         """The silent warm-up has ended."""
@@ -204,8 +234,9 @@ class Account:
         return self.decision
 
     def say(self, event: str, **fields: Any) -> None:
-        """Emit one event of this measurement."""
-        self.task.say(event, report_id=self.report_id, key=self.task.key, **fields)
+        """Emit one event of this measurement; of several ranks the first speaks, the others add theirs at debug."""
+        level = None if self.together is None or self.together.speaks else "debug"
+        self.task.say(event, level=level, report_id=self.report_id, key=self.task.key, **fields)
 
     @property
     def monitor_paused(self) -> bool:
@@ -222,9 +253,29 @@ def series_of(sizes: Iterable[Size]) -> dict[str, list[int | None]]:
 
 def costs_of(runs: Sequence[Run]) -> list[Mapping[str, float]]:
     """Seconds by cause of each run that was not measured; what comes back on every run is no cause."""
-    cold = [run for run in runs if run.phase is not Phase.MEASURE]
-    once = [[work for work in run.work if work.recurrence == "one_time"] for run in cold]
-    return [exclusive_costs(work, run.duration_s) for work, run in zip(once, cold, strict=True)]
+    return [costs_of_run(run) for run in runs if run.phase is not Phase.MEASURE]
+
+
+def costs_of_run(run: Run) -> Mapping[str, float]:
+    """Of several ranks the one whose work explains most: they work side by side, and the others wait for it."""
+    once = [work for work in run.work if work.recurrence == "one_time"]
+    by_rank = [[work for work in once if work.rank == rank] for rank in dict.fromkeys(work.rank for work in once)]
+    costs = [exclusive_costs(work, run.duration_s) for work in by_rank]
+    return max(costs, key=lambda cost: sum(cost.values()), default={})
+
+
+def failure_elsewhere(run: Run, error: BaseException | None, words: Words | None) -> Failure:
+    """The failure of a measurement whose last run went well here: what the rank that failed says of it."""
+    ranks = error.ranks if isinstance(error, RankFailed) else ()
+    return Failure(
+        phase=run.phase,
+        index=run.index,
+        type=words.type if words is not None else type(error).__name__,
+        message=words.message if words is not None else str(error),
+        traceback=words.traceback if words is not None else "",
+        rank=ranks[0] if ranks else None,
+        exception=error,
+    )
 
 
 def facts_of(notes: Sequence[tuple[Run, Note]], runs: Sequence[Run]) -> tuple[dict[str, Any], tuple[Reason, ...]]:

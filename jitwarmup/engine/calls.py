@@ -23,12 +23,13 @@ from jitwarmup.engine.session import PLAIN_CLOCK
 from jitwarmup.engine.task import Course, End, Subject, Take, Task, key_of, refused
 from jitwarmup.engine.tell import call_fields, report_fields
 from jitwarmup.engine.window import CALL, Taken, Window
-from jitwarmup.model.errors import MeasurementFailed
+from jitwarmup.model.errors import MeasurementFailed, RankFailed
 from jitwarmup.model.report import Report
 from jitwarmup.model.runs import Phase, Run, State, Warmup
 
 Keep = Callable[[Report], None] | None
 BEING_WARMED = "being_warmed"
+WENT_WRONG = (End.FAILED, End.REFUSED, End.ELSEWHERE)
 STEP = Step(Phase.MEASURE, 0)  # a plain call is a measured run of its own
 
 
@@ -99,23 +100,34 @@ def warm_for_call(task: Task, lease: Lease, visit: Visit) -> Generator[Any, Any,
     measurement.replay = own and task.colour.streams
     try:
         yield from warming(measurement)
+    except RankFailed as lost:  # the others did not come: what is asked for is the caller's own run, and it is made
+        lease.settle(State.FAILED, "failed", reason=type(lost).__name__)
+        measurement.say_nobody_came(lost)
     finally:
         visit.runs += measurement.made
     end = measurement.end
     if end is End.INTERRUPTED or (end is End.FAILED and measurement.runs[-1].phase is Phase.VALIDATE):
         return Result(error=measurement.error)
-    if end in (End.MUTATED, End.REFUSED) and own and (measurement.kept is not None or not task.colour.streams):
+    first = end in (End.MUTATED, End.REFUSED) or (end is End.ELSEWHERE and validated_only(measurement))
+    if first and own and (measurement.kept is not None or not task.colour.streams):
         return Result(measurement.value, items=measurement.kept or ())
     task.inputs.rewind()
     return None
+
+
+def validated_only(measurement: Measurement) -> bool:
+    """Whether the validation run was the last one."""
+    return bool(measurement.runs) and measurement.runs[-1].phase is Phase.VALIDATE
 
 
 def warming(measurement: Measurement) -> Course:
     """Validate and warm up, settle the key's state, and say how it went."""
     task, lease = measurement.task, measurement.lease
     task.inputs.refuse_once_only()
-    with measurement.silence():
-        yield from measurement.follow(flow(measurement.rule, 0, history=measurement.runs))
+    with measurement.company():
+        yield from measurement.join()
+        with measurement.silence():
+            yield from measurement.follow(flow(measurement.rule, 0, history=measurement.runs))
     if measurement.end in (End.DONE, End.MUTATED):
         measurement.settle_warm()
         loss.after_warmup(task, task.entry, measurement.made)
@@ -127,7 +139,7 @@ def warming(measurement: Measurement) -> Course:
 
 def landing(measurement: Measurement) -> tuple[State, Any]:
     """State of the key after a warm-up that ended early. A failed validation leaves it cold: the next call tries again."""
-    if measurement.end is End.INTERRUPTED:
+    if measurement.end is End.INTERRUPTED or not measurement.runs:
         return State.COLD, "interrupted"
     return (State.FAILED if measurement.runs[-1].phase is Phase.WARM else State.COLD), "failed"
 
@@ -247,8 +259,11 @@ def measuring(measurement: Measurement) -> Course:
     task = measurement.task
     redo = task.options.on_contamination == "redo" or seeks_proof(task.options.rule)
     task.inputs.refuse_once_only()
-    with measurement.silence():
-        yield from measurement.follow(flow(measurement.rule, task.options.measurements, redo=redo))
+    with measurement.company():
+        yield from measurement.join()
+        with measurement.silence():
+            yield from measurement.follow(flow(measurement.rule, task.options.measurements, redo=redo))
+        yield from measurement.agree_verdict()
     if measurement.end is End.MUTATED:
         measurement.settle_warm()
     elif measurement.end is End.DONE:
@@ -261,7 +276,7 @@ def measuring(measurement: Measurement) -> Course:
 
 def conclude(measurement: Measurement, keep: Keep = None) -> Result:
     """The report of a measurement and its canonical line; interruptions pass through."""
-    if measurement.end in (End.FAILED, End.REFUSED):
+    if measurement.end in WENT_WRONG:
         measurement.fail()
     report = measurement.report()
     if keep is not None:
@@ -287,7 +302,7 @@ def contaminated(task: Task, run: Run) -> MeasurementFailed:
 def say_measured(measurement: Measurement, report: Report) -> None:
     """The canonical line: exactly one per measurement."""
     fields = report_fields(report, measurements=measurement.task.options.measurements)
-    if measurement.end in (End.FAILED, End.REFUSED, End.INTERRUPTED):
+    if measurement.end in WENT_WRONG or measurement.end is End.INTERRUPTED:
         last = report.runs[-1]
         where = {"phase": last.phase, "index": last.index, "error_type": last.error_type or "Interrupted"}
         measurement.say(schema.MEASUREMENT_FAILED, error=measurement.error, **fields, **where)
@@ -302,6 +317,24 @@ def trials(measurement: Measurement, keep: Keep) -> Course:
     finally:
         measurement.task.inputs.rewind()
     return conclude(measurement, keep)
+
+
+def body(measurement: Measurement, run: Run, error: BaseException | None) -> Course:
+    """The body of a block is over: note its run, as all ranks know it. A rank whose body failed waits for nobody."""
+    if error is not None:
+        measurement.error, measurement.end = error, End.FAILED
+    together = measurement.together
+    with measurement.company():
+        if together is not None and error is not None:
+            together.leave(f"{type(error).__name__} in a block")
+        elif together is not None:
+            run = yield from measurement.agree(together, run, Taken(run, None, None))
+        measurement.runs.append(run)
+        if together is not None and error is None and len(measurement.runs) > 1:
+            yield from measurement.agree_verdict()
+    if measurement.end in WENT_WRONG:
+        measurement.fail()
+    return Result()
 
 
 def prepare(measurement: Measurement) -> Course:

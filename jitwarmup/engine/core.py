@@ -144,9 +144,7 @@ class Core:
         if not settings and explicit in self.sessions:
             return self.sessions[explicit]
         ranks = self.options.ranks
-        session = open_session(
-            settings, monitor=self.options.monitor, ranks=UNSET if ranks is None else ranks, explicit=explicit
-        )
+        session = open_session(settings, monitor=self.options.monitor, ranks=ranks, explicit=explicit)
         if not settings:
             self.sessions[explicit] = session
         return session

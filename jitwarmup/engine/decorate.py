@@ -112,14 +112,17 @@ class Warmed(Production[P, R_co]):
         """
         Run the whole plan: validation, warm-up, and ``measurements`` timed runs. Awaitable where the function is.
 
+        Where torch.distributed is initialised, all ranks have to make the same measurement, and carry it out in step.
+
         Returns:
             A Report, also where the function failed (``report.failure``, ``latency_s == -1.0``).
 
         Raises:
-            ArgumentError: an argument can be used only once and there is no ``fresh=``.
+            ArgumentError: an argument can be used only once and there is no ``fresh=``; the ranks' plans differ.
+            RankFailed: another rank did not come to the measurement.
 
         """
-        return self._spell(calls.measure, args, kwargs)
+        return self._spell(calls.measure, args, kwargs, explicit=True)
 
     @property
     def state(self) -> State:
@@ -147,14 +150,24 @@ class Warmed(Production[P, R_co]):
         return self._core.split(args)
 
     def _spell(
-        self, spell: Spell, args: tuple[Any, ...], kwargs: dict[str, Any], settings: dict[str, Any] | None = None
+        self,
+        spell: Spell,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        settings: dict[str, Any] | None = None,
+        *,
+        explicit: bool = False,
     ) -> Any:
-        """Carry out a course over all runs; a coroutine where the function is asynchronous."""
+        """
+        Carry out a course over all runs; a coroutine where the function is asynchronous.
+
+        ``explicit``: a measurement, which agrees with the other ranks of a job without being told to.
+        """
         core = self._core
         prefix, rest = self._split(args)
 
         def make() -> Course:
-            return spell(core.task(prefix, rest, kwargs, explicit=True, **(settings or {})))
+            return spell(core.task(prefix, rest, kwargs, explicit=explicit, **(settings or {})))
 
         return drive.acall(make, core.colour) if core.colour.asynchronous else drive.call(make, core.colour)
 
@@ -347,7 +360,9 @@ def warmed(function: Any = None, /, *, iterations: int | Rule = 5, **options: An
         on_loss: one-time work after warm-up: ``"mark"``, ``"unready"``, ``"raise"`` or ``"rewarm"``.
         rng: ``"restore"`` or ``"leave"`` the process's random streams; by default restored in the main thread.
         monitor: an object with pause, resume and window(name), such as ``GPUMonitor()``.
-        ranks: a torch.distributed group that plain calls agree over.
+        ranks: the ranks that warm up in step on a first call or ``.warm``, which all of them have to make:
+            a torch.distributed group, a DeviceMesh, a ``RankGroup`` or ``"world"``. By default only ``.measure`` agrees,
+            over all ranks where torch.distributed is initialised; None: that neither.
         name: shown in the place of the function's own name.
         emit: ``"calls"``, ``"summary"`` or ``"off"``.
         log_messages: put what an exception says into events too; it may hold prompts and other argument values.

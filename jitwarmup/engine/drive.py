@@ -1,7 +1,7 @@
 """
 Pumps: the courses of ``calls`` carried out against the user's function, once per colour.
 
-Each pump sends a course what came of its last wish and fulfils the next one: wait, or run the function in a window. The
+Each pump sends a course what came of its last wish and fulfils the next one: pause, or run the function in a window. The
 result is unwrapped outside of every generator of ours, so that even a StopIteration of the user's arrives as it is.
 A pump keeps no value alive: what was taken belongs to the course as soon as it is sent.
 """
@@ -13,11 +13,11 @@ from contextlib import suppress
 from typing import Any
 
 from jitwarmup.engine.calls import Result
-from jitwarmup.engine.ledger import Wait
+from jitwarmup.engine.ledger import Pause
 from jitwarmup.engine.task import Colour, Course, Take
 from jitwarmup.engine.window import CALL, MEASURE, Bare, StreamWindow, Taken, Window
 
-Command = Wait | Take | Result
+Command = Pause | Take | Result
 Make = Callable[[], Course]
 
 
@@ -31,6 +31,22 @@ def advance(course: Course, sent: Any) -> Command:
     return command
 
 
+def through(course: Course, sent: Any = None) -> Take | Result:
+    """The course's next run or result, after the pauses before it; for whoever makes the runs by himself."""
+    command = advance(course, sent)
+    while isinstance(command, Pause):
+        command = advance(course, command.block())
+    return command
+
+
+async def athrough(course: Course, sent: Any = None) -> Take | Result:
+    """The same in a task; the event loop goes on."""
+    command = advance(course, sent)
+    while isinstance(command, Pause):
+        command = advance(course, await command.sleep())
+    return command
+
+
 def call(make: Make, colour: Colour = Colour.PLAIN) -> Any:
     """Pump for ``def``, and for streams whose items nobody receives (``warm`` and ``measure`` of a generator)."""
     course = make()
@@ -41,7 +57,7 @@ def call(make: Make, colour: Colour = Colour.PLAIN) -> Any:
             sent = None
             if isinstance(command, Result):
                 break
-            if isinstance(command, Wait):
+            if isinstance(command, Pause):
                 sent = command.block()
             else:
                 sent = drained(command) if colour.streams else once(command)
@@ -79,7 +95,7 @@ async def acall(make: Make, colour: Colour = Colour.COROUTINE) -> Any:
             sent = None
             if isinstance(command, Result):
                 break
-            if isinstance(command, Wait):
+            if isinstance(command, Pause):
                 sent = await command.sleep()
             else:
                 sent = await (adrained(command) if colour.streams else aonce(command))
@@ -172,7 +188,7 @@ def stream(make: Make) -> Generator[Any, Any, Any]:
             sent = None
             if isinstance(command, Result):
                 break
-            if isinstance(command, Wait):
+            if isinstance(command, Pause):
                 sent = command.block()
             elif not command.live:
                 sent = drained(command)
@@ -231,7 +247,7 @@ async def astream(make: Make) -> AsyncGenerator[Any, Any]:  # noqa: C901 - see b
             sent = None
             if isinstance(command, Result):
                 break
-            if isinstance(command, Wait):
+            if isinstance(command, Pause):
                 sent = await command.sleep()
                 continue
             if not command.live:

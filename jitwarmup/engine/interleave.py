@@ -19,6 +19,7 @@ from jitwarmup.engine import calls, drive
 from jitwarmup.engine.calls import Result
 from jitwarmup.engine.core import Core
 from jitwarmup.engine.decorate import Warmed
+from jitwarmup.engine.ledger import Pause
 from jitwarmup.engine.task import Colour, Course, Take
 from jitwarmup.model.errors import ArgumentError
 from jitwarmup.model.report import Report
@@ -63,9 +64,14 @@ def interleaved(makes: Sequence[Make]) -> Course:
         while going := [lane for lane in lanes if lane.open]:
             preparing = [lane for lane in going if not lane.measures]
             for lane in in_turn(preparing or going, turned=turned):
-                taken = yield lane.wish
-                lane.send(taken)
-                del taken
+                while isinstance(lane.wish, Pause):  # other callers, or other ranks, which hear of each run at once
+                    lane.send((yield lane.wish))
+                if isinstance(lane.wish, Take):
+                    taken = yield lane.wish
+                    lane.send(taken)
+                    del taken
+                while isinstance(lane.wish, Pause):
+                    lane.send((yield lane.wish))
                 if isinstance(lane.wish, Result) and lane.wish.error is not None:
                     return lane.wish
             turned = not turned

@@ -63,7 +63,21 @@ class Flight:
                 self._wakers.remove(wake)
 
 
-class Wait:
+class Pause:
+    """The wish of a course to wait for somebody: in a thread, or in a task."""
+
+    __slots__ = ()
+
+    def block(self) -> Any:
+        """Wait in a thread."""
+        raise NotImplementedError
+
+    async def sleep(self) -> Any:
+        """Wait in a task; the event loop goes on."""
+        raise NotImplementedError
+
+
+class Wait(Pause):
     """The wish to wait for a flight; answered with whether it landed in time."""
 
     __slots__ = ("deadline", "flight")
@@ -176,8 +190,19 @@ class Lease:
         """Keep finished runs for whoever goes on, should this warm-up be interrupted."""
         self.entry.finished = tuple(run for run in runs if run.outcome == "ok" and run.phase is not Phase.MEASURE)
 
-    def settle(self, state: State, how: Landing, warmup: Warmup | None = None, reason: str | None = None) -> None:
-        """End the warm-up: set the key's state and wake the waiters. Only the first settling counts."""
+    def settle(
+        self,
+        state: State,
+        how: Landing,
+        warmup: Warmup | None = None,
+        reason: str | None = None,
+        own: Sequence[Run] | None = None,
+    ) -> None:
+        """
+        End the warm-up: set the key's state and wake the waiters. Only the first settling counts.
+
+        ``own``: the warm-up's runs with this rank's work only, from which its habits are learnt.
+        """
         with self.ledger.lock:
             if self.entry.flight is not self.flight:
                 return
@@ -189,7 +214,7 @@ class Lease:
                 self.entry.finished = ()
             if warmup is not None:
                 self.entry.warmup = warmup
-                self.entry.habits.learn(warmup.runs)
+                self.entry.habits.learn(warmup.runs if own is None else own)
         self.ledger.changed()
         self.flight.land(how)
 

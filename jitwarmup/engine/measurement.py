@@ -7,6 +7,7 @@ to their caller; here is what is common to all of them.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -15,13 +16,24 @@ from typing import Any
 from jitwarmup.edges import process_size
 from jitwarmup.engine.account import NOT_ACCEPTED, Account
 from jitwarmup.engine.flow import Flow, Step
-from jitwarmup.engine.ledger import Lease
+from jitwarmup.engine.ledger import Lease, Pause
 from jitwarmup.engine.switch import SWITCH
 from jitwarmup.engine.task import Course, End, Take, Task, audited, check_colour, one, planned
+from jitwarmup.engine.together import Together
 from jitwarmup.engine.window import Taken
+from jitwarmup.model.errors import RankFailed
 from jitwarmup.model.ports import Clock
+from jitwarmup.model.ranks import TEXT, Ending, Said, Words, of_rank
 from jitwarmup.model.recurrence import learn_recurrence
+from jitwarmup.model.report import text_of
 from jitwarmup.model.runs import Phase, Run, State
+
+ENDINGS: dict[End, Ending] = {
+    End.DONE: "ok",
+    End.FAILED: "failed",
+    End.REFUSED: "refused",
+    End.MUTATED: "mutated",
+}
 
 
 class Measurement(Account):
@@ -48,7 +60,7 @@ class Measurement(Account):
             if self.end is not End.DONE:
                 return
 
-    def take(self, step: Step) -> Generator[Take, Taken, Run]:
+    def take(self, step: Step) -> Generator[Pause | Take, Any, Run]:
         """Make one run and look at what came of it."""
         task = self.task
         extra = step.phase is not Phase.MEASURE
@@ -62,18 +74,20 @@ class Measurement(Account):
             command.kept = []
         del args, kwargs
         taken = yield from audited(command) if step.phase is Phase.WARM and step.index == 0 else one(command)
-        run = self.record(step, taken)
-        self.kept = command.kept if self.end in (End.MUTATED, End.REFUSED) else None
+        run = yield from self.record(step, taken)
+        self.kept = command.kept if self.end in (End.MUTATED, End.REFUSED, End.ELSEWHERE) else None
         return run
 
-    def record(self, step: Step, taken: Taken) -> Run:
+    def record(self, step: Step, taken: Taken) -> Generator[Pause, Any, Run]:
         """Note a run, and whether it is the last one; its value is dropped unless it is the validation's."""
-        run = taken.run if self.task.session.ranks is None else self.task.session.ranks.agree(taken.run)
+        run: Run = taken.run
         if taken.error is not None:
             self.error = taken.error
             self.end = End.FAILED if isinstance(taken.error, Exception) else End.INTERRUPTED
         elif step.phase is Phase.VALIDATE:
             run = self.judge(run, taken.value)
+        if self.together is not None:
+            run = yield from self.agree(self.together, run, taken)
         taken.value = taken.error = None
         self.sizes.append(process_size.read())
         self.notes += [(run, note) for note in taken.notes]
@@ -86,6 +100,70 @@ class Measurement(Account):
         if step.phase is Phase.VALIDATE and self.end in (End.DONE, End.MUTATED):
             self.say_validated(run)
         return run
+
+    # ------------------------------------------------------------------ several ranks
+
+    def meet(self) -> None:
+        """From here on the plan is carried out together with the other ranks, where there are any."""
+        ranks = self.task.session.ranks()
+        self.together = Together(ranks) if ranks is not None else None
+
+    def join(self) -> Generator[Pause, Any, None]:
+        """Before the first run: wait for the other ranks, and go on from the runs that all have."""
+        self.meet()
+        if self.together is not None:
+            begin = self.together.begin(self.task.name, self.task.options, finished=len(self.runs))
+            self.runs = self.runs[: (yield from begin)]
+            self.inherited = len(self.runs)
+
+    @contextmanager
+    def company(self) -> Generator[None, None, None]:
+        """Whatever leaves the plan on the way is told to the other ranks, which would wait for the next run."""
+        try:
+            yield
+        except BaseException as error:
+            if self.together is not None:
+                why = "left early" if isinstance(error, GeneratorExit) else type(error).__name__
+                self.together.leave(f"{why}, after {len(self.runs)} runs")
+            raise
+
+    def agree(self, together: Together, run: Run, taken: Taken) -> Generator[Pause, Any, Run]:
+        """The run that all ranks decide on. Interrupted, this rank leaves: nobody who interrupts wants to wait."""
+        if self.end is End.INTERRUPTED:
+            together.leave(f"{run.error_type} in {run.phase} run {run.index}")
+            return run
+        said = Said.of(run, ending=ENDINGS[self.end], watched=self.watches_causes, words=self.own_words(run))
+        common = yield from together.after(run, said)
+        if common.elsewhere is not None and self.end in (End.DONE, End.MUTATED):
+            self.end, self.error, self.words = End.ELSEWHERE, common.elsewhere, common.words
+        elif common.mutated and self.end is End.DONE:
+            self.end = End.MUTATED
+        if self.end in (End.ELSEWHERE, End.MUTATED) and run.phase is Phase.VALIDATE:
+            self.value = taken.value  # it may be the only run that is made here
+        lost = self.end is End.ELSEWHERE and common.run.outcome == "ok"
+        return replace(common.run, outcome="error", error_type=RankFailed.__name__) if lost else common.run
+
+    def own_words(self, run: Run) -> Words | None:
+        """What other ranks' reports say of this rank's failure."""
+        if run.outcome == "ok":
+            return None
+        if self.error is None:
+            return Words(type=run.error_type or NOT_ACCEPTED)
+        text = "".join(traceback.format_exception(self.error))
+        return Words(type=type(self.error).__name__, message=text_of(self.error)[:TEXT], traceback=text[-TEXT:])
+
+    def agree_verdict(self) -> Generator[Pause, Any, None]:
+        """When the runs are over: one verdict of all ranks."""
+        together = self.together
+        if together is None or together.lost is not None or self.end is End.INTERRUPTED or not self.runs:
+            return
+        if self.end in (End.FAILED, End.REFUSED, End.ELSEWHERE):
+            self.fail()
+        self.common = yield from together.verdict(self.verdict(learn_recurrence(self.runs)))
+        if self.common is None and self.end is End.DONE:
+            self.end, self.error = End.ELSEWHERE, together.lost
+
+    # ------------------------------------------------------------------ the value
 
     def judge(self, run: Run, value: Any) -> Run:
         """Look at the validation run's value: its colour, what the user accepts, and whether arguments were changed."""
@@ -105,9 +183,9 @@ class Measurement(Account):
         return run
 
     def left_s(self) -> float | None:
-        """Seconds of the budget that validation and warm-up have left, None for no limit."""
+        """Seconds of the budget left for a stream's extra run, None for no limit; ranks would not stop at the same item."""
         budget = self.task.options.budget_s
-        return None if budget is None else max(0.0, budget - self.spent_s())
+        return None if budget is None or self.together is not None else max(0.0, budget - self.spent_s())
 
     # ------------------------------------------------------------------ phases
 
@@ -159,7 +237,8 @@ class Measurement(Account):
         warmup = self.warmup()
         if self.lease is not None:
             proven = self.decision is not None and self.decision.state == "proven"
-            self.lease.settle(State.STEADY if proven else State.WARM, "warm", warmup)
+            own = None if self.together is None else of_rank(warmup.runs, self.together.rank)
+            self.lease.settle(State.STEADY if proven else State.WARM, "warm", warmup, own=own)
             self.task.ledger.rounds.append(self.sizes[-1] if self.sizes else process_size.read())
         self.say_warmed(warmup)
         self.say_proof()

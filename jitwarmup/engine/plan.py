@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from jitwarmup.edges.probes import watch_of
+from jitwarmup.edges.ranks import checked_ranks
 from jitwarmup.engine.rules import Fixed
 from jitwarmup.model.errors import ArgumentError
 from jitwarmup.model.ports import Probe, Rule
@@ -51,7 +52,7 @@ class Options:
     on_loss: str = "mark"
     rng: str | None = None
     monitor: Any = None
-    ranks: Any = None
+    ranks: Any = UNSET
     name: str | None = None
     emit: str = "calls"
     log_messages: bool = False
@@ -82,6 +83,13 @@ class Options:
         seconds("budget_s", checked.budget_s)
         check_monitor(checked.monitor)
         check_name(checked.name)
+        if checked.ranks is not UNSET:
+            checked = replace(checked, ranks=checked_ranks(checked.ranks))
+        if checked.ranks not in (UNSET, None) and checked.on_loss == "rewarm":
+            raise ArgumentError(
+                "on_loss='rewarm' got ranks= too; wanted one of them: a loss is seen by one rank alone, which would warm up "
+                "alone and wait for the others; choose 'mark', 'unready' or 'raise'"
+            )
         if not checked.idempotent and checked.fresh is None and checked.dry_run is None:
             raise ArgumentError(
                 "idempotent=False got neither fresh= nor dry_run=; warming up runs the function several times: give "
@@ -91,7 +99,7 @@ class Options:
 
     def with_settings(self, settings: Mapping[str, Any]) -> Options:
         """These options with what the blocks around a call set explicitly."""
-        names = ("measurements", "monitor", "ranks", "budget_s", "on_contamination", "log_messages")
+        names = ("measurements", "monitor", "budget_s", "on_contamination", "log_messages")
         changes = {name: settings[name] for name in names if name in settings}
         if "iterations" in settings:
             changes["rule"] = settings["iterations"]
@@ -116,6 +124,8 @@ def check_block_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     check_monitor(given.get("monitor"))
     check_clock(given.get("clock"))
     check_name(given.get("name"))
+    if "ranks" in given:
+        given["ranks"] = checked_ranks(given["ranks"])
     return given
 
 

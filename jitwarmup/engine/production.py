@@ -160,6 +160,8 @@ class Production(Generic[P, R_co]):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         settings: dict[str, Any] | None = None,
+        *,
+        explicit: bool = False,
     ) -> Any:
         raise NotImplementedError
 

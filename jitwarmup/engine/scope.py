@@ -18,7 +18,7 @@ from jitwarmup.model.runs import Phase
 class Frame:
     """One block (``settings``) or one run (``phase``) that user code is inside of."""
 
-    __slots__ = ("clock", "closed", "notes", "owner", "parent", "phase", "settings")
+    __slots__ = ("clock", "closed", "notes", "owner", "parent", "parted", "phase", "settings")
 
     def __init__(
         self, *, phase: Phase | None = None, settings: dict[str, Any] | None = None, owner: Any = None
@@ -30,6 +30,7 @@ class Frame:
         self.closed = False
         self.clock: Clock | None = None  # of the window around this run or block
         self.notes: list[Note] | None = None
+        self.parted = False  # ranks that measured together inside of it have lost each other
 
     def enter(self) -> None:
         """Make this frame the current one; once, since whoever entered a frame of its own inside may outlive it."""
@@ -77,6 +78,14 @@ def leave_note(note: Note) -> Frame | None:
         frame.notes = []
     frame.notes.append(note)
     return frame
+
+
+def part() -> None:
+    """Ranks that measured together have lost each other: the blocks around must not wait for them at their end."""
+    frame = current()
+    while frame is not None:
+        frame.parted = True
+        frame = frame.parent
 
 
 def is_warming() -> bool:

@@ -16,7 +16,7 @@ from jitwarmup.edges.events.emit import adapt
 from jitwarmup.edges.events.guard import Guarded
 from jitwarmup.edges.monitors.counted import Counted
 from jitwarmup.edges.probes import Watch, watch_of
-from jitwarmup.edges.ranks import ranks_of
+from jitwarmup.edges.ranks import EVERYBODY, ranks_of
 from jitwarmup.engine.plan import UNSET
 from jitwarmup.engine.switch import SWITCH
 from jitwarmup.model.ports import Clock, Emitter, Ranks
@@ -34,7 +34,11 @@ class Session:
     monitor: Counted | None
     watch: Watch
     emitter: Guarded
-    ranks: Ranks | None
+    port: Ranks | None
+
+    def ranks(self) -> Ranks | None:
+        """The ranks to agree with now, None for nobody: torch.distributed may come and go while a session stays."""
+        return ranks_of(self.port)
 
 
 def open_session(
@@ -46,7 +50,7 @@ def open_session(
     Args:
         settings: what the blocks around the call set explicitly; they win.
         monitor: the decorator's monitor.
-        ranks: the decorator's group, or UNSET.
+        ranks: the decorator's, or UNSET.
         explicit: a measurement or block, which agrees with other ranks where torch.distributed is initialised.
 
     """
@@ -59,8 +63,22 @@ def open_session(
         monitor=counted(meter, emitter) if meter is not None else None,
         watch=settings["watch"] if "watch" in settings else watch_of(None),
         emitter=emitter,
-        ranks=ranks_of(settings.get("ranks", ranks), unset=UNSET, explicit=explicit),
+        port=port_of(settings.get("ranks", UNSET), ranks, explicit=explicit),
     )
+
+
+def port_of(block: Any, own: Any, *, explicit: bool) -> Ranks | None:
+    """
+    Who has a say.
+
+    A block's setting goes before the decorator's, except that it makes no plain call communicate: a function that one
+    rank alone calls inside of a block would wait for the others for ever.
+    """
+    if block is not UNSET and (explicit or block is None):
+        return block  # type: ignore[no-any-return]  # checked with the settings
+    if own is not UNSET:
+        return own  # type: ignore[no-any-return]
+    return EVERYBODY if explicit else None
 
 
 def counted(monitor: Any, emitter: Emitter) -> Counted:

@@ -28,10 +28,9 @@ from jitwarmup.engine.measurement import Measurement
 from jitwarmup.engine.plan import UNSET, Options, check_block_settings, check_function
 from jitwarmup.engine.scope import Frame, block_settings
 from jitwarmup.engine.session import Session, open_session
-from jitwarmup.engine.task import End
-from jitwarmup.engine.tell import call_fields, say
+from jitwarmup.engine.tell import call_fields, rank_fields, say
 from jitwarmup.engine.trials import Trial, TrialLoop
-from jitwarmup.engine.window import Window
+from jitwarmup.engine.window import Taken, Window
 from jitwarmup.model.errors import ArgumentError, Overlap
 from jitwarmup.model.report import Report
 from jitwarmup.model.runs import Phase, Run
@@ -58,6 +57,7 @@ class SteadyState:
         self._window: Window | None = None
         self._prepared: Measurement | None = None
         self._owes_stop = False
+        self._parted = False
         self._loops: list[weakref.ref[TrialLoop]] = []
         self._report_id = new_id()
 
@@ -103,25 +103,47 @@ class SteadyState:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        window, session = self._window, self._session
-        if window is None or session is None:
+        taken = self._body_over(kind, error, trace)
+        if taken is None:
             return
-        self._window = None
-        window.__exit__(kind, error, trace)
-        taken = window.taken()
-        self.block = taken.run
-        for loop in (ref() for ref in self._loops):
-            if loop is not None:
-                loop.leave()
-        self._stop(session)
-        self._conclude(session, taken.error)
+        measurement = self._measurement_of_body(taken)
+        try:
+            if measurement is not None:
+                drive.through(calls.body(measurement, taken.run, taken.error))
+        finally:
+            self._conclude(measurement, taken)
         if error is None and taken.error is not None:
             raise taken.error  # the device failed after the body had started the work
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.__exit__(kind, error, trace)
+        taken = self._body_over(kind, error, trace)
+        if taken is None:
+            return
+        measurement = self._measurement_of_body(taken)
+        try:
+            if measurement is not None:
+                await drive.athrough(calls.body(measurement, taken.run, taken.error))
+        finally:
+            self._conclude(measurement, taken)
+        if error is None and taken.error is not None:
+            raise taken.error  # as above
+
+    def _body_over(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Taken | None:
+        """The timed region ends; None where it never began, or ended before."""
+        window = self._window
+        if window is None:
+            return None
+        self._window = None
+        window.__exit__(kind, error, trace)
+        for loop in (ref() for ref in self._loops):
+            if loop is not None:
+                loop.leave()
+        self._parted = window.frame.parted  # ranks that were lost in the body are not waited for at its end
+        return window.taken()
 
     def _open(self) -> Session:
         """Claim the block, and start the monitor where nobody has."""
@@ -156,34 +178,41 @@ class SteadyState:
     def _fail_on_entry(self, session: Session, error: BaseException) -> None:
         """Validation or warm-up on entry failed: the body is never run."""
         self._stop(session)
-        fields = {"report_id": self._report_id, "reports": 0, "error_type": type(error).__name__}
-        say(session, schema.BLOCK_FAILED, callable=self._name, **fields)
+        fields: dict[str, Any] = {"report_id": self._report_id, "reports": 0, "error_type": type(error).__name__}
+        together = self._prepared.together if self._prepared is not None else None
+        level = None if together is None or together.speaks else "debug"
+        say(session, schema.BLOCK_FAILED, level=level, callable=self._name, **fields)
 
-    def _conclude(self, session: Session, error: BaseException | None) -> None:
-        """Keep what the block measured, and say its one line."""
-        if self._prepared is not None or error is not None:
-            self._reports.append(self._block_report(session, error))
-        assert self.block is not None  # noqa: S101 - set by the caller, from the window
-        fields = call_fields(self.block) | {"report_id": self._report_id, "reports": len(self._reports)}
-        say(
-            session,
-            schema.BLOCK_FAILED if error is not None else schema.BLOCK_COMPLETED,
-            callable=self._name,
-            label=self._settings.get("name"),
-            **fields,
-        )
-
-    def _block_report(self, session: Session, error: BaseException | None) -> Report:
-        """The report of the block: the warm-up on entry, if any, and the body as the measured run."""
-        measurement = self._prepared or nameless(session, self._name, self._settings)
+    def _measurement_of_body(self, taken: Taken) -> Measurement | None:
+        """What the body's run belongs to: the warm-up on entry, or inline code; None where there is no more to tell."""
+        assert self._session is not None  # noqa: S101 - an open block has one
+        alone = self._parted or self._session.ranks() is None
+        if self._prepared is None and taken.error is None and alone:
+            return None
+        measurement = self._prepared or nameless(self._session, self._name, self._settings)
         measurement.report_id = self._report_id
-        assert self.block is not None  # noqa: S101 - see _conclude
-        measurement.runs.append(self.block)
-        if error is not None:
-            measurement.error = error
-            measurement.end = End.FAILED
-            measurement.fail()
-        return measurement.report()
+        if not self._parted and measurement.together is None:
+            measurement.meet()
+        return measurement
+
+    def _conclude(self, measurement: Measurement | None, taken: Taken) -> None:
+        """Keep what the block measured, and say its one line; of several ranks the first says it, the others at debug."""
+        session = self._session
+        assert session is not None  # noqa: S101 - an open block has one
+        self._stop(session)
+        noted = measurement.runs if measurement is not None else []
+        self.block = noted[-1] if noted else taken.run
+        failure = measurement.failure if measurement is not None and noted else None
+        if measurement is not None and noted and (self._prepared is not None or failure is not None):
+            self._reports.append(measurement.report())
+        fields = call_fields(self.block) | rank_fields(failure, None)
+        fields |= {"callable": self._name, "label": self._settings.get("name")}
+        fields |= {"report_id": self._report_id, "reports": len(self._reports)}
+        if failure is not None:
+            fields["error_type"] = failure.type
+        event = schema.BLOCK_FAILED if failure is not None or taken.error is not None else schema.BLOCK_COMPLETED
+        together = measurement.together if measurement is not None else None
+        say(session, event, level=None if together is None or together.speaks else "debug", **fields)
 
     # ------------------------------------------------------------------ what is measured inside
 
@@ -210,12 +239,12 @@ class SteadyState:
         if not warmed._core.colour.asynchronous:
             with self._one_at_a_time():
                 work = self._packed(function, args, kwargs)
-                return self._repeated(warmed._spell(spell, args, kwargs, self._settings), work)
+                return self._repeated(warmed._spell(spell, args, kwargs, self._settings, explicit=True), work)
 
         async def measured() -> Report:
             with self._one_at_a_time():
                 work = self._packed(function, args, kwargs)
-                return self._repeated(await warmed._spell(spell, args, kwargs, self._settings), work)
+                return self._repeated(await warmed._spell(spell, args, kwargs, self._settings, explicit=True), work)
 
         return measured()
 
@@ -398,7 +427,8 @@ def steady_state(
         probes: further probes of one-time work.
         log: where events go: an Emitter, a structlog logger or a ``logging.Logger``.
         clock: an object with ``now() -> int`` (ns) and ``fence()``.
-        ranks: a torch.distributed group to agree over; None to agree with nobody.
+        ranks: the ranks that measure in step: a torch.distributed group, a DeviceMesh or a ``RankGroup``; by default all
+            where torch.distributed is initialised. None to agree with nobody (a block that one rank alone enters).
         name: shown in the place of the function's own name.
         budget_s: seconds for validation and warm-up together.
         on_contamination: a measured run with one-time work: ``"mark"``, ``"redo"`` or ``"raise"``.

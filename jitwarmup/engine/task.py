@@ -15,7 +15,7 @@ from typing import Any
 from jitwarmup.edges.probes import Served
 from jitwarmup.engine.flow import Step
 from jitwarmup.engine.inputs import Inputs
-from jitwarmup.engine.ledger import Entry, Ledger, Wait
+from jitwarmup.engine.ledger import Entry, Ledger, Pause
 from jitwarmup.engine.plan import Options
 from jitwarmup.engine.rules import Fixed
 from jitwarmup.engine.session import Session
@@ -61,13 +61,13 @@ class Subject:
         """The same without what a `Task` knows of one call, to be kept for longer."""
         return Subject(self.name, self.function, self.colour, self.options, self.session, self.ledger)
 
-    def say(self, event: str, *, error: BaseException | None = None, **fields: Any) -> None:
+    def say(self, event: str, *, error: BaseException | None = None, level: str | None = None, **fields: Any) -> None:
         """Emit one event about this function; what an exception says only where the user asked for it."""
         if self.options.name is not None:
             fields["label"] = self.options.name
         if error is not None and self.options.log_messages:
             fields["error_message"] = text_of(error)
-        say(self.session, event, callable=self.name, **fields)
+        say(self.session, event, level=level, callable=self.name, **fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Take:
     kept: list[Any] | None = None  # a stream's items, where they may have to be handed on; None again where it was cut
 
 
-Course = Generator[Wait | Take, Any, Any]
+Course = Generator[Pause | Take, Any, Any]
 
 
 def one(command: Take) -> Generator[Take, Taken, Taken]:
@@ -141,6 +141,7 @@ class End(Enum):
     REFUSED = "refused"  # accept= said no
     MUTATED = "arguments_mutated"
     INTERRUPTED = "interrupted"
+    ELSEWHERE = "another_rank"  # this rank's run went well; another rank's did not, or it is gone
     LEFT = "left_early"
 
 

@@ -11,18 +11,19 @@ from jitwarmup.edges.events.device import device_fields, ledger_fields
 from jitwarmup.edges.ranks import identity
 from jitwarmup.engine.session import Session
 from jitwarmup.engine.switch import SWITCH
-from jitwarmup.model.report import Report
+from jitwarmup.model.ranks import RankTimes
+from jitwarmup.model.report import Failure, Report
 from jitwarmup.model.runs import Decision, Phase, Run, Warmup
 from jitwarmup.model.verdict import Reason
 
 
-def say(session: Session, event: str, **fields: Any) -> None:
+def say(session: Session, event: str, *, level: str | None = None, **fields: Any) -> None:
     """Emit one event, with this rank's identity where there are several; switched off, nothing is said."""
     if SWITCH.reasons:
         return
     fields.update(identity())
     session.emitter.emit(
-        event, schema.LEVELS[event], schema.build(event, fields, log_messages="error_message" in fields)
+        event, level or schema.LEVELS[event], schema.build(event, fields, log_messages="error_message" in fields)
     )
 
 
@@ -101,6 +102,26 @@ def decision_fields(decision: Decision, runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
+def rank_fields(failure: Failure | None, ranks: RankTimes | None) -> dict[str, Any]:
+    """Of several ranks: which one failed, which one is slow, and by how much."""
+    fields: dict[str, Any] = {}
+    if failure is not None and failure.rank is not None:
+        fields["failed_ranks"] = [str(failure.rank)]
+    if ranks is not None and ranks.straggler is not None:
+        fields["straggler_rank"] = ranks.straggler
+        fields["straggler_share"] = ranks.straggler_share
+        fields["rank_skew_s"] = ranks.skew_s
+        fields["rank_fastest_s"], fields["rank_slowest_s"] = min(ranks.median_s), max(ranks.median_s)
+    return fields
+
+
+def work_ranks(runs: Sequence[Run]) -> dict[str, Any]:
+    """The ranks that paid for one-time work in measured runs; nothing where there is but one process."""
+    paid = {work.rank for run in runs if run.contaminated for work in run.work if work.recurrence == "one_time"}
+    ranks = sorted(rank for rank in paid if rank is not None)
+    return {"contaminated_ranks": list(map(str, ranks))} if ranks else {}
+
+
 def report_fields(report: Report, *, measurements: int) -> dict[str, Any]:
     """One measurement: the canonical line."""
     summary = report.latency
@@ -130,6 +151,8 @@ def report_fields(report: Report, *, measurements: int) -> dict[str, Any]:
         "contended_share": report.contended_share,
         "skipped": report.skipped,
         "rng_restored": report.rng_restored,
+        **rank_fields(report.failure, report.ranks),
+        **work_ranks(report.measured),
         **growth_fields(report.verdict.reasons),
         **ledger_fields(report.ledger),
         **device_fields(report.device),

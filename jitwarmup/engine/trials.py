@@ -7,11 +7,10 @@ A loop pumps the same course as every other spelling; its runs are the bodies of
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from jitwarmup.engine import calls, drive
 from jitwarmup.engine.calls import Keep, Result
-from jitwarmup.engine.ledger import Wait
 from jitwarmup.engine.measurement import Measurement
 from jitwarmup.engine.task import End, Take
 from jitwarmup.engine.window import Taken, Window
@@ -96,11 +95,10 @@ class TrialLoop:
     def settle(self, taken: Taken | None) -> Trial | None:
         """Send the course what came of a trial."""
         self.current = None
-        command: Any = drive.advance(self._course, taken)
+        command = drive.through(self._course, taken)
         if isinstance(command, Result):
             self._done = True
             return None
-        assert not isinstance(command, Wait)  # noqa: S101 - inline code has no key to wait for
         self.current = Trial(self, command)
         return self.current
 

@@ -6,7 +6,8 @@ JitwarmupError
 ├── NotReady               (also a RuntimeError)  ``while_warming="raise"`` and somebody else is warming this key
 ├── Overlap                (also a RuntimeError)  one ``steady`` or ``trial`` used by two at once, or entered twice
 ├── MonitorStateError      (also a RuntimeError)  a monitor asked for what its state does not allow
-└── MeasurementFailed      (also a RuntimeError)  a loaded report's failure, or a policy that asked to raise
+├── MeasurementFailed      (also a RuntimeError)  a loaded report's failure, or a policy that asked to raise
+└── RankFailed             (also a RuntimeError)  another rank failed, left, died or did not come
 
 Each message says what was got, what was wanted, and the way out.
 """
@@ -34,3 +35,18 @@ class MonitorStateError(JitwarmupError, RuntimeError):
 
 class MeasurementFailed(JitwarmupError, RuntimeError):  # noqa: N818 - the contract's name
     """A measurement failed, and the original exception is not at hand (loaded report) or a policy asked to raise."""
+
+
+class RankFailed(JitwarmupError, RuntimeError):  # noqa: N818 - as MeasurementFailed
+    """
+    Another rank of the job failed, was interrupted, died, or did not come to the agreement in time.
+
+    Args:
+        message: what happened, and the way out.
+        ranks: the ranks that failed.
+
+    """
+
+    def __init__(self, message: str, ranks: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
+        self.ranks = ranks

@@ -98,10 +98,42 @@ class Emitter(Protocol):
     def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What came of one exchange: what each member said, in their order; or why it failed (a RankFailed), and nothing."""
+
+    said: tuple[bytes, ...] = ()
+    lost: Exception | None = None
+
+
+class Exchange(Protocol):
+    """One exchange under way. Neither way of waiting raises for what another rank did: that is in the Heard."""
+
+    def block(self) -> Heard:
+        """Wait in a thread."""
+        ...
+
+    async def sleep(self) -> Heard:
+        """Wait in a task; the event loop goes on."""
+        ...
+
+
+@runtime_checkable
 class Ranks(Protocol):
-    """Several processes that must decide alike: ``agree`` turns this rank's run into the one all ranks decide on."""
+    """
+    Several processes that decide alike, because each hears what all of them say.
 
-    rank: int
-    world_size: int
+    ``rank`` is this process's in the whole job, ``members`` are the ranks that agree, in an order that is the same on
+    all. Every member calls ``exchange`` equally often. ``leave`` tells the others, without waiting, that this rank will
+    not come to the next one; it may be called twice.
+    """
 
-    def agree(self, run: Run) -> Run: ...
+    @property
+    def rank(self) -> int: ...
+
+    @property
+    def members(self) -> tuple[int, ...]: ...
+
+    def exchange(self, said: bytes) -> Exchange: ...
+
+    def leave(self, reason: str) -> None: ...

@@ -15,6 +15,7 @@ from typing import Any
 
 from jitwarmup.model.codec import TRANSIENT, Record
 from jitwarmup.model.errors import ArgumentError, MeasurementFailed
+from jitwarmup.model.ranks import RankTimes
 from jitwarmup.model.runs import Decision, DeviceReading, Phase, Run
 from jitwarmup.model.stats import Summary, summarize
 from jitwarmup.model.verdict import Reason, Verdict
@@ -26,7 +27,8 @@ SENTINEL_S = -1.0  # "no valid latency", as in HuggingFace's benchmark framework
 class Failure(Record):
     """
     Why a measurement ended early. ``message`` and ``traceback`` may hold what the user's exception says: they stay in
-    the report and never enter an event. ``exception`` is the original, in the process where it happened.
+    the report and never enter an event. ``exception`` is the original, in the process where it happened. ``rank`` is the
+    rank that failed, where another one did.
     """
 
     phase: Phase
@@ -34,6 +36,7 @@ class Failure(Record):
     type: str
     message: str
     traceback: str
+    rank: int | None = None
     exception: BaseException | None = field(default=None, compare=False, repr=False, metadata={TRANSIENT: True})
 
     @classmethod
@@ -78,7 +81,8 @@ class Report(Record):
     ``decision`` is what the warm-up rule said, ``would_have_said`` what ``until_steady()`` would have said of the same
     runs. ``processes`` summarises the medians of several processes, where the measurement was repeated in them.
     ``duration_s`` is the wall time of all of it, our own work included. ``facts`` are what notes left in the runs tell
-    of them (generation: tokens, batch, whether decode was compiled), ``advice`` the fixes they know, as data.
+    of them (generation: tokens, batch, whether decode was compiled), ``advice`` the fixes they know, as data. ``ranks``
+    compares the ranks that measured in step, None for one process alone; times are then the slowest rank's.
     """
 
     callable: str
@@ -102,6 +106,7 @@ class Report(Record):
     item_gap: Summary | None = None
     items_per_s: float | None = None
     processes: Summary | None = None
+    ranks: RankTimes | None = None
     facts: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     advice: tuple[Reason, ...] = ()
     schema: str = "jitwarmup.report/1"

@@ -46,7 +46,8 @@ class OneTimeWork(Record):
 
     ``kind`` is dotted (``dynamo.recompile``, ``allocator.grow``, ``import``); ``count`` how often it happened in the
     run; ``duration_s`` its wall seconds where the source tells them; ``reason`` is rebuilt from known forms and never
-    holds an argument's value; ``scope`` says whose work it was, ``recurrence`` whether it comes back.
+    holds an argument's value; ``scope`` says whose work it was, ``recurrence`` whether it comes back. ``rank`` is the
+    rank that did it, where several measured in step, else None.
     """
 
     kind: str
@@ -55,6 +56,7 @@ class OneTimeWork(Record):
     reason: str | None = None
     scope: Scope = "own"
     recurrence: Recurrence = "one_time"
+    rank: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +103,10 @@ class Run(Record):
     ``switches`` (involuntary) are of the calling thread, None where the system does not tell. ``compiled_calls`` and
     ``uncompiled_calls`` are known of the audit run (the first warm-up run): calls of ``torch.compile``d functions that
     compiled code served, and those it did not.
+
+    Where several ranks measured in step, ``duration_ns``, ``cpu_s``, ``wait_s`` and ``switches`` are the slowest rank's,
+    ``work`` is that of all ranks, and ``rank_durations_ns`` holds the time of each (in the order of
+    ``Report.ranks.members``); items and the device reading stay this rank's own.
     """
 
     phase: Phase
@@ -121,6 +127,7 @@ class Run(Record):
     switches: int | None = None
     compiled_calls: int | None = None
     uncompiled_calls: int | None = None
+    rank_durations_ns: tuple[int, ...] | None = None
 
     @property
     def duration_s(self) -> float:

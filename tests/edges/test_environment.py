@@ -14,7 +14,6 @@ import pytest
 
 from jitwarmup.edges import environment as room
 from jitwarmup.edges.environment import LIBRARIES, environment, torch_facts
-from jitwarmup.edges.ranks import identity, ranks_of
 
 
 class Version(str):
@@ -77,37 +76,3 @@ def test_a_device_that_is_not_in_use_is_not_asked():
 def test_a_half_imported_torch_tells_nothing():
     assert torch_facts(None) == torch_facts(SimpleNamespace()) == {}
     assert torch_facts(SimpleNamespace(get_num_threads=lambda: 2)) == {"torch_threads": 2}
-
-
-# ------------------------------------------------------------------------------------------------ ranks
-
-
-def distributed(available=True, initialized=True, rank=lambda: 3):
-    told = {"is_available": lambda: available, "is_initialized": lambda: initialized}
-    return SimpleNamespace(distributed=SimpleNamespace(**told, get_rank=rank, get_world_size=lambda: 8))
-
-
-def broken():
-    raise RuntimeError("the group is gone")
-
-
-RANKS = [
-    (distributed(), {"rank": 3, "world_size": 8}),
-    (distributed(available=False), {}),
-    (distributed(initialized=False), {}),
-    (distributed(rank=broken), {}),
-    (SimpleNamespace(), {}),
-    (SimpleNamespace(distributed=SimpleNamespace()), {}),
-]
-
-
-@pytest.mark.parametrize(("loaded", "told"), RANKS)
-def test_a_rank_is_told_where_there_are_several(monkeypatch, loaded, told):
-    monkeypatch.setitem(sys.modules, "torch", loaded)
-    assert identity() == told
-
-
-def test_without_torch_there_is_no_rank(monkeypatch):
-    monkeypatch.delitem(sys.modules, "torch", raising=False)
-    assert identity() == {}
-    assert ranks_of(None, unset=object(), explicit=True) is None

@@ -167,6 +167,15 @@ GROWTH = (
     number("graphs_grow", "1", "Graphs each run added, where that went on and on."),
     number("descriptors_grow", "1", "File descriptors each run left open, where that went on and on."),
 )
+FAILED_RANKS = (names("failed_ranks", "Ranks of a job that failed, left, died or did not come."),)
+RANKS = (
+    count("straggler_rank", "The rank that was the slowest most often."),
+    number("straggler_share", "ratio", "Share of the measured runs in which it was."),
+    seconds("rank_skew_s", "Median over the runs of the slowest rank's time minus the fastest's."),
+    seconds("rank_fastest_s", "Median run time of the rank with the shortest one."),
+    seconds("rank_slowest_s", "Median run time of the rank with the longest one."),
+    names("contaminated_ranks", "Ranks that paid for one-time work in measured runs."),
+)
 VALIDATION = (PHASE, *OUTCOME, *WORK, *STREAM, *HOST, *MONITOR)
 WARMUP = (
     *PLAN,
@@ -250,6 +259,7 @@ MEASURED = (
     *HOST,
     *MONITOR,
     *SKIPPED,
+    *RANKS,
     *GROWTH,
     *LEDGER,
     *DEVICE,
@@ -265,4 +275,4 @@ BLOCK = (
     *MONITOR,
     *DEVICE,
 )
-FAILED = (PHASE, count("index", "Which run of that phase failed, from 0."), *ERROR)
+FAILED = (PHASE, count("index", "Which run of that phase failed, from 0."), *ERROR, *FAILED_RANKS)

@@ -100,7 +100,13 @@ EVENTS: Final[tuple[Event, ...]] = (
         ("report_id", "error_type", "phase"),
     ),
     Event(BLOCK_COMPLETED, "info", "exactly one per `with` block", k.BLOCK, ("report_id", "duration_s")),
-    Event(BLOCK_FAILED, "error", "the same where its body raised", (*k.ERROR, *k.BLOCK), ("report_id", "error_type")),
+    Event(
+        BLOCK_FAILED,
+        "error",
+        "the same where its body raised",
+        (*k.ERROR, *k.FAILED_RANKS, *k.BLOCK),
+        ("report_id", "error_type"),
+    ),
 )
 LEVELS: Final[Mapping[str, str]] = {event.name: event.level for event in EVENTS}
 BY_NAME: Final[Mapping[str, Event]] = {event.name: event for event in EVENTS}

@@ -63,8 +63,10 @@ class StderrLines(Locked):
         super().__init__()
         self._calls: dict[str, int] = {}
 
-    def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:  # noqa: ARG002 - a line shows no level
-        """Write its line, unless it is one of the calls that are left out."""
+    def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
+        """Write its line, unless it is one of the calls that are left out, or for debugging (another rank's events)."""
+        if level == "debug":
+            return
         number = self._count(fields.get("callable", "")) if event == CALL else 1
         if is_told(number):
             note = f" (call {number})" if number > 10 else ""

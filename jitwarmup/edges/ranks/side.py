@@ -1,0 +1,316 @@
+"""
+The side group: a gloo group of its own, over which ranks that warm up together agree.
+
+It has its own long time-out, so that one rank's ten-minute compile trips nobody's collectives, and it is not registered
+with torch.distributed, so that user code never meets it. A member that dies closes its connections: whoever waits for it
+hears so at once, probes who it was, and posts a notice; the others look for notices while they wait. Once broken it is
+left as it is (a pending operation would hold up the process's exit) and the next plan opens a new generation, unless a
+member is dead.
+
+    exchange   all-gather of one small row a rank: (p - 1) steps around a ring (Thakur, Rabenseifner and Gropp 2005,
+               "Optimization of Collective Communication Operations in MPICH", section 4.1); a second one where somebody
+               has more to say than fits
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import threading
+import time
+import weakref
+from collections.abc import Callable, Generator
+from datetime import timedelta
+from typing import Any
+
+from jitwarmup.edges.ranks.identity import distributed
+from jitwarmup.edges.ranks.notices import Board, Notice, StoreGone
+from jitwarmup.model.errors import RankFailed
+from jitwarmup.model.ports import Heard
+
+ROOM = 192  # bytes of a row; what a quiet run has to say fits
+HEAD = 4  # of them, the length of what is said
+CONNECT_S = 120.0  # for the connections between members that have all come
+LOOK_S = 0.5  # between two looks for a notice
+ROLL_CALL_S = 3.0  # in which members that wait answer; who does not is the one that is waited for
+PROBE_TAG = 77
+
+Waiting = Generator[Any, None, Any]  # yields a Work to wait for, or None to sleep a little
+
+
+class Broken(Exception):  # noqa: N818 - internal: the group cannot go on, and why
+    """The group cannot go on."""
+
+    def __init__(self, error: RankFailed) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Side:
+    """
+    The side group of one set of ranks; shared by every plan over the same members.
+
+    Args:
+        members: ranks in the whole job, in an order that is the same on all.
+        rank: this process's.
+
+    """
+
+    def __init__(self, members: tuple[int, ...], rank: int) -> None:
+        self.members = members
+        self.rank = rank
+        self.generation = 0
+        self.group: Any = None
+        self.count = 0  # exchanges begun in this generation
+        self.lock = threading.Lock()
+        self.name = "jitwarmup/" + hashlib.sha256(repr(members).encode()).hexdigest()[:16]
+
+    @property
+    def board(self) -> Board:
+        """Where this generation leaves notes."""
+        return Board(f"{self.name}/{self.generation}")
+
+    # ------------------------------------------------------------------ what plans ask for
+
+    def exchange(self, said: bytes, timeout_s: float) -> Generator[Any, None, Heard]:
+        """Hear what every member says; each is waited for ``timeout_s`` at most."""
+        while not self.lock.acquire(blocking=False):  # another thread's plan is exchanging
+            yield None
+        try:
+            watch = Watch(self, timeout_s)
+            if self.group is None:
+                yield from self.open(watch)
+            self.count += 1
+            return Heard(said=(yield from self.hear(said, watch)))
+        except Broken as broken:
+            self.abandon()
+            return Heard(lost=broken.error)
+        except StoreGone:
+            self.abandon()
+            return Heard(lost=no_store())
+        finally:
+            self.lock.release()
+
+    def leave(self, reason: str) -> None:
+        """Tell the others that this rank will not come; never waits, never raises."""
+        if distributed() is None:
+            return
+        self.board.post_and_go(Notice("left", (self.rank,), reason))
+        self.abandon()
+
+    def abandon(self) -> None:
+        """
+        Leave the group as it is, for good.
+
+        Dropped while an operation is pending it would wait for that to end, at the latest at the process's exit; so its
+        last reference is given away.
+        """
+        group, self.group = self.group, None
+        if group is not None:
+            give_away(group)
+
+    # ------------------------------------------------------------------ how a generation begins
+
+    def open(self, watch: Watch) -> Waiting:
+        """Wait for all members, then connect."""
+        yield from self.gather_members(watch)
+        made: list[Any] = []
+        failed: list[Exception] = []
+        connecting = threading.Thread(target=self.connect, args=(made, failed), name="jitwarmup-connect", daemon=True)
+        connecting.start()
+        while not made:
+            if failed:
+                watch.fail(Notice("died", (), f"connecting failed ({type(failed[0]).__name__})"))
+            watch.look()
+            yield None
+        self.group, self.count = made[0], 0
+
+    def gather_members(self, watch: Watch) -> Waiting:
+        """Until all are here. A generation that somebody left already is over: all go on to the next one."""
+        while True:
+            notice = self.board.notice()
+            if notice is not None and notice.final:
+                raise Broken(notice.error())
+            if notice is not None:
+                self.generation += 1
+                continue
+            self.board.put("here", self.rank)
+            while not self.board.all_put("here", self.members):
+                if watch.spent:
+                    watch.fail(watch.late(self.board.missing("here", self.members)))
+                yield None
+                if self.board.notice() is not None:
+                    break
+            else:
+                return
+
+    def connect(self, made: list[Any], failed: list[Exception]) -> None:
+        """Make the group; in a thread, since it cannot be interrupted."""
+        try:
+            dist = distributed()
+            store = dist.PrefixStore(f"{self.name}/{self.generation}/gloo", dist.distributed_c10d._get_default_store())
+            at = self.members.index(self.rank)
+            made.append(dist.ProcessGroupGloo(store, at, len(self.members), timedelta(seconds=CONNECT_S)))
+        except Exception as error:  # noqa: BLE001 - told by whoever waits for the connection
+            failed.append(error)
+
+    # ------------------------------------------------------------------ one exchange
+
+    def hear(self, said: bytes, watch: Watch) -> Generator[Any, None, tuple[bytes, ...]]:
+        """One row of each member; a second, longer one where somebody has more to say."""
+        first = yield from self.gather(row_of(said, ROOM), watch)
+        lengths = [int.from_bytes(row[:HEAD], "big") for row in first]
+        if max(lengths) <= ROOM - HEAD:
+            return tuple(row[HEAD : HEAD + length] for row, length in zip(first, lengths, strict=True))
+        whole = yield from self.gather(row_of(said, HEAD + max(lengths)), watch)
+        return tuple(row[HEAD : HEAD + length] for row, length in zip(whole, lengths, strict=True))
+
+    def gather(self, row: bytes, watch: Watch) -> Generator[Any, None, list[bytes]]:
+        """One all-gather of rows of equal length."""
+        import torch
+
+        given = torch.tensor(list(row), dtype=torch.uint8, device="cpu")
+        taken = [torch.empty_like(given) for _ in self.members]
+        work = None
+        try:
+            work = self.group.allgather([taken], [given], self.options(watch))
+            while not work.is_completed():
+                yield work
+                watch.look()
+            work.wait()
+        except RuntimeError:  # gloo: a connection was closed
+            yield from self.explain(watch)
+        finally:
+            if work is not None and not work.is_completed():
+                give_away(work)
+        return [bytes(each.tolist()) for each in taken]
+
+    def options(self, watch: Watch) -> Any:
+        """The group's own time-out is beyond ours: we know better whom we waited for."""
+        from torch._C._distributed_c10d import AllgatherOptions
+
+        options = AllgatherOptions()
+        options.timeout = timedelta(seconds=watch.timeout_s + CONNECT_S)
+        return options
+
+    def explain(self, watch: Watch) -> Waiting:
+        """A connection was closed: by whom, and why? Raises Broken."""
+        dead = self.probe()
+        until = time.monotonic() + 2 * LOOK_S
+        while time.monotonic() < until:  # who left on purpose said so before; other probes must find us connected
+            watch.look(now=True)
+            yield None
+        watch.fail(Notice("died", dead, "its process ended, or its host cannot be reached"))
+
+    def probe(self) -> tuple[int, ...]:
+        """The members whose connection is closed: an operation on it fails at once."""
+        import torch
+
+        dead = []
+        for at, rank in enumerate(self.members):
+            try:
+                if rank != self.rank:
+                    give_away(self.group.recv([torch.zeros(1, dtype=torch.uint8, device="cpu")], at, PROBE_TAG))
+            except RuntimeError:
+                dead.append(rank)
+        return tuple(dead)
+
+
+class Watch:
+    """How long one exchange has waited, and what is looked for meanwhile."""
+
+    def __init__(self, side: Side, timeout_s: float) -> None:
+        self.side = side
+        self.timeout_s = timeout_s
+        self.began = time.monotonic()
+        self.next_look = self.began + LOOK_S
+        self.answered = False
+        self.called_at: float | None = None
+
+    @property
+    def spent(self) -> bool:
+        """Whether the others were waited for long enough."""
+        return time.monotonic() - self.began >= self.timeout_s
+
+    def late(self, ranks: tuple[int, ...]) -> Notice:
+        """The notice about members that did not come."""
+        return Notice("late", ranks, f"within {self.timeout_s:g} s")
+
+    def look(self, *, now: bool = False) -> None:
+        """Now and then: was a notice posted, is a roll called, have we waited long enough? Raises Broken."""
+        if not now and time.monotonic() < self.next_look:
+            return
+        self.next_look = time.monotonic() + LOOK_S
+        board, count = self.side.board, self.side.count
+        try:
+            notice = board.notice()
+            if notice is not None:
+                raise Broken(notice.error())
+            if not self.answered and (self.spent or board.all_put("roll", [count])):
+                self.answered = True
+                board.put("roll", count)
+                board.put(f"at/{count}", self.side.rank)
+            self.call_roll(board, count)
+        except StoreGone:
+            dead = self.side.probe() if self.side.group is not None else ()
+            raise Broken(no_store(dead)) from None
+
+    def call_roll(self, board: Board, count: int) -> None:
+        """Once we have waited long enough, and those who wait had time to say so: who is missing?"""
+        if not self.spent:
+            return
+        if self.called_at is None:
+            self.called_at = time.monotonic()
+        if time.monotonic() - self.called_at >= ROLL_CALL_S:
+            self.fail(self.late(board.missing(f"at/{count}", self.side.members)))
+
+    def fail(self, notice: Notice) -> None:
+        """Post a notice, unless somebody was quicker, and give up. Raises Broken."""
+        try:
+            raise Broken(self.side.board.post(notice).error())
+        except StoreGone:
+            raise Broken(notice.error()) from None
+
+
+def no_store(dead: tuple[int, ...] = ()) -> RankFailed:
+    """The error where the job's store is gone, and with it rank 0 or the launcher."""
+    also = Notice("died", dead, "").ranks
+    who = f", and the connections to ranks {', '.join(map(str, also))} are closed" if also else ""
+    return RankFailed(
+        f"the job's store does not answer{who}: rank 0 or the launcher has ended; start the job again, or measure each "
+        "rank by itself with ranks=None",
+        dead,
+    )
+
+
+def row_of(said: bytes, length: int) -> bytes:
+    """What is said with its length in front, cut or filled up to ``length`` bytes."""
+    return (len(said).to_bytes(HEAD, "big") + said)[:length].ljust(length, b"\0")
+
+
+def give_away(thing: Any) -> None:
+    """Keep an object alive for as long as the process lives, its destructor never run."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+
+
+SIDES: dict[tuple[int, ...], Side] = {}
+
+
+def side_of(members: tuple[int, ...], rank: int) -> Side:
+    """The side group of these members; forgotten when torch.distributed is shut down, with its hold on the store."""
+    found = SIDES.get(members)
+    if found is None:
+        found = SIDES[members] = Side(members, rank)
+        weakref.finalize(distributed().group.WORLD, SIDES.pop, members, None).atexit = False
+    return found
+
+
+def wait_for(work: Any, seconds: float) -> None:
+    """Wait for one operation, some seconds at most; what became of it is asked afterwards."""
+    try:
+        work.wait(timedelta(seconds=seconds))
+    except RuntimeError:  # timed out, or failed: is_completed() tells
+        return
+
+
+Sleep = Callable[[float], None]

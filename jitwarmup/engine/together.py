@@ -1,0 +1,182 @@
+"""
+One plan carried out by several ranks in step: what they tell each other, and when.
+
+    begin     is everybody here, with the same plan?            before the first run
+    after     slowest time, one-time work, failures             after every run, outside of its window
+    verdict   what each rank sees of its own machine            when the runs are over
+
+Every rank hears the same and so decides the same: same number of runs, same phases, same verdict. Within a window
+nothing is sent. A rank that is interrupted says that it leaves, and waits for nobody.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jitwarmup.engine.ledger import Pause
+from jitwarmup.engine.plan import Options
+from jitwarmup.engine.rules import Rule
+from jitwarmup.engine.scope import part
+from jitwarmup.model.codec import decode_record, encode
+from jitwarmup.model.errors import ArgumentError, RankFailed
+from jitwarmup.model.ports import Heard, Ranks
+from jitwarmup.model.ranks import Said, Words, agreed, first_failed, one_verdict, out_of_step
+from jitwarmup.model.runs import Run
+from jitwarmup.model.verdict import Verdict
+
+Hearing = Generator[Pause, Heard, Any]
+
+
+class Agree(Pause):
+    """The wish to hear what every rank says; answered with what was heard."""
+
+    def __init__(self, ranks: Ranks, said: bytes) -> None:
+        self.ranks = ranks
+        self.said = said
+
+    def block(self) -> Heard:
+        """Wait in a thread."""
+        return self.ranks.exchange(self.said).block()
+
+    async def sleep(self) -> Heard:
+        """Wait in a task; the event loop goes on."""
+        return await self.ranks.exchange(self.said).sleep()
+
+
+@dataclass(slots=True)
+class Common:
+    """What all ranks know of a run: the run itself, and how it stands with the plan after it."""
+
+    run: Run
+    elsewhere: RankFailed | None = None  # the run went wrong on another rank
+    words: Words | None = None  # what that rank says of it
+    mutated: bool = False
+
+
+class Together:
+    """The ranks of one plan. ``lost`` is set as soon as they cannot go on together."""
+
+    def __init__(self, ranks: Ranks) -> None:
+        self.ranks = ranks
+        self.rank = ranks.rank
+        self.members = ranks.members
+        self.watched = False
+        self.lost: RankFailed | None = None
+        self.left = False
+
+    @property
+    def speaks(self) -> bool:
+        """Whether this rank says the canonical line: the first member does."""
+        return self.rank == self.members[0]
+
+    def hear(self, said: bytes) -> Hearing:
+        """What every member says, in their order; None where somebody is lost."""
+        if self.lost is not None:
+            return None
+        heard = yield Agree(self.ranks, said)
+        if heard.lost is not None:
+            part()
+            self.lost = heard.lost if isinstance(heard.lost, RankFailed) else RankFailed(str(heard.lost))
+            return None
+        return heard.said
+
+    def leave(self, reason: str) -> None:
+        """Go one's own way; the others hear of it, once."""
+        if not self.left and self.lost is None:
+            self.left = True
+            part()
+            self.ranks.leave(reason)
+
+    # ------------------------------------------------------------------ the three agreements
+
+    def begin(self, name: str, options: Options, *, finished: int) -> Hearing:
+        """
+        Meet, and see that all have the same plan; return the number of earlier runs that all have.
+
+        Raises:
+            RankFailed: somebody did not come.
+            ArgumentError: the plans differ; every rank gets the same error.
+
+        """
+        heard = yield from self.hear(plan_of(name, options, finished))
+        if heard is None:
+            assert self.lost is not None  # noqa: S101 - hear() says why
+            raise self.lost
+        plans = [json.loads(said) for said in heard]
+        earlier = [plan.pop("finished") for plan in plans]
+        check_same(plans, self.members)
+        return min(earlier)
+
+    def after(self, run: Run, said: Said) -> Generator[Pause, Heard, Common]:
+        """What all ranks know of the run that each has just made."""
+        heard = yield from self.hear(said.to_bytes())
+        if heard is None:
+            return Common(run, elsewhere=self.lost)
+        told = [Said.from_bytes(each) for each in heard]
+        if out_of_step(told):
+            part()
+            self.lost = RankFailed(steps_of(told, self.members))
+            return Common(run, elsewhere=self.lost)
+        self.watched = all(each.watched for each in told)
+        common = Common(agreed(run, told, self.members), mutated=any(each.ending == "mutated" for each in told))
+        at = first_failed(told)
+        if at is not None and said.ending in ("ok", "mutated"):
+            common.words = told[at].words
+            common.elsewhere = failed_elsewhere(self.members[at], told[at])
+        return common
+
+    def verdict(self, own: Verdict) -> Hearing:
+        """The verdict of all; None where somebody was lost meanwhile."""
+        heard = yield from self.hear(json.dumps(encode(own)).encode())
+        if heard is None:
+            return None
+        return one_verdict([decode_record(Verdict, json.loads(each)) for each in heard], self.members)
+
+
+def plan_of(name: str, options: Options, finished: int) -> bytes:
+    """A plan in words that are the same on all ranks. A rule of the user's own is told by its class."""
+    rule = options.rule
+    plan = {
+        "callable": name,
+        "iterations": repr(rule) if isinstance(rule, Rule) else type(rule).__qualname__,
+        "measurements": options.measurements,
+        "budget_s": options.budget_s,
+        "on_contamination": options.on_contamination,
+        "finished": finished,
+    }
+    return json.dumps(plan).encode()
+
+
+def check_same(plans: Sequence[dict[str, Any]], members: Sequence[int]) -> None:
+    """Refuse plans that differ: their ranks would wait for each other's runs in vain."""
+    for rank, plan in zip(members, plans, strict=True):
+        for name, value in plan.items():
+            if value != plans[0][name]:
+                raise ArgumentError(
+                    f"rank {rank} got {name}={value!r} and rank {members[0]} {name}={plans[0][name]!r}; wanted the same "
+                    "plan on every rank: give all the same, or measure each rank by itself with ranks=None"
+                )
+
+
+def steps_of(told: Sequence[Said], members: Sequence[int]) -> str:
+    """What ranks that got out of step are doing."""
+    where = ", ".join(
+        f"rank {rank} after {each.phase} run {each.index}" for rank, each in zip(members, told, strict=True)
+    )
+    return (
+        f"the ranks are out of step ({where}); wanted the same measurements in the same order on every rank, from one "
+        "thread; or opt out with ranks=None"
+    )
+
+
+def failed_elsewhere(rank: int, said: Said) -> RankFailed:
+    """The error that a rank gets whose own run went well."""
+    kind = said.words.type if said.words is not None else "an error"
+    return RankFailed(
+        f"rank {rank} failed in {said.phase} run {said.index} with {kind}; the other ranks stopped with it. Its own "
+        "report holds the exception, and report.failure of the others its message and traceback",
+        (rank,),
+    )

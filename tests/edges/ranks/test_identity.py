@@ -1,0 +1,39 @@
+"""Who we are in a job, told without importing torch."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from jitwarmup.edges.ranks import EVERYBODY, identity, ranks_of
+
+
+def distributed(available=True, initialized=True, rank=lambda: 3):
+    told = {"is_available": lambda: available, "is_initialized": lambda: initialized}
+    return SimpleNamespace(distributed=SimpleNamespace(**told, get_rank=rank, get_world_size=lambda: 8))
+
+
+def broken():
+    raise RuntimeError("the group is gone")
+
+
+RANKS = [
+    (distributed(), {"rank": 3, "world_size": 8}),
+    (distributed(available=False), {}),
+    (distributed(initialized=False), {}),
+    (distributed(rank=broken), {}),
+    (SimpleNamespace(), {}),
+    (SimpleNamespace(distributed=SimpleNamespace()), {}),
+]
+
+
+@pytest.mark.parametrize(("loaded", "told"), RANKS)
+def test_a_rank_is_told_where_there_are_several(monkeypatch, loaded, told):
+    monkeypatch.setitem(sys.modules, "torch", loaded)
+    assert identity() == told
+
+
+def test_without_torch_there_is_no_rank(monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    assert identity() == {}
+    assert ranks_of(EVERYBODY) is None

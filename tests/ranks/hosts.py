@@ -154,7 +154,7 @@ def two_hosts(*, delay_s: float = 0.05, loss: float = 0.01, seed: int = 0) -> It
     stem = f"jw{os.getpid()}-{secrets.token_hex(3)}"
     names = (f"{stem}a", f"{stem}b")
     options = ["--delay", str(delay_s), "--loss", str(loss), "--seed", str(seed)]
-    # A session of its own: Ctrl-C is for the tests, and the wire must live on to clean up behind them.
+    # A session of its own: what is sent to the tests' group is not for the wire, which cleans up behind them.
     process = subprocess.Popen(
         [sys.executable, str(WIRE), *names, *options],
         stdin=subprocess.PIPE,

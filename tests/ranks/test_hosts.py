@@ -97,7 +97,7 @@ spec = importlib.util.spec_from_file_location("hosts", sys.argv[1])
 module = sys.modules["hosts"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 with module.two_hosts() as hosts:
-    child = hosts.popen(1, ["sleep", "600"])
+    child = hosts.popen(1, ["sleep", "600"], stdout=subprocess.DEVNULL)
     print(json.dumps([*hosts.names, hosts.process.pid, child.pid]), flush=True)
     sys.stdin.read()
 """
@@ -225,11 +225,16 @@ def test_a_killed_wire_leaves_nothing_and_the_counts_say_so(two_hosts):
 def test_killed_tests_leave_nothing(two_hosts, bench, how):
     command = [sys.executable, "-c", HOLDER, bench.__file__]
     holder = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
     )
     *names, wire, child = json.loads(holder.stdout.readline())
     assert remains(names) == names
-    holder.send_signal(how)
+    os.killpg(holder.pid, how)  # the whole group, as Ctrl-C and `timeout` do
     holder.communicate()
     assert gone(wire)
     assert gone(child)

@@ -14,6 +14,7 @@ member is dead.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import hashlib
 import threading
@@ -296,6 +297,7 @@ def give_away(thing: Any) -> None:
 
 
 SIDES: dict[tuple[int, ...], Side] = {}
+atexit.register(SIDES.clear)  # gloo's threads end while the interpreter is still whole
 
 
 def side_of(members: tuple[int, ...], rank: int) -> Side:

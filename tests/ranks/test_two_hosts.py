@@ -23,7 +23,7 @@ def line_of(process):
 
 
 def test_two_hosts_stay_in_step_over_delay_and_loss(two_hosts, launch, capsys):
-    with two_hosts(delay_s=0.1, loss=0.01, seed=3) as hosts:
+    with two_hosts(delay_s=0.1, loss=0.01, seed=534) as hosts:
         began = time.monotonic()
         jobs = started(hosts, launch, 0)
         first, second = (line_of(process) for process in jobs)
@@ -36,7 +36,7 @@ def test_two_hosts_stay_in_step_over_delay_and_loss(two_hosts, launch, capsys):
         assert first[name] == second[name]
     assert first["failure"] is None
     assert first["straggler"] == 1
-    assert lost > 0
+    assert lost >= 2  # with this seed, packets 12 and 32 there and 24 back are lost
 
 
 def test_a_wire_that_is_cut_ends_both_after_the_bound(two_hosts, launch, capsys):

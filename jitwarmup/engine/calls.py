@@ -139,7 +139,7 @@ def warming(measurement: Measurement) -> Course:
 
 def landing(measurement: Measurement) -> tuple[State, Any]:
     """State of the key after a warm-up that ended early. A failed validation leaves it cold: the next call tries again."""
-    if measurement.end is End.INTERRUPTED or not measurement.runs:
+    if measurement.end is End.INTERRUPTED or not measurement.runs or measurement.others_left:
         return State.COLD, "interrupted"
     return (State.FAILED if measurement.runs[-1].phase is Phase.WARM else State.COLD), "failed"
 

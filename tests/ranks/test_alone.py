@@ -55,6 +55,15 @@ def test_after_an_interrupt_of_one_rank_all_measure_together_again(job):
     assert second["ends"] == ["KeyboardInterrupt", "ok"]
 
 
+def test_an_interrupted_first_call_is_gone_on_with_by_all(job):
+    """Rank 0 gets its value, rank 1 its interrupt; the next call of both goes on from the validation run that both have."""
+    first, second = both(job, "again")
+    assert first["values"] == [0, "cold", 0, "warm"]
+    assert second["values"] == ["KeyboardInterrupt", "cold", 1, "warm"]
+    assert first["calls"] == 2 + 1 + 2 + 1  # validation and a warm-up run that nobody agreed on, its own; two, its own
+    assert second["calls"] == 2 + 2 + 1
+
+
 def test_tasks_agree_and_their_loop_goes_on(job):
     first, second = both(job, "tasks")
     assert first["runs"] == second["runs"] == 5

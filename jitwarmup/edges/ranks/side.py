@@ -304,8 +304,10 @@ def side_of(members: tuple[int, ...], rank: int) -> Side:
     """The side group of these members; forgotten when torch.distributed is shut down, with its hold on the store."""
     found = SIDES.get(members)
     if found is None:
-        found = SIDES[members] = Side(members, rank)
-        weakref.finalize(distributed().group.WORLD, SIDES.pop, members, None).atexit = False
+        made = Side(members, rank)
+        found = SIDES.setdefault(members, made)  # another thread may have been quicker
+        if found is made:
+            weakref.finalize(distributed().group.WORLD, SIDES.pop, members, None).atexit = False
     return found
 
 

@@ -87,7 +87,25 @@ for function in (stopped, lambda: rank):
         ends.append(report.failure.type if report.failure else "ok")
     except KeyboardInterrupt:
         ends.append("KeyboardInterrupt")
-tell("again", ends=ends)
+calls = []
+
+
+@warmed(iterations=2, ranks=RankGroup(timeout_s=60))
+def once_stopped():
+    calls.append(rank)
+    if rank == 1 and len(calls) == 2:
+        raise KeyboardInterrupt
+    return rank
+
+
+values = []
+for _ in range(2):
+    try:
+        values.append(once_stopped())
+    except KeyboardInterrupt:
+        values.append("KeyboardInterrupt")
+    values.append(once_stopped.state)
+tell("again", ends=ends, values=values, calls=len(calls))
 
 # ------------------------------------------------------------------ in tasks
 

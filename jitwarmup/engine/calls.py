@@ -8,7 +8,6 @@ A course is a generator that decides and never runs user code: it yields `Wait` 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 from jitwarmup.edges.events import schema
@@ -57,27 +56,26 @@ def plain(task: Task) -> Course:
     """``f(x)``: validate and warm up when the key is cold, then one timed run whose value is returned."""
     visit = Visit(task)
     try:
-        lease = yield from turn(task, demand=False)
-        if lease is not None:
-            with lease:
-                ended = yield from warm_for_call(task, lease, visit)
-            if ended is not None:
-                return ended
+        if task.entry is not None and not task.entry.is_warm and not passes(task):
+            lease = Lease(task.ledger, task.entry)
+            with lease, lease:
+                if (yield from turn(task, lease, demand=False)):
+                    ended = yield from warm_for_call(task, lease, visit)
+                    if ended is not None:
+                        return ended
         return (yield from timed(task, visit))
     finally:
         visit.over()
 
 
-def turn(task: Task, *, demand: bool, wait: bool = True) -> Generator[Wait, bool, Lease | None]:
-    """The right to warm the task's key, after waiting for others as the options say (on demand: as ``wait`` says)."""
-    entry, options = task.entry, task.options
-    if entry is None or (not demand and passes(task)):
-        return None
+def turn(task: Task, lease: Lease, *, demand: bool, wait: bool = True) -> Generator[Wait, bool, bool]:
+    """Whether the key is ours to warm, after waiting for others as the options say (on demand: as ``wait`` says)."""
+    options = task.options
     policy = options.while_warming
     if demand:  # inside a run nobody waits: it might be the very run that is waited for
         policy = "wait" if wait and enclosing_run() is None else "pass"
     wait_s = None if demand else options.budget_s
-    return (yield from task.ledger.turn(entry, policy=policy, wait_s=wait_s, demand=demand, name=task.name))
+    return (yield from task.ledger.turn(lease, policy=policy, wait_s=wait_s, demand=demand, name=task.name))
 
 
 def passes(task: Task) -> bool:
@@ -124,10 +122,10 @@ def warming(measurement: Measurement) -> Course:
     """Validate and warm up, settle the key's state, and say how it went."""
     task, lease = measurement.task, measurement.lease
     task.inputs.refuse_once_only()
-    with measurement.company():
+    with measurement, measurement:
         yield from measurement.join()
-        with measurement.silence():
-            yield from measurement.follow(flow(measurement.rule, 0, history=measurement.runs))
+        measurement.hush()
+        yield from measurement.follow(flow(measurement.rule, 0, history=measurement.runs))
     if measurement.end in (End.DONE, End.MUTATED):
         measurement.settle_warm()
         loss.after_warmup(task, task.entry, measurement.made)
@@ -175,8 +173,12 @@ def warm_call(subject: Subject, entry: Entry, args: tuple[Any, ...], kwargs: dic
     """
     if subject.options.emit == "off":
         return subject.function(*args, **kwargs)
-    with Window(subject.session, STEP, subject.session.plain_clock, name=CALL) as window:
-        window.value = subject.function(*args, **kwargs)
+    window = Window(subject.session, STEP, subject.session.plain_clock, name=CALL)
+    try:
+        with window:
+            window.value = subject.function(*args, **kwargs)
+    finally:
+        window.abandon()
     subject.ledger.counts.hit()
     if subject.options.emit == "summary" and window.uneventful and not entry.habits and not entry.lost:
         subject.ledger.tally.count(subject, window.duration_ns)
@@ -208,10 +210,10 @@ def warm(task: Task, *, wait: bool = True) -> Course:
     entry = task.entry
     if entry is not None:
         entry.asked = True
-    lease = yield from turn(task, demand=True, wait=wait)
-    if lease is None:
-        return Result(known_warmup(task))
-    with lease:
+    lease = Lease(task.ledger, entry)
+    with lease, lease:
+        if not (yield from turn(task, lease, demand=True, wait=wait)):
+            return Result(known_warmup(task))
         measurement = Measurement(task, lease, task.session.clock, task.report_id)
         try:
             yield from warming(measurement)
@@ -232,11 +234,12 @@ def known_warmup(task: Task) -> Warmup:
 
 def measure(task: Task, keep: Keep = None) -> Course:
     """``f.measure(x)``: the whole plan, whatever is warm already; a Report, also given to ``keep``."""
-    lease = yield from turn(task, demand=True)
-    with lease if lease is not None else nullcontext():
-        if lease is not None and task.entry is not None:
+    lease = Lease(task.ledger, task.entry)
+    with lease, lease:
+        held = yield from turn(task, lease, demand=True)
+        if held and task.entry is not None:
             task.entry.finished = ()
-        measurement = Measurement(task, lease, task.session.clock)
+        measurement = Measurement(task, lease if held else None, task.session.clock)
         try:
             yield from measuring(measurement)
         except BaseException as error:
@@ -259,10 +262,11 @@ def measuring(measurement: Measurement) -> Course:
     task = measurement.task
     redo = task.options.on_contamination == "redo" or seeks_proof(task.options.rule)
     task.inputs.refuse_once_only()
-    with measurement.company():
+    with measurement, measurement:
         yield from measurement.join()
-        with measurement.silence():
-            yield from measurement.follow(flow(measurement.rule, task.options.measurements, redo=redo))
+        measurement.hush()
+        yield from measurement.follow(flow(measurement.rule, task.options.measurements, redo=redo))
+        measurement.unmute()
         yield from measurement.agree_verdict()
     if measurement.end is End.MUTATED:
         measurement.settle_warm()
@@ -324,7 +328,7 @@ def body(measurement: Measurement, run: Run, error: BaseException | None) -> Cou
     if error is not None:
         measurement.error, measurement.end = error, End.FAILED
     together = measurement.together
-    with measurement.company():
+    with measurement, measurement:
         if together is not None and error is not None:
             together.leave(f"{type(error).__name__} in a block")
         elif together is not None:
@@ -340,9 +344,9 @@ def body(measurement: Measurement, run: Run, error: BaseException | None) -> Cou
 def prepare(measurement: Measurement) -> Course:
     """``with steady_state(fn, *args)``: validate and warm up on entry, so that the key is warm in the body."""
     task = measurement.task
-    lease = yield from turn(task, demand=True)
-    with lease if lease is not None else nullcontext():
-        measurement.lease = lease
+    lease = Lease(task.ledger, task.entry)
+    with lease, lease:
+        measurement.lease = lease if (yield from turn(task, lease, demand=True)) else None
         try:
             yield from warming(measurement)
         finally:

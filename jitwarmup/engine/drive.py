@@ -80,9 +80,13 @@ def stream_window(command: Take) -> StreamWindow:
 
 def once(command: Take) -> Taken:
     """One run of a plain function."""
-    with single_window(command) as window:
-        window.value = command.function(*command.args, **command.kwargs)
-    return window.taken()
+    window = single_window(command)
+    try:
+        with window:
+            window.value = command.function(*command.args, **command.kwargs)
+        return window.taken()
+    finally:
+        window.abandon()
 
 
 async def acall(make: Make, colour: Colour = Colour.COROUTINE) -> Any:
@@ -106,16 +110,13 @@ async def acall(make: Make, colour: Colour = Colour.COROUTINE) -> Any:
 
 async def aonce(command: Take) -> Taken:
     """One run of a coroutine function."""
-    with single_window(command) as window:
-        window.value = await command.function(*command.args, **command.kwargs)
-    return window.taken()
-
-
-def opened(command: Take) -> StreamWindow:
-    """The window of a streamed run, inside its first step."""
-    window = stream_window(command)
-    window.begin()
-    return window
+    window = single_window(command)
+    try:
+        with window:
+            window.value = await command.function(*command.args, **command.kwargs)
+        return window.taken()
+    finally:
+        window.abandon()
 
 
 def satisfied(command: Take, window: StreamWindow) -> bool:
@@ -132,7 +133,17 @@ def keep(command: Take, item: Any) -> None:
 
 def drained(command: Take) -> Taken:
     """One run of a generator to its end (or ``drain`` items, then closed); nobody receives the items."""
-    window = opened(command)
+    window = stream_window(command)
+    try:
+        drain(window, command)
+        return window.taken()
+    finally:
+        window.abandon()
+
+
+def drain(window: StreamWindow, command: Take) -> None:
+    """Make the run."""
+    window.begin()
     error: BaseException | None = None
     try:
         stream = command.function(*command.args, **command.kwargs)
@@ -151,12 +162,21 @@ def drained(command: Take) -> Taken:
         error = caught
     window.leave_step(item=False)
     window.finish(error)
-    return window.taken()
 
 
 async def adrained(command: Take) -> Taken:
     """One run of an async generator to its end (or ``drain`` items, then closed); nobody receives the items."""
-    window = opened(command)
+    window = stream_window(command)
+    try:
+        await adrain(window, command)
+        return window.taken()
+    finally:
+        window.abandon()
+
+
+async def adrain(window: StreamWindow, command: Take) -> None:
+    """Make the run."""
+    window.begin()
     error: BaseException | None = None
     try:
         stream = command.function(*command.args, **command.kwargs)
@@ -175,13 +195,13 @@ async def adrained(command: Take) -> Taken:
         error = caught
     window.leave_step(item=False)
     window.finish(error)
-    return window.taken()
 
 
 def stream(make: Make) -> Generator[Any, Any, Any]:
     """Pump for generators: extra runs are drained in silence, the caller's own run streams live."""
     course = make()
     sent: Any = None
+    window: StreamWindow = Bare()
     try:
         while True:
             command = advance(course, sent)
@@ -193,11 +213,12 @@ def stream(make: Make) -> Generator[Any, Any, Any]:
             elif not command.live:
                 sent = drained(command)
             else:
-                window = opened(command)
+                window = stream_window(command)
                 with suppress(GeneratorExit):  # the consumer left; `live` has closed the user's stream and noted it
                     yield from live(window, command)
                 sent = window.taken()
     finally:
+        window.abandon()
         course.close()
     yield from command.items
     return command.unwrap()
@@ -205,6 +226,7 @@ def stream(make: Make) -> Generator[Any, Any, Any]:
 
 def live(window: StreamWindow, command: Take) -> Generator[Any, Any, None]:
     """The caller's own run of a generator: every item at once, ``send``, ``throw``, ``close`` and return value too."""
+    window.begin()
     error: BaseException | None = None
     try:
         inner = command.function(*command.args, **command.kwargs)
@@ -232,7 +254,7 @@ def live(window: StreamWindow, command: Take) -> Generator[Any, Any, None]:
     window.finish(error)
 
 
-async def astream(make: Make) -> AsyncGenerator[Any, Any]:  # noqa: C901 - see below: it cannot be cut in two
+async def astream(make: Make) -> AsyncGenerator[Any, Any]:  # noqa: C901, PLR0915 - see below: it cannot be cut in two
     """
     Pump for async generators: as ``stream``, with ``asend``, ``athrow`` and ``aclose``.
 
@@ -241,6 +263,7 @@ async def astream(make: Make) -> AsyncGenerator[Any, Any]:  # noqa: C901 - see b
     """
     course = make()
     sent: Any = None
+    window: StreamWindow = Bare()
     try:
         while True:
             command = advance(course, sent)
@@ -253,7 +276,8 @@ async def astream(make: Make) -> AsyncGenerator[Any, Any]:  # noqa: C901 - see b
             if not command.live:
                 sent = await adrained(command)
                 continue
-            window = opened(command)
+            window = stream_window(command)
+            window.begin()
             error: BaseException | None = None
             try:
                 inner = command.function(*command.args, **command.kwargs)
@@ -282,6 +306,7 @@ async def astream(make: Make) -> AsyncGenerator[Any, Any]:  # noqa: C901 - see b
             window.finish(error)
             sent = window.taken()
     finally:
+        window.abandon()
         course.close()
     for item in command.items:
         yield item

@@ -42,10 +42,10 @@ class Flight:
         self._wakers: list[Callable[[], Any]] = []
 
     def land(self, how: Landing) -> None:
-        """Wake everybody, once."""
+        """Wake everybody who waits still; landing again changes nothing else."""
         with self._lock:
             self.landed = self.landed or how
-            wakers, self._wakers = self._wakers, []
+            wakers = list(self._wakers)
         for wake in wakers:
             wake()
 
@@ -164,13 +164,23 @@ class Entry:
 
 
 class Lease:
-    """The right and duty to warm one key. Left without ``settle``, it counts as interrupted."""
+    """
+    The right and duty to warm one key, once ``Ledger.turn`` has claimed it. Left without ``settle``, it counts as interrupted.
 
-    def __init__(self, ledger: Ledger, entry: Entry) -> None:
+    Entered before the claim, and twice (``with lease, lease:``): an interrupt may come at the very beginning of an exit,
+    and a key that nobody gives back is waited for for ever. ``entry`` is None beyond the bound on keys.
+    """
+
+    def __init__(self, ledger: Ledger, entry: Entry | None) -> None:
         self.ledger = ledger
         self.entry = entry
         self.flight = Flight()
-        self.how: Landing = "interrupted"
+
+    @property
+    def held(self) -> Entry | None:
+        """The key, while it is ours to warm."""
+        entry = self.entry
+        return entry if entry is not None and entry.flight is self.flight else None
 
     def __enter__(self) -> Self:
         return self
@@ -182,13 +192,14 @@ class Lease:
 
     def progress(self, state: State, planned: int | None = None) -> None:
         """Tell the phase that is under way, and how many runs are planned in all."""
-        if self.entry.flight is self.flight:
-            self.entry.state = state
-            self.entry.planned = planned
+        if (entry := self.held) is not None:
+            entry.state = state
+            entry.planned = planned
 
     def finished(self, runs: Sequence[Run]) -> None:
         """Keep finished runs for whoever goes on, should this warm-up be interrupted."""
-        self.entry.finished = tuple(run for run in runs if run.outcome == "ok" and run.phase is not Phase.MEASURE)
+        if (entry := self.entry) is not None:
+            entry.finished = tuple(run for run in runs if run.outcome == "ok" and run.phase is not Phase.MEASURE)
 
     def settle(
         self,
@@ -204,18 +215,19 @@ class Lease:
         ``own``: the warm-up's runs with this rank's work only, from which its habits are learnt.
         """
         with self.ledger.lock:
-            if self.entry.flight is not self.flight:
-                return
-            self.entry.flight = None
-            self.entry.state = state
-            self.entry.reason = reason if reason is not None or how != "interrupted" else "interrupted"
-            self.entry.lost, self.entry.unready = 0, self.entry.unready and how != "warm"
-            if how != "interrupted":
-                self.entry.finished = ()
-            if warmup is not None:
-                self.entry.warmup = warmup
-                self.entry.habits.learn(warmup.runs if own is None else own)
-        self.ledger.changed()
+            entry = self.held
+            if entry is not None:
+                entry.state = state
+                entry.reason = reason if reason is not None or how != "interrupted" else "interrupted"
+                entry.lost, entry.unready = 0, entry.unready and how != "warm"
+                if how != "interrupted":
+                    entry.finished = ()
+                if warmup is not None:
+                    entry.warmup = warmup
+                    entry.habits.learn(warmup.runs if own is None else own)
+                entry.flight = None  # last: interrupted before it, the key is still ours to settle
+        if entry is not None:
+            self.ledger.changed()
         self.flight.land(how)
 
 
@@ -300,27 +312,28 @@ class Ledger:
                 return None
             return self.entries.setdefault(key, Entry(label_of(key[1], len(self.entries) + 1), key[0]))
 
-    def claim(self, entry: Entry, *, demand: bool) -> Lease | Flight | None:
+    def claim(self, lease: Lease, entry: Entry, *, demand: bool) -> Flight | None:
         """
-        A lease on a key that has to be warmed, the flight where somebody is warming it, or None where there is nothing
-        to do. ``demand`` warms failed keys again.
+        Give the lease its key, where that has to be warmed; ``demand`` warms failed keys again.
+
+        Returns:
+            The flight of whoever is warming the key already; None where nobody is to be waited for.
+
         """
         with self.lock:
             if entry.flight is not None:
                 return entry.flight
             settled = entry.is_warm and not (demand and entry.unready)
-            if settled or (entry.state is State.FAILED and not demand):
-                return None
-            lease = Lease(self, entry)
-            entry.flight = lease.flight
-            entry.state = State.VALIDATING if not entry.finished else State.WARMING
-            return lease
+            if not settled and (demand or entry.state is not State.FAILED):
+                entry.flight = lease.flight
+                entry.state = State.VALIDATING if not entry.finished else State.WARMING
+        return None
 
     def turn(
-        self, entry: Entry, *, policy: str, wait_s: float | None, demand: bool, name: str
-    ) -> Generator[Wait, bool, Lease | None]:
+        self, lease: Lease, *, policy: str, wait_s: float | None, demand: bool, name: str
+    ) -> Generator[Wait, bool, bool]:
         """
-        A lease, or None where the key is warm or the call shall run plainly.
+        Whether the lease got its key; False where the key is warm or the call shall run plainly.
 
         Raises:
             NotReady: somebody else is warming this key and the policy says ``raise``.
@@ -328,19 +341,19 @@ class Ledger:
         """
         deadline = None if wait_s is None else time.monotonic() + wait_s
         while True:
-            claimed = self.claim(entry, demand=demand)
-            if not isinstance(claimed, Flight):
-                return claimed
+            other = None if lease.entry is None else self.claim(lease, lease.entry, demand=demand)
+            if other is None:
+                return lease.held is not None
             if policy == "raise":
                 raise NotReady(
                     f"{name} is being warmed up by another caller and while_warming='raise' was chosen; try again when "
                     f".ready is true, or choose while_warming='wait' or 'pass'"
                 )
             if policy == "pass":
-                return None
-            in_time = yield Wait(claimed, deadline)
-            if not in_time or (claimed.landed == "failed" and not demand):
-                return None
+                return False
+            in_time = yield Wait(other, deadline)
+            if not in_time or (other.landed == "failed" and not demand):
+                return False
 
     def met(self, token: int | None) -> list[Entry]:
         """The keys met so far (of one instance). Takes no lock: whoever asks for the state never waits."""

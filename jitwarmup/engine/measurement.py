@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from jitwarmup.edges import process_size
 from jitwarmup.engine.account import NOT_ACCEPTED, Account
@@ -38,12 +39,28 @@ ENDINGS: dict[End, Ending] = {
 
 
 class Measurement(Account):
-    """The runs of one plan, as they come. Arguments are those of `Account`."""
+    """
+    The runs of one plan, as they come. Arguments are those of `Account`.
+
+    Entered before anything is begun, and twice (``with measurement, measurement:``): an interrupt may come at the very
+    beginning of an exit. On every way out the monitor is right again, and whatever leaves the plan on the way is told to
+    the other ranks, which would wait for the next run.
+    """
 
     def __init__(self, task: Task, lease: Lease | None, clock: Clock, report_id: str | None = None) -> None:
         super().__init__(task, lease, clock, report_id)
         self.silent = False
         self.hooks = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.unmute()
+        if error is not None:
+            self.leave("left early" if isinstance(error, GeneratorExit) else type(error).__name__)
 
     # ------------------------------------------------------------------ the runs
 
@@ -117,16 +134,10 @@ class Measurement(Account):
             self.runs = self.runs[: (yield from begin)]
             self.inherited = len(self.runs)
 
-    @contextmanager
-    def company(self) -> Generator[None, None, None]:
-        """Whatever leaves the plan on the way is told to the other ranks, which would wait for the next run."""
-        try:
-            yield
-        except BaseException as error:
-            if self.together is not None:
-                why = "left early" if isinstance(error, GeneratorExit) else type(error).__name__
-                self.together.leave(f"{why}, after {len(self.runs)} runs")
-            raise
+    def leave(self, why: str) -> None:
+        """Go one's own way; the other ranks, if there are any, hear of it."""
+        if self.together is not None:
+            self.together.leave(f"{why}, after {len(self.runs)} runs")
 
     def agree(self, together: Together, run: Run, taken: Taken) -> Generator[Pause, Any, Run]:
         """The run that all ranks decide on. Interrupted, this rank leaves: nobody who interrupts wants to wait."""
@@ -190,15 +201,10 @@ class Measurement(Account):
 
     # ------------------------------------------------------------------ phases
 
-    @contextmanager
-    def silence(self) -> Generator[None, None, None]:
-        """The monitor is paused and the random streams are noted; both are right again on every way out."""
+    def hush(self) -> None:
+        """Before the first run: the random streams are noted, and the monitor is paused."""
         self.task.inputs.remember(process_wide=self.rng_restored)
         self.mute()
-        try:
-            yield
-        finally:
-            self.unmute()
 
     def mute(self) -> None:
         """Pause the monitor, once; hooks that span a warm-up begin."""
@@ -208,15 +214,15 @@ class Measurement(Account):
             if not SWITCH.reasons:
                 self.hooks.enter_context(self.task.session.emitter.warming(fields))
             if self.task.session.monitor is not None:
-                self.task.session.monitor.pause()
+                self.task.session.monitor.pause(self)
 
     def unmute(self) -> None:
         """Give our pause back, once; hooks that span a warm-up end."""
         if self.silent:
-            self.silent = False
             if self.task.session.monitor is not None:
-                self.task.session.monitor.resume()
+                self.task.session.monitor.resume(self)
             self.hooks.close()
+            self.silent = False  # last: interrupted before it, all of this is done again
 
     def turn_to(self, step: Step) -> None:
         """A phase begins: tell the ledger, turn the monitor, speak of the phase that ended."""

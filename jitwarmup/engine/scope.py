@@ -18,15 +18,12 @@ from jitwarmup.model.runs import Phase
 class Frame:
     """One block (``settings``) or one run (``phase``) that user code is inside of."""
 
-    __slots__ = ("clock", "closed", "notes", "owner", "parent", "parted", "phase", "settings")
+    __slots__ = ("clock", "closed", "notes", "parent", "parted", "phase", "settings")
 
-    def __init__(
-        self, *, phase: Phase | None = None, settings: dict[str, Any] | None = None, owner: Any = None
-    ) -> None:
+    def __init__(self, *, phase: Phase | None = None, settings: dict[str, Any] | None = None) -> None:
         self.parent: Frame | None = None
         self.phase = phase
         self.settings = settings
-        self.owner = owner
         self.closed = False
         self.clock: Clock | None = None  # of the window around this run or block
         self.notes: list[Note] | None = None

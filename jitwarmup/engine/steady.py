@@ -45,6 +45,8 @@ class SteadyState:
     ``block`` is the Run of the body after the exit; ``reports`` what was measured in it.
     """
 
+    _window: Window | None = None
+
     def __init__(self, function: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> None:
         self.block: Run | None = None
         self._reports: list[Report] = []
@@ -54,7 +56,6 @@ class SteadyState:
         self._lock = threading.Lock()
         self._entered = False
         self._session: Session | None = None
-        self._window: Window | None = None
         self._prepared: Measurement | None = None
         self._owes_stop = False
         self._parted = False
@@ -77,6 +78,7 @@ class SteadyState:
             )
         session = self._open()
         try:
+            self._start(session)
             if core is not None:
                 measurement = self._measurement_of(core, session)
                 drive.call(lambda: calls.prepare(measurement), core.colour)
@@ -89,6 +91,7 @@ class SteadyState:
         core = self._core_of_function()
         session = self._open()
         try:
+            self._start(session)
             if core is not None:
                 measurement = self._measurement_of(core, session)
                 if core.colour.asynchronous:
@@ -103,30 +106,40 @@ class SteadyState:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        taken = self._body_over(kind, error, trace)
-        if taken is None:
-            return
-        measurement = self._measurement_of_body(taken)
+        taken: Taken | None = None
         try:
-            if measurement is not None:
-                drive.through(calls.body(measurement, taken.run, taken.error))
-        finally:
-            self._conclude(measurement, taken)
+            taken = self._body_over(kind, error, trace)
+            if taken is None:
+                return
+            measurement = self._measurement_of_body(taken)
+            try:
+                if measurement is not None:
+                    drive.through(calls.body(measurement, taken.run, taken.error))
+            finally:
+                self._conclude(measurement, taken)
+        except BaseException as interrupt:
+            self._give_up(interrupt)
+            raise
         if error is None and taken.error is not None:
             raise taken.error  # the device failed after the body had started the work
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        taken = self._body_over(kind, error, trace)
-        if taken is None:
-            return
-        measurement = self._measurement_of_body(taken)
+        taken: Taken | None = None
         try:
-            if measurement is not None:
-                await drive.athrough(calls.body(measurement, taken.run, taken.error))
-        finally:
-            self._conclude(measurement, taken)
+            taken = self._body_over(kind, error, trace)
+            if taken is None:
+                return
+            measurement = self._measurement_of_body(taken)
+            try:
+                if measurement is not None:
+                    await drive.athrough(calls.body(measurement, taken.run, taken.error))
+            finally:
+                self._conclude(measurement, taken)
+        except BaseException as interrupt:
+            self._give_up(interrupt)
+            raise
         if error is None and taken.error is not None:
             raise taken.error  # as above
 
@@ -138,15 +151,18 @@ class SteadyState:
         if window is None:
             return None
         self._window = None
-        window.__exit__(kind, error, trace)
-        for loop in (ref() for ref in self._loops):
-            if loop is not None:
-                loop.leave()
-        self._parted = window.frame.parted  # ranks that were lost in the body are not waited for at its end
-        return window.taken()
+        try:
+            window.__exit__(kind, error, trace)
+            for loop in (ref() for ref in self._loops):
+                if loop is not None:
+                    loop.leave()
+            self._parted = window.frame.parted  # ranks that were lost in the body are not waited for at its end
+            return window.taken()
+        finally:
+            window.abandon()
 
     def _open(self) -> Session:
-        """Claim the block, and start the monitor where nobody has."""
+        """Claim the block."""
         with self._lock:
             if self._entered:
                 raise Overlap(
@@ -155,14 +171,18 @@ class SteadyState:
                 )
             self._entered = True
         self._session = open_session(block_settings() | self._settings, explicit=True)
-        if self._session.monitor is not None:
-            self._owes_stop = self._session.monitor.start()
         return self._session
+
+    def _start(self, session: Session) -> None:
+        """Start the monitor where nobody has."""
+        if session.monitor is not None:
+            self._owes_stop = True  # until it is known: interrupted meanwhile, a stop too many does no harm
+            self._owes_stop = session.monitor.start(self)
 
     def _begin(self, session: Session) -> Self:
         """The body begins: from here on it is timed, and its settings hold."""
         inner = {name: value for name, value in self._settings.items() if name not in FOR_ONE_FUNCTION}
-        frame = Frame(settings={**inner, "report_id": self._report_id}, owner=self)
+        frame = Frame(settings={**inner, "report_id": self._report_id})
         window = Window(session, Step(Phase.MEASURE, 0), session.clock, frame=frame, name="block")
         window.__enter__()
         self._window = window
@@ -171,17 +191,37 @@ class SteadyState:
     def _stop(self, session: Session) -> None:
         """Stop the monitor where this block started it, and let go of the block's own probes."""
         if self._owes_stop and session.monitor is not None:
-            session.monitor.stop()
+            session.monitor.stop(self)
         if "watch" in self._settings:
             session.watch.disarm()  # this block's own probes; the usual ones stay for everybody
 
     def _fail_on_entry(self, session: Session, error: BaseException) -> None:
         """Validation or warm-up on entry failed: the body is never run."""
-        self._stop(session)
+        self._give_up(error)
         fields: dict[str, Any] = {"report_id": self._report_id, "reports": 0, "error_type": type(error).__name__}
         together = self._prepared.together if self._prepared is not None else None
         level = None if together is None or together.speaks else "debug"
         say(session, schema.BLOCK_FAILED, level=level, callable=self._name, **fields)
+
+    def _give_up(self, error: BaseException) -> None:
+        """
+        Nobody comes back to this block. Ranks that would wait for it at the block's end are told of an interrupt.
+
+        May be called twice. What failed in a run, or on another rank, the ranks know from their agreements.
+        """
+        session = self._session
+        assert session is not None  # noqa: S101 - it was opened
+        self._stop(session)
+        ranks = session.ranks()
+        if ranks is not None and not isinstance(error, Exception):
+            ranks.leave(f"{type(error).__name__} at the edge of a block")
+
+    def __del__(self) -> None:
+        """Interrupted at the very beginning of its exit, or never left: what it holds open is closed all the same."""
+        window, self._window = self._window, None
+        if window is not None:
+            window.abandon()
+            self._give_up(KeyboardInterrupt())
 
     def _measurement_of_body(self, taken: Taken) -> Measurement | None:
         """What the body's run belongs to: the warm-up on entry, or inline code; None where there is no more to tell."""

@@ -86,9 +86,9 @@ class Together:
     def leave(self, reason: str) -> None:
         """Go one's own way; the others hear of it, once."""
         if not self.left and self.lost is None:
-            self.left = True
             part()
             self.ranks.leave(reason)
+            self.left = True  # last: interrupted before it, the others hear of it once more
 
     # ------------------------------------------------------------------ the three agreements
 

@@ -60,6 +60,11 @@ class Trial:
             if error is None and late is not None:
                 raise late  # the device failed after the body had started the work
 
+    def abandon(self) -> None:
+        """An interrupt came between two steps of ours: the run is no run."""
+        if self._window is not None:
+            self._window.abandon()
+
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
@@ -109,6 +114,8 @@ class TrialLoop:
         if self._done:
             return
         self._done = True
+        if self.current is not None:
+            self.current.abandon()
         self.current = None
         self._course.close()
         if self._measurement.runs:

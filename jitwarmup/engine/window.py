@@ -63,6 +63,7 @@ class Window:
         "frame",
         "meter",
         "name",
+        "open",
         "seen",
         "session",
         "started_at",
@@ -84,30 +85,29 @@ class Window:
         self.value: Any = None
         self.error: BaseException | None = None
         self.meter: CountedWindow | None = None
+        self.token: Any = None
+        self.open = False
 
     def __enter__(self) -> Self:
-        self.prepare()
-        self.frame.enter()
         try:
+            self.prepare()
+            self.frame.enter()
             self.clock.fence()
+            self.started_at = time.time()
+            self.t0 = self.clock.now()
         except BaseException:
             self.abandon()
             raise
-        self.started_at = time.time()
-        self.t0 = self.clock.now()
         return self
 
     def prepare(self) -> None:
         """What is read before the fence and the clock."""
+        self.open = True
         self.token = self.session.watch.open(cpu=self.name != CALL)
         self.frame.clock = self.clock
         if self.session.monitor is not None and self.step.phase is Phase.MEASURE:
-            try:
-                self.meter = self.session.monitor.window(self.name)
-                self.meter.__enter__()
-            except BaseException:  # an interrupt inside the monitor; its own failures are caught there
-                self.session.watch.close(self.token)
-                raise
+            self.meter = self.session.monitor.window(self.name)
+            self.meter.__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -126,22 +126,31 @@ class Window:
             self.error = late if self.error is None else self.error
 
     def abandon(self) -> None:
-        """Undo what was opened: the run never began."""
-        if self.meter is not None:
-            self.meter.__exit__(None, None, None)
-        self.session.watch.close(self.token)
-        self.frame.leave()
+        """
+        Close what is open still: the run never began, or an interrupt came between two steps of ours.
+
+        Whoever makes a window calls this at last; a window that was concluded is left as it is.
+        """
+        if not self.open:
+            return
+        try:
+            if self.meter is not None:
+                self.meter.__exit__(None, None, None)
+        finally:
+            if self.token is not None:
+                self.session.watch.close(self.token)
+            self.frame.leave()
+            self.open = False
 
     def conclude(self, duration_ns: int) -> None:
         """What is read after the clock."""
         self.duration_ns = duration_ns
         self.told = {} if self.frame.notes is None else settled(self.frame.notes, self.t0)
-        try:
-            if self.meter is not None:
-                self.meter.__exit__(None, None, None)
-        finally:
-            self.seen = self.session.watch.close(self.token)
-            self.frame.leave()
+        if self.meter is not None:
+            self.meter.__exit__(None, None, None)
+        self.seen = self.session.watch.close(self.token)
+        self.frame.leave()
+        self.open = False
 
     @property
     def uneventful(self) -> bool:
@@ -226,11 +235,7 @@ class StreamWindow(Window):
     def begin(self) -> None:
         """Before the first step."""
         self.prepare()
-        try:
-            self.clock.fence()
-        except BaseException:
-            self.abandon()
-            raise
+        self.clock.fence()
         self.started_at = time.time()
         self.enter_step()
         self.began_ns = self.t0
@@ -264,7 +269,8 @@ class StreamWindow(Window):
 
     def finish(self, error: BaseException | None) -> None:
         """After the last step."""
-        self.error = error if error is not None else self.error
+        if error is not None and (self.error is None or isinstance(self.error, Exception)):  # an interrupt goes first
+            self.error = error
         self.t0 = self.began_ns  # notes are read against the beginning of the run, not of its last step
         self.conclude(self.spent_ns)
 
@@ -291,6 +297,7 @@ class Bare(StreamWindow):
         self.closed = False
         self.items = 0
         self.spent_ns = 0
+        self.open = False
 
     def __enter__(self) -> Self:
         return self

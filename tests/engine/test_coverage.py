@@ -7,6 +7,7 @@ import pytest
 
 from jitwarmup import Coverage, OneTimeWork, warmed
 from jitwarmup.edges.probes import Seen
+from jitwarmup.engine.ledger import Lease
 from jitwarmup.model.errors import NotReady
 
 
@@ -101,7 +102,8 @@ def test_calls_that_failed_or_were_turned_away_are_counted_too() -> None:
     with pytest.raises(ValueError):
         function(1)
     entry = function._core.entry((), (1,), {})
-    lease = function._core.ledger.claim(entry, demand=False)
+    lease = Lease(function._core.ledger, entry)
+    function._core.ledger.claim(lease, entry, demand=False)
     with pytest.raises(NotReady):
         function(1)
     lease.settle(entry.state, "failed")

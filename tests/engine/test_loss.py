@@ -6,6 +6,7 @@ import pytest
 
 from jitwarmup import MeasurementFailed, OneTimeWork, State, warmed
 from jitwarmup.edges.probes import Seen
+from jitwarmup.engine.ledger import Lease
 from jitwarmup.engine.loss import EAGER_FALLBACK
 
 RECOMPILE = Seen(work=(OneTimeWork(kind="dynamo.recompile", duration_s=0.1, reason="size of x changed"),))
@@ -165,7 +166,8 @@ def test_a_key_that_somebody_is_warming_is_left_to_them(watch) -> None:
     function, _ = warm_one(watch, on_loss="rewarm")
     entry = function._core.entry((), (), {})
     entry.state = State.COLD
-    lease = function._core.ledger.claim(entry, demand=True)
+    lease = Lease(function._core.ledger, entry)
+    function._core.ledger.claim(lease, entry, demand=True)
     entry.state = State.WARMING
     from jitwarmup.engine import loss
 

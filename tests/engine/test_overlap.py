@@ -11,7 +11,7 @@ from unittest import mock
 import pytest
 
 from jitwarmup import NotReady, State, is_warming, steady_state, warmed
-from jitwarmup.engine.ledger import Flight, Ledger, Wait
+from jitwarmup.engine.ledger import Flight, Lease, Ledger, Wait
 from jitwarmup.model.runs import Phase, Run
 
 
@@ -421,8 +421,10 @@ def test_one_block_measures_one_thing_at_a_time() -> None:
 def test_landing_twice_counts_once() -> None:
     ledger = Ledger()
     entry = ledger.entry((0, None))
-    lease = ledger.claim(entry, demand=False)
-    with lease:
+    lease = Lease(ledger, entry)
+    with lease, lease:
+        assert ledger.claim(lease, entry, demand=False) is None
+        assert ledger.claim(Lease(ledger, entry), entry, demand=True) is lease.flight
         lease.settle(State.WARM, "warm")
         lease.settle(State.FAILED, "failed")
         lease.progress(State.VALIDATING)
@@ -454,14 +456,16 @@ def test_two_sweeps_at_once_forget_only_who_is_gone() -> None:
 
 def test_only_good_runs_of_the_warm_up_are_kept_for_whoever_goes_on() -> None:
     ledger = Ledger()
-    lease = ledger.claim(ledger.entry((0, None)), demand=False)
+    entry = ledger.entry((0, None))
+    lease = Lease(ledger, entry)
+    ledger.claim(lease, entry, demand=False)
 
     def run(phase, outcome="ok"):
         return Run(phase=phase, index=0, started_at=0.0, duration_ns=1, outcome=outcome)
 
     good = run(Phase.VALIDATE)
     lease.finished([good, run(Phase.WARM, "cancelled"), run(Phase.MEASURE)])
-    assert lease.entry.finished == (good,)
+    assert entry.finished == (good,)
 
 
 def test_threads_that_step_a_stream_whose_key_is_being_warmed_wait_for_it() -> None:

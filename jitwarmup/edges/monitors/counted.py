@@ -21,7 +21,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -89,17 +89,17 @@ class CountedWindow:
     def __exit__(
         self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._inner is None:
-            return
+        inner, self._inner = self._inner, None
         try:
-            self._inner.__exit__(kind, failure, trace)
-            self._take(getattr(self._value, "reading", None))
+            if inner is not None:
+                inner.__exit__(kind, failure, trace)
+                self._take(getattr(self._value, "reading", None))
         except Exception as own:  # noqa: BLE001 - the monitor is the user's and may raise anything
             if own is not failure:  # a window may hand the body's exception back by raising it again
                 self.reason = self._counted._note("window", _reason(own, "window().__exit__"))
         finally:
             self._counted._dismiss(self)
-            self._inner = self._value = None
+            self._value = None
 
     def _take(self, reading: object) -> None:
         """Keep what the monitor's window gave, if it is a reading."""
@@ -126,8 +126,8 @@ class Counted:
         self.monitor = monitor
         self.problems: dict[str, str] = {}
         self._listener: Listener | None = None
-        self._pauses = 0
-        self._starts = 0
+        self._holders: list[object] = []  # who holds a pause
+        self._starters: list[object] = []  # who is owed a stop
         self._paused = False
         self._open: set[CountedWindow] = set()
         self._renew_locks()
@@ -175,9 +175,9 @@ class Counted:
     @property
     def paused(self) -> bool:
         """Whether somebody holds a pause."""
-        return self._pauses > 0
+        return bool(self._holders)
 
-    def start(self) -> bool:
+    def start(self, holder: object = None) -> bool:
         """
         Start the monitor if it has a ``start`` and does not run; whether a `stop` is owed for this call.
 
@@ -186,42 +186,46 @@ class Counted:
         if not self._take_turn("start"):
             return False
         try:
-            if not self._starts and not self._started_by_us():
+            if not self._starters and not self._started_by_us():
                 return False
-            self._starts += 1
+            self._starters.append(holder)
             return True
         finally:
             self._turn.release()
 
-    def stop(self) -> None:
-        """Give back one `start` that returned True; the last one stops the monitor."""
+    def stop(self, holder: object = None) -> None:
+        """Give back one `start` of the holder that returned True; the last one stops the monitor."""
         if not self._take_turn("stop"):
             return
         try:
-            if self._starts == 1 and callable(getattr(self.monitor, "stop", None)):
+            if self._starters == [holder] and callable(getattr(self.monitor, "stop", None)):
                 self._call("stop")
-            self._starts = max(0, self._starts - 1)
+            if holder in self._starters:
+                self._starters.remove(holder)
         finally:
             self._turn.release()
 
-    def pause(self) -> None:
+    def pause(self, holder: object = None) -> None:
         """Hold a pause: only the first reaches the monitor; windows that are open are cut by it."""
-        with self._state:
-            self._pauses += 1
-            if self._pauses == 1:
-                self._cut_open_windows()
         try:
+            with self._state:
+                self._holders.append(holder)
+                if len(self._holders) == 1:
+                    self._cut_open_windows()
             self._settle()
         except BaseException:  # interrupted: the caller will not resume what it never got
-            self.resume()
+            self.resume(holder)
             raise
 
-    def resume(self) -> None:
-        """Give one pause back: only the last reaches the monitor."""
+    def resume(self, holder: object = None) -> None:
+        """
+        Give one pause of the holder back: only the last reaches the monitor.
+
+        Who names a holder may ask again, since nobody else's pause is touched: an interrupt may have come in between.
+        """
         with self._state:
-            if self._pauses == 0:
-                return
-            self._pauses -= 1
+            if holder in self._holders:
+                self._holders.remove(holder)
         self._settle()
 
     def window(self, name: str) -> CountedWindow:
@@ -236,8 +240,13 @@ class Counted:
 
     def _take_turn(self, place: str) -> bool:
         """Wait for the turn to call the monitor, but not for ever."""
-        if self._turn.acquire(timeout=PATIENCE_S):
-            return True
+        try:
+            if self._turn.acquire(timeout=PATIENCE_S):
+                return True
+        except BaseException:
+            with suppress(RuntimeError):  # interrupted before it was ours: nothing to give back
+                self._turn.release()
+            raise
         self._note(place, f"another call has not returned for {PATIENCE_S:g} s")
         return False
 
@@ -246,18 +255,31 @@ class Counted:
         if not self._take_turn("pause"):
             return
         try:
-            while self._paused != (wanted := self._pauses > 0):
+            while self._paused != (wanted := bool(self._holders)):
                 self._turn_to(wanted=wanted)
         finally:
             self._turn.release()
 
     def _turn_to(self, *, wanted: bool) -> None:
-        """One call of ``pause`` or ``resume``. A pause that failed is owed no resume, but is not tried again either."""
+        """
+        One call of ``pause`` or ``resume``. A pause that failed is owed no resume, but is not tried again either.
+
+        Interrupted inside of the monitor, which may be paused then or not, it is taken to be paused: it will be resumed.
+        """
         self._paused = wanted
-        if wanted:
-            self._effective = self._call("pause")
-        elif self._effective:
-            self._call("resume")
+        try:
+            if wanted:
+                self._effective = True
+                self.monitor.pause()
+            elif self._effective:
+                self.monitor.resume()
+        except Exception as failure:  # noqa: BLE001 - the monitor is the user's and may raise anything
+            self._effective = False
+            place = "pause" if wanted else "resume"
+            self._note(place, _reason(failure, f"{place}()"))
+        except BaseException:
+            self._paused = True
+            raise
 
     def _call(self, place: str) -> bool:
         """Call a method of the monitor; whether it returned."""
@@ -287,7 +309,7 @@ class Counted:
     def _admit(self, window: CountedWindow) -> bool:
         """Count the window as open, unless somebody holds a pause."""
         with self._state:
-            if self._pauses:
+            if self._holders:
                 return False
             self._open.add(window)
             return True

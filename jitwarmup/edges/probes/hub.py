@@ -118,7 +118,11 @@ class Hub:
         token.parent = parent
         token.seq = self.seq
         token.crowd = self.crowd
-        self.resume(token)
+        try:
+            self.resume(token)
+        except BaseException:  # interrupted: nobody would ever leave
+            self.leave(token)
+            raise
 
     def resume(self, token: Token) -> None:
         """Live and current, in whatever context this is (again, after ``suspend``)."""

@@ -149,7 +149,7 @@ class Watch:
         if HUB.open:
             HUB.forget_stale()
         token.reading = self._thread.read(cpu=cpu)
-        HUB.enter(token)  # last: an interrupt before it leaves nothing behind
+        HUB.enter(token)  # last: an interrupt before or in it leaves nothing behind
         return token
 
     def suspend(self, token: Token) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from jitwarmup.engine.ledger import Pause
 from jitwarmup.engine.plan import Options
-from jitwarmup.engine.rules import Rule
+from jitwarmup.engine.rules import Both, Either, Rule, RuleLike
 from jitwarmup.engine.scope import part
 from jitwarmup.model.codec import decode_record, encode
 from jitwarmup.model.errors import ArgumentError, RankFailed
@@ -137,17 +137,23 @@ class Together:
 
 
 def plan_of(name: str, options: Options, finished: int) -> bytes:
-    """A plan in words that are the same on all ranks. A rule of the user's own is told by its class."""
-    rule = options.rule
+    """A plan in words that are the same on all ranks."""
     plan = {
         "callable": name,
-        "iterations": repr(rule) if isinstance(rule, Rule) else type(rule).__qualname__,
+        "iterations": rule_in_words(options.rule),
         "measurements": options.measurements,
         "budget_s": options.budget_s,
         "on_contamination": options.on_contamination,
         "finished": finished,
     }
     return json.dumps(plan).encode()
+
+
+def rule_in_words(rule: RuleLike) -> str:
+    """A rule of the user's own is told by its class: its ``repr`` may hold an address, which no two processes share."""
+    if isinstance(rule, Both | Either):
+        return f"{type(rule).__name__}({rule_in_words(rule.one)}, {rule_in_words(rule.two)})"
+    return repr(rule) if isinstance(rule, Rule) else type(rule).__qualname__
 
 
 def check_same(plans: Sequence[dict[str, Any]], members: Sequence[int]) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from jitwarmup.engine.ledger import Pause
 from jitwarmup.engine.plan import Options
 from jitwarmup.engine.rules import Both, Either, Rule, RuleLike
-from jitwarmup.engine.scope import part
+from jitwarmup.engine.scope import current, part
 from jitwarmup.model.codec import decode_record, encode
 from jitwarmup.model.errors import ArgumentError, RankFailed
 from jitwarmup.model.ports import Heard, Ranks
@@ -66,6 +66,8 @@ class Together:
         self.watched = False
         self.lost: RankFailed | None = None
         self.left = False
+        self.around = current()
+        self.partings = len(self.around.parted) if self.around is not None else 0
 
     @property
     def speaks(self) -> bool:
@@ -78,16 +80,17 @@ class Together:
             return None
         heard = yield Agree(self.ranks, said)
         if heard.lost is not None:
-            part()
+            part(self.members)
             self.lost = heard.lost if isinstance(heard.lost, RankFailed) else RankFailed(str(heard.lost))
             return None
         return heard.said
 
     def leave(self, reason: str) -> None:
-        """Go one's own way; the others hear of it, once."""
-        if not self.left and self.lost is None:
+        """Go one's own way; the others hear of it, once: of functions side by side the first that leaves tells it."""
+        told = self.around is not None and self.members in self.around.parted[self.partings :]
+        if not self.left and self.lost is None and not told:
             self.left = True
-            part()
+            part(self.members)
             self.ranks.leave(reason)
 
     # ------------------------------------------------------------------ the three agreements
@@ -117,7 +120,7 @@ class Together:
             return Common(run, elsewhere=self.lost)
         told = [Said.from_bytes(each) for each in heard]
         if out_of_step(told):
-            part()
+            part(self.members)
             self.lost = RankFailed(steps_of(told, self.members))
             return Common(run, elsewhere=self.lost)
         self.watched = all(each.watched for each in told)

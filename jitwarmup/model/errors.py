@@ -44,9 +44,11 @@ class RankFailed(JitwarmupError, RuntimeError):  # noqa: N818 - as MeasurementFa
     Args:
         message: what happened, and the way out.
         ranks: the ranks that failed.
+        left: they were interrupted, or went their own way, and may come again.
 
     """
 
-    def __init__(self, message: str, ranks: tuple[int, ...] = ()) -> None:
+    def __init__(self, message: str, ranks: tuple[int, ...] = (), *, left: bool = False) -> None:
         super().__init__(message)
         self.ranks = ranks
+        self.left = left

@@ -102,8 +102,8 @@ class Job:
     """
     Several ranks as threads or tasks of one process: what they tell each other goes through here, and no process.
 
-    Behaves as the real side group does: a round is over when all members have said something, a member that leaves
-    breaks its generation, and whoever comes later finds the next one. ``lose(n)`` breaks exchange ``n`` for all.
+    Behaves as the real side group does: a round is over when all members have said something; a member that leaves
+    breaks its generation, and each of the others hears of it once. ``lose(n)`` breaks exchange ``n`` for all.
     """
 
     def __init__(self, size: int = 2) -> None:
@@ -121,8 +121,6 @@ class Job:
     def put(self, seat: Seat, said: bytes) -> tuple[int, int]:
         """A rank says something; the round that it belongs to."""
         with self.changed:
-            while seat.round == 0 and seat.generation in self.broken:
-                seat.generation += 1
             place = (seat.generation, seat.round)
             seat.round += 1
             self.rounds.setdefault(place, {})[seat.rank] = said
@@ -135,16 +133,16 @@ class Job:
         if len(rows) == len(self.members):
             return Heard(tuple(rows[rank] for rank in self.members))
         if place[0] in self.broken:
-            seat.round = 0
+            seat.generation, seat.round = place[0] + 1, 0
             return Heard(lost=self.broken[place[0]])
         return None
 
     def leave(self, seat: Seat, reason: str) -> None:
         """A rank breaks its generation; the first one counts."""
         with self.changed:
-            error = RankFailed(f"rank {seat.rank} left the measurement ({reason})", (seat.rank,))
+            error = RankFailed(f"rank {seat.rank} left the measurement ({reason})", (seat.rank,), left=True)
             self.broken.setdefault(seat.generation, error)
-            seat.round = 0
+            seat.generation, seat.round = seat.generation + 1, 0
             self.changed.notify_all()
 
     # ------------------------------------------------------------------ running
@@ -266,7 +264,7 @@ class Meeting:
         job, lost = self.seat.job, self.seat.job.lost_at.get(self.number)
         if lost is not None:
             job.broken.setdefault(self.place[0], lost)
-            self.seat.round = 0
+            self.seat.generation, self.seat.round = self.place[0] + 1, 0
         heard = Heard(lost=lost) if lost is not None else job.heard(self.seat, self.place)
         if heard is not None:
             self.seat.log.append("lost" if heard.lost is not None else "heard")

@@ -491,7 +491,7 @@ def test_warming_again_after_a_loss_is_refused_where_ranks_agree(ranks) -> None:
 
 def test_what_is_no_group_is_refused_at_once() -> None:
     for refused in (lambda: warmed(ranks=3), lambda: steady_state(ranks=3)):
-        with pytest.raises(ArgumentError, match="wanted a torch.distributed group"):
+        with pytest.raises(ArgumentError, match=r"wanted a torch\.distributed group"):
             refused()
 
 

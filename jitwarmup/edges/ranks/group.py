@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import closing
 from typing import Any
 
 from jitwarmup.edges.ranks.identity import distributed
@@ -86,24 +87,26 @@ class SideExchange:
 
     def block(self) -> Heard:
         """Wait in a thread; an interrupt is noticed between two looks."""
-        while True:
-            wanted = self._advance()
-            if self._heard:
-                return self._heard[0]
-            if wanted is None:
-                time.sleep(LONGEST_S)
-            else:
-                wait_for(wanted, LOOK_S)
+        with closing(self._steps):  # interrupted, it lets go of the side group at once
+            while True:
+                wanted = self._advance()
+                if self._heard:
+                    return self._heard[0]
+                if wanted is None:
+                    time.sleep(LONGEST_S)
+                else:
+                    wait_for(wanted, LOOK_S)
 
     async def sleep(self) -> Heard:
         """Wait in a task, looking ever less often."""
         pause_s = SHORTEST_S
-        while True:
-            self._advance()
-            if self._heard:
-                return self._heard[0]
-            await asyncio.sleep(pause_s)
-            pause_s = min(LONGEST_S, 2 * pause_s)
+        with closing(self._steps):
+            while True:
+                self._advance()
+                if self._heard:
+                    return self._heard[0]
+                await asyncio.sleep(pause_s)
+                pause_s = min(LONGEST_S, 2 * pause_s)
 
 
 def process_group(given: Any) -> Any:

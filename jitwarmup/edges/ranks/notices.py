@@ -48,7 +48,7 @@ class Notice:
                 "ranks=None"
             ),
         }
-        return RankFailed(said[self.kind], self.ranks)
+        return RankFailed(said[self.kind], self.ranks, left=self.kind == "left")
 
 
 def named(ranks: Sequence[int]) -> str:

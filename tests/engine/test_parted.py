@@ -14,7 +14,7 @@ from jitwarmup.engine.task import End
 from jitwarmup.model.errors import ArgumentError
 
 SHORT = {"iterations": 1, "measurements": 2}  # exchanges: 0 begin, 1 validate, 2 warm, 3 and 4 measure, 5 the verdict
-SECRET = "the prompt of a user"
+PROMPT = "the prompt of a user"
 
 
 class Boom(Exception):
@@ -55,12 +55,13 @@ def made(seat):
 
 @pytest.mark.parametrize("failing", [0, 2])
 @pytest.mark.parametrize(
-    ("run", "phase", "state", "latency_s"),
+    "case",
     [(0, "validate", State.COLD, -1.0), (1, "warm", State.FAILED, -1.0), (3, "measure", State.WARM, 1.0)],
 )
-def test_a_failure_of_one_rank_is_told_to_all(failing, run, phase, state, latency_s, ranks) -> None:
+def test_a_failure_of_one_rank_is_told_to_all(failing, case, ranks) -> None:
+    run, phase, state, latency_s = case
     job = ranks(3)
-    boom = Boom(SECRET)
+    boom = Boom(PROMPT)
 
     def rank(seat):
         user = warmed()(seat.function(error={run: boom} if seat.rank == failing else None))
@@ -69,7 +70,7 @@ def test_a_failure_of_one_rank_is_told_to_all(failing, run, phase, state, latenc
     got = job.run(rank)
     for at, report in enumerate(came_of(got)):
         failure = report.failure
-        assert (failure.rank, failure.phase, failure.type, failure.message) == (failing, phase, "Boom", SECRET)
+        assert (failure.rank, failure.phase, failure.type, failure.message) == (failing, phase, "Boom", PROMPT)
         assert "raise error[run]" in failure.traceback
         assert isinstance(failure.exception, Boom if at == failing else RankFailed)
         assert report.latency_s == pytest.approx(latency_s)
@@ -79,7 +80,7 @@ def test_a_failure_of_one_rank_is_told_to_all(failing, run, phase, state, latenc
         if at != failing:
             assert failure.exception.ranks == (failing,)
             assert str(failure.exception).startswith(f"rank {failing} failed in {phase} run ")
-            assert SECRET not in str(failure.exception)
+            assert PROMPT not in str(failure.exception)
     (reason,) = [reason for reason in got[0][0].verdict.reasons if reason.kind == f"failed_in_{phase}"]
     assert reason.numbers["rank"] == failing
     assert states(got) == [state] * 3
@@ -90,7 +91,7 @@ def test_a_failure_of_one_rank_is_told_to_all(failing, run, phase, state, latenc
 @pytest.mark.parametrize("run", [0, 1, 3])
 def test_of_a_failure_the_first_rank_speaks_and_no_event_holds_what_it_says(run, ranks) -> None:
     job = ranks(3)
-    job.run(lambda seat: measures(seat, seat.function(error={run: Boom(SECRET)} if seat.rank == 1 else None)))
+    job.run(lambda seat: measures(seat, seat.function(error={run: Boom(PROMPT)} if seat.rank == 1 else None)))
     first, *others = job.seats
     assert first.told()[-2] == "error measurement.failed"
     assert first.told()[-1] == "info block.completed"
@@ -100,7 +101,7 @@ def test_of_a_failure_the_first_rank_speaks_and_no_event_holds_what_it_says(run,
     for seat in job.seats:
         (event,) = seat.events.named("jitwarmup.measurement.failed")
         assert (event["failed_ranks"], event["error_type"]) == (["1"], "Boom")
-        assert SECRET not in json.dumps(list(seat.events))
+        assert PROMPT not in json.dumps(list(seat.events))
 
 
 def test_a_failed_validation_is_its_callers_and_the_others_keep_their_value(ranks) -> None:
@@ -273,7 +274,7 @@ def test_what_goes_wrong_beside_the_function_makes_a_rank_leave(ranks) -> None:
     job = ranks(2)
 
     def fresh(*args):
-        raise Boom(SECRET)
+        raise Boom(PROMPT)
 
     got = job.run(
         lambda seat: calls(seat, seat.function(), spell="warm", **({"fresh": fresh} if seat.rank == 1 else {}))
@@ -322,7 +323,7 @@ def test_a_measurement_to_which_nobody_came_raises(ranks) -> None:
 @pytest.mark.parametrize(
     ("exchange", "latency_s"),
     [(1, -1.0), (2, -1.0), (3, -1.0), (4, 1.0), (5, 1.0)],
-    ids="validate warm 0 1 end".split(),
+    ids=["validate", "warm", "0", "1", "end"],
 )
 def test_a_measurement_in_which_a_rank_is_lost_reports_it(exchange, latency_s, ranks) -> None:
     job = ranks(2)
@@ -374,18 +375,18 @@ def test_a_block_that_raises_on_one_rank_is_not_waited_for(ranks) -> None:
         try:
             with steady:
                 if seat.rank == 1:
-                    raise Boom(SECRET)
+                    raise Boom(PROMPT)
         except Boom:
             assert seat.rank == 1
         return steady
 
     one, two = job.run(rank)
     assert (one.reports[0].failure.type, one.reports[0].failure.rank) == ("RankFailed", 1)
-    assert (two.reports[0].failure.type, two.reports[0].failure.message) == ("Boom", SECRET)
+    assert (two.reports[0].failure.type, two.reports[0].failure.message) == ("Boom", PROMPT)
     assert job.seats[1].left == ["Boom in a block"]
     assert job.seats[1].said == []
     assert job.seats[0].told() == ["error block.failed"]
-    assert SECRET not in json.dumps([list(seat.events) for seat in job.seats])
+    assert PROMPT not in json.dumps([list(seat.events) for seat in job.seats])
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
@@ -487,7 +488,7 @@ def test_who_leaves_before_the_others_come_is_heard_of_once_each_time(ranks) -> 
                 came.append(steady)
             else:
                 with steady:
-                    while len(came) < 1 + len(job.seats[0].said):  # noqa: ASYNC110 - a thread
+                    while len(came) < 1 + len(job.seats[0].said):
                         pass
             if seat.rank == 0:
                 assert steady.reports[0].failure.rank == 1

@@ -111,21 +111,20 @@ class SideExchange:
 
 def process_group(given: Any) -> Any:
     """A ProcessGroup from what the user gave; None for all ranks of the job."""
-    if given is None or given == WORLD:
+    if given is None or (isinstance(given, str) and given == WORLD):
         return None
     mesh = getattr(given, "get_group", None)
-    if callable(mesh) and hasattr(given, "ndim"):
+    made = not isinstance(given, type)
+    if made and callable(mesh) and hasattr(given, "ndim"):
         if given.ndim != 1:
             raise ArgumentError(f"ranks got a DeviceMesh of {given.ndim} dimensions; wanted one of them: mesh['tp']")
         return mesh()
-    if callable(getattr(given, "rank", None)) and callable(getattr(given, "size", None)):
+    if made and callable(getattr(given, "rank", None)) and callable(getattr(given, "size", None)):
         return given
+    shown = repr(given) if isinstance(given, str | int | float) else f"a {type(given).__name__}"
     raise ArgumentError(
-        f"ranks got {given!r}; wanted a torch.distributed group, a one-dimensional DeviceMesh, a RankGroup, 'world', or "
-        "None to agree with nobody"
-        if isinstance(given, str | int | float | bool)
-        else f"ranks got a {type(given).__name__}; wanted a torch.distributed group (which the calling rank is a member "
-        "of), a one-dimensional DeviceMesh, a RankGroup, 'world', or None to agree with nobody"
+        f"ranks got {shown}; wanted a torch.distributed group (which the calling rank is a member of), a "
+        "one-dimensional DeviceMesh, a RankGroup, 'world', or None to agree with nobody"
     )
 
 

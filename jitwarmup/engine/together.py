@@ -109,6 +109,8 @@ class Together:
             assert self.lost is not None  # noqa: S101 - hear() says why
             raise self.lost
         plans = [json.loads(said) for said in heard]
+        if not all(isinstance(plan, dict) and "finished" in plan for plan in plans):
+            raise self.stray("before the first run of one, and another rank elsewhere")
         earlier = [plan.pop("finished") for plan in plans]
         check_same(plans, self.members)
         return min(earlier)
@@ -118,11 +120,12 @@ class Together:
         heard = yield from self.hear(said.to_bytes())
         if heard is None:
             return Common(run, elsewhere=self.lost)
-        told = [Said.from_bytes(each) for each in heard]
+        try:
+            told = [Said.from_bytes(each) for each in heard]
+        except (TypeError, ValueError):  # a plan or a verdict, not a run
+            return Common(run, elsewhere=self.stray(f"after {run.phase} run {run.index}, and another rank elsewhere"))
         if out_of_step(told):
-            part(self.members)
-            self.lost = RankFailed(steps_of(told, self.members))
-            return Common(run, elsewhere=self.lost)
+            return Common(run, elsewhere=self.stray(steps_of(told, self.members)))
         self.watched = all(each.watched for each in told)
         common = Common(agreed(run, told, self.members), mutated=any(each.ending == "mutated" for each in told))
         at = first_failed(told)
@@ -136,7 +139,20 @@ class Together:
         heard = yield from self.hear(json.dumps(encode(own)).encode())
         if heard is None:
             return None
-        return one_verdict([decode_record(Verdict, json.loads(each)) for each in heard], self.members)
+        try:
+            return one_verdict([decode_record(Verdict, json.loads(each)) for each in heard], self.members)
+        except ArgumentError:  # a plan or a run, not a verdict
+            self.stray("at the end of one, and another rank elsewhere")
+            return None
+
+    def stray(self, where: str) -> RankFailed:
+        """The ranks speak of different things: their programs differ, and they cannot go on together."""
+        part(self.members)
+        self.lost = RankFailed(
+            f"the ranks are out of step ({where}); wanted the same measurements in the same order on every rank, from "
+            "one thread; or opt out with ranks=None"
+        )
+        return self.lost
 
 
 def plan_of(name: str, options: Options, finished: int) -> bytes:
@@ -172,12 +188,8 @@ def check_same(plans: Sequence[dict[str, Any]], members: Sequence[int]) -> None:
 
 def steps_of(told: Sequence[Said], members: Sequence[int]) -> str:
     """What ranks that got out of step are doing."""
-    where = ", ".join(
+    return ", ".join(
         f"rank {rank} after {each.phase} run {each.index}" for rank, each in zip(members, told, strict=True)
-    )
-    return (
-        f"the ranks are out of step ({where}); wanted the same measurements in the same order on every rank, from one "
-        "thread; or opt out with ranks=None"
     )
 
 

@@ -204,6 +204,7 @@ class Seat:
         self.said: list[bytes] = []
         self.left: list[str] = []
         self.interrupts: dict[int, BaseException] = {}  # exchange (from 0 on) -> what interrupts this rank's wait
+        self.late: dict[int, BaseException] = {}  # the same before it has said anything
 
     @property
     def members(self) -> tuple[int, ...]:
@@ -212,6 +213,8 @@ class Seat:
     def exchange(self, said: bytes) -> Meeting:
         self.log.append("exchange")
         self.said.append(said)
+        if len(self.said) - 1 in self.late:
+            raise self.late.pop(len(self.said) - 1)
         return Meeting(self, len(self.said) - 1, self.job.put(self, said))
 
     def leave(self, reason: str) -> None:

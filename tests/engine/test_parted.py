@@ -270,6 +270,17 @@ def test_both_come_again_after_one_left(ranks) -> None:
     assert states(got) == [State.WARM] * 2
 
 
+def test_who_was_interrupted_while_it_waited_for_the_others_comes_again(ranks) -> None:
+    job = ranks(2)
+    job.seats[1].late[0] = KeyboardInterrupt()
+    got = job.run(lambda seat: calls(seat, seat.function()))
+    assert [type(each) for each in came_of(got)] == [int, KeyboardInterrupt]
+    assert [made(seat) for seat in job.seats] == [1, 0]
+    assert states(got) == [State.COLD] * 2
+    job.run(lambda seat: got[seat.rank][1]())
+    assert states(got) == [State.WARM] * 2
+
+
 def test_what_goes_wrong_beside_the_function_makes_a_rank_leave(ranks) -> None:
     job = ranks(2)
 
@@ -294,7 +305,7 @@ def test_a_call_still_gives_its_value_when_a_rank_is_lost(exchange, ranks) -> No
     runs = 1 if exchange == 1 else exchange + 1  # the validation run is the caller's, where it was the only one
     assert came_of(got) == [runs - 1, 1000 + runs - 1]
     assert [made(seat) for seat in job.seats] == [runs, runs]
-    assert State.WARM not in states(got)
+    assert states(got) == [State.COLD if exchange == 1 else State.FAILED] * 2
     assert [len(seat.said) for seat in job.seats] == [exchange + 1] * 2
     levels = [event["level"] for event in job.seats[0].events.named("jitwarmup.warmup.failed")]
     assert levels == ([] if exchange == 1 else ["warning"])
@@ -446,6 +457,9 @@ def test_of_functions_side_by_side_an_interruption_of_one_ends_all_on_all(run, r
             return steady.interleave(first, seat.function(0.5))
 
     reports, interrupt = job.run(rank)
+    assert len(job.seats[1].left) == 1
+    again = job.run(lambda seat: measures(seat, seat.function()))
+    assert [report.failure for report in again] == [None, None]
     assert isinstance(interrupt, KeyboardInterrupt)
     if run == 0:  # nobody has come to the second function
         assert (type(reports), reports.ranks) == (RankFailed, (1,))

@@ -16,8 +16,11 @@ import pytest
 from jitwarmup import ArgumentError, MeasurementFailed, Phase, RankFailed, State, steady_state, until_steady, warmed
 from jitwarmup.engine.plan import UNSET
 from jitwarmup.engine.rules import Fixed, Rule
+from jitwarmup.engine.together import Together
+from jitwarmup.model.ports import Heard
 from jitwarmup.model.report import Report
 from jitwarmup.model.runs import Decision, OneTimeWork
+from jitwarmup.model.verdict import Verdict
 
 CAPTURE = OneTimeWork(kind="dynamo.capture", duration_s=2.0)
 RECOMPILE = OneTimeWork(kind="dynamo.recompile", duration_s=0.5)
@@ -481,6 +484,31 @@ def test_ranks_that_get_out_of_step_are_told_where_each_stands(ranks) -> None:
         assert report.failure.type == "RankFailed"
         assert "out of step (rank 0 after measure run 0, rank 1 after warm run 1)" in report.failure.message
         assert report.latency_s == -1.0
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_ranks_that_are_at_different_places_of_their_programs_are_out_of_step(late, ranks) -> None:
+    def block_or_measure(seat):
+        with seat.block(**SHORT) as steady:
+            if seat.rank == late:
+                return steady.measure(seat.function())
+        return steady.reports[0]
+
+    got = ranks(2).run(block_or_measure)
+    assert isinstance(got[late], RankFailed)
+    assert "the ranks are out of step" in str(got[late])
+    assert "the ranks are out of step" in got[1 - late].failure.message
+
+
+@pytest.mark.parametrize("heard", [b'["warm",0,1,"ok",0,null,null,null]', b'{"callable":"f","finished":0}'])
+def test_what_is_no_verdict_is_out_of_step(heard, ranks) -> None:
+    together = Together(ranks(2).seats[0])
+    asking = together.verdict(Verdict(state="steady"))
+    next(asking)
+    with pytest.raises(StopIteration) as stop:
+        asking.send(Heard(said=(heard, heard)))
+    assert stop.value.value is None
+    assert "the ranks are out of step" in str(together.lost)
 
 
 def test_warming_again_after_a_loss_is_refused_where_ranks_agree(ranks) -> None:

@@ -178,7 +178,8 @@ class Side:
             work = self.group.allgather([taken], [given], self.options(watch))
             while not work.is_completed():
                 yield work
-                watch.look()
+                if not work.is_completed():  # what all have said counts, though somebody left right after it
+                    watch.look()
             work.wait()
         except RuntimeError:  # gloo: a connection was closed
             yield from self.explain(watch)

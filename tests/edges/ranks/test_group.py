@@ -156,8 +156,7 @@ class Steps:
 
     def exchange(self, said, timeout_s):
         try:
-            for each in self.wanted:
-                yield each
+            yield from self.wanted
             return Heard(said=(said,))
         finally:
             self.closed = True

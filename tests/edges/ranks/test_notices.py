@@ -139,8 +139,10 @@ WORDS = [
     ),
     (
         Notice("late", (1,), "within 5 s"),
-        "rank 1 did not come to the agreement within 5 s: still in user code, hung, or never called; let every rank make "
-        "the same measurement, give it longer with ranks=RankGroup(timeout_s=...), or opt out with ranks=None",
+        (
+            "rank 1 did not come to the agreement within 5 s: still in user code, hung, or never called; let every rank make "
+            "the same measurement, give it longer with ranks=RankGroup(timeout_s=...), or opt out with ranks=None"
+        ),
     ),
 ]
 

@@ -78,6 +78,15 @@ def came(waiting):
     return False
 
 
+def ended(steps):
+    """What a generator returned."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value
+
+
 # ------------------------------------------------------------------------------------------------ rows
 
 
@@ -102,10 +111,7 @@ def test_who_has_more_to_say_than_fits_has_it_said_in_a_second_row(length):
 
     here.gather = gather
     steps = here.hear(said[1], None)
-    with pytest.raises(StopIteration) as stop:
-        while True:
-            next(steps)
-    assert stop.value.value == tuple(said)
+    assert ended(steps) == tuple(said)
     assert rounds == ([ROOM] if length <= ROOM - HEAD else [ROOM, HEAD + length])
 
 
@@ -229,9 +235,7 @@ def test_a_connection_that_cannot_be_made_is_the_end(store, clock, monkeypatch):
     watch = Watch(here, 60.0)
     steps = here.open(watch)
     with pytest.raises(Broken, match=r"another rank is gone: connecting failed \(OSError\)") as broken:
-        while True:
-            next(steps)
-            failed.wait(10)
+        ended(steps)
     assert broken.value.final
 
 

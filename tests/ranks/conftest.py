@@ -37,3 +37,9 @@ def two_hosts(bench):
     except bench.NoHosts as error:
         pytest.skip(f"two hosts cannot be made here: {error}")
     return bench.two_hosts
+
+
+@pytest.fixture(scope="session")
+def launch() -> ModuleType:
+    """The module launch.py: starts ranks as real processes."""
+    return _by_path("launch")

@@ -1,5 +1,7 @@
 """Functions of several ranks: data, tensor and pipeline parallel, collective, in groups; real processes over gloo."""
 
+import functools
+import operator
 import statistics
 
 import pytest
@@ -44,12 +46,7 @@ def llama(launch, tmp_path_factory):
 
 def reports_of(told, *path):
     """The report of each rank."""
-    reports = []
-    for each in told:
-        for name in path:
-            each = each[name]
-        reports.append(Report.from_dict(each))
-    return reports
+    return [Report.from_dict(functools.reduce(operator.getitem, path, each)) for each in told]
 
 
 def steps(report):

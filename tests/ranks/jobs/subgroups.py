@@ -1,5 +1,6 @@
 """Four ranks in groups of two that measure by themselves at the same time, and all four together."""
 
+import functools
 import itertools
 
 import torch
@@ -61,8 +62,8 @@ measured(
     measurements=(5, 4)[MINE],
 )
 for dimension in ("tp", "dp"):
-    sub = mesh[dimension]
-    measured(dimension, lambda group=sub.get_group(): total_of(group), ranks=sub)
+    make = functools.partial(total_of, mesh.get_group(dimension))
+    measured(dimension, make, ranks=mesh[dimension])
 with steady_state(ranks=groups[MINE], iterations=2, measurements=4) as steady:
     report = steady.measure(failing(groups[MINE]))
 TOLD["failing"] = {

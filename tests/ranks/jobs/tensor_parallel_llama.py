@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import torch
-from telling import RANK, TOLD, measured, plain, seeded, tell
+from telling import RANK, TOLD, measured, plain, tell
 from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 

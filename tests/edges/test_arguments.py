@@ -230,6 +230,18 @@ def test_a_tensor_whose_contents_cannot_be_read_is_told_by_its_version_alone():
     assert fingerprint((torch.ones(0), "text"), {}, contents=True)[-1] == (0, hash(()))
 
 
+def test_of_a_tensor_that_is_split_over_ranks_the_local_part_is_looked_at():
+    class Split(torch.Tensor):  # as a DTensor, whose own sum would ask the other ranks
+        def sum(self, *args, **kwargs):
+            raise AssertionError
+
+    split = torch.ones(4).as_subclass(Split)
+    split._local_tensor = torch.ones(2)
+    before = fingerprint((split,), {}, contents=True)
+    behind_the_counter(split._local_tensor, 1, 3)
+    assert fingerprint((split,), {}, contents=True) != before
+
+
 # ------------------------------------------------------------------------------------------------ silence
 
 

@@ -15,7 +15,7 @@ def of(ended, rank, kind):
 
 @pytest.fixture(scope="module", params=["exception", "interrupt", "exit", "kill"])
 def trouble(request, launch):
-    return request.param, launch.run_job("trouble.py", 4, request.param, str(BOUND_S))
+    return request.param, launch.run_job("trouble", 4, request.param, str(BOUND_S))
 
 
 def test_the_others_hear_of_it_with_its_rank_and_reason(trouble):
@@ -68,7 +68,7 @@ def test_after_a_death_a_warmed_function_still_gives_its_value_and_waits_for_nob
 
 
 def test_a_rank_that_hangs_in_user_code_is_named_after_the_bound(launch, capsys):
-    processes = launch.run_job("trouble.py", 3, "hang", "3", timeout=45, stop="1")
+    processes = launch.run_job("trouble", 3, "hang", "3", timeout_s=45, hung=1)
     began = of(processes, 1, "trouble")["at"]
     for rank in (0, 2):
         raised, end = of(processes, rank, "raised"), of(processes, rank, "end")

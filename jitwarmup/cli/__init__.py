@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 
 from jitwarmup import __version__
-from jitwarmup.model.errors import JitwarmupError
+from jitwarmup.model.errors import JitwarmupError, RankFailed
 
 COMMANDS = {
     "demo": "the main job on a real language model: validate, warm up in silence, measure, log",
@@ -55,6 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return Exit.INTERRUPTED
+    except RankFailed as error:
+        print(f"jitwarmup {asked.command}: {error}", file=sys.stderr)
+        return Exit.ENVIRONMENT
     except JitwarmupError as error:
         print(f"jitwarmup {asked.command}: {error}", file=sys.stderr)
         return Exit.USAGE

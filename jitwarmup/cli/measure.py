@@ -87,6 +87,11 @@ class Outcome:
     reports: tuple[Report, ...]
     interrupted: bool
 
+    @property
+    def speaks(self) -> bool:
+        """Whether this process shows and saves it: of several ranks in step, the first one."""
+        return all(report.ranks is None or report.ranks.rank == report.ranks.members[0] for report in self.reports)
+
     def comparison(self) -> Comparison | None:
         """The two sides compared, where both have been measured."""
         if len(self.reports) < 2 or not all(report.measured for report in self.reports):
@@ -106,8 +111,9 @@ def run(argv: Sequence[str]) -> int:
         outcome = measured(asked)
     comparison = outcome.comparison()
     judged = judge(comparison, asked.fail_on) if comparison is not None else []
-    save(asked, outcome, comparison, judged)
-    show(asked, outcome, comparison, judged)
+    if outcome.speaks:
+        save(asked, outcome, comparison, judged)
+        show(asked, outcome, comparison, judged)
     if outcome.interrupted:
         print("interrupted" + (f"; what was finished is in {asked.save}" if asked.save else ""), file=sys.stderr)
         return Exit.INTERRUPTED

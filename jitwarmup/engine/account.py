@@ -184,6 +184,18 @@ class Account:
             device=next((run.device for run in reversed(runs) if run.device is not None), None),
         )
 
+    @property
+    def others_left(self) -> bool:
+        """Whether it ended because another rank went its own way: an interruption here too, and all may try again."""
+        return self.end is End.ELSEWHERE and isinstance(self.error, RankFailed) and self.error.left
+
+    def failed_ranks(self) -> dict[str, list[str]]:
+        """Of several ranks those that failed, as an event tells them."""
+        if self.together is None:
+            return {}
+        ranks = self.error.ranks if isinstance(self.error, RankFailed) else (self.together.rank,)
+        return {"failed_ranks": list(map(str, ranks))} if ranks else {}
+
     def rank_times(self, runs: Sequence[Run]) -> RankTimes | None:
         """How the ranks compare; None for one process alone."""
         if self.together is None:
@@ -199,7 +211,7 @@ class Account:
     def say_ended_early(self) -> None:
         """Validation or warm-up did not go well; a failed validation carries the sentinel."""
         run = self.runs[-1]
-        error = {"error_type": run.error_type}
+        error = {"error_type": run.error_type, **self.failed_ranks()}
         if run.phase is Phase.VALIDATE:
             self.say(schema.VALIDATION_FAILED, error=self.error, **run_fields(run), **error, latency_s=SENTINEL_S)
         elif run.phase is Phase.WARM:
@@ -210,8 +222,8 @@ class Account:
     def say_nobody_came(self, lost: RankFailed) -> None:
         """The warm-up of several ranks could not begin."""
         fields = warmup_fields(self.warmup(), monitor_paused=self.monitor_paused)
-        who = {"failed_ranks": list(map(str, lost.ranks))} if lost.ranks else {}
-        self.say(schema.WARMUP_FAILED, error=lost, error_type=type(lost).__name__, **who, **fields)
+        self.error = lost
+        self.say(schema.WARMUP_FAILED, error=lost, error_type=type(lost).__name__, **self.failed_ranks(), **fields)
 
     def say_warmed(self, warmup: Warmup) -> None:
         """The silent warm-up has ended."""

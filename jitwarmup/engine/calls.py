@@ -145,8 +145,7 @@ def landing(measurement: Measurement) -> tuple[State, Landing]:
 
     So does an interruption on another rank: its own key is cold, and its next call will wait for ours.
     """
-    lost = measurement.together.lost if measurement.together is not None else None
-    if measurement.end is End.INTERRUPTED or not measurement.runs or (lost is not None and lost.left):
+    if measurement.end is End.INTERRUPTED or not measurement.runs or measurement.others_left:
         return INTERRUPTED
     return FAILED if measurement.runs[-1].phase is Phase.WARM else (State.COLD, "failed")
 

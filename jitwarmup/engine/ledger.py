@@ -368,15 +368,19 @@ class Ledger:
         latch = token or 0
         if latch in self.latched:
             return True
-        met = self.met(token)
-        wanted = [entry for entry in met if entry.asked] or met[:1]
-        if not wanted or not all(entry.is_warm and not entry.unready for entry in wanted):
+        if not self.warm_now(token):
             return False
         self.latched.add(latch)
-        if any(entry.unready for entry in wanted):  # taken back while we looked
+        if not self.warm_now(token):  # taken back while we looked
             self.latched.discard(latch)
             return False
         return True
+
+    def warm_now(self, token: int | None) -> bool:
+        """Whether every key asked for (or the first) is warm at this moment."""
+        met = self.met(token)
+        wanted = [entry for entry in met if entry.asked] or met[:1]
+        return bool(wanted) and all(entry.is_warm and not entry.unready for entry in wanted)
 
     def take_back(self, entry: Entry) -> None:
         """The key is not to be relied upon until it is warmed again: readiness latches no more."""

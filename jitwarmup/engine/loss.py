@@ -18,6 +18,7 @@ from typing import Any
 from jitwarmup.edges.events import schema
 from jitwarmup.edges.probes import Usage, usage
 from jitwarmup.engine.ledger import Entry
+from jitwarmup.engine.readiness import tell_other_ranks
 from jitwarmup.engine.task import Subject, key_of
 from jitwarmup.model.errors import MeasurementFailed
 from jitwarmup.model.recurrence import own_one_time
@@ -69,6 +70,7 @@ def mark(subject: Subject, entry: Entry, reason: str) -> None:
     policy, ledger = subject.options.on_loss, subject.ledger
     if policy == "unready":
         ledger.take_back(entry)
+        tell_other_ranks()
     with ledger.lock:
         if entry.flight is not None or not entry.is_warm:
             return

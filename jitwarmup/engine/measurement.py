@@ -17,6 +17,7 @@ from jitwarmup.edges import process_size
 from jitwarmup.engine.account import NOT_ACCEPTED, Account
 from jitwarmup.engine.flow import Flow, Step
 from jitwarmup.engine.ledger import Lease, Pause
+from jitwarmup.engine.readiness import tell_other_ranks
 from jitwarmup.engine.switch import SWITCH
 from jitwarmup.engine.task import Course, End, Take, Task, audited, check_colour, one, planned
 from jitwarmup.engine.together import Together
@@ -240,5 +241,6 @@ class Measurement(Account):
             own = None if self.together is None else of_rank(warmup.runs, self.together.rank)
             self.lease.settle(State.STEADY if proven else State.WARM, "warm", warmup, own=own)
             self.task.ledger.rounds.append(self.sizes[-1] if self.sizes else process_size.read())
+            tell_other_ranks()
         self.say_warmed(warmup)
         self.say_proof()

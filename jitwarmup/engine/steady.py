@@ -294,6 +294,12 @@ class SteadyState:
 
     def _packed(self, *call: Any) -> bytes | None:
         """The call as other processes will get it, refused before it is run where it cannot be sent; None for none."""
+        alone = self._session is None or self._session.ranks() is None
+        if self._settings.get("processes", 1) > 1 and not alone:
+            raise ArgumentError(
+                f"processes={self._settings['processes']} got a job of several ranks too; wanted one of them: a fresh "
+                "process has no place in the job. Leave processes out, or measure each rank by itself with ranks=None"
+            )
         return others.packed(call, self._settings) if self._settings.get("processes", 1) > 1 else None
 
     def _repeated(self, report: Report, work: bytes | None) -> Report:

@@ -180,9 +180,10 @@ def check_same(plans: Sequence[dict[str, Any]], members: Sequence[int]) -> None:
     for rank, plan in zip(members, plans, strict=True):
         for name, value in plan.items():
             if value != plans[0][name]:
+                also = ", functions that belong together (stages of a pipeline) one name=" if name == "callable" else ""
                 raise ArgumentError(
                     f"rank {rank} got {name}={value!r} and rank {members[0]} {name}={plans[0][name]!r}; wanted the same "
-                    "plan on every rank: give all the same, or measure each rank by itself with ranks=None"
+                    f"plan on every rank: give all the same{also}, or measure each rank by itself with ranks=None"
                 )
 
 

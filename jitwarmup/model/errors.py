@@ -44,7 +44,7 @@ class RankFailed(JitwarmupError, RuntimeError):  # noqa: N818 - as MeasurementFa
     Args:
         message: what happened, and the way out.
         ranks: the ranks that failed.
-        left: they were interrupted, or went their own way, and may come again.
+        left: they went their own way (an interrupt, say), and may come again.
 
     """
 

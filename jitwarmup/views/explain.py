@@ -20,7 +20,8 @@ MARKED = 5  # contaminated runs told one by one
 
 def explain(report: Report) -> str:
     """The explanation of one report."""
-    parts = [headline(report), *cold_lines(report), *marked_lines(report.measured), *verdict_lines(report)]
+    marked = marked_lines(report.measured)
+    parts = [headline(report), *cold_lines(report), *marked, *rank_lines(report), *verdict_lines(report)]
     return "\n".join(parts)
 
 
@@ -28,7 +29,8 @@ def headline(report: Report) -> str:
     """What came out, in one line."""
     if report.failure is not None:
         failure = report.failure
-        return f"{report.callable}: failed in {failure.phase} run {failure.index} with {failure.type}"
+        where = "" if failure.rank is None else f" on rank {failure.rank}"
+        return f"{report.callable}: failed in {failure.phase} run {failure.index}{where} with {failure.type}"
     if report.latency_s is None:
         return f"{report.callable}: nothing was measured"
     if not report.latency.n:
@@ -62,10 +64,26 @@ def marked_lines(runs: Sequence[Run]) -> Iterable[str]:
     yield f"{len(marked)} of {len(runs)} measured runs paid for one-time work and are left out of the clean figures:"
     for run in marked[:MARKED]:
         paid = [work for work in works([run]) if work.recurrence == "one_time"]
-        told = "; ".join(dict.fromkeys(f"{work.kind} ({work.reason})" if work.reason else work.kind for work in paid))
+        told = "; ".join(dict.fromkeys(map(in_words_of_work, paid)))
         yield f"  run {run.index}: {span(run.duration_s)}: {told}"
     if len(marked) > MARKED:
         yield f"  and {len(marked) - MARKED} more"
+
+
+def in_words_of_work(work: OneTimeWork) -> str:
+    """One piece of work: its kind, the rank that did it, and why."""
+    where = "" if work.rank is None else f" on rank {work.rank}"
+    return f"{work.kind}{where} ({work.reason})" if work.reason else f"{work.kind}{where}"
+
+
+def rank_lines(report: Report) -> Iterable[str]:
+    """Of several ranks in step: whom the others wait for."""
+    ranks = report.ranks
+    if ranks is not None and ranks.straggler is not None:
+        yield (
+            f"{len(ranks.members)} ranks in step: rank {ranks.straggler} is the slowest in {ranks.straggler_share:.0%} of "
+            f"the runs; {span(ranks.skew_s)} between the slowest and the fastest at the median"
+        )
 
 
 def verdict_lines(report: Report) -> Iterable[str]:

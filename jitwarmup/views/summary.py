@@ -12,6 +12,7 @@ from jitwarmup.views.text import columns, folded, share, shortened, span
 
 Paint = Callable[[str, str], str]  # (text, what it is) -> text; see `plain`
 Figure = tuple[str, str]
+FEW_RANKS = 8  # that are shown one by one
 
 
 def plain(text: str, _kind: str) -> str:
@@ -37,7 +38,7 @@ def figures(report: Report) -> list[Figure]:
         )
     if cold is not None and steady.median_s:
         found.append(("speed-up, cold to steady", f"{cold.duration_s / steady.median_s:.4g} x"))
-    return [*found, *stream_figures(report), *break_even_figures(report)]
+    return [*found, *stream_figures(report), *break_even_figures(report), *rank_figures(report)]
 
 
 def stream_figures(report: Report) -> list[Figure]:
@@ -50,6 +51,20 @@ def stream_figures(report: Report) -> list[Figure]:
     if report.items_per_s is not None:
         found.append(("items per second", f"{report.items_per_s:.4g}"))
     return found
+
+
+def rank_figures(report: Report) -> list[Figure]:
+    """Of several ranks in step: who is slow, by how much, and each one's time while they are few."""
+    ranks = report.ranks
+    if ranks is None or ranks.straggler is None:
+        return []
+    times = list(zip(ranks.members, ranks.median_s, strict=True))
+    each = [(f"  rank {rank}, median", span(seconds)) for rank, seconds in times] if len(times) <= FEW_RANKS else []
+    return [
+        (f"{len(times)} ranks in step, slowest", f"rank {ranks.straggler} ({ranks.straggler_share:.0%})"),
+        ("  slowest minus fastest, median", span(ranks.skew_s)),
+        *each,
+    ]
 
 
 def break_even_figures(report: Report) -> list[Figure]:
@@ -80,7 +95,8 @@ def headline(report: Report) -> str:
     """What happened, in one line without the function's name."""
     if report.failure is not None:
         failure = report.failure
-        return f"failed in {failure.phase} run {failure.index + 1} with {failure.type}"
+        where = "" if failure.rank is None else f" on rank {failure.rank}"
+        return f"failed in {failure.phase} run {failure.index + 1}{where} with {failure.type}"
     return f"{report.verdict.state}" + (f" ({report.verdict.label})" if report.verdict.label else "")
 
 
@@ -122,5 +138,6 @@ def notes(run: Run) -> list[str]:
             times = f" x{work.count}" if work.count > 1 else ""
             took = f" {span(work.duration_s)}" if work.duration_s else ""
             whose = "" if work.scope == "own" else f" ({work.scope})"
-            found.append(f"{work.kind}{times}{took}{whose}")
+            where = "" if work.rank is None else f" on rank {work.rank}"
+            found.append(f"{work.kind}{times}{took}{whose}{where}")
     return found

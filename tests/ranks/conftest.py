@@ -1,4 +1,4 @@
-"""Two hosts for the tests of several ranks; see hosts.py for what they are made of."""
+"""Jobs of several ranks (launch.py), and two hosts for them (hosts.py)."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ def _by_path(stem: str) -> ModuleType:
     sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def launch() -> ModuleType:
+    """The module launch.py: `run_job(name, world, *arguments)` and `torchrun(...)`."""
+    return _by_path("launch")
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+from jitwarmup.model.ranks import RankTimes
 from jitwarmup.model.report import Failure, compose
 from jitwarmup.model.runs import OneTimeWork, Phase, Run
 from jitwarmup.model.verdict import Reason, Verdict
 from jitwarmup.views.explain import explain, headline
+from jitwarmup.views.summary import figures, notes, summary
 
 
 def a_run(seconds, phase):
@@ -81,3 +83,30 @@ def test_a_report_without_a_validation_has_no_line_for_it():
         costs=[],
     )
     assert explain(bare).splitlines() == ["m.f: 250 ms a run at the median of 1 clean runs", "verdict: undecided"]
+
+
+def on_ranks(report, *rows):
+    """The report, with the times of two ranks for each of its measured runs."""
+    times = iter(rows)
+    runs = [replace(run, rank_durations_ns=next(times)) if run.phase is Phase.MEASURE else run for run in report.runs]
+    return replace(report, runs=tuple(runs), ranks=RankTimes.of(runs, rank=0, members=(0, 3)))
+
+
+def test_of_several_ranks_the_one_that_is_waited_for_is_named():
+    told = explain(on_ranks(report(1.0, 1.0), (10**9, 3 * 10**9), (10**9, 2 * 10**9)))
+    line = "2 ranks in step: rank 3 is the slowest in 100% of the runs; 1.5 s between the slowest and the fastest"
+    assert line in told
+    assert ("2 ranks in step, slowest", "rank 3 (100%)") in figures(on_ranks(report(1.0), (10**9, 3 * 10**9)))
+    assert ("  rank 3, median", "3 s") in figures(on_ranks(report(1.0), (10**9, 3 * 10**9)))
+    assert "ranks" not in explain(report(1.0))
+
+
+def test_one_time_work_and_a_failure_are_told_with_their_rank():
+    work = OneTimeWork(kind="dynamo.recompile", reason="size of x changed", rank=3)
+    marked = replace(a_run(1.0, Phase.MEASURE), work=(work,), contaminated=True)
+    found = report(1.0)
+    assert "dynamo.recompile on rank 3 (size of x changed)" in explain(replace(found, runs=(*found.runs, marked)))
+    assert "dynamo.recompile on rank 3" in notes(marked)
+    lost = Failure(phase=Phase.WARM, index=2, type="ValueError", message="", traceback="", rank=1)
+    assert headline(report(failure=lost)) == "m.generate: failed in warm run 2 on rank 1 with ValueError"
+    assert "on rank 1 with ValueError" in summary(report(failure=lost))

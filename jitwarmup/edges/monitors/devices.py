@@ -3,7 +3,8 @@ Which GPUs: from torch's UUIDs, or from what CUDA_VISIBLE_DEVICES leaves, to NVM
 
 CUDA counts devices fastest first and after CUDA_VISIBLE_DEVICES, NVML by bus and all of them, so an index of one is no
 index of the other; only UUIDs mean the same in both. `wanted` says what to look for (no NVML call); `resolve` finds it
-(NVML calls only). Torch is looked at only where it is loaded, and its CUDA state is never initialised by us.
+(NVML calls only). Torch is looked at only where it is loaded, and its CUDA state is never initialised by us. Where this
+process is one of several on its host (`localrank`), only its own devices are looked for, unless others are named.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from typing import Any
 
 from jitwarmup.edges.monitors.binding import LOST, Binding, Refused, Unavailable
+from jitwarmup.edges.monitors.localrank import Place, in_use, place_of, share
 from jitwarmup.model.errors import ArgumentError
 
 FULL_UUID = len("GPU-00000000-0000-0000-0000-000000000000")
@@ -36,12 +39,14 @@ class Wanted:
     """
     What to look for. ``wants`` None means every device; ``ordered`` that its indices were counted by CUDA.
 
-    ``provisional``: torch has not initialised CUDA yet, so its UUIDs are not known; worth asking again later.
+    ``provisional``: worth asking again later. Torch has not initialised CUDA yet, so that its UUIDs are not known, or
+    this is one of several processes, which may come to use other devices. ``place``: only that process's share.
     """
 
     wants: tuple[Want, ...] | None
     ordered: bool = False
     provisional: bool = False
+    place: Place | None = None
 
     def plain(self) -> dict[str, Any]:
         """As JSON types, for the sampler's process."""
@@ -50,10 +55,9 @@ class Wanted:
     @classmethod
     def of_plain(cls, plain: Mapping[str, Any]) -> Wanted:
         """The inverse of `plain`."""
-        wants = plain["wants"]
-        return cls(
-            None if wants is None else tuple(Want(**want) for want in wants), plain["ordered"], plain["provisional"]
-        )
+        wants = None if plain["wants"] is None else tuple(Want(**want) for want in plain["wants"])
+        place = plain.get("place")
+        return cls(wants, plain["ordered"], plain["provisional"], None if place is None else Place(*place))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +157,13 @@ def wanted(devices: Sequence[object] | None, environ: Mapping[str, str]) -> Want
         seen = None if left is None else tuple(_want(entry) for entry in left)
     else:
         seen = tuple(Want(uuid=uuid, torch_index=index) for index, uuid in enumerate(known))
+    among = place_of(environ) if devices is None else None
+    if among and known is not None and seen is not None:
+        own = tuple(seen[index] for index in in_use(torch, len(seen), among))
+        return Wanted(own, ordered=ordered, provisional=True)
     wants = seen if devices is None else tuple(_chosen(device, seen, torch) for device in devices)
     provisional = known is None and (torch is None or bool(torch.version.cuda))
-    return Wanted(wants, ordered=ordered, provisional=provisional)
+    return Wanted(wants, ordered=ordered, provisional=provisional, place=among)
 
 
 def _want(entry: int | str) -> Want:
@@ -184,8 +192,11 @@ def resolve(binding: Binding, wanted: Wanted) -> tuple[Device, ...]:
     """
     count = int(_asked(binding, "nvmlDeviceGetCount"))
     wants = tuple(Want(index=index) for index in range(count)) if wanted.wants is None else wanted.wants
-    if wanted.ordered and wanted.wants is not None and any(want.index is not None for want in wants):
+    chosen = wanted.wants is not None or wanted.place is not None
+    if wanted.ordered and chosen and any(want.index is not None for want in wants):
         _refuse_a_mixed_machine(binding, count)
+    if wanted.place is not None:
+        wants = _own(binding, wants, count, wanted.place)
     found: dict[str, Device] = {}
     for want in wants:
         handle = _handle(binding, want, count)
@@ -196,6 +207,16 @@ def resolve(binding: Binding, wanted: Wanted) -> tuple[Device, ...]:
     if not found:
         raise Unavailable("no NVIDIA GPU is visible" + ("" if count else " (the driver knows of none)"))
     return tuple(found.values())
+
+
+def _own(binding: Binding, wants: Sequence[Want], count: int, place: Place) -> tuple[Want, ...]:
+    """The share of this process in the devices that are there; NVML is asked for no handle of the others."""
+    there = list(takewhile(lambda want: _is_there(binding, want, count), wants))
+    return tuple(there[index] for index in share(len(there), place))
+
+
+def _is_there(binding: Binding, want: Want, count: int) -> bool:
+    return want.index < count if want.index is not None else _handle(binding, want, count) is not None
 
 
 def _asked(binding: Binding, function: str, *arguments: Any) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from jitwarmup.edges.monitors.binding import Unavailable
-from jitwarmup.edges.monitors.devices import wanted
+from jitwarmup.edges.monitors.devices import Wanted, wanted
 from jitwarmup.edges.monitors.guard import Stalled
 from jitwarmup.edges.monitors.reading import joined, unread
 from jitwarmup.edges.monitors.service import Answer
@@ -94,21 +94,20 @@ class Link:
         self._make = make
         self._source = make()
         self._degraded = degraded
-        self._provisional = False
+        self._look: Wanted | None = None
 
     def connect(self, verb: str = "open") -> None:
         """Look for the devices: ``open`` at first, ``find`` when they may be others by now."""
         try:
-            look = wanted(self._devices, os.environ)
+            self._look = wanted(self._devices, os.environ)
         except Unavailable as gone:
             self._fall(Down(gone.reason, gone.status))
             return
-        self._provisional = look.provisional
-        self.ask(verb, wanted=look.plain())
+        self.ask(verb, wanted=self._look.plain())
 
     def find_again(self) -> None:
-        """Once torch has initialised CUDA, its UUIDs say which devices are meant."""
-        if not self._provisional or wanted(None, os.environ).provisional:
+        """Once torch has initialised CUDA it says which devices are meant, and in a job of several which are in use."""
+        if not self._has_changed():
             return
         if self.down is None:
             self.connect("find")
@@ -150,6 +149,15 @@ class Link:
     def orphan(self) -> None:
         """In a forked child: the session is the parent's."""
         self._source.orphan()
+
+    def _has_changed(self) -> bool:
+        """Whether the devices to look for are others than those that were looked for."""
+        if self._look is None or not self._look.provisional:
+            return False
+        try:
+            return wanted(self._devices, os.environ) != self._look
+        except Unavailable:  # as `connect` will say
+            return True
 
     def _taken(self, answer: Answer) -> Answer | None:
         for metric, reason in answer.get("notes", ()):

@@ -46,17 +46,17 @@ class GPUMonitor:
     Reads NVIDIA GPUs around timed runs.
 
     Args:
-        devices: An index, ``torch.device``, ``"cuda:0"`` or UUID, or several of them. None means torch's devices, or,
-            where torch has no CUDA build, all that CUDA_VISIBLE_DEVICES leaves. Devices are found by UUID.
+        devices: An index, ``torch.device``, ``"cuda:0"`` or UUID, or several. None means torch's devices, or, without its
+            CUDA, all that CUDA_VISIBLE_DEVICES leaves; under torchrun and accelerate only those of this local rank.
         mode: ``"edge"`` reads before and after a window only; ``"process"`` also samples within it, from a process.
         period_s: Seconds between two samples of ``mode="process"``.
         timeout_s: The longest that a hanging driver can hold anybody up, in seconds, once.
         reset_peak: Whether a window may reset torch's peak of allocated memory, to know its own. Off by default: the
             peak is the user's, and then a window's peak is known only when it is a new one.
 
-    Several devices give one reading with ``others``. ``on_degraded(metric, reason)`` is called once for each thing
-    that cannot be read; whoever sets it late is told what was missed. Of runs that overlap (threads, tasks) only those
-    get a reading whose edges disturb no other run; nested windows do.
+    Devices are found by UUID; several give one reading with ``others``. ``on_degraded(metric, reason)`` is called once
+    for each thing that cannot be read; whoever sets it late is told what was missed. Of runs that overlap (threads,
+    tasks) only those get a reading whose edges disturb no other run; nested windows do.
 
     Raises `ArgumentError` for arguments that cannot work, `MonitorStateError` for calls in the wrong state.
 

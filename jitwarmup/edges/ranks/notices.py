@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from jitwarmup.edges.ranks.identity import distributed
 from jitwarmup.model.errors import RankFailed
 
-POST_S = 2.0  # a store whose host is gone may not answer; nobody waits longer to tell it something
+POST_S = 2.0  # a store whose host is gone may not answer; who leaves waits no longer to tell it so
+PATIENCE_S = 5.0  # for one answer; a host that lost its power closes no connection, and torch would wait for minutes
 
 
 class StoreGone(Exception):  # noqa: N818 - internal: the store does not answer
-    """The job's store does not answer."""
+    """The job's store refused to answer; ``silent``: it has not answered yet."""
+
+    def __init__(self, reason: str, *, silent: bool = False) -> None:
+        super().__init__(reason)
+        self.silent = silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +86,9 @@ class Board:
         self.prefix = prefix
 
     def _ask(self, method: str, *args: Any) -> Any:
-        """One call to the store; StoreGone for whatever it raises."""
+        """One call to the store; StoreGone for whatever it raises, and where it does not answer in time."""
         store = job_store()
-        try:
-            return getattr(store, method)(*args)
-        except Exception as error:
-            raise StoreGone(type(error).__name__) from error
+        return patiently(lambda: getattr(store, method)(*args))
 
     def key(self, name: str) -> str:
         """The whole key of a note."""
@@ -121,14 +124,26 @@ class Board:
         return self.notice() or notice
 
     def post_and_go(self, notice: Notice) -> None:
-        """The same without waiting for a store that does not answer."""
+        """The same for who cannot wait for an answer."""
+        with suppress(StoreGone):
+            patiently(lambda: job_store().compare_set(self.key("notice"), "", json.dumps(asdict(notice))), POST_S)
 
-        def work() -> None:
-            try:
-                self.post(notice)
-            except StoreGone:
-                return
 
-        poster = threading.Thread(target=work, name="jitwarmup-notice", daemon=True)
-        poster.start()
-        poster.join(POST_S)
+def patiently(act: Callable[[], Any], seconds: float = PATIENCE_S) -> Any:
+    """Do something with the store in a thread of its own, which is left behind where it does not come back."""
+    done: list[Any] = []
+    failed: list[Exception] = []
+
+    def work() -> None:
+        try:
+            done.append(act())
+        except Exception as error:  # noqa: BLE001 - torch's store raises many kinds; all mean that it is gone
+            failed.append(error)
+
+    thread = threading.Thread(target=work, name="jitwarmup-store", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if done:
+        return done[0]
+    reason = type(failed[0]).__name__ if failed else f"no answer within {seconds:g} s"
+    raise StoreGone(reason, silent=not failed)

@@ -14,6 +14,7 @@ member is dead.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import hashlib
 import threading
@@ -252,7 +253,9 @@ class Watch:
                 board.put("roll", count)
                 board.put(f"at/{count}", self.side.rank)
             self.call_roll(board, count)
-        except StoreGone:
+        except StoreGone as gone:
+            if gone.silent and not self.spent:
+                return  # it may be slow, and is needed only where something goes wrong
             dead = self.side.probe() if self.side.group is not None else ()
             raise Broken(no_store(dead)) from None
 
@@ -300,14 +303,17 @@ def give_away(thing: Any) -> None:
 
 
 SIDES: dict[tuple[int, ...], Side] = {}
+atexit.register(SIDES.clear)  # gloo's threads end while the interpreter is still whole
 
 
 def side_of(members: tuple[int, ...], rank: int) -> Side:
     """The side group of these members; forgotten when torch.distributed is shut down, with its hold on the store."""
     found = SIDES.get(members)
     if found is None:
-        found = SIDES[members] = Side(members, rank)
-        weakref.finalize(distributed().group.WORLD, SIDES.pop, members, None).atexit = False
+        made = Side(members, rank)
+        found = SIDES.setdefault(members, made)  # another thread may have been quicker
+        if found is made:
+            weakref.finalize(distributed().group.WORLD, SIDES.pop, members, None).atexit = False
     return found
 
 

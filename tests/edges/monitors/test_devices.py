@@ -1,6 +1,10 @@
 """Which GPUs: by UUID, never by index; CUDA_VISIBLE_DEVICES as CUDA reads it."""
 
+import json
+import os
+import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pynvml
@@ -8,6 +12,7 @@ import pytest
 
 from jitwarmup.edges.monitors.binding import Binding, Unavailable
 from jitwarmup.edges.monitors.devices import Want, Wanted, checked, resolve, visible, wanted
+from jitwarmup.edges.monitors.localrank import Place
 from jitwarmup.model.errors import ArgumentError
 
 A, B = "GPU-aaaaaaaa", "GPU-bbbbbbbb"
@@ -16,13 +21,16 @@ A, B = "GPU-aaaaaaaa", "GPU-bbbbbbbb"
 class FakeTorch:
     """A torch with CUDA: its devices by UUID, in its own order."""
 
-    def __init__(self, *uuids, initialised=True, current=0):
+    def __init__(self, *uuids, initialised=True, current=0, contexts=(), reserved=()):
         self.version = SimpleNamespace(cuda="13.0")
+        self.contexts, self.reserved = set(contexts), set(reserved)
+        self._C = SimpleNamespace(_cuda_hasPrimaryContext=lambda i: i in self.contexts)
         self.cuda = SimpleNamespace(
             is_initialized=lambda: self.initialised,
             device_count=lambda: len(uuids),
             current_device=lambda: current,
             get_device_properties=lambda i: SimpleNamespace(uuid=uuids[i].removeprefix("GPU-").removeprefix("MIG-")),
+            memory_reserved=lambda i: 2**21 * (i in self.reserved),
             max_memory_allocated=lambda i: self.peaks[i],
             reset_peak_memory_stats=lambda i: self.peaks.update({i: 0}),
         )
@@ -32,6 +40,9 @@ class FakeTorch:
 
 @pytest.fixture
 def torch_is(monkeypatch):
+    for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+
     def be(torch):
         monkeypatch.setitem(sys.modules, "torch", torch)
         return torch
@@ -142,8 +153,12 @@ def test_indices_count_what_is_visible(torch_is):
 
 
 def test_wanted_survives_the_way_to_the_sampler():
-    for one in (Wanted(None), Wanted((Want(uuid=A, torch_index=1), Want(index=0)), ordered=True, provisional=True)):
-        assert Wanted.of_plain(one.plain()) == one
+    for one in (
+        Wanted(None),
+        Wanted((Want(uuid=A, torch_index=1), Want(index=0)), ordered=True, provisional=True),
+        Wanted(None, place=Place(1, 4)),
+    ):
+        assert Wanted.of_plain(json.loads(json.dumps(one.plain()))) == one
 
 
 def uuids(binding, *wants, ordered=False):
@@ -195,7 +210,156 @@ def test_what_torch_calls_a_gpu_may_be_an_instance(binding, nvmlsim):
     assert device.own is not device.handle
 
 
+# ---- one of several processes
+
+
+def launched(rank, world, **more):
+    """The environment that torchrun gives a process."""
+    return {"LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(world), **more}
+
+
+def test_before_cuda_is_initialised_a_rank_wants_its_share_of_what_is_visible(torch_is):
+    assert wanted(None, launched(1, 4)) == Wanted(None, ordered=True, provisional=True, place=Place(1, 4))
+    torch = torch_is(FakeTorch(A, B, initialised=False))
+    hidden = launched(0, 2, CUDA_VISIBLE_DEVICES="3,1")
+    assert wanted(None, hidden) == Wanted((Want(index=3), Want(index=1)), True, True, Place(0, 2))
+    torch.version.cuda = None
+    assert wanted(None, hidden) == Wanted((Want(index=3), Want(index=1)), True, False, Place(0, 2))
+
+
+@pytest.mark.parametrize("environ", [{"LOCAL_RANK": "1"}, launched(0, 1), launched(4, 4), launched("x", 4)])
+@pytest.mark.parametrize("initialised", [False, True])
+def test_without_several_ranks_everything_is_as_before(torch_is, environ, initialised):
+    torch_is(FakeTorch(A, B, initialised=initialised, contexts=[1]))
+    assert wanted(None, environ) == wanted(None, {})
+    assert len(wanted(None, {"CUDA_VISIBLE_DEVICES": "1,0"}).wants) == 2
+
+
+def test_devices_that_are_named_are_watched_on_every_rank(torch_is):
+    torch = torch_is(FakeTorch(A, B, contexts=[1], current=1))
+    for environ in ({}, launched(0, 2), launched(1, 2)):
+        for named in ((0,), (0, 1), ("cuda",), (A,)):
+            assert wanted(named, environ) == wanted(named, {})
+        torch.initialised = not torch.initialised
+    assert wanted((0,), launched(1, 2)).wants == (Want(index=0),)
+
+
+def test_with_cuda_a_rank_wants_the_devices_that_it_uses_and_asks_again(torch_is):
+    torch = torch_is(FakeTorch(A, B, contexts=[0, 1], reserved=[1]))
+    assert wanted(None, launched(1, 2)) == Wanted((Want(uuid=B, torch_index=1),), ordered=True, provisional=True)
+    torch.reserved.add(0)
+    assert wanted(None, launched(1, 2)).wants == (Want(uuid=B, torch_index=1), Want(uuid=A, torch_index=0))
+
+
+def test_a_torch_without_devices_leaves_nothing_to_a_rank(torch_is):
+    torch_is(FakeTorch())
+    assert wanted(None, launched(1, 2)).wants == ()
+
+
+def test_each_rank_finds_its_share_of_the_devices_that_are_there(binding, nvmlsim):
+    nvmlsim.gpus(4)
+    binding.init()
+
+    def found(rank, world, *wants):
+        return [one.uuid for one in resolve(binding, Wanted(wants or None, place=Place(rank, world)))]
+
+    gpus = [nvmlsim.uuid(gpu) for gpu in range(4)]
+    assert [found(rank, 4) for rank in range(4)] == [[gpu] for gpu in gpus]
+    assert [found(rank, 2) for rank in range(2)] == [gpus[:2], gpus[2:]]
+    assert [found(rank, 6) for rank in range(6)] == [[gpus[rank % 4]] for rank in range(6)]
+    assert found(3, 4, Want(index=2)) == [gpus[2]]  # the launcher showed it only this one
+    assert found(1, 2, Want(index=3), Want(uuid=gpus[1]), Want(index=7), Want(index=0)) == [gpus[1]]
+    with pytest.raises(Unavailable, match="no NVIDIA GPU is visible"):
+        found(1, 2, Want(index=7))
+
+
+def test_on_a_machine_of_different_gpus_a_share_by_cuda_s_order_is_refused(binding, nvmlsim):
+    nvmlsim.gpus(2)
+    nvmlsim.name("NVIDIA T4", gpu=1)
+    binding.init()
+    with pytest.raises(Unavailable, match="PCI_BUS_ID"):
+        resolve(binding, Wanted(None, ordered=True, place=Place(0, 2)))
+    (own,) = resolve(binding, Wanted(None, ordered=False, place=Place(1, 2)))
+    assert own.uuid == nvmlsim.uuid(1)
+
+
 # ---- through the monitor
+
+RANK = """
+import json
+from jitwarmup.edges.monitors.nvml import GPUMonitor
+gpu = GPUMonitor(mode=MODE, timeout_s=10)
+with gpu, gpu.window("measure") as window:
+    pass
+reading = window.reading
+print(json.dumps([reading.status, reading.uuid, reading.temperature_c, [other.uuid for other in reading.others]]))
+"""
+
+
+@pytest.mark.parametrize("mode", ["edge", "process"])
+def test_each_of_four_processes_reads_only_its_own_gpu(nvmlsim, monkeypatch, mode):
+    nvmlsim.gpus(4)
+    nvmlsim.host_clock()
+    for gpu in range(4):
+        nvmlsim.set("temperature_c", 50 + gpu, gpu=gpu)
+    root = str(Path(__file__).parents[3])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])))
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # or the names of all GPUs are compared first
+    command = [sys.executable, "-W", "error", "-c", RANK.replace("MODE", repr(mode))]
+    ranks = [
+        subprocess.Popen(command, env={**os.environ, **launched(rank, 4)}, stdout=subprocess.PIPE) for rank in range(4)
+    ]
+    told = [json.loads(process.communicate(timeout=60)[0]) for process in ranks]
+    assert told == [["ok", nvmlsim.uuid(rank), [50 + rank, 50 + rank], []] for rank in range(4)]
+    touched = {}
+    for call in nvmlsim.calls():
+        if call.gpu >= 0:
+            touched.setdefault(call.pid, set()).add(call.gpu)
+    assert sorted(map(sorted, touched.values())) == [[0], [1], [2], [3]]
+
+
+def test_once_a_rank_uses_devices_those_are_read_and_more_when_it_uses_more(
+    make_monitor, nvmlsim, monkeypatch, torch_is
+):
+    nvmlsim.gpus(4)
+    for name, value in launched(1, 2).items():
+        monkeypatch.setenv(name, value)
+    gpu = make_monitor()
+    gpu.start()
+
+    def read():
+        with gpu.window("x") as window:
+            nvmlsim.advance(0.2)
+        return [one.uuid for one in (window.reading, *window.reading.others)]
+
+    gpus = [nvmlsim.uuid(place) for place in range(4)]
+    assert read() == [gpus[2], gpus[3]]
+    torch = torch_is(FakeTorch(*gpus, contexts=[0, 3], reserved=[3]))
+    with gpu.paused():
+        pass
+    assert read() == [gpus[3]]
+    torch.contexts.add(2)
+    torch.reserved.add(2)
+    assert read() == [gpus[3]]  # only a pause's end looks again
+    with gpu.paused():
+        pass
+    assert read() == [gpus[2], gpus[3]]
+    assert gpu.heard == []
+
+
+def test_devices_that_did_not_change_are_not_found_again(make_monitor, nvmlsim, monkeypatch, torch_is):
+    nvmlsim.gpus(2)
+    for name, value in launched(1, 2).items():
+        monkeypatch.setenv(name, value)
+    torch_is(FakeTorch(nvmlsim.uuid(0), nvmlsim.uuid(1), contexts=[1]))
+    gpu = make_monitor()
+    gpu.start()
+    before = nvmlsim.count()
+    with gpu.paused():
+        pass
+    functions = {call.function for call in nvmlsim.calls(since=before)}
+    assert functions
+    assert not [function for function in functions if "Handle" in function or "Count" in function]
 
 
 def test_the_monitor_reads_the_gpu_that_cuda_visible_devices_names(make_monitor, nvmlsim, monkeypatch, torch_is):

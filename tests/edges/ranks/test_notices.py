@@ -116,7 +116,7 @@ def test_nobody_waits_long_for_a_store_that_hangs(monkeypatch):
     monkeypatch.setattr(notices, "job_store", Hanging)
     monkeypatch.setattr(notices, "POST_S", 0.01)
     Board("p").post_and_go(LEFT)
-    (poster,) = [thread for thread in threading.enumerate() if thread.name == "jitwarmup-notice"]
+    (poster,) = [thread for thread in threading.enumerate() if thread.name == "jitwarmup-store"]
     assert poster.daemon, "it holds up nobody's exit"
     held.set()
     poster.join()

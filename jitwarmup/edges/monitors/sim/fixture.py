@@ -36,7 +36,8 @@ def nvmlsim(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
     environment = simulation.environment()
     for name in ("LD_LIBRARY_PATH", "NVMLSIM_CTL"):
         monkeypatch.setenv(name, environment[name])
-    for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):  # what the host hides is not hidden in the simulation
+    # what the host, or the launcher of several processes, hides is not hidden in the simulation
+    for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     simulation.gpus(1)
     yield simulation

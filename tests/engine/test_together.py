@@ -512,8 +512,9 @@ def test_what_is_no_verdict_is_out_of_step(heard, ranks) -> None:
 
 
 def test_warming_again_after_a_loss_is_refused_where_ranks_agree(ranks) -> None:
-    with pytest.raises(ArgumentError, match="on_loss='rewarm' got ranks= too"):
-        warmed(on_loss="rewarm", ranks=ranks(2).seats[0])
+    for policy in ("rewarm", "unready"):
+        with pytest.raises(ArgumentError, match=f"on_loss='{policy}' got ranks= too"):
+            warmed(on_loss=policy, ranks=ranks(2).seats[0])
     warmed(on_loss="rewarm", ranks=None)(len)
 
 

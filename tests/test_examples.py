@@ -19,15 +19,15 @@ PROMISES = {
     "token_times.py": "one call: 15 gaps, tokens of each sequence (16, 16)",
     "sweep.py": "failed in load, missing_dependency\nexit code 1, a rerun runs 0",
 }
-
-
+LAUNCHED = {"torchrun.py": "straggler: rank 1 in"}  # by torchrun; two ranks here, to save time
+LAUNCHER = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 SERVERS = {"asgi_service.py"}  # run until they are stopped: tests/integrations/test_asgi.py starts and asks them
 
 
-def run(name: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+def run(name: str, *launcher: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **({"OMP_NUM_THREADS": "1"} if launcher else {})}
     return subprocess.run(
-        [sys.executable, str(ROOT / "examples" / name)],
+        [sys.executable, *launcher, str(ROOT / "examples" / name)],
         capture_output=True,
         text=True,
         env=env,
@@ -43,5 +43,12 @@ def test_an_example_runs_and_keeps_its_promise(name: str) -> None:
     assert PROMISES[name] in done.stdout
 
 
+@pytest.mark.parametrize("name", sorted(LAUNCHED))
+def test_an_example_of_several_ranks_runs_and_keeps_its_promise(name: str) -> None:
+    done = run(name, *LAUNCHER)
+    assert done.returncode == 0, done.stderr
+    assert LAUNCHED[name] in done.stdout
+
+
 def test_every_example_is_run_by_a_test() -> None:
-    assert {path.name for path in (ROOT / "examples").glob("*.py")} == {*PROMISES, *SERVERS}
+    assert {path.name for path in (ROOT / "examples").glob("*.py")} == {*PROMISES, *LAUNCHED, *SERVERS}

@@ -18,6 +18,7 @@ MAPPINGS = (dict, UserDict)  # transformers' BatchEncoding is a UserDict; other 
 CONTAINERS = (list, tuple, set, frozenset, deque, UserList, *MAPPINGS)
 DEPTH = 4  # nested containers looked into: {"inputs": [{"ids": tensor}]} is as deep as callers go
 WIDTH = 10_000  # items looked at in one container; longer ones are compared by their length
+SAMPLE = 4_096  # bytes of a tensor compared one by one; all of them enter a sum
 MOST = 20_000  # values looked at in one argument: a batch of token lists must not take longer to look at than to run
 
 
@@ -67,13 +68,17 @@ def once_only(value: Any) -> str | None:
     return None
 
 
-def fingerprint(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+def fingerprint(args: tuple[Any, ...], kwargs: Mapping[str, Any], *, contents: bool = False) -> tuple[Any, ...]:
     """
     What changes when a run changes its arguments in place: a tensor's version counter, a container's length and members.
 
-    Inference tensors keep no version, so a change of theirs is not seen.
+    ``contents`` looks at what tensors hold, too: collectives (``all_reduce``, ``broadcast``, ``recv``) change a tensor and
+    leave its version as it was. Inference tensors keep no version, so without it a change of theirs is not seen.
     """
-    return tuple(mark for value in every_leaf(args, kwargs) if (mark := mark_of(value)) is not None)
+    marks = (mark for value in every_leaf(args, kwargs) if (mark := mark_of(value)) is not None)
+    if not contents:
+        return tuple(marks)
+    return (*marks, *(held for value in every_leaf(args, kwargs) if (held := contents_of(value)) is not None))
 
 
 def mark_of(value: Any) -> tuple[Any, ...] | None:
@@ -88,6 +93,22 @@ def mark_of(value: Any) -> tuple[Any, ...] | None:
     if tensor is not None and isinstance(value, tensor) and not value.is_inference():
         return (id(value), value._version)
     return None
+
+
+def contents_of(value: Any) -> tuple[int, int] | None:
+    """The sum of a tensor's bytes, and a hash of some; of a DTensor the local ones. Waits for the device, asks no rank."""
+    torch, tensor = sys.modules.get("torch"), loaded_class("torch", "Tensor")
+    if torch is None or tensor is None or not isinstance(value, tensor):
+        return None
+    local = getattr(value, "_local_tensor", value)
+    if type(local) not in (tensor, loaded_class("torch.nn", "Parameter")):
+        return None  # what another subclass does when it is summed up is not for us to try
+    try:
+        held = local.detach().reshape(-1).view(torch.uint8)
+        sample = held[:: max(1, len(held) // SAMPLE)]
+        return int(held.sum(dtype=torch.int64)), hash(tuple(sample.tolist()))
+    except (RuntimeError, NotImplementedError, TypeError):  # on the meta device, sparse, under a transform
+        return None
 
 
 def silent_streamer() -> Any:

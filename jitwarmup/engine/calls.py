@@ -14,7 +14,7 @@ from jitwarmup.edges.events import schema
 from jitwarmup.engine import loss
 from jitwarmup.engine.coverage import Visit, asked_by_name
 from jitwarmup.engine.flow import Step, flow
-from jitwarmup.engine.ledger import Entry, Lease, Wait
+from jitwarmup.engine.ledger import Entry, Landing, Lease, Wait
 from jitwarmup.engine.measurement import Measurement
 from jitwarmup.engine.rules import seeks_proof
 from jitwarmup.engine.scope import enclosing_run
@@ -28,6 +28,8 @@ from jitwarmup.model.runs import Phase, Run, State, Warmup
 
 Keep = Callable[[Report], None] | None
 BEING_WARMED = "being_warmed"
+INTERRUPTED: tuple[State, Landing] = (State.COLD, "interrupted")
+FAILED: tuple[State, Landing] = (State.FAILED, "failed")
 WENT_WRONG = (End.FAILED, End.REFUSED, End.ELSEWHERE)
 STEP = Step(Phase.MEASURE, 0)  # a plain call is a measured run of its own
 
@@ -99,7 +101,7 @@ def warm_for_call(task: Task, lease: Lease, visit: Visit) -> Generator[Any, Any,
     try:
         yield from warming(measurement)
     except RankFailed as lost:  # the others did not come: what is asked for is the caller's own run, and it is made
-        lease.settle(State.FAILED, "failed", reason=type(lost).__name__)
+        lease.settle(*(INTERRUPTED if lost.left else FAILED), reason=type(lost).__name__)
         measurement.say_nobody_came(lost)
     finally:
         visit.runs += measurement.made
@@ -135,11 +137,15 @@ def warming(measurement: Measurement) -> Course:
         lease.settle(*landing(measurement), reason=measurement.reason_of_end())
 
 
-def landing(measurement: Measurement) -> tuple[State, Any]:
-    """State of the key after a warm-up that ended early. A failed validation leaves it cold: the next call tries again."""
+def landing(measurement: Measurement) -> tuple[State, Landing]:
+    """
+    State of the key after a warm-up that ended early. A failed validation leaves it cold: the next call tries again.
+
+    So does an interruption on another rank: its own key is cold, and its next call will wait for ours.
+    """
     if measurement.end is End.INTERRUPTED or not measurement.runs or measurement.others_left:
-        return State.COLD, "interrupted"
-    return (State.FAILED if measurement.runs[-1].phase is Phase.WARM else State.COLD), "failed"
+        return INTERRUPTED
+    return FAILED if measurement.runs[-1].phase is Phase.WARM else (State.COLD, "failed")
 
 
 def timed(task: Task, visit: Visit) -> Generator[Any, Any, Result]:

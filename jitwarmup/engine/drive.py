@@ -33,17 +33,25 @@ def advance(course: Course, sent: Any) -> Command:
 
 def through(course: Course, sent: Any = None) -> Take | Result:
     """The course's next run or result, after the pauses before it; for whoever makes the runs by himself."""
-    command = advance(course, sent)
-    while isinstance(command, Pause):
-        command = advance(course, command.block())
+    try:
+        command = advance(course, sent)
+        while isinstance(command, Pause):
+            command = advance(course, command.block())
+    except BaseException:
+        course.close()  # interrupted while it waited: it says so now, not when the traceback is dropped
+        raise
     return command
 
 
 async def athrough(course: Course, sent: Any = None) -> Take | Result:
     """The same in a task; the event loop goes on."""
-    command = advance(course, sent)
-    while isinstance(command, Pause):
-        command = advance(course, await command.sleep())
+    try:
+        command = advance(course, sent)
+        while isinstance(command, Pause):
+            command = advance(course, await command.sleep())
+    except BaseException:
+        course.close()
+        raise
     return command
 
 

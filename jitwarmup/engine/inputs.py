@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jitwarmup.edges import arguments
+from jitwarmup.edges.ranks import identity
 from jitwarmup.edges.rng import Rewinder
 from jitwarmup.model.errors import ArgumentError
 
@@ -31,7 +32,7 @@ class Inputs:
 
     """
 
-    __slots__ = ("args", "bound", "fresh", "function", "kwargs", "mark", "rewinder")
+    __slots__ = ("args", "bound", "fresh", "function", "kwargs", "mark", "rewinder", "shared")
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class Inputs:
         self.bound = bound
         self.rewinder: Rewinder | None = None
         self.mark: tuple[Any, ...] = ()
+        self.shared = False
 
     def refuse_once_only(self) -> None:
         """
@@ -97,7 +99,8 @@ class Inputs:
     def remember(self, *, process_wide: bool) -> None:
         """Note the random streams and what the arguments look like, before the first run."""
         self.rewinder = Rewinder(arguments.every_leaf(self.args, self.kwargs), process_wide=process_wide)
-        self.mark = arguments.fingerprint(self.args, self.kwargs)
+        self.shared = identity().get("world_size", 1) > 1
+        self.mark = self.looks()
 
     def rewind(self) -> None:
         """Put the random streams back to where the call found them."""
@@ -106,7 +109,11 @@ class Inputs:
 
     def changed(self) -> bool:
         """Whether a run has changed the caller's own arguments in place."""
-        return self.fresh is None and self.mark != arguments.fingerprint(self.args, self.kwargs)
+        return self.fresh is None and self.mark != self.looks()
+
+    def looks(self) -> tuple[Any, ...]:
+        """What the arguments look like now; among several ranks a collective may have changed what they hold."""
+        return arguments.fingerprint(self.args, self.kwargs, contents=self.shared)
 
     def own(self) -> Arguments:
         """The caller's own arguments."""

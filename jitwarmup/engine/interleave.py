@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
 from jitwarmup.engine import calls, drive
@@ -21,7 +21,9 @@ from jitwarmup.engine.core import Core
 from jitwarmup.engine.decorate import Warmed
 from jitwarmup.engine.ledger import Pause
 from jitwarmup.engine.task import Colour, Course, Take
+from jitwarmup.engine.together import Agree
 from jitwarmup.model.errors import ArgumentError
+from jitwarmup.model.ports import Heard
 from jitwarmup.model.report import Report
 from jitwarmup.model.runs import Phase
 
@@ -61,17 +63,16 @@ def interleaved(makes: Sequence[Make]) -> Course:
         for lane in lanes:
             lane.send(None)
         turned = False
+        lost: list[Heard] = []
         while going := [lane for lane in lanes if lane.open]:
             preparing = [lane for lane in going if not lane.measures]
             for lane in in_turn(preparing or going, turned=turned):
-                while isinstance(lane.wish, Pause):  # other callers, or other ranks, which hear of each run at once
-                    lane.send((yield lane.wish))
+                yield from waited(lane, lost)
                 if isinstance(lane.wish, Take):
                     taken = yield lane.wish
                     lane.send(taken)
                     del taken
-                while isinstance(lane.wish, Pause):
-                    lane.send((yield lane.wish))
+                yield from waited(lane, lost)
                 if isinstance(lane.wish, Result) and lane.wish.error is not None:
                     return lane.wish
             turned = not turned
@@ -79,6 +80,15 @@ def interleaved(makes: Sequence[Make]) -> Course:
         for lane in lanes:
             lane.course.close()
     return Result(tuple(lane.wish.value for lane in lanes))
+
+
+def waited(lane: Lane, lost: list[Heard]) -> Generator[Pause, Any, None]:
+    """Wait for other callers, or other ranks, which hear of each run at once; those whom one lane lost, all have lost."""
+    while isinstance(lane.wish, Pause):
+        told = lost[0] if lost and isinstance(lane.wish, Agree) else (yield lane.wish)
+        if isinstance(told, Heard) and told.lost is not None:
+            lost.append(told)
+        lane.send(told)
 
 
 def in_turn(lanes: list[Lane], *, turned: bool) -> Iterable[Lane]:

@@ -85,11 +85,7 @@ class Options:
         check_name(checked.name)
         if checked.ranks is not UNSET:
             checked = replace(checked, ranks=checked_ranks(checked.ranks))
-        if checked.ranks not in (UNSET, None) and checked.on_loss == "rewarm":
-            raise ArgumentError(
-                "on_loss='rewarm' got ranks= too; wanted one of them: a loss is seen by one rank alone, which would warm up "
-                "alone and wait for the others; choose 'mark', 'unready' or 'raise'"
-            )
+        check_loss_of_ranks(checked)
         if not checked.idempotent and checked.fresh is None and checked.dry_run is None:
             raise ArgumentError(
                 "idempotent=False got neither fresh= nor dry_run=; warming up runs the function several times: give "
@@ -104,6 +100,15 @@ class Options:
         if "iterations" in settings:
             changes["rule"] = settings["iterations"]
         return replace(self, **changes) if changes else self
+
+
+def check_loss_of_ranks(options: Options) -> None:
+    """Refuse a policy by which one rank alone would warm up again: only it has seen the loss."""
+    if options.ranks not in (UNSET, None) and options.on_loss in ("rewarm", "unready"):
+        raise ArgumentError(
+            f"on_loss={options.on_loss!r} got ranks= too; wanted one of them: a loss is seen by one rank alone, which "
+            "would warm up alone and wait for the others; choose 'mark' or 'raise'"
+        )
 
 
 def check_block_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class Frame:
         self.closed = False
         self.clock: Clock | None = None  # of the window around this run or block
         self.notes: list[Note] | None = None
-        self.parted = False  # ranks that measured together inside of it have lost each other
+        self.parted: list[tuple[int, ...]] = []  # ranks that measured together inside of it and lost each other
 
     def enter(self) -> None:
         """Make this frame the current one; once, since whoever entered a frame of its own inside may outlive it."""
@@ -77,11 +77,11 @@ def leave_note(note: Note) -> Frame | None:
     return frame
 
 
-def part() -> None:
+def part(members: tuple[int, ...]) -> None:
     """Ranks that measured together have lost each other: the blocks around must not wait for them at their end."""
     frame = current()
     while frame is not None:
-        frame.parted = True
+        frame.parted.append(members)
         frame = frame.parent
 
 

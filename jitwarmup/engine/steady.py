@@ -26,12 +26,13 @@ from jitwarmup.engine.flow import Step
 from jitwarmup.engine.interleave import interleave, unbound
 from jitwarmup.engine.measurement import Measurement
 from jitwarmup.engine.plan import UNSET, Options, check_block_settings, check_function
-from jitwarmup.engine.scope import Frame, block_settings
+from jitwarmup.engine.scope import Frame, block_settings, part
 from jitwarmup.engine.session import Session, open_session
 from jitwarmup.engine.tell import call_fields, rank_fields, say
 from jitwarmup.engine.trials import Trial, TrialLoop
 from jitwarmup.engine.window import Taken, Window
 from jitwarmup.model.errors import ArgumentError, Overlap
+from jitwarmup.model.ports import Ranks
 from jitwarmup.model.report import Report
 from jitwarmup.model.runs import Phase, Run
 
@@ -58,7 +59,7 @@ class SteadyState:
         self._session: Session | None = None
         self._prepared: Measurement | None = None
         self._owes_stop = False
-        self._parted = False
+        self._parted: list[tuple[int, ...]] = []
         self._loops: list[weakref.ref[TrialLoop]] = []
         self._report_id = new_id()
 
@@ -226,14 +227,24 @@ class SteadyState:
     def _measurement_of_body(self, taken: Taken) -> Measurement | None:
         """What the body's run belongs to: the warm-up on entry, or inline code; None where there is no more to tell."""
         assert self._session is not None  # noqa: S101 - an open block has one
-        alone = self._parted or self._session.ranks() is None
-        if self._prepared is None and taken.error is None and alone:
+        ranks = self._session.ranks()
+        if self._prepared is None and taken.error is None and (self._parted or ranks is None):
+            self._tell_parted(ranks)
             return None
         measurement = self._prepared or nameless(self._session, self._name, self._settings)
         measurement.report_id = self._report_id
-        if not self._parted and measurement.together is None:
+        if self._parted:
+            self._tell_parted(ranks)
+            measurement.together = None
+        elif measurement.together is None:
             measurement.meet()
         return measurement
+
+    def _tell_parted(self, ranks: Ranks | None) -> None:
+        """Only some of the ranks may have lost each other in the body: the others would wait at its end."""
+        if self._parted and ranks is not None and ranks.members not in self._parted:
+            part(ranks.members)
+            ranks.leave("lost other ranks in a block")
 
     def _conclude(self, measurement: Measurement | None, taken: Taken) -> None:
         """Keep what the block measured, and say its one line; of several ranks the first says it, the others at debug."""

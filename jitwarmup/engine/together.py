@@ -18,8 +18,8 @@ from typing import Any
 
 from jitwarmup.engine.ledger import Pause
 from jitwarmup.engine.plan import Options
-from jitwarmup.engine.rules import Rule
-from jitwarmup.engine.scope import part
+from jitwarmup.engine.rules import Both, Either, Rule, RuleLike
+from jitwarmup.engine.scope import current, part
 from jitwarmup.model.codec import decode_record, encode
 from jitwarmup.model.errors import ArgumentError, RankFailed
 from jitwarmup.model.ports import Heard, Ranks
@@ -66,6 +66,8 @@ class Together:
         self.watched = False
         self.lost: RankFailed | None = None
         self.left = False
+        self.around = current()
+        self.partings = len(self.around.parted) if self.around is not None else 0
 
     @property
     def speaks(self) -> bool:
@@ -78,16 +80,17 @@ class Together:
             return None
         heard = yield Agree(self.ranks, said)
         if heard.lost is not None:
-            part()
+            part(self.members)
             self.lost = heard.lost if isinstance(heard.lost, RankFailed) else RankFailed(str(heard.lost))
             return None
         return heard.said
 
     def leave(self, reason: str) -> None:
-        """Go one's own way; the others hear of it, once."""
-        if not self.left and self.lost is None:
-            part()
+        """Go one's own way; the others hear of it, once: of functions side by side the first that leaves tells it."""
+        told = self.around is not None and self.members in self.around.parted[self.partings :]
+        if not self.left and self.lost is None and not told:
             self.ranks.leave(reason)
+            part(self.members)
             self.left = True  # last: interrupted before it, the others hear of it once more
 
     # ------------------------------------------------------------------ the three agreements
@@ -106,6 +109,8 @@ class Together:
             assert self.lost is not None  # noqa: S101 - hear() says why
             raise self.lost
         plans = [json.loads(said) for said in heard]
+        if not all(isinstance(plan, dict) and "finished" in plan for plan in plans):
+            raise self.stray("before the first run of one, and another rank elsewhere")
         earlier = [plan.pop("finished") for plan in plans]
         check_same(plans, self.members)
         return min(earlier)
@@ -115,11 +120,12 @@ class Together:
         heard = yield from self.hear(said.to_bytes())
         if heard is None:
             return Common(run, elsewhere=self.lost)
-        told = [Said.from_bytes(each) for each in heard]
+        try:
+            told = [Said.from_bytes(each) for each in heard]
+        except (TypeError, ValueError):  # a plan or a verdict, not a run
+            return Common(run, elsewhere=self.stray(f"after {run.phase} run {run.index}, and another rank elsewhere"))
         if out_of_step(told):
-            part()
-            self.lost = RankFailed(steps_of(told, self.members))
-            return Common(run, elsewhere=self.lost)
+            return Common(run, elsewhere=self.stray(steps_of(told, self.members)))
         self.watched = all(each.watched for each in told)
         common = Common(agreed(run, told, self.members), mutated=any(each.ending == "mutated" for each in told))
         at = first_failed(told)
@@ -133,15 +139,27 @@ class Together:
         heard = yield from self.hear(json.dumps(encode(own)).encode())
         if heard is None:
             return None
-        return one_verdict([decode_record(Verdict, json.loads(each)) for each in heard], self.members)
+        try:
+            return one_verdict([decode_record(Verdict, json.loads(each)) for each in heard], self.members)
+        except ArgumentError:  # a plan or a run, not a verdict
+            self.stray("at the end of one, and another rank elsewhere")
+            return None
+
+    def stray(self, where: str) -> RankFailed:
+        """The ranks speak of different things: their programs differ, and they cannot go on together."""
+        part(self.members)
+        self.lost = RankFailed(
+            f"the ranks are out of step ({where}); wanted the same measurements in the same order on every rank, from "
+            "one thread; or opt out with ranks=None"
+        )
+        return self.lost
 
 
 def plan_of(name: str, options: Options, finished: int) -> bytes:
-    """A plan in words that are the same on all ranks. A rule of the user's own is told by its class."""
-    rule = options.rule
+    """A plan in words that are the same on all ranks."""
     plan = {
         "callable": name,
-        "iterations": repr(rule) if isinstance(rule, Rule) else type(rule).__qualname__,
+        "iterations": rule_in_words(options.rule),
         "measurements": options.measurements,
         "budget_s": options.budget_s,
         "on_contamination": options.on_contamination,
@@ -150,25 +168,29 @@ def plan_of(name: str, options: Options, finished: int) -> bytes:
     return json.dumps(plan).encode()
 
 
+def rule_in_words(rule: RuleLike) -> str:
+    """A rule of the user's own is told by its class: its ``repr`` may hold an address, which no two processes share."""
+    if isinstance(rule, Both | Either):
+        return f"{type(rule).__name__}({rule_in_words(rule.one)}, {rule_in_words(rule.two)})"
+    return repr(rule) if isinstance(rule, Rule) else type(rule).__qualname__
+
+
 def check_same(plans: Sequence[dict[str, Any]], members: Sequence[int]) -> None:
     """Refuse plans that differ: their ranks would wait for each other's runs in vain."""
     for rank, plan in zip(members, plans, strict=True):
         for name, value in plan.items():
             if value != plans[0][name]:
+                also = ", functions that belong together (stages of a pipeline) one name=" if name == "callable" else ""
                 raise ArgumentError(
                     f"rank {rank} got {name}={value!r} and rank {members[0]} {name}={plans[0][name]!r}; wanted the same "
-                    "plan on every rank: give all the same, or measure each rank by itself with ranks=None"
+                    f"plan on every rank: give all the same{also}, or measure each rank by itself with ranks=None"
                 )
 
 
 def steps_of(told: Sequence[Said], members: Sequence[int]) -> str:
     """What ranks that got out of step are doing."""
-    where = ", ".join(
+    return ", ".join(
         f"rank {rank} after {each.phase} run {each.index}" for rank, each in zip(members, told, strict=True)
-    )
-    return (
-        f"the ranks are out of step ({where}); wanted the same measurements in the same order on every rank, from one "
-        "thread; or opt out with ranks=None"
     )
 
 

@@ -153,7 +153,8 @@ class RankTimes(Record):
     ``rank`` is the rank that made the report, ``members`` all that measured in step, ``median_s`` the median seconds of
     each in that order. ``straggler`` is the rank that was the slowest most often (of equals the one with the longer
     median), ``straggler_share`` in how many of the runs; ``skew_s`` the median over the runs of the slowest rank's time
-    minus the fastest's.
+    minus the fastest's. A rank that the others wait for in a collective of the function itself looks no slower than they
+    do: they were waiting, and that is their time, too.
     """
 
     rank: int

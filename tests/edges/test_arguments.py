@@ -9,7 +9,16 @@ from types import SimpleNamespace
 import pytest
 
 from jitwarmup.edges import arguments
-from jitwarmup.edges.arguments import WIDTH, every_leaf, fingerprint, is_streamer, leaves, once_only, silent_streamer
+from jitwarmup.edges.arguments import (
+    SAMPLE,
+    WIDTH,
+    every_leaf,
+    fingerprint,
+    is_streamer,
+    leaves,
+    once_only,
+    silent_streamer,
+)
 
 torch = pytest.importorskip("torch")
 
@@ -177,6 +186,60 @@ def test_without_torch_nothing_is_a_tensor(monkeypatch):
     tensor = torch.ones(2)
     monkeypatch.delitem(sys.modules, "torch")
     assert fingerprint((tensor,), {}) == ()
+
+
+def behind_the_counter(tensor, index, value):
+    """Change a tensor as a collective does: its version stays as it is."""
+    version = tensor._version
+    tensor.data[index] = value
+    assert tensor._version == version
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64, torch.bool, torch.complex128])
+@pytest.mark.parametrize("size", [1, SAMPLE + 1, 100_000])
+def test_a_change_that_leaves_the_version_is_seen_in_the_contents(dtype, size):
+    tensor = torch.zeros(size, dtype=dtype)
+    plain, whole = fingerprint((tensor,), {}), fingerprint((), {"x": [tensor]}, contents=True)
+    assert fingerprint((), {"x": [tensor]}, contents=True) == whole
+    behind_the_counter(tensor, size - 1, True)
+    assert fingerprint((tensor,), {}) == plain
+    assert fingerprint((), {"x": [tensor]}, contents=True) != whole
+
+
+def test_contents_that_change_places_are_seen():
+    tensor = torch.tensor([1.0, 2.0])
+    before = fingerprint((tensor,), {}, contents=True)
+    tensor.data.copy_(torch.tensor([2.0, 1.0]))
+    assert fingerprint((tensor,), {}, contents=True) != before
+
+
+def test_contents_of_inference_tensors_parameters_and_views_are_looked_at():
+    with torch.inference_mode():
+        for tensor in (torch.ones(2), torch.nn.Parameter(torch.ones(2)), torch.ones(3, 4).T):
+            before = fingerprint((tensor,), {}, contents=True)
+            tensor.data[0] = 5
+            assert fingerprint((tensor,), {}, contents=True)[-1] != before[-1]
+
+
+def test_a_tensor_whose_contents_cannot_be_read_is_told_by_its_version_alone():
+    class Strange(torch.Tensor):
+        pass
+
+    for tensor in (torch.ones(2, device="meta"), torch.eye(2).to_sparse(), torch.ones(2).as_subclass(Strange)):
+        assert fingerprint((tensor,), {}, contents=True) == fingerprint((tensor,), {})
+    assert fingerprint((torch.ones(0), "text"), {}, contents=True)[-1] == (0, hash(()))
+
+
+def test_of_a_tensor_that_is_split_over_ranks_the_local_part_is_looked_at():
+    class Split(torch.Tensor):  # as a DTensor, whose own sum would ask the other ranks
+        def sum(self, *args, **kwargs):
+            raise AssertionError
+
+    split = torch.ones(4).as_subclass(Split)
+    split._local_tensor = torch.ones(2)
+    before = fingerprint((split,), {}, contents=True)
+    behind_the_counter(split._local_tensor, 1, 3)
+    assert fingerprint((split,), {}, contents=True) != before
 
 
 # ------------------------------------------------------------------------------------------------ silence

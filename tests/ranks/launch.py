@@ -1,4 +1,9 @@
-"""Jobs of several ranks as real processes: each prints one JSON document a line, and they are read by rank."""
+"""
+Ranks as real processes on this machine.
+
+A job is a script in jobs/ that every rank runs. What it has to tell it prints as JSON documents, one a line (`run_job`),
+or writes as ``<rank>.json`` into the folder it was given (`told`).
+"""
 
 from __future__ import annotations
 
@@ -8,96 +13,103 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
 JOBS = Path(__file__).with_name("jobs")
+QUIET = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
+NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}  # ranks that share one GPU cannot use NCCL
 
 
 @dataclass
 class Ended:
-    """How one rank ended: its exit status, what it told, and everything it wrote on stderr."""
+    """How one rank ended: its exit status, what it printed as JSON, and what it wrote on stderr."""
 
     status: int
     told: list[dict[str, Any]] = field(default_factory=list)
     stderr: str = ""
-    ended_at: float = 0.0
 
     def of(self, kind: str) -> list[dict[str, Any]]:
+        """What it told of one kind."""
         return [line for line in self.told if line.get("kind") == kind]
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def environment(**more: str) -> dict[str, str]:
-    """One thread a rank: the machines of the tests have few cores."""
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, "JITWARMUP_LOG": "off", **more}
+    """What a rank inherits: this checkout, one thread, no GPU, and nothing of a job that we ourselves may be in."""
+    ours = {
+        name: value for name, value in os.environ.items() if not name.startswith(("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+    }
+    return {**ours, **QUIET, **NO_GPU, "JITWARMUP_LOG": "off", "PYTHONPATH": str(ROOT), **more}
 
 
-def told_by(output: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
-
-
-def run_job(name: str, world: int, *arguments: str, timeout: float = 120, stop: str = "", **more: str) -> list[Ended]:
-    """
-    Start one process a rank with torch.distributed's environment, and wait for all; the store is rank 0's.
-
-    ``stop``: a rank that is not waited for, since it hangs: it is killed when the others have ended.
-    """
-    common = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), **more}
-    processes = [
+def start(job: str, world: int, *arguments: str) -> list[subprocess.Popen[str]]:
+    """Start every rank of a job as a plain child; rank 0 holds the job's store."""
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(world)}
+    return [
         subprocess.Popen(
-            [sys.executable, str(JOBS / name), *arguments],
-            env=environment(**common, RANK=str(rank), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=str(world)),
+            [sys.executable, str(JOBS / f"{job}.py"), *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env=environment(RANK=str(rank), LOCAL_RANK=str(rank), **meeting),
         )
         for rank in range(world)
     ]
-    if stop:
-        others = [process for rank, process in enumerate(processes) if rank != int(stop)]
-        ended = finished(others, timeout)
-        processes[int(stop)].kill()
-        ended[int(stop) : int(stop)] = finished([processes[int(stop)]], timeout)
-        return ended
-    return finished(processes, timeout)
 
 
-def finished(processes: list[subprocess.Popen[str]], timeout: float) -> list[Ended]:
-    """Wait for all; who does not end in time is killed, and has status -9."""
-    until = time.monotonic() + timeout
-    ended = []
-    try:
-        for process in processes:
-            output, errors = process.communicate(timeout=max(1.0, until - time.monotonic()))
-            ended.append(Ended(process.returncode, told_by(output), errors, time.time()))
-    finally:
-        for process in processes:
-            if process.poll() is None:
-                process.kill()
-                process.communicate()
-    return ended
+def run_job(job: str, world: int, *arguments: str, timeout_s: float = 120, hung: int | None = None) -> list[Ended]:
+    """Start a job and wait for it. ``hung``: a rank that is not waited for; it is killed when the others have ended."""
+    ranks = start(job, world, *arguments)
+    with ThreadPoolExecutor(world) as readers:  # all pipes are read at once, so that none is ever full
+        written = [readers.submit(rank.communicate) for rank in ranks]
+        until = time.monotonic() + timeout_s
+        try:
+            for at, rank in enumerate(ranks):
+                if at != hung:
+                    rank.wait(max(1.0, until - time.monotonic()))
+        finally:
+            for rank in ranks:
+                rank.kill()  # nothing where it has ended
+        outputs = [each.result() for each in written]
+    return [
+        Ended(rank.returncode, told_by(output), errors) for rank, (output, errors) in zip(ranks, outputs, strict=True)
+    ]
 
 
-def torchrun(name: str, world: int, *arguments: str, timeout: float = 180) -> list[dict[str, Any]]:
-    """Run a job by torchrun itself; what its ranks told, in any order."""
-    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={world}"]
-    address = ["--master-addr=127.0.0.1", f"--master-port={free_port()}"]
-    done = subprocess.run(
-        [*command, *address, str(JOBS / name), *arguments],
-        env=environment(),
+def told_by(output: str) -> list[dict[str, Any]]:
+    """The JSON documents among the lines."""
+    return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+
+
+def told(job: str, world: int, folder: Path, *, timeout_s: float = 120) -> list[Any]:
+    """What each rank of a finished job wrote; an AssertionError with what they printed where one has failed."""
+    ranks = run_job(job, world, str(folder), timeout_s=timeout_s)
+    assert [rank.status for rank in ranks] == [0] * world, "\n".join(rank.stderr[-4000:] for rank in ranks)
+    return read(folder, world)
+
+
+def torchrun(script: Path, world: int, *args: str, timeout_s: float = 180) -> subprocess.CompletedProcess[str]:
+    """Run a script as ``torchrun --nproc-per-node`` would, at a port of its own."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}"]
+    return subprocess.run(
+        [sys.executable, *launcher, str(script), *args],
         capture_output=True,
         text=True,
-        timeout=timeout,
+        env=environment(),
+        timeout=timeout_s,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return told_by(done.stdout)
+
+
+def read(folder: Path, world: int) -> list[Any]:
+    """What the ranks wrote."""
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(world)]

@@ -5,7 +5,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def job(launch):
-    ended = launch.run_job("alone.py", 2)
+    ended = launch.run_job("alone", 2)
     assert [rank.status for rank in ended] == [0, 0], [rank.stderr[-3000:] for rank in ended]
     return ended
 

@@ -11,7 +11,7 @@ COLD_S, PATIENCE_S = "16", "12"
 def test_plain_fails_and_ours_finishes(launch, capsys):
     with ThreadPoolExecutor() as pool:  # both jobs mostly wait
         plain, ours = pool.map(
-            lambda how: launch.run_job("cold.py", 2, how, COLD_S, PATIENCE_S), ("plain", "warmed"), timeout=120
+            lambda how: launch.run_job("cold", 2, how, COLD_S, PATIENCE_S), ("plain", "warmed"), timeout=120
         )
     ends = {how: [ended.told[-1]["ended"] for ended in job] for how, job in (("plain", plain), ("warmed", ours))}
     with capsys.disabled():

@@ -9,9 +9,10 @@ SEEDS, RANKS = 50, 4
 
 @pytest.fixture(scope="module")
 def by_seed(launch):
-    told = launch.torchrun("in_step.py", RANKS, str(SEEDS))
+    done = launch.torchrun(launch.JOBS / "in_step.py", RANKS, str(SEEDS))
+    assert done.returncode == 0, done.stderr[-4000:]
     seeds = defaultdict(list)
-    for line in told:
+    for line in launch.told_by(done.stdout):
         seeds[line["seed"]].append(line)
     assert len(seeds) == SEEDS
     assert all(sorted(line["rank"] for line in lines) == list(range(RANKS)) for lines in seeds.values())

@@ -15,7 +15,7 @@ def of(ended, rank, kind):
 
 @pytest.fixture(scope="module", params=["exception", "interrupt", "exit", "kill"])
 def trouble(request, launch):
-    return request.param, launch.run_job("trouble.py", 4, request.param, str(BOUND_S))
+    return request.param, launch.run_job("trouble", 4, request.param, str(BOUND_S), "1")
 
 
 def test_the_others_hear_of_it_with_its_rank_and_reason(trouble):
@@ -67,8 +67,20 @@ def test_after_a_death_a_warmed_function_still_gives_its_value_and_waits_for_nob
         assert {of(ended, rank, "later")["state"] for rank in OTHERS} == {"failed"}
 
 
+def test_who_holds_the_jobs_store_may_die_too(launch):
+    """Without a launcher that is rank 0; with torchrun it is the launcher, which ends the others itself."""
+    ended = launch.run_job("trouble", 3, "kill", str(BOUND_S), "0")
+    assert ended[0].status == -9
+    for rank in (1, 2):
+        raised = of(ended, rank, "raised")
+        assert raised["ranks"] == [0]
+        assert "the job's store does not answer, and the connections to ranks 0 are closed" in raised["message"]
+        assert of(ended, rank, "end")["at"] - of(ended, 0, "trouble")["at"] < BOUND_S + SOON_S
+        assert of(ended, rank, "later")["value"] == "still a value"
+
+
 def test_a_rank_that_hangs_in_user_code_is_named_after_the_bound(launch, capsys):
-    processes = launch.run_job("trouble.py", 3, "hang", "3", timeout=45, stop="1")
+    processes = launch.run_job("trouble", 3, "hang", "3", "1", timeout_s=45, hung=1)
     began = of(processes, 1, "trouble")["at"]
     for rank in (0, 2):
         raised, end = of(processes, rank, "raised"), of(processes, rank, "end")

@@ -67,7 +67,7 @@ EVENTS: Final[tuple[Event, ...]] = (
         VALIDATION_FAILED,
         "error",
         "after a validation run that raised or was not accepted; `latency_s` is -1.0",
-        (k.LATENCY, *k.ERROR, *k.VALIDATION),
+        (k.LATENCY, *k.ERROR, *k.VALIDATION, *k.FAILED_RANKS),
         ("latency_s", "error_type", "phase"),
     ),
     Event(WARMUP_COMPLETED, "info", "after the silent warm-up", k.WARMUP, ("iterations", "duration_s")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import closing
 from typing import Any
 
 from jitwarmup.edges.ranks.identity import distributed
@@ -86,43 +87,44 @@ class SideExchange:
 
     def block(self) -> Heard:
         """Wait in a thread; an interrupt is noticed between two looks."""
-        while True:
-            wanted = self._advance()
-            if self._heard:
-                return self._heard[0]
-            if wanted is None:
-                time.sleep(LONGEST_S)
-            else:
-                wait_for(wanted, LOOK_S)
+        with closing(self._steps):  # interrupted, it lets go of the side group at once
+            while True:
+                wanted = self._advance()
+                if self._heard:
+                    return self._heard[0]
+                if wanted is None:
+                    time.sleep(LONGEST_S)
+                else:
+                    wait_for(wanted, LOOK_S)
 
     async def sleep(self) -> Heard:
         """Wait in a task, looking ever less often."""
         pause_s = SHORTEST_S
-        while True:
-            self._advance()
-            if self._heard:
-                return self._heard[0]
-            await asyncio.sleep(pause_s)
-            pause_s = min(LONGEST_S, 2 * pause_s)
+        with closing(self._steps):
+            while True:
+                self._advance()
+                if self._heard:
+                    return self._heard[0]
+                await asyncio.sleep(pause_s)
+                pause_s = min(LONGEST_S, 2 * pause_s)
 
 
 def process_group(given: Any) -> Any:
     """A ProcessGroup from what the user gave; None for all ranks of the job."""
-    if given is None or given == WORLD:
+    if given is None or (isinstance(given, str) and given == WORLD):
         return None
     mesh = getattr(given, "get_group", None)
-    if callable(mesh) and hasattr(given, "ndim"):
+    made = not isinstance(given, type)
+    if made and callable(mesh) and hasattr(given, "ndim"):
         if given.ndim != 1:
             raise ArgumentError(f"ranks got a DeviceMesh of {given.ndim} dimensions; wanted one of them: mesh['tp']")
         return mesh()
-    if callable(getattr(given, "rank", None)) and callable(getattr(given, "size", None)):
+    if made and callable(getattr(given, "rank", None)) and callable(getattr(given, "size", None)):
         return given
+    shown = repr(given) if isinstance(given, str | int | float) else f"a {type(given).__name__}"
     raise ArgumentError(
-        f"ranks got {given!r}; wanted a torch.distributed group, a one-dimensional DeviceMesh, a RankGroup, 'world', or "
-        "None to agree with nobody"
-        if isinstance(given, str | int | float | bool)
-        else f"ranks got a {type(given).__name__}; wanted a torch.distributed group (which the calling rank is a member "
-        "of), a one-dimensional DeviceMesh, a RankGroup, 'world', or None to agree with nobody"
+        f"ranks got {shown}; wanted a torch.distributed group (which the calling rank is a member of), a "
+        "one-dimensional DeviceMesh, a RankGroup, 'world', or None to agree with nobody"
     )
 
 

@@ -47,7 +47,7 @@ class Notice:
         who = named(self.ranks)
         said = {
             "left": f"{who} left the measurement ({self.reason}); wanted every rank to take part to the end",
-            "died": f"{who} is gone: {self.reason}; start the job again, or measure each rank by itself with ranks=None",
+            "died": f"{who} {'are' if len(self.ranks) > 1 else 'is'} gone: {self.reason}; start the job again, or measure each rank by itself with ranks=None",
             "late": (
                 f"{who} did not come to the agreement {self.reason}: still in user code, hung, or never called; let every "
                 "rank make the same measurement, give it longer with ranks=RankGroup(timeout_s=...), or opt out with "

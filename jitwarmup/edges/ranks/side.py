@@ -20,7 +20,7 @@ import hashlib
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from datetime import timedelta
 from typing import Any
 
@@ -42,9 +42,10 @@ Waiting = Generator[Any, None, Any]  # yields a Work to wait for, or None to sle
 class Broken(Exception):  # noqa: N818 - internal: the group cannot go on, and why
     """The group cannot go on."""
 
-    def __init__(self, error: RankFailed) -> None:
+    def __init__(self, error: RankFailed, *, final: bool = False) -> None:
         super().__init__(str(error))
         self.error = error
+        self.final = final
 
 
 class Side:
@@ -85,6 +86,7 @@ class Side:
             return Heard(said=(yield from self.hear(said, watch)))
         except Broken as broken:
             self.abandon()
+            self.generation += not broken.final
             return Heard(lost=broken.error)
         except StoreGone:
             self.abandon()
@@ -98,6 +100,7 @@ class Side:
             return
         self.board.post_and_go(Notice("left", (self.rank,), reason))
         self.abandon()
+        self.generation += 1
 
     def abandon(self) -> None:
         """
@@ -127,23 +130,22 @@ class Side:
         self.group, self.count = made[0], 0
 
     def gather_members(self, watch: Watch) -> Waiting:
-        """Until all are here. A generation that somebody left already is over: all go on to the next one."""
+        """
+        Until all are here.
+
+        Every member hears once why a generation ended, and goes on to the next one: also of a member that left before
+        the others came. That it came too late itself is no news to it.
+        """
+        while (notice := self.board.notice()) is not None and notice.kind == "late":
+            self.generation += 1
+        self.board.put("here", self.rank)
         while True:
-            notice = self.board.notice()
-            if notice is not None and notice.final:
-                raise Broken(notice.error())
-            if notice is not None:
-                self.generation += 1
-                continue
-            self.board.put("here", self.rank)
-            while not self.board.all_put("here", self.members):
-                if watch.spent:
-                    watch.fail(watch.late(self.board.missing("here", self.members)))
-                yield None
-                if self.board.notice() is not None:
-                    break
-            else:
+            watch.heed(self.board.notice())
+            if self.board.all_put("here", self.members):
                 return
+            if watch.spent:
+                watch.fail(watch.late(self.board.missing("here", self.members)))
+            yield None
 
     def connect(self, made: list[Any], failed: list[Exception]) -> None:
         """Make the group; in a thread, since it cannot be interrupted."""
@@ -177,7 +179,8 @@ class Side:
             work = self.group.allgather([taken], [given], self.options(watch))
             while not work.is_completed():
                 yield work
-                watch.look()
+                if not work.is_completed():  # what all have said counts, though somebody left right after it
+                    watch.look()
             work.wait()
         except RuntimeError:  # gloo: a connection was closed
             yield from self.explain(watch)
@@ -244,9 +247,7 @@ class Watch:
         self.next_look = time.monotonic() + LOOK_S
         board, count = self.side.board, self.side.count
         try:
-            notice = board.notice()
-            if notice is not None:
-                raise Broken(notice.error())
+            self.heed(board.notice())
             if not self.answered and (self.spent or board.all_put("roll", [count])):
                 self.answered = True
                 board.put("roll", count)
@@ -267,12 +268,17 @@ class Watch:
         if time.monotonic() - self.called_at >= ROLL_CALL_S:
             self.fail(self.late(board.missing(f"at/{count}", self.side.members)))
 
+    def heed(self, notice: Notice | None) -> None:
+        """Give up where somebody said why it cannot go on. Raises Broken."""
+        if notice is not None:
+            raise Broken(notice.error(), final=notice.final)
+
     def fail(self, notice: Notice) -> None:
         """Post a notice, unless somebody was quicker, and give up. Raises Broken."""
         try:
-            raise Broken(self.side.board.post(notice).error())
+            self.heed(self.side.board.post(notice))
         except StoreGone:
-            raise Broken(notice.error()) from None
+            self.heed(notice)
 
 
 def no_store(dead: tuple[int, ...] = ()) -> RankFailed:
@@ -317,6 +323,3 @@ def wait_for(work: Any, seconds: float) -> None:
         work.wait(timedelta(seconds=seconds))
     except RuntimeError:  # timed out, or failed: is_completed() tells
         return
-
-
-Sleep = Callable[[float], None]

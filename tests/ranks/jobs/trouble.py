@@ -11,7 +11,7 @@ import torch.distributed as dist
 
 from jitwarmup import RankGroup, steady_state, warmed
 
-TROUBLE, BOUND_S = sys.argv[1], float(sys.argv[2])
+TROUBLE, BOUND_S, VICTIM = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
 dist.init_process_group("gloo", timeout=dt.timedelta(seconds=12))
 rank = dist.get_rank()
 runs = []
@@ -24,7 +24,7 @@ def tell(kind, **fields):
 
 def function():
     runs.append(1)
-    if rank == 1 and len(runs) == 4:
+    if rank == VICTIM and len(runs) == 4:
         tell("trouble")
         if TROUBLE == "exception":
             raise ValueError("no luck")

@@ -58,6 +58,7 @@ class SteadyState:
         self._entered = False
         self._session: Session | None = None
         self._prepared: Measurement | None = None
+        self._latest: Measurement | None = None  # of the entry, then of the body
         self._owes_stop = False
         self._parted: list[tuple[int, ...]] = []
         self._loops: list[weakref.ref[TrialLoop]] = []
@@ -214,7 +215,9 @@ class SteadyState:
         assert session is not None  # noqa: S101 - it was opened
         self._stop(session)
         ranks = session.ranks()
-        if ranks is not None and not isinstance(error, Exception):
+        together = self._latest.together if self._latest is not None else None
+        told = together is not None and together.left
+        if ranks is not None and not told and not isinstance(error, Exception):
             ranks.leave(f"{type(error).__name__} at the edge of a block")
 
     def __del__(self) -> None:
@@ -231,7 +234,7 @@ class SteadyState:
         if self._prepared is None and taken.error is None and (self._parted or ranks is None):
             self._tell_parted(ranks)
             return None
-        measurement = self._prepared or nameless(self._session, self._name, self._settings)
+        measurement = self._latest = self._prepared or nameless(self._session, self._name, self._settings)
         measurement.report_id = self._report_id
         if self._parted:
             self._tell_parted(ranks)
@@ -418,7 +421,7 @@ class SteadyState:
         """The measurement whose validation and warm-up are made on entry."""
         prefix, args = self._function._split(self._args)
         task = core.task(prefix, args, {}, explicit=True, **self._settings)
-        self._prepared = Measurement(task, None, session.clock, self._report_id)
+        self._prepared = self._latest = Measurement(task, None, session.clock, self._report_id)
         return self._prepared
 
     @property

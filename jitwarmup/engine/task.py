@@ -123,11 +123,9 @@ def one(command: Take) -> Generator[Take, Taken, Taken]:
 def audited(command: Take) -> Generator[Take, Taken, Taken]:
     """Have one run made that tells whether compiled code really ran; the hook is put in and out around the window."""
     audit = Served()
-    looks = audit.start()
-    try:
+    with audit, audit:
+        looks = audit.start()
         taken = yield command
-    finally:
-        audit.stop()
     if looks:
         taken.run = replace(taken.run, compiled_calls=audit.served, uncompiled_calls=audit.missed)
     return taken

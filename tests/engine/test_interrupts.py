@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType, FrameType, ModuleType
 from typing import Any, Self
 
 import pytest
@@ -25,7 +25,7 @@ import pytest
 import jitwarmup
 from jitwarmup import steady_state, warmed
 from jitwarmup.edges.monitors.counted import PATIENCE_S
-from jitwarmup.edges.probes import Watch, hub
+from jitwarmup.edges.probes import Watch, hub, served
 from jitwarmup.engine import plan, scope, session
 from jitwarmup.engine.scope import current
 from jitwarmup.model.ports import Heard
@@ -176,6 +176,9 @@ class House:
             yield f"the monitor is paused {self.monitor.paused} times"
         if self.monitor.log.count("window+") > self.monitor.log.count("window-"):
             yield "a window of the monitor is open"
+        hooks = sys.modules["torch._C._dynamo.eval_frame"]
+        if served._SLOT or getattr(hooks, "hook", None) is not None:
+            yield "a run is audited"
         for name, function in self.functions.items():
             if any(entry.flight is not None for entry in function._core.ledger.met(None)):
                 yield f"the key of {name} is claimed"
@@ -214,6 +217,7 @@ def forget() -> None:
     scope.CURRENT.set(None)
     hub.CURRENT.set(None)
     hub.HUB.live.clear()
+    served._SLOT.clear()
 
 
 def interrupted(name: str, at: int) -> tuple[Interrupter, House, BaseException | None]:
@@ -232,7 +236,7 @@ def interrupted(name: str, at: int) -> tuple[Interrupter, House, BaseException |
     return interrupter, house, caught
 
 
-def served(house: House, name: str) -> bool:
+def another_is_served(house: House, name: str) -> bool:
     """Whether somebody else is served soon, by the same functions."""
     done = threading.Event()
 
@@ -255,7 +259,7 @@ def told(name: str, at: int, meetings: int) -> tuple[str, list[str]]:
     if 0 < house.ranks.met < meetings and not house.ranks.left:
         wrong.append(f"the other rank waits at meeting {house.ranks.met + 1} of {meetings}")
     forget()
-    if not served(house, name):
+    if not another_is_served(house, name):
         wrong.append("the next caller is not served")
     return interrupter.where, wrong
 
@@ -265,6 +269,27 @@ SPELLINGS = (
     *("stream", "stream left", "stream warm", "coroutine", "astream", "astream warm"),
     *("ranked call", "ranked measure", "ranked block", "ranked trials"),
 )
+
+
+class Hooks(ModuleType):
+    """Where torch keeps its guard hook: one slot of the process."""
+
+    def __init__(self) -> None:
+        super().__init__("hooks")
+        self.hook: Any = None
+
+    def set_guard_complete_hook(self, hook: Any) -> Any:
+        former, self.hook = self.hook, hook
+        return former
+
+
+@pytest.fixture(autouse=True)
+def hooks(monkeypatch: pytest.MonkeyPatch) -> Hooks:
+    """A torch that has been loaded, as far as an audited run looks at it."""
+    made = Hooks()
+    monkeypatch.setitem(sys.modules, "torch._C._dynamo.eval_frame", made)
+    monkeypatch.setitem(sys.modules, "torch._dynamo", sys.modules.get("torch._dynamo", made))
+    return made
 
 
 @pytest.fixture(autouse=True)

@@ -9,18 +9,19 @@ of compiled code whether an entry served it. It costs about 5 us a call, so one 
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
-_BUSY = threading.Lock()  # the hook is one slot of the process: of two audits at once the second looks at nothing
+_SLOT: dict[str, Served] = {}  # the hook is one slot of the process: of two audits at once the second looks at nothing
 
 
 class Served:
     """
     Counts, from ``start`` to ``stop``, calls of compiled functions that compiled code served, and those it did not.
 
-    A hook that somebody else has set is asked first and its answer kept.
+    A hook that somebody else has set is asked first and its answer kept. Entered before the start, and twice: an
+    interrupt may come at the very beginning of an exit.
     """
 
     def __init__(self) -> None:
@@ -28,24 +29,35 @@ class Served:
         self.missed = 0
         self._module: Any = None
         self._former: Callable[[bool], bool] | None = None
+        self._hooked = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
 
     def start(self) -> bool:
         """Begin to count; False where torch offers no hook, Dynamo is not loaded, or somebody else is counting."""
         module = sys.modules.get("torch._C._dynamo.eval_frame")
         if "torch._dynamo" not in sys.modules or not hasattr(module, "set_guard_complete_hook"):
             return False
-        if not _BUSY.acquire(blocking=False):
+        if _SLOT.setdefault("hook", self) is not self:
             return False
         self._module = module
+        self._hooked = True  # before it is: interrupted meanwhile, it is taken out all the same
         self._former = self._module.set_guard_complete_hook(self._heard)
         return True
 
     def stop(self) -> None:
         """Count no more, and put back the hook that was there."""
-        if self._module is not None:
+        if self._hooked:
             self._module.set_guard_complete_hook(self._former)
-            self._module = None
-            _BUSY.release()
+            self._hooked = False
+        if _SLOT.get("hook") is self:
+            del _SLOT["hook"]
 
     def _heard(self, hit: bool) -> bool:
         if self._former is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -14,6 +15,12 @@ from jitwarmup.edges.probes.hub import HUB
 from jitwarmup.edges.probes.watch import DEFAULT
 from jitwarmup.engine.scope import CURRENT
 from jitwarmup.engine.switch import SWITCH
+
+
+def pytest_configure() -> None:
+    """Started in the background of a script, SIGINT is ignored, by every child too; the tests of interrupts need it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import closing
+from datetime import timedelta
 from typing import Any
 
 from jitwarmup.edges.ranks.identity import distributed
-from jitwarmup.edges.ranks.side import LOOK_S, Side, side_of, wait_for
+from jitwarmup.edges.ranks.side import LOOK_S, Side, side_of
 from jitwarmup.model.errors import ArgumentError
 from jitwarmup.model.ports import Heard, Ranks
 
 TIMEOUT_S = 1800.0  # torch.distributed's own default for gloo: longer than any compile that anybody waits for
 SHORTEST_S, LONGEST_S = 0.0002, 0.02  # between two looks of a task
 WORLD = "world"
+FAKE = "fake"  # torch's backend for planning and tests: the other ranks do not exist
 
 
 class RankGroup:
@@ -40,8 +43,9 @@ class RankGroup:
 
     @property
     def active(self) -> bool:
-        """Whether there is anybody to agree with: torch.distributed is initialised, with several ranks."""
-        return distributed() is not None and len(self.members) > 1
+        """Whether there is anybody to agree with: torch.distributed is initialised, with several ranks that are real."""
+        dist = distributed()
+        return dist is not None and dist.get_backend() != FAKE and len(self.members) > 1
 
     @property
     def rank(self) -> int:
@@ -52,7 +56,13 @@ class RankGroup:
     def members(self) -> tuple[int, ...]:
         """The ranks (in the whole job) that agree."""
         dist = distributed()
-        ranks = tuple(dist.get_process_group_ranks(self._group if self._group is not None else dist.group.WORLD))
+        try:
+            ranks = tuple(dist.get_process_group_ranks(self._group if self._group is not None else dist.group.WORLD))
+        except KeyError:
+            raise ArgumentError(
+                "ranks got a group that torch.distributed does not know (any more); wanted one that was made after the "
+                "last init_process_group, or 'world', which is whatever it is when it is used"
+            ) from None
         if dist.get_rank() not in ranks:
             raise ArgumentError(
                 f"ranks got a group of ranks {', '.join(map(str, ranks))}, and this is rank {dist.get_rank()}; wanted a "
@@ -71,7 +81,11 @@ class RankGroup:
 
 
 class SideExchange:
-    """One exchange over the side group, waited for in a thread or in a task."""
+    """
+    One exchange over the side group, waited for in a thread or in a task.
+
+    Interrupted, it ends at once: whoever keeps the exception (a notebook does) keeps our frames, and with them its turn.
+    """
 
     def __init__(self, side: Side, said: bytes, timeout_s: float) -> None:
         self._steps = side.exchange(said, timeout_s)
@@ -86,24 +100,34 @@ class SideExchange:
 
     def block(self) -> Heard:
         """Wait in a thread; an interrupt is noticed between two looks."""
-        while True:
-            wanted = self._advance()
-            if self._heard:
-                return self._heard[0]
-            if wanted is None:
-                time.sleep(LONGEST_S)
-            else:
-                wait_for(wanted, LOOK_S)
+        with closing(self._steps):
+            while True:
+                wanted = self._advance()
+                if self._heard:
+                    return self._heard[0]
+                if wanted is None:
+                    time.sleep(LONGEST_S)
+                else:
+                    wait_for(wanted, LOOK_S)
 
     async def sleep(self) -> Heard:
         """Wait in a task, looking ever less often."""
         pause_s = SHORTEST_S
-        while True:
-            self._advance()
-            if self._heard:
-                return self._heard[0]
-            await asyncio.sleep(pause_s)
-            pause_s = min(LONGEST_S, 2 * pause_s)
+        with closing(self._steps):
+            while True:
+                self._advance()
+                if self._heard:
+                    return self._heard[0]
+                await asyncio.sleep(pause_s)
+                pause_s = min(LONGEST_S, 2 * pause_s)
+
+
+def wait_for(work: Any, seconds: float) -> None:
+    """Wait for one operation, some seconds at most; what became of it is asked afterwards."""
+    try:
+        work.wait(timedelta(seconds=seconds))
+    except RuntimeError:  # timed out, or failed: is_completed() tells
+        return
 
 
 def process_group(given: Any) -> Any:
@@ -117,12 +141,10 @@ def process_group(given: Any) -> Any:
         return mesh()
     if callable(getattr(given, "rank", None)) and callable(getattr(given, "size", None)):
         return given
+    told = repr(given) if isinstance(given, str | int | float | bool) else f"a {type(given).__name__}"
     raise ArgumentError(
-        f"ranks got {given!r}; wanted a torch.distributed group, a one-dimensional DeviceMesh, a RankGroup, 'world', or "
-        "None to agree with nobody"
-        if isinstance(given, str | int | float | bool)
-        else f"ranks got a {type(given).__name__}; wanted a torch.distributed group (which the calling rank is a member "
-        "of), a one-dimensional DeviceMesh, a RankGroup, 'world', or None to agree with nobody"
+        f"ranks got {told}; wanted a torch.distributed group (which the calling rank is a member of), a one-dimensional "
+        "DeviceMesh, a RankGroup, 'world', or None to agree with nobody"
     )
 
 

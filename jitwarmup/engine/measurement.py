@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Generator
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import takewhile
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,7 +21,7 @@ from jitwarmup.engine.flow import Flow, Step
 from jitwarmup.engine.ledger import Lease, Pause
 from jitwarmup.engine.readiness import tell_other_ranks
 from jitwarmup.engine.switch import SWITCH
-from jitwarmup.engine.task import Course, End, Take, Task, audited, check_colour, one, planned
+from jitwarmup.engine.task import Course, End, Take, Task, audited, check_colour, one, planned, refused
 from jitwarmup.engine.together import Together
 from jitwarmup.engine.window import Taken
 from jitwarmup.model.errors import RankFailed
@@ -130,7 +131,9 @@ class Measurement(Account):
         """Before the first run: wait for the other ranks, and go on from the runs that all have."""
         self.meet()
         if self.together is not None:
-            begin = self.together.begin(self.task.name, self.task.options, finished=len(self.runs))
+            # others know no runs that were made before there were several ranks
+            ours = tuple(takewhile(lambda run: run.rank_durations_ns is not None, self.runs))
+            begin = self.together.begin(self.task.name, self.task.options, finished=len(ours))
             self.runs = self.runs[: (yield from begin)]
             self.inherited = len(self.runs)
 
@@ -160,7 +163,7 @@ class Measurement(Account):
         if run.outcome == "ok":
             return None
         if self.error is None:
-            return Words(type=run.error_type or NOT_ACCEPTED)
+            return Words(type=NOT_ACCEPTED, message=str(refused(self.task)))
         text = "".join(traceback.format_exception(self.error))
         return Words(type=type(self.error).__name__, message=text_of(self.error)[:TEXT], traceback=text[-TEXT:])
 

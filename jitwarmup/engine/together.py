@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from jitwarmup.engine.ledger import Pause
 from jitwarmup.engine.plan import Options
@@ -23,11 +23,18 @@ from jitwarmup.engine.scope import current, part
 from jitwarmup.model.codec import decode_record, encode
 from jitwarmup.model.errors import ArgumentError, RankFailed
 from jitwarmup.model.ports import Heard, Ranks
-from jitwarmup.model.ranks import Said, Words, agreed, first_failed, one_verdict, out_of_step
+from jitwarmup.model.ranks import Said, Words, agreed, first_failed, one_verdict
 from jitwarmup.model.runs import Run
 from jitwarmup.model.verdict import Verdict
 
 Hearing = Generator[Pause, Heard, Any]
+Moment = Literal["begin", "after", "verdict"]
+SHOWN = 8  # ranks that a message names
+MOMENTS: dict[str, str] = {
+    "begin": "begins a measurement",
+    "after": "is after a run, or at the end of a block",
+    "verdict": "ends a measurement",
+}
 
 
 class Agree(Pause):
@@ -74,16 +81,22 @@ class Together:
         """Whether this rank says the canonical line: the first member does."""
         return self.rank == self.members[0]
 
-    def hear(self, said: bytes) -> Hearing:
-        """What every member says, in their order; None where somebody is lost."""
+    def hear(self, moment: Moment, said: bytes) -> Hearing:
+        """What every member says at this moment, in their order; None where somebody is lost."""
         if self.lost is not None:
             return None
-        heard = yield Agree(self.ranks, said)
+        heard = yield Agree(self.ranks, f"{moment} ".encode() + said)
         if heard.lost is not None:
-            part(self.members)
-            self.lost = heard.lost if isinstance(heard.lost, RankFailed) else RankFailed(str(heard.lost))
-            return None
-        return heard.said
+            return self.lose(heard.lost if isinstance(heard.lost, RankFailed) else RankFailed(str(heard.lost)))
+        moments, told = zip(*(each.split(b" ", 1) for each in heard.said), strict=True)
+        if len(set(moments)) > 1:
+            return self.lose(out_of_step([MOMENTS[each.decode()] for each in moments], self.members))
+        return told
+
+    def lose(self, error: RankFailed) -> None:
+        """They cannot go on together."""
+        part(self.members)
+        self.lost = error
 
     def leave(self, reason: str) -> None:
         """Go one's own way; the others hear of it, once: of functions side by side the first that leaves tells it."""
@@ -104,28 +117,24 @@ class Together:
             ArgumentError: the plans differ; every rank gets the same error.
 
         """
-        heard = yield from self.hear(plan_of(name, options, finished))
+        heard = yield from self.hear("begin", plan_of(name, options, finished))
         if heard is None:
             assert self.lost is not None  # noqa: S101 - hear() says why
             raise self.lost
         plans = [json.loads(said) for said in heard]
-        if not all(isinstance(plan, dict) and "finished" in plan for plan in plans):
-            raise self.stray("before the first run of one, and another rank elsewhere")
         earlier = [plan.pop("finished") for plan in plans]
         check_same(plans, self.members)
         return min(earlier)
 
     def after(self, run: Run, said: Said) -> Generator[Pause, Heard, Common]:
         """What all ranks know of the run that each has just made."""
-        heard = yield from self.hear(said.to_bytes())
+        heard = yield from self.hear("after", said.to_bytes())
         if heard is None:
             return Common(run, elsewhere=self.lost)
-        try:
-            told = [Said.from_bytes(each) for each in heard]
-        except (TypeError, ValueError):  # a plan or a verdict, not a run
-            return Common(run, elsewhere=self.stray(f"after {run.phase} run {run.index}, and another rank elsewhere"))
-        if out_of_step(told):
-            return Common(run, elsewhere=self.stray(steps_of(told, self.members)))
+        told = [Said.from_bytes(each) for each in heard]
+        if len({(each.phase, each.index) for each in told}) > 1:
+            self.lose(out_of_step([f"after {each.phase} run {each.index}" for each in told], self.members))
+            return Common(run, elsewhere=self.lost)
         self.watched = all(each.watched for each in told)
         common = Common(agreed(run, told, self.members), mutated=any(each.ending == "mutated" for each in told))
         at = first_failed(told)
@@ -136,23 +145,10 @@ class Together:
 
     def verdict(self, own: Verdict) -> Hearing:
         """The verdict of all; None where somebody was lost meanwhile."""
-        heard = yield from self.hear(json.dumps(encode(own)).encode())
+        heard = yield from self.hear("verdict", json.dumps(encode(own)).encode())
         if heard is None:
             return None
-        try:
-            return one_verdict([decode_record(Verdict, json.loads(each)) for each in heard], self.members)
-        except ArgumentError:  # a plan or a run, not a verdict
-            self.stray("at the end of one, and another rank elsewhere")
-            return None
-
-    def stray(self, where: str) -> RankFailed:
-        """The ranks speak of different things: their programs differ, and they cannot go on together."""
-        part(self.members)
-        self.lost = RankFailed(
-            f"the ranks are out of step ({where}); wanted the same measurements in the same order on every rank, from "
-            "one thread; or opt out with ranks=None"
-        )
-        return self.lost
+        return one_verdict([decode_record(Verdict, json.loads(each)) for each in heard], self.members)
 
 
 def plan_of(name: str, options: Options, finished: int) -> bytes:
@@ -187,10 +183,13 @@ def check_same(plans: Sequence[dict[str, Any]], members: Sequence[int]) -> None:
                 )
 
 
-def steps_of(told: Sequence[Said], members: Sequence[int]) -> str:
-    """What ranks that got out of step are doing."""
-    return ", ".join(
-        f"rank {rank} after {each.phase} run {each.index}" for rank, each in zip(members, told, strict=True)
+def out_of_step(doing: Sequence[str], members: Sequence[int]) -> RankFailed:
+    """The error where ranks speak of different things: their programs differ."""
+    first = dict(reversed(tuple(zip(doing, members, strict=True))))  # of many ranks that do the same one is enough
+    where = ", ".join(sorted(f"rank {rank} {what}" for what, rank in first.items())[:SHOWN])
+    return RankFailed(
+        f"the ranks are out of step ({where}); wanted the same measurements in the same order on every rank, from one "
+        "thread; or opt out with ranks=None"
     )
 
 

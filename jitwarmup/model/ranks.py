@@ -135,11 +135,6 @@ def first_failed(said: Sequence[Said]) -> int | None:
     return next((at for at, told in enumerate(said) if told.ending in ("failed", "refused")), None)
 
 
-def out_of_step(said: Sequence[Said]) -> bool:
-    """Whether the ranks speak of different runs: their programs differ."""
-    return len({(told.phase, told.index) for told in said}) > 1
-
-
 def of_rank(runs: Sequence[Run], rank: int) -> tuple[Run, ...]:
     """The runs with the work of one rank only: what that rank pays, as against what all pay together."""
     return tuple(replace(run, work=tuple(one for one in run.work if one.rank in (None, rank))) for run in runs)

@@ -500,15 +500,14 @@ def test_ranks_that_are_at_different_places_of_their_programs_are_out_of_step(la
     assert "the ranks are out of step" in got[1 - late].failure.message
 
 
-@pytest.mark.parametrize("heard", [b'["warm",0,1,"ok",0,null,null,null]', b'{"callable":"f","finished":0}'])
-def test_what_is_no_verdict_is_out_of_step(heard, ranks) -> None:
+def test_what_is_no_verdict_is_out_of_step(ranks) -> None:
     together = Together(ranks(2).seats[0])
     asking = together.verdict(Verdict(state="steady"))
     next(asking)
     with pytest.raises(StopIteration) as stop:
-        asking.send(Heard(said=(heard, heard)))
+        asking.send(Heard(said=(b"verdict {}", b"after []")))
     assert stop.value.value is None
-    assert "the ranks are out of step" in str(together.lost)
+    assert "the ranks are out of step (rank 0 ends a measurement, rank 1 is after a run" in str(together.lost)
 
 
 def test_warming_again_after_a_loss_is_refused_where_ranks_agree(ranks) -> None:

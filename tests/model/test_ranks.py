@@ -16,7 +16,6 @@ from jitwarmup.model.ranks import (
     first_failed,
     of_rank,
     one_verdict,
-    out_of_step,
     slowest,
 )
 from jitwarmup.model.report import Failure, Report, compose
@@ -171,19 +170,6 @@ def test_every_rank_makes_the_same_run_of_the_same_words():
     said = [told(1, work=(CAPTURE,)), told(3, ending="failed", words=Words(type="E")), told(2, work=(GROW,))]
     own = [a_run(1, work=(CAPTURE,)), a_run(3, outcome="error", error_type="E"), a_run(2, work=(GROW,))]
     assert len({repr(agreed(run, said, (0, 1, 2))) for run in own}) == 1
-
-
-@pytest.mark.parametrize(
-    ("said", "expected"),
-    [
-        ([told(), told(9)], False),
-        ([told(index=1), told(index=2)], True),
-        ([told(phase=Phase.WARM), told(phase=Phase.MEASURE)], True),
-        ([told()], False),
-    ],
-)
-def test_ranks_that_speak_of_different_runs_are_out_of_step(said, expected):
-    assert out_of_step(said) is expected
 
 
 def test_of_one_rank_there_is_its_own_work_and_that_of_nobody():

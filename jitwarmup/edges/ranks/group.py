@@ -15,6 +15,7 @@ from jitwarmup.model.ports import Heard, Ranks
 TIMEOUT_S = 1800.0  # torch.distributed's own default for gloo: longer than any compile that anybody waits for
 SHORTEST_S, LONGEST_S = 0.0002, 0.02  # between two looks of a task
 WORLD = "world"
+FAKE = "fake"  # torch's backend for planning and tests: the other ranks do not exist
 
 
 class RankGroup:
@@ -41,8 +42,9 @@ class RankGroup:
 
     @property
     def active(self) -> bool:
-        """Whether there is anybody to agree with: torch.distributed is initialised, with several ranks."""
-        return distributed() is not None and len(self.members) > 1
+        """Whether there is anybody to agree with: torch.distributed is initialised, with several ranks that are real."""
+        dist = distributed()
+        return dist is not None and dist.get_backend() != FAKE and len(self.members) > 1
 
     @property
     def rank(self) -> int:
@@ -53,7 +55,13 @@ class RankGroup:
     def members(self) -> tuple[int, ...]:
         """The ranks (in the whole job) that agree."""
         dist = distributed()
-        ranks = tuple(dist.get_process_group_ranks(self._group if self._group is not None else dist.group.WORLD))
+        try:
+            ranks = tuple(dist.get_process_group_ranks(self._group if self._group is not None else dist.group.WORLD))
+        except KeyError:
+            raise ArgumentError(
+                "ranks got a group that torch.distributed does not know (any more); wanted one that was made after the "
+                "last init_process_group, or 'world', which is whatever it is when it is used"
+            ) from None
         if dist.get_rank() not in ranks:
             raise ArgumentError(
                 f"ranks got a group of ranks {', '.join(map(str, ranks))}, and this is rank {dist.get_rank()}; wanted a "

@@ -31,14 +31,22 @@ class Herald:
         self._looker: threading.Thread | None = None
         self._asked_at = 0.0
         self._missing: dict[tuple[int, ...], tuple[int, ...]] = {}
+        self._telling = threading.Lock()
+        self._ready = False
 
     def tell(self, *, ready: bool) -> None:
         """Say whether this rank is ready."""
         dist = distributed()
+        self._ready = ready
         if dist is not None:
-            rank = dist.get_rank()
-            act = self._board.put if ready else self._board.drop
-            threading.Thread(target=quietly, args=(act, MARK, rank), name="jitwarmup-herald", daemon=True).start()
+            telling = (self._tell, dist.get_rank())
+            threading.Thread(target=quietly, args=telling, name="jitwarmup-herald", daemon=True).start()
+
+    def _tell(self, rank: int) -> None:
+        """One at a time, and whatever is true by then: threads may come in another order than they were started."""
+        with self._telling:
+            act = self._board.put if self._ready else self._board.drop
+            act(MARK, rank)
 
     def missing(self, members: tuple[int, ...]) -> tuple[int, ...]:
         """The ranks among these that are not ready, as seen last; all of them where nobody has looked yet."""

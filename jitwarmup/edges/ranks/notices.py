@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any, Literal
 
 from jitwarmup.edges.ranks.identity import distributed
@@ -86,9 +88,12 @@ class Board:
         self.prefix = prefix
 
     def _ask(self, method: str, *args: Any) -> Any:
-        """One call to the store; StoreGone for whatever it raises, and where it does not answer in time."""
+        """One call to the store, as long as it may take; StoreGone for whatever it raises."""
         store = job_store()
-        return patiently(lambda: getattr(store, method)(*args))
+        try:
+            return getattr(store, method)(*args)
+        except Exception as error:  # torch's store raises many kinds; all mean that it is gone
+            raise StoreGone(type(error).__name__) from error
 
     def key(self, name: str) -> str:
         """The whole key of a note."""
@@ -97,6 +102,10 @@ class Board:
     def put(self, name: str, rank: int) -> None:
         """Say that a rank is here, or has something."""
         self._ask("set", self.key(f"{name}/{rank}"), b"1")
+
+    def count(self, name: str, rank: int) -> int:
+        """How often a rank has said it, this time included."""
+        return int(self._ask("add", self.key(f"{name}/{rank}"), 1))
 
     def drop(self, name: str, rank: int) -> None:
         """Take that back."""
@@ -126,24 +135,49 @@ class Board:
     def post_and_go(self, notice: Notice) -> None:
         """The same for who cannot wait for an answer."""
         with suppress(StoreGone):
-            patiently(lambda: job_store().compare_set(self.key("notice"), "", json.dumps(asdict(notice))), POST_S)
+            patiently(lambda: self._ask("compare_set", self.key("notice"), "", json.dumps(asdict(notice))), POST_S)
 
 
-def patiently(act: Callable[[], Any], seconds: float = PATIENCE_S) -> Any:
-    """Do something with the store in a thread of its own, which is left behind where it does not come back."""
-    done: list[Any] = []
-    failed: list[Exception] = []
+class Asked:
+    """Something that is asked of the store in a thread of its own, which is left behind where it does not come back."""
 
-    def work() -> None:
+    def __init__(self, act: Callable[[], Any]) -> None:
+        self._act = act
+        self._done: list[Any] = []
+        self._failed: list[Exception] = []
+        self._thread = threading.Thread(target=self._work, name="jitwarmup-store", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
         try:
-            done.append(act())
-        except Exception as error:  # noqa: BLE001 - torch's store raises many kinds; all mean that it is gone
-            failed.append(error)
+            self._done.append(self._act())
+        except Exception as error:  # noqa: BLE001 - raised again by whoever waits for the answer
+            self._failed.append(error)
 
-    thread = threading.Thread(target=work, name="jitwarmup-store", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if done:
-        return done[0]
-    reason = type(failed[0]).__name__ if failed else f"no answer within {seconds:g} s"
-    raise StoreGone(reason, silent=not failed)
+    def wait(self, timeout: timedelta) -> bool:
+        """Wait for the answer, so long at most; whether it came."""
+        self._thread.join(timeout.total_seconds())
+        return not self._thread.is_alive()
+
+    def answer(self) -> Any:
+        """What came of it; StoreGone where nothing did so far."""
+        if self._failed:
+            raise self._failed[0]
+        if not self._done:
+            raise StoreGone("no answer in time", silent=True)
+        return self._done[0]
+
+
+def aside(act: Callable[[], Any]) -> Generator[Asked, None, Any]:
+    """Ask the store something while a task's event loop goes on; StoreGone where it is gone or does not answer."""
+    asked, until = Asked(act), time.monotonic() + PATIENCE_S
+    while not asked.wait(timedelta()) and time.monotonic() < until:
+        yield asked
+    return asked.answer()
+
+
+def patiently(act: Callable[[], Any], seconds: float) -> Any:
+    """The same for who may wait, so long at most."""
+    asked = Asked(act)
+    asked.wait(timedelta(seconds=seconds))
+    return asked.answer()

@@ -4,8 +4,8 @@ The side group: a gloo group of its own, over which ranks that warm up together 
 It has its own long time-out, so that one rank's ten-minute compile trips nobody's collectives, and it is not registered
 with torch.distributed, so that user code never meets it. A member that dies closes its connections: whoever waits for it
 hears so at once, probes who it was, and posts a notice; the others look for notices while they wait. Once broken it is
-left as it is (a pending operation would hold up the process's exit) and the next plan opens a new generation, unless a
-member is dead.
+given up, and the next plan opens a new generation, unless a member is dead. Before the first plan has connected the
+members nothing tells a dead one from a late one.
 
     exchange   all-gather of one small row a rank: (p - 1) steps around a ring (Thakur, Rabenseifner and Gropp 2005,
                "Optimization of Collective Communication Operations in MPICH", section 4.1); a second one where somebody
@@ -21,11 +21,12 @@ import threading
 import time
 import weakref
 from collections.abc import Generator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from jitwarmup.edges.ranks.identity import distributed
-from jitwarmup.edges.ranks.notices import Board, Notice, StoreGone
+from jitwarmup.edges.ranks.notices import POST_S, Board, Notice, StoreGone, aside, patiently
 from jitwarmup.model.errors import RankFailed
 from jitwarmup.model.ports import Heard
 
@@ -33,6 +34,8 @@ ROOM = 192  # bytes of a row; what a quiet run has to say fits
 HEAD = 4  # of them, the length of what is said
 CONNECT_S = 120.0  # for the connections between members that have all come
 LOOK_S = 0.5  # between two looks for a notice
+LINGERING = 50  # pauses of 20 ms that rank 0 waits before it goes on, when something went wrong
+MOST_PAUSES = 25  # of 20 ms, between two looks for the other members
 ROLL_CALL_S = 3.0  # in which members that wait answer; who does not is the one that is waited for
 PROBE_TAG = 77
 
@@ -64,6 +67,7 @@ class Side:
         self.generation = 0
         self.group: Any = None
         self.count = 0  # exchanges begun in this generation
+        self.pending = False  # an operation of the group was left behind
         self.lock = threading.Lock()
         self.name = "jitwarmup/" + hashlib.sha256(repr(members).encode()).hexdigest()[:16]
 
@@ -85,6 +89,7 @@ class Side:
             self.count += 1
             return Heard(said=(yield from self.hear(said, watch)))
         except Broken as broken:
+            yield from self.let_others_look()
             self.abandon()
             self.generation += not broken.final
             return Heard(lost=broken.error)
@@ -93,6 +98,11 @@ class Side:
             return Heard(lost=no_store())
         finally:
             self.lock.release()
+
+    def let_others_look(self) -> Waiting:
+        """Rank 0, which may hold the store, goes on to its end only when the others had time to read what happened."""
+        for _ in range(LINGERING if self.rank == 0 else 0):
+            yield None
 
     def leave(self, reason: str) -> None:
         """Tell the others that this rank will not come; never waits, never raises."""
@@ -104,14 +114,15 @@ class Side:
 
     def abandon(self) -> None:
         """
-        Leave the group as it is, for good.
+        Leave the group for good; the next plan opens another.
 
-        Dropped while an operation is pending it would wait for that to end, at the latest at the process's exit; so its
-        last reference is given away.
+        Dropped while an operation is pending it would wait for that to end, at the latest at the process's exit; then its
+        last reference is given away, with its connections.
         """
         group, self.group = self.group, None
-        if group is not None:
+        if group is not None and self.pending:
             give_away(group)
+        self.pending = False
 
     # ------------------------------------------------------------------ how a generation begins
 
@@ -125,7 +136,7 @@ class Side:
         while not made:
             if failed:
                 watch.fail(Notice("died", (), f"connecting failed ({type(failed[0]).__name__})"))
-            watch.look()
+            yield from watch.look()
             yield None
         self.group, self.count = made[0], 0
 
@@ -136,16 +147,19 @@ class Side:
         Every member hears once why a generation ended, and goes on to the next one: also of a member that left before
         the others came. That it came too late itself is no news to it.
         """
-        while (notice := self.board.notice()) is not None and notice.kind == "late":
+        while (notice := (yield from aside(self.board.notice))) is not None and notice.kind == "late":
             self.generation += 1
-        self.board.put("here", self.rank)
+        yield from aside(lambda: self.board.put("here", self.rank))
+        pauses = 1
         while True:
-            watch.heed(self.board.notice())
-            if self.board.all_put("here", self.members):
+            watch.heed((yield from aside(self.board.notice)))
+            if (yield from aside(lambda: self.board.all_put("here", self.members))):
                 return
             if watch.spent:
-                watch.fail(watch.late(self.board.missing("here", self.members)))
-            yield None
+                watch.fail(watch.late((yield from aside(lambda: self.board.missing("here", self.members)))))
+            for _ in range(pauses):
+                yield None
+            pauses = min(MOST_PAUSES, 2 * pauses)  # ever less often: every rank asks the one store
 
     def connect(self, made: list[Any], failed: list[Exception]) -> None:
         """Make the group; in a thread, since it cannot be interrupted."""
@@ -172,22 +186,26 @@ class Side:
         """One all-gather of rows of equal length."""
         import torch
 
-        given = torch.tensor(list(row), dtype=torch.uint8, device="cpu")
-        taken = [torch.empty_like(given) for _ in self.members]
+        with torch._C._DisableTorchDispatch():  # a user's FakeTensorMode would hand gloo tensors without memory
+            given = torch.tensor(list(row), dtype=torch.uint8, device="cpu")
+            taken = [torch.empty_like(given) for _ in self.members]
         work = None
         try:
-            work = self.group.allgather([taken], [given], self.options(watch))
+            with torch._C._DisableTorchDispatch():
+                work = self.group.allgather([taken], [given], self.options(watch))
             while not work.is_completed():
                 yield work
                 if not work.is_completed():  # what all have said counts, though somebody left right after it
-                    watch.look()
+                    yield from watch.look()
             work.wait()
         except RuntimeError:  # gloo: a connection was closed
             yield from self.explain(watch)
         finally:
             if work is not None and not work.is_completed():
+                self.pending = True
                 give_away(work)
-        return [bytes(each.tolist()) for each in taken]
+        with torch._C._DisableTorchDispatch():
+            return [bytes(each.tolist()) for each in taken]
 
     def options(self, watch: Watch) -> Any:
         """The group's own time-out is beyond ours: we know better whom we waited for."""
@@ -199,10 +217,11 @@ class Side:
 
     def explain(self, watch: Watch) -> Waiting:
         """A connection was closed: by whom, and why? Raises Broken."""
+        yield from watch.look(now=True)  # who left on purpose said so before
         dead = self.probe()
         until = time.monotonic() + 2 * LOOK_S
-        while time.monotonic() < until:  # who left on purpose said so before; other probes must find us connected
-            watch.look(now=True)
+        while time.monotonic() < until:  # other probes must find us connected
+            yield from watch.look(now=True)
             yield None
         watch.fail(Notice("died", dead, "its process ended, or its host cannot be reached"))
 
@@ -214,7 +233,10 @@ class Side:
         for at, rank in enumerate(self.members):
             try:
                 if rank != self.rank:
-                    give_away(self.group.recv([torch.zeros(1, dtype=torch.uint8, device="cpu")], at, PROBE_TAG))
+                    with torch._C._DisableTorchDispatch():
+                        room = [torch.zeros(1, dtype=torch.uint8, device="cpu")]
+                    self.pending = True
+                    give_away(self.group.recv(room, at, PROBE_TAG))
             except RuntimeError:
                 dead.append(rank)
         return tuple(dead)
@@ -240,24 +262,28 @@ class Watch:
         """The notice about members that did not come."""
         return Notice("late", ranks, f"within {self.timeout_s:g} s")
 
-    def look(self, *, now: bool = False) -> None:
+    def look(self, *, now: bool = False) -> Waiting:
         """Now and then: was a notice posted, is a roll called, have we waited long enough? Raises Broken."""
         if not now and time.monotonic() < self.next_look:
             return
         self.next_look = time.monotonic() + LOOK_S
-        board, count = self.side.board, self.side.count
         try:
-            self.heed(board.notice())
-            if not self.answered and (self.spent or board.all_put("roll", [count])):
-                self.answered = True
-                board.put("roll", count)
-                board.put(f"at/{count}", self.side.rank)
-            self.call_roll(board, count)
+            yield from aside(self.look_at_board)
         except StoreGone as gone:
             if gone.silent and not self.spent:
                 return  # it may be slow, and is needed only where something goes wrong
             dead = self.side.probe() if self.side.group is not None else ()
             raise Broken(no_store(dead)) from None
+
+    def look_at_board(self) -> None:
+        """The look itself: questions to the store."""
+        board, count = self.side.board, self.side.count
+        self.heed(board.notice())
+        if not self.answered and (self.spent or board.all_put("roll", [count])):
+            board.put("roll", count)
+            board.put(f"at/{count}", self.side.rank)
+            self.answered = True
+        self.call_roll(board, count)
 
     def call_roll(self, board: Board, count: int) -> None:
         """Once we have waited long enough, and those who wait had time to say so: who is missing?"""
@@ -302,19 +328,20 @@ def give_away(thing: Any) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
-SIDES: dict[tuple[int, ...], Side] = {}
+SIDES: weakref.WeakKeyDictionary[Any, dict[tuple[int, ...], Side]] = weakref.WeakKeyDictionary()  # by the job's group
+MAKING = threading.Lock()
 atexit.register(SIDES.clear)  # gloo's threads end while the interpreter is still whole
 
 
 def side_of(members: tuple[int, ...], rank: int) -> Side:
     """The side group of these members; forgotten when torch.distributed is shut down, with its hold on the store."""
-    found = SIDES.get(members)
-    if found is None:
-        made = Side(members, rank)
-        found = SIDES.setdefault(members, made)  # another thread may have been quicker
-        if found is made:
-            weakref.finalize(distributed().group.WORLD, SIDES.pop, members, None).atexit = False
-    return found
+    with MAKING:
+        sides = SIDES.setdefault(distributed().group.WORLD, {})
+        if members not in sides:
+            made = sides[members] = Side(members, rank)
+            with suppress(StoreGone):  # a store may outlive a job of this process, with its notes
+                made.name += f"/{patiently(lambda: Board(made.name).count('jobs', rank), POST_S)}"
+        return sides[members]
 
 
 def wait_for(work: Any, seconds: float) -> None:

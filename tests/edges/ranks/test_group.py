@@ -40,6 +40,7 @@ def job(monkeypatch):
     told = SimpleNamespace(rank=1, groups={world: [0, 1, 2]}, world=world)
     module = SimpleNamespace(
         get_rank=lambda: told.rank,
+        get_backend=lambda: "gloo",
         get_process_group_ranks=lambda given: told.groups[given],
         group=SimpleNamespace(WORLD=world),
     )

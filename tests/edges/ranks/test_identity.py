@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from jitwarmup.edges.ranks import EVERYBODY, identity, ranks_of
+from jitwarmup.edges.ranks import EVERYBODY, RankGroup, identity, ranks_of
+from jitwarmup.model.errors import ArgumentError
 
 
 def distributed(available=True, initialized=True, rank=lambda: 3):
@@ -37,3 +38,21 @@ def test_without_torch_there_is_no_rank(monkeypatch):
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     assert identity() == {}
     assert ranks_of(EVERYBODY) is None
+
+
+def test_ranks_of_torchs_fake_backend_are_not_waited_for(monkeypatch):
+    fake = distributed()
+    fake.distributed.get_backend = lambda: "fake"
+    monkeypatch.setitem(sys.modules, "torch", fake)
+    assert ranks_of(EVERYBODY) is None
+
+
+def test_a_group_of_an_earlier_job_is_refused_in_words(monkeypatch):
+    def unknown(group):
+        raise KeyError(group)
+
+    later = distributed()
+    later.distributed.get_backend, later.distributed.get_process_group_ranks = (lambda: "gloo"), unknown
+    monkeypatch.setitem(sys.modules, "torch", later)
+    with pytest.raises(ArgumentError, match="does not know"):
+        ranks_of(RankGroup(SimpleNamespace(rank=lambda: 0, size=lambda: 2)))

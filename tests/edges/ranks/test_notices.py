@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from jitwarmup.edges.ranks import notices
-from jitwarmup.edges.ranks.notices import Board, Notice, StoreGone, job_store, named
+from jitwarmup.edges.ranks.notices import Board, Notice, StoreGone, aside, job_store, named, patiently
 from jitwarmup.model.errors import RankFailed
 
 LEFT = Notice("left", (1,), "KeyboardInterrupt in warm run 3")
@@ -169,3 +169,34 @@ def test_every_notice_says_who_what_and_the_way_out(notice, words):
 )
 def test_many_ranks_are_named_in_part(ranks, words):
     assert named(ranks) == words
+
+
+# ------------------------------------------------------------------ a store that is slow
+
+LONG = timedelta(seconds=30)
+
+
+def test_what_is_asked_of_the_store_is_waited_for_elsewhere():
+    answered = threading.Event()
+    asking = aside(lambda: answered.wait(30) and "here")
+    asked = next(asking)  # while the store is silent
+    answered.set()
+    assert asked.wait(LONG)
+    with pytest.raises(StopIteration) as stop:
+        next(asking)
+    assert stop.value.value == "here"
+
+
+def test_a_silent_store_is_told_from_one_that_is_gone():
+    never = threading.Event()
+    with pytest.raises(StoreGone) as silent:
+        patiently(lambda: never.wait(30), 0.0)
+    never.set()
+    assert silent.value.silent
+
+    def gone():
+        raise StoreGone("DistNetworkError")
+
+    with pytest.raises(StoreGone, match="DistNetworkError") as told:
+        patiently(gone, 30.0)
+    assert not told.value.silent

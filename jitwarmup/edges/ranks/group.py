@@ -8,7 +8,8 @@ from contextlib import closing
 from typing import Any
 
 from jitwarmup.edges.ranks.identity import distributed
-from jitwarmup.edges.ranks.side import LOOK_S, Side, side_of, wait_for
+from jitwarmup.edges.ranks.side import Side, side_of, wait_for
+from jitwarmup.edges.ranks.watch import LOOK_S
 from jitwarmup.model.errors import ArgumentError
 from jitwarmup.model.ports import Heard, Ranks
 

@@ -27,28 +27,15 @@ from typing import Any
 
 from jitwarmup.edges.ranks.identity import distributed
 from jitwarmup.edges.ranks.notices import POST_S, Board, Notice, StoreGone, aside, patiently
-from jitwarmup.model.errors import RankFailed
+from jitwarmup.edges.ranks.watch import LOOK_S, Broken, Waiting, Watch, no_store
 from jitwarmup.model.ports import Heard
 
 ROOM = 192  # bytes of a row; what a quiet run has to say fits
 HEAD = 4  # of them, the length of what is said
 CONNECT_S = 120.0  # for the connections between members that have all come
-LOOK_S = 0.5  # between two looks for a notice
 LINGERING = 50  # pauses of 20 ms that rank 0 waits before it goes on, when something went wrong
 MOST_PAUSES = 25  # of 20 ms, between two looks for the other members
-ROLL_CALL_S = 3.0  # in which members that wait answer; who does not is the one that is waited for
 PROBE_TAG = 77
-
-Waiting = Generator[Any, None, Any]  # yields a Work to wait for, or None to sleep a little
-
-
-class Broken(Exception):  # noqa: N818 - internal: the group cannot go on, and why
-    """The group cannot go on."""
-
-    def __init__(self, error: RankFailed, *, final: bool = False) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.final = final
 
 
 class Side:
@@ -240,82 +227,6 @@ class Side:
             except RuntimeError:
                 dead.append(rank)
         return tuple(dead)
-
-
-class Watch:
-    """How long one exchange has waited, and what is looked for meanwhile."""
-
-    def __init__(self, side: Side, timeout_s: float) -> None:
-        self.side = side
-        self.timeout_s = timeout_s
-        self.began = time.monotonic()
-        self.next_look = self.began + LOOK_S
-        self.answered = False
-        self.called_at: float | None = None
-
-    @property
-    def spent(self) -> bool:
-        """Whether the others were waited for long enough."""
-        return time.monotonic() - self.began >= self.timeout_s
-
-    def late(self, ranks: tuple[int, ...]) -> Notice:
-        """The notice about members that did not come."""
-        return Notice("late", ranks, f"within {self.timeout_s:g} s")
-
-    def look(self, *, now: bool = False) -> Waiting:
-        """Now and then: was a notice posted, is a roll called, have we waited long enough? Raises Broken."""
-        if not now and time.monotonic() < self.next_look:
-            return
-        self.next_look = time.monotonic() + LOOK_S
-        try:
-            yield from aside(self.look_at_board)
-        except StoreGone as gone:
-            if gone.silent and not self.spent:
-                return  # it may be slow, and is needed only where something goes wrong
-            dead = self.side.probe() if self.side.group is not None else ()
-            raise Broken(no_store(dead)) from None
-
-    def look_at_board(self) -> None:
-        """The look itself: questions to the store."""
-        board, count = self.side.board, self.side.count
-        self.heed(board.notice())
-        if not self.answered and (self.spent or board.all_put("roll", [count])):
-            board.put("roll", count)
-            board.put(f"at/{count}", self.side.rank)
-            self.answered = True
-        self.call_roll(board, count)
-
-    def call_roll(self, board: Board, count: int) -> None:
-        """Once we have waited long enough, and those who wait had time to say so: who is missing?"""
-        if not self.spent:
-            return
-        if self.called_at is None:
-            self.called_at = time.monotonic()
-        if time.monotonic() - self.called_at >= ROLL_CALL_S:
-            self.fail(self.late(board.missing(f"at/{count}", self.side.members)))
-
-    def heed(self, notice: Notice | None) -> None:
-        """Give up where somebody said why it cannot go on. Raises Broken."""
-        if notice is not None:
-            raise Broken(notice.error(), final=notice.final)
-
-    def fail(self, notice: Notice) -> None:
-        """Post a notice, unless somebody was quicker, and give up. Raises Broken."""
-        try:
-            self.heed(self.side.board.post(notice))
-        except StoreGone:
-            self.heed(notice)
-
-
-def no_store(dead: tuple[int, ...] = ()) -> RankFailed:
-    """The error where the job's store is gone, and with it rank 0 or the launcher."""
-    also = Notice("died", dead, "").ranks
-    who = f", and the connections to ranks {', '.join(map(str, also))} are closed" if also else ""
-    return RankFailed(
-        f"the job's store does not answer{who}: rank 0 or the launcher has ended; start the job again, or measure each "
-        "rank by itself with ranks=None",
-        dead,
-    )
 
 
 def row_of(said: bytes, length: int) -> bytes:

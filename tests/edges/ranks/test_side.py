@@ -8,20 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jitwarmup.edges.ranks import notices, side
+from jitwarmup.edges.ranks import watch as watching
 from jitwarmup.edges.ranks.notices import Asked, Notice, StoreGone
-from jitwarmup.edges.ranks.side import (
-    HEAD,
-    LOOK_S,
-    ROLL_CALL_S,
-    ROOM,
-    Broken,
-    Side,
-    Watch,
-    no_store,
-    row_of,
-    side_of,
-    wait_for,
-)
+from jitwarmup.edges.ranks.side import HEAD, ROOM, Side, row_of, side_of, wait_for
+from jitwarmup.edges.ranks.watch import LOOK_S, ROLL_CALL_S, Broken, Watch, no_store
 from jitwarmup.model.errors import RankFailed
 
 MEMBERS = (0, 1, 2)
@@ -41,6 +31,7 @@ class Clock:
 def clock(monkeypatch):
     made = Clock()
     monkeypatch.setattr(side, "time", made)
+    monkeypatch.setattr(watching, "time", made)
     return made
 
 

@@ -48,13 +48,14 @@ class Interrupter:
 
     def __enter__(self) -> Self:
         self.hook, sys.unraisablehook = sys.unraisablehook, self.drop
+        self.tracer, self.profiler = sys.gettrace(), sys.getprofile()  # coverage's, perhaps
         sys.settrace(self.trace)
         sys.setprofile(self.profile)
         return self
 
     def __exit__(self, *_: object) -> None:
-        sys.setprofile(None)
-        sys.settrace(None)
+        sys.setprofile(self.profiler)
+        sys.settrace(self.tracer)
         sys.unraisablehook = self.hook
 
     def drop(self, told: Any) -> None:

@@ -21,7 +21,7 @@ from jitwarmup.engine.ledger import Lease
 from jitwarmup.engine.rules import engaged, seeks_proof, would_have_said
 from jitwarmup.engine.task import End, Task, refused
 from jitwarmup.engine.tell import decision_fields, growth_fields, run_fields, warmup_fields
-from jitwarmup.engine.together import Together
+from jitwarmup.engine.together import Together, level_of
 from jitwarmup.model.audit import audit
 from jitwarmup.model.errors import RankFailed
 from jitwarmup.model.growth import growths
@@ -247,8 +247,7 @@ class Account:
 
     def say(self, event: str, **fields: Any) -> None:
         """Emit one event of this measurement; of several ranks the first speaks, the others add theirs at debug."""
-        level = None if self.together is None or self.together.speaks else "debug"
-        self.task.say(event, level=level, report_id=self.report_id, key=self.task.key, **fields)
+        self.task.say(event, level=level_of(self.together), report_id=self.report_id, key=self.task.key, **fields)
 
     @property
     def monitor_paused(self) -> bool:

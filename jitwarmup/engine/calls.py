@@ -1,8 +1,9 @@
 """
 What a call does, once for all colours: a plain call, ``.warm`` and ``.measure``, as courses.
 
-A course is a generator that decides and never runs user code: it yields `Wait` (somebody else is warming this key) and
-`Take` (run the function once, in a window), is sent what came of it, and returns a `Result`. ``drive`` pumps it.
+A course is a generator that decides and never runs user code: it yields a `Pause` (`Wait`: somebody else is warming this
+key; `Agree`: other ranks are to be heard) and `Take` (run the function once, in a window), is sent what came of it, and
+returns a `Result`. ``drive`` pumps it.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ from jitwarmup.engine.plan import UNSET, Options, check_block_settings, check_fu
 from jitwarmup.engine.scope import Frame, block_settings, part
 from jitwarmup.engine.session import Session, open_session
 from jitwarmup.engine.tell import call_fields, rank_fields, say
+from jitwarmup.engine.together import level_of
 from jitwarmup.engine.trials import Trial, TrialLoop
 from jitwarmup.engine.window import Taken, Window
 from jitwarmup.model.errors import ArgumentError, Overlap
@@ -202,8 +203,7 @@ class SteadyState:
         self._give_up(error)
         fields: dict[str, Any] = {"report_id": self._report_id, "reports": 0, "error_type": type(error).__name__}
         together = self._prepared.together if self._prepared is not None else None
-        level = None if together is None or together.speaks else "debug"
-        say(session, schema.BLOCK_FAILED, level=level, callable=self._name, **fields)
+        say(session, schema.BLOCK_FAILED, level=level_of(together), callable=self._name, **fields)
 
     def _give_up(self, error: BaseException) -> None:
         """
@@ -266,7 +266,7 @@ class SteadyState:
             fields["error_type"] = failure.type
         event = schema.BLOCK_FAILED if failure is not None or taken.error is not None else schema.BLOCK_COMPLETED
         together = measurement.together if measurement is not None else None
-        say(session, event, level=None if together is None or together.speaks else "debug", **fields)
+        say(session, event, level=level_of(together), **fields)
 
     # ------------------------------------------------------------------ what is measured inside
 

@@ -151,6 +151,11 @@ class Together:
         return one_verdict([decode_record(Verdict, json.loads(each)) for each in heard], self.members)
 
 
+def level_of(together: Together | None) -> str | None:
+    """The level at which this rank says an event: the first member at the event's own (None), the others at debug."""
+    return None if together is None or together.speaks else "debug"
+
+
 def plan_of(name: str, options: Options, finished: int) -> bytes:
     """A plan in words that are the same on all ranks."""
     plan = {

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from jitwarmup.edges.ranks.identity import distributed
 from jitwarmup.model.errors import RankFailed
 
-POST_S = 2.0  # a store whose host is gone may not answer; who leaves waits no longer to tell it so
+POST_S = 2.0  # a store whose host is gone may not answer; who leaves or gives up waits no longer to tell it why
 PATIENCE_S = 5.0  # for one answer; a host that lost its power closes no connection, and torch would wait for minutes
 
 
@@ -49,7 +49,10 @@ class Notice:
         who = named(self.ranks)
         said = {
             "left": f"{who} left the measurement ({self.reason}); wanted every rank to take part to the end",
-            "died": f"{who} {'are' if len(self.ranks) > 1 else 'is'} gone: {self.reason}; start the job again, or measure each rank by itself with ranks=None",
+            "died": (
+                f"{who} {'are' if len(self.ranks) > 1 else 'is'} gone: {self.reason}; start the job again, or measure each "
+                "rank by itself with ranks=None"
+            ),
             "late": (
                 f"{who} did not come to the agreement {self.reason}: still in user code, hung, or never called; let every "
                 "rank make the same measurement, give it longer with ranks=RankGroup(timeout_s=...), or opt out with "
@@ -71,7 +74,7 @@ def job_store() -> Any:
     module = distributed()
     try:
         return module.distributed_c10d._get_default_store()
-    except Exception as error:
+    except Exception as error:  # not initialised, shut down meanwhile, or a torch that keeps it elsewhere
         raise StoreGone(type(error).__name__) from error
 
 
@@ -129,13 +132,17 @@ class Board:
 
     def post(self, notice: Notice) -> Notice:
         """Say what ended it. The first notice counts, and is returned."""
-        self._ask("compare_set", self.key("notice"), "", json.dumps(asdict(notice)))
+        self._pin(notice)
         return self.notice() or notice
 
     def post_and_go(self, notice: Notice) -> None:
         """The same for who cannot wait for an answer."""
         with suppress(StoreGone):
-            patiently(lambda: self._ask("compare_set", self.key("notice"), "", json.dumps(asdict(notice))), POST_S)
+            patiently(lambda: self._pin(notice), POST_S)
+
+    def _pin(self, notice: Notice) -> None:
+        """Only where no notice is yet."""
+        self._ask("compare_set", self.key("notice"), "", json.dumps(asdict(notice)))
 
 
 class Asked:

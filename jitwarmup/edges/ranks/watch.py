@@ -6,7 +6,7 @@ import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from jitwarmup.edges.ranks.notices import Board, Notice, StoreGone, aside
+from jitwarmup.edges.ranks.notices import POST_S, Board, Notice, StoreGone, aside, patiently
 from jitwarmup.model.errors import RankFailed
 
 if TYPE_CHECKING:
@@ -87,15 +87,14 @@ class Watch:
     def fail(self, notice: Notice) -> None:
         """Post a notice, unless somebody was quicker, and give up. Raises Broken."""
         try:
-            self.heed(self.side.board.post(notice))
+            self.heed(patiently(lambda: self.side.board.post(notice), POST_S))
         except StoreGone:
             self.heed(notice)
 
 
 def no_store(dead: tuple[int, ...] = ()) -> RankFailed:
     """The error where the job's store is gone, and with it rank 0 or the launcher."""
-    also = Notice("died", dead, "").ranks
-    who = f", and the connections to ranks {', '.join(map(str, also))} are closed" if also else ""
+    who = f", and the connections to ranks {', '.join(map(str, dead))} are closed" if dead else ""
     return RankFailed(
         f"the job's store does not answer{who}: rank 0 or the launcher has ended; start the job again, or measure each "
         "rank by itself with ranks=None",

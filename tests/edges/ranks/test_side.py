@@ -235,7 +235,9 @@ def test_a_connection_that_cannot_be_made_is_the_end(store, clock, monkeypatch):
 
 def test_leaving_without_a_job_is_nothing(monkeypatch):
     monkeypatch.setattr(side, "distributed", lambda: None)
-    Side(MEMBERS, 0).leave("gone")
+    here = Side(MEMBERS, 0)
+    here.leave("gone")
+    assert here.generation == 0, "nobody was left"
 
 
 # ------------------------------------------------------------------------------------------------ watching
@@ -318,6 +320,21 @@ def test_a_store_that_goes_away_meanwhile_ends_the_waiting(gone, clock, monkeypa
 def test_a_notice_that_cannot_be_posted_is_known_here_at_least(gone, clock):
     with pytest.raises(Broken, match="rank 2 is gone: why"):
         Watch(Side(MEMBERS, 0), 60.0).fail(Notice("died", (2,), "why"))
+
+
+def test_who_gives_up_waits_for_no_store_that_is_silent(monkeypatch, clock):
+    silent, answered = threading.Event(), []
+
+    def compare_set(*_):
+        silent.wait(30)
+        answered.append(True)
+
+    monkeypatch.setattr(notices, "job_store", lambda: SimpleNamespace(compare_set=compare_set))
+    monkeypatch.setattr(watching, "POST_S", 0.0)
+    with pytest.raises(Broken, match="rank 2 is gone: why"):
+        Watch(Side(MEMBERS, 0), 60.0).fail(Notice("died", (2,), "why"))
+    assert not answered
+    silent.set()
 
 
 def test_of_two_reasons_the_first_that_was_posted_is_everybodys(store, clock):

@@ -110,6 +110,7 @@ def roads_from(wing, wanted, graph, ignored):
 
 
 KINDS = {"layers": break_layers, "independence": break_independence, "forbidden": break_forbidden}
+BY_IMPORT_LINTER = {"acyclic_siblings"}  # import-linter itself is asked, also about a cycle that was put in
 
 
 def law():
@@ -132,7 +133,7 @@ def with_import(importer, imported):
 # ------------------------------------------------------------------------------------------------ the contracts
 
 
-@pytest.mark.parametrize("name", CONTRACTS)
+@pytest.mark.parametrize("name", [name for name in CONTRACTS if CONTRACTS[name]["type"] in KINDS])
 def test_the_house_keeps_its_law(name):
     assert breaches(CONTRACTS[name], GRAPH) == []
 
@@ -157,8 +158,8 @@ def test_a_planted_breach_is_found(contract, importer, imported):
 
 
 def test_every_contract_of_the_law_is_of_a_kind_that_is_checked_here():
-    assert {section["type"] for section in CONTRACTS.values()} == set(KINDS)
-    assert len(CONTRACTS) == 4
+    assert {section["type"] for section in CONTRACTS.values()} == {*KINDS, *BY_IMPORT_LINTER}
+    assert len(CONTRACTS) == 5
 
 
 def test_every_named_module_of_the_law_exists():

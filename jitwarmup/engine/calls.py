@@ -8,19 +8,19 @@ returns a `Result`. ``drive`` pumps it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from typing import Any
 
 from jitwarmup.edges.events import schema
 from jitwarmup.engine import loss
 from jitwarmup.engine.coverage import Visit, asked_by_name
 from jitwarmup.engine.flow import Step, flow
-from jitwarmup.engine.ledger import Entry, Landing, Lease, Wait
+from jitwarmup.engine.ledger import BEING_WARMED, Entry, Landing, Lease, Wait
 from jitwarmup.engine.measurement import Measurement
 from jitwarmup.engine.rules import seeks_proof
 from jitwarmup.engine.scope import enclosing_run
 from jitwarmup.engine.session import PLAIN_CLOCK
-from jitwarmup.engine.task import Course, End, Subject, Take, Task, key_of, refused
+from jitwarmup.engine.task import Course, End, Result, Subject, Take, Task, key_of, refused
 from jitwarmup.engine.tell import call_fields, report_fields
 from jitwarmup.engine.window import CALL, Taken, Window
 from jitwarmup.model.errors import MeasurementFailed, RankFailed
@@ -28,31 +28,12 @@ from jitwarmup.model.report import Report
 from jitwarmup.model.runs import Phase, Run, State, Warmup
 
 Keep = Callable[[Report], None] | None
-BEING_WARMED = "being_warmed"
 INTERRUPTED: tuple[State, Landing] = (State.COLD, "interrupted")
 FAILED: tuple[State, Landing] = (State.FAILED, "failed")
 WENT_WRONG = (End.FAILED, End.REFUSED, End.ELSEWHERE)
 STEP = Step(Phase.MEASURE, 0)  # a plain call is a measured run of its own
 
 
-class Result:
-    """What the caller gets: a value, or an exception that is raised outside of every generator of ours."""
-
-    __slots__ = ("error", "items", "value")
-
-    def __init__(self, value: Any = None, error: BaseException | None = None, items: Sequence[Any] = ()) -> None:
-        self.value = value
-        self.error = error
-        self.items = items  # of a stream whose validation run was its only run
-
-    def unwrap(self) -> Any:
-        """Return the value or raise the exception, as the user's function would have done."""
-        if self.error is None:
-            return self.value
-        try:
-            raise self.error
-        finally:
-            self.error = None  # an exception that refers to the frame that refers to it is garbage for the collector
 
 
 def plain(task: Task) -> Course:

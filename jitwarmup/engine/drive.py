@@ -12,9 +12,8 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import suppress
 from typing import Any
 
-from jitwarmup.engine.calls import Result
 from jitwarmup.engine.ledger import Pause
-from jitwarmup.engine.task import Colour, Course, Take
+from jitwarmup.engine.task import Colour, Course, Result, Take
 from jitwarmup.engine.window import CALL, MEASURE, Bare, StreamWindow, Taken, Window
 
 Command = Pause | Take | Result

@@ -16,11 +16,10 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
 from jitwarmup.engine import calls, drive
-from jitwarmup.engine.calls import Result
 from jitwarmup.engine.core import Core
 from jitwarmup.engine.decorate import Warmed
 from jitwarmup.engine.ledger import Pause
-from jitwarmup.engine.task import Colour, Course, Take
+from jitwarmup.engine.task import Colour, Course, Result, Take
 from jitwarmup.engine.together import Agree
 from jitwarmup.model.errors import ArgumentError
 from jitwarmup.model.ports import Heard

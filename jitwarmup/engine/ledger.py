@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from jitwarmup.edges.process_size import Size
-from jitwarmup.engine.coverage import KEYS_AT_MOST, Counts
+from jitwarmup.engine.counts import KEYS_AT_MOST, Counts
 from jitwarmup.engine.habits import Habits
 from jitwarmup.engine.tally import Tally
 from jitwarmup.model.errors import NotReady
@@ -29,6 +29,7 @@ from jitwarmup.model.runs import Phase, Run, State, Warmup
 
 ROUNDS = 64  # warm-ups that are remembered to tell whether the process grows by each
 BUDGET_SPENT = "budget_spent"
+BEING_WARMED = "being_warmed"
 Landing = Literal["warm", "failed", "interrupted"]
 Key = tuple[int, Hashable]
 

@@ -18,7 +18,7 @@ from typing import Any
 from jitwarmup.edges.events import schema
 from jitwarmup.edges.probes import Usage, usage
 from jitwarmup.engine.ledger import Entry
-from jitwarmup.engine.readiness import tell_other_ranks
+from jitwarmup.engine.status import tell_other_ranks
 from jitwarmup.engine.task import Subject, key_of
 from jitwarmup.model.errors import MeasurementFailed
 from jitwarmup.model.recurrence import own_one_time

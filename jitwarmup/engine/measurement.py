@@ -19,7 +19,7 @@ from jitwarmup.edges import process_size
 from jitwarmup.engine.account import NOT_ACCEPTED, Account
 from jitwarmup.engine.flow import Flow, Step
 from jitwarmup.engine.ledger import Lease, Pause
-from jitwarmup.engine.readiness import tell_other_ranks
+from jitwarmup.engine.status import tell_other_ranks
 from jitwarmup.engine.switch import SWITCH
 from jitwarmup.engine.task import Course, End, Take, Task, audited, check_colour, one, planned, refused
 from jitwarmup.engine.together import Together

@@ -11,8 +11,7 @@ import asyncio
 from collections.abc import Callable
 
 from jitwarmup.edges import torch_state
-from jitwarmup.engine.calls import BEING_WARMED
-from jitwarmup.engine.ledger import Entry, Wait
+from jitwarmup.engine.ledger import BEING_WARMED, Entry, Wait
 from jitwarmup.engine.scope import enclosing_run
 from jitwarmup.model.runs import Warmup
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,11 +22,11 @@ TRAVELS = ("iterations", "measurements", "budget_s", "on_contamination", "accept
 Call = tuple[Any, ...]  # function, args, kwargs
 
 
-def repeat(first: Report, work: bytes, processes: int) -> Report:
+def repeat(first: Report, work: bytes, processes: int, measure: Callable[[bytes], float | None]) -> Report:
     """
     The report of this process, with ``processes`` summarising the medians of this one and ``processes - 1`` fresh ones.
 
-    ``work`` is what ``packed`` made, before anything was run.
+    ``work`` is what ``packed`` made, before anything was run; ``measure`` carries it out there.
     """
     if first.failure is not None:
         return first
@@ -34,7 +34,7 @@ def repeat(first: Report, work: bytes, processes: int) -> Report:
     medians = [first.latency_s]
     for _ in range(processes - 1):  # one after the other: side by side they would measure each other
         with context.Pool(1) as pool:
-            medians.append(pool.apply(measure_packed, (work,)))
+            medians.append(pool.apply(measure, (work,)))
             pool.close()
             pool.join()  # the child ends by itself, with what it has to do at its exit
     return replace(first, processes=across_processes([s for s in medians if s is not None and s > 0]))
@@ -55,14 +55,3 @@ def packed(call: Call, settings: Mapping[str, Any]) -> bytes:
             f"processes= got a function or argument that cannot be sent to another process ({type(error).__name__}); "
             "wanted a function of a module, not a lambda or a local one, and arguments that pickle"
         ) from error
-
-
-def measure_packed(work: bytes) -> float | None:
-    """In a fresh process: measure, in silence, and give the median back."""
-    from jitwarmup.edges.events.emit import Silence
-    from jitwarmup.engine.steady import SteadyState
-
-    (function, args, kwargs), settings = pickle.loads(work)  # noqa: S301 - from the pipe of our own parent
-    with SteadyState(None, (), {**settings, "log": Silence()}) as steady:
-        report: Report = steady.measure(function, *args, **kwargs)
-    return report.latency_s

@@ -8,7 +8,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 from jitwarmup.engine import bulk, calls, offloop
 from jitwarmup.engine.bulk import Item
 from jitwarmup.engine.core import Core, Prefix
-from jitwarmup.engine.readiness import status_of
+from jitwarmup.engine.status import status_of
 from jitwarmup.engine.switch import SWITCH
 from jitwarmup.engine.task import Course, Task
 from jitwarmup.model.coverage import Coverage

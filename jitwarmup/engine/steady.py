@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import pickle
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from jitwarmup.edges.events import schema
+from jitwarmup.edges.events.emit import Silence
 from jitwarmup.engine import calls, drive
 from jitwarmup.engine import processes as others
 from jitwarmup.engine.account import new_id
@@ -349,7 +351,7 @@ class SteadyState:
         """The report, after the measurement was repeated in other processes where that was asked for."""
         if work is None:
             return report
-        repeated = others.repeat(report, work, self._settings["processes"])
+        repeated = others.repeat(report, work, self._settings["processes"], measure_packed)
         self._reports[-1] = repeated
         return repeated
 
@@ -451,6 +453,14 @@ def in_event_loop() -> bool:
 
 def nothing() -> None:
     """Stands where a function would."""
+
+
+def measure_packed(work: bytes) -> float | None:
+    """In a fresh process: measure, in silence, and give the median back."""
+    (function, args, kwargs), settings = pickle.loads(work)  # noqa: S301 - from the pipe of our own parent
+    with SteadyState(None, (), {**settings, "log": Silence()}) as steady:
+        report: Report = steady.measure(function, *args, **kwargs)
+    return report.latency_s
 
 
 def steady_state(

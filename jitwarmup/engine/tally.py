@@ -12,18 +12,28 @@ import threading
 import time
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, Protocol, Self
 
 from jitwarmup.edges.events import schema
+from jitwarmup.model.runs import Run
 from jitwarmup.model.stats import quantile
-
-if TYPE_CHECKING:
-    from jitwarmup.engine.task import Subject
-    from jitwarmup.model.runs import Run
 
 PERIOD_S = 60.0
 RECENT = 10_000
 SHARES = {"median_s": 0.5, "p90_s": 0.9, "p95_s": 0.95, "p99_s": 0.99}
+
+
+class Speaker(Protocol):
+    """For whom a summary is told."""
+
+    @property
+    def session(self) -> object: ...
+
+    def alone(self) -> Self: ...
+
+    @property
+    def say(self) -> Callable[..., None]: ...
 
 
 class Tally:
@@ -32,7 +42,7 @@ class Tally:
     def __init__(self) -> None:
         self.renew()
         self._recent: deque[int] = deque(maxlen=RECENT)
-        self._subject: Subject | None = None
+        self._subject: Speaker | None = None
         self._clear()
 
     def renew(self) -> None:
@@ -48,7 +58,7 @@ class Tally:
         self.max_ns = 0
         self.due = time.monotonic() + PERIOD_S
 
-    def add(self, subject: Subject, run: Run) -> None:
+    def add(self, subject: Speaker, run: Run) -> None:
         """Count one call of any outcome; failed ones are counted apart, and a stream that was left early nowhere."""
         if run.outcome == "ok":
             self.count(subject, run.duration_ns, contaminated=run.contaminated)
@@ -61,7 +71,7 @@ class Tally:
         if time.monotonic() >= self.due:
             self.flush()
 
-    def count(self, subject: Subject, ns: int, *, contaminated: bool = False) -> None:
+    def count(self, subject: Speaker, ns: int, *, contaminated: bool = False) -> None:
         """Count one call that ended well; speak when a minute has passed."""
         with self._lock:
             if self._subject is None or self._subject.session is not subject.session:
@@ -78,7 +88,7 @@ class Tally:
         if time.monotonic() >= self.due:
             self.flush()
 
-    def _begin(self, subject: Subject) -> None:
+    def _begin(self, subject: Speaker) -> None:
         """Remember for whom to speak, also at exit, and where the newest call would have spoken."""
         self._subject = subject.alone()
         PENDING.add(self)

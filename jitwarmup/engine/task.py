@@ -7,7 +7,7 @@ Nothing here runs anything.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -110,6 +110,26 @@ class Take:
     drain: int | None = None
     left_s: float | None = None
     kept: list[Any] | None = None  # a stream's items, where they may have to be handed on; None again where it was cut
+
+
+class Result:
+    """What the caller gets: a value, or an exception that is raised outside of every generator of ours."""
+
+    __slots__ = ("error", "items", "value")
+
+    def __init__(self, value: Any = None, error: BaseException | None = None, items: Sequence[Any] = ()) -> None:
+        self.value = value
+        self.error = error
+        self.items = items  # of a stream whose validation run was its only run
+
+    def unwrap(self) -> Any:
+        """Return the value or raise the exception, as the user's function would have done."""
+        if self.error is None:
+            return self.value
+        try:
+            raise self.error
+        finally:
+            self.error = None  # an exception that refers to the frame that refers to it is garbage for the collector
 
 
 Course = Generator[Pause | Take, Any, Any]

@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Self
 
 from jitwarmup.engine import calls, drive
-from jitwarmup.engine.calls import Keep, Result
+from jitwarmup.engine.calls import Keep
 from jitwarmup.engine.measurement import Measurement
-from jitwarmup.engine.task import End, Take
+from jitwarmup.engine.task import End, Result, Take
 from jitwarmup.engine.window import Taken, Window
 from jitwarmup.model.errors import ArgumentError, Overlap
 from jitwarmup.model.runs import Phase

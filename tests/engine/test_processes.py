@@ -9,6 +9,7 @@ import pytest
 
 from jitwarmup import ArgumentError, steady_state
 from jitwarmup.engine import processes
+from jitwarmup.engine import steady as steady_module
 from jitwarmup.engine.rules import Fixed
 from jitwarmup.model.errors import MeasurementFailed
 from jitwarmup.testing import capture_events
@@ -75,7 +76,7 @@ async def later(x):
 
 def test_an_async_function_is_repeated_too(monkeypatch):
     sent = []
-    monkeypatch.setattr(processes, "repeat", lambda report, work, wanted: sent.append((work, wanted)) or report)
+    monkeypatch.setattr(processes, "repeat", lambda report, work, wanted, _: sent.append((work, wanted)) or report)
     monkeypatch.setattr(processes, "packed", lambda call, settings: call)
 
     async def main():
@@ -100,23 +101,23 @@ def test_settings_travel_except_those_of_this_process(here):
         taken.append(processes.pickle.loads(work))
         return 1.0
 
-    processes_before = processes.measure_packed
+    processes_before = steady_module.measure_packed
     try:
-        processes.measure_packed = refuse
+        steady_module.measure_packed = refuse
         with (
             capture_events(),
-            steady_state(processes=2, iterations=0, measurements=2, name="x", monitor=None) as steady,
+            steady_state(processes=2, iterations=0, measurements=2, name="x", monitor=None) as block,
         ):
-            steady.measure(operator.mul, 2, 3)
+            block.measure(operator.mul, 2, 3)
     finally:
-        processes.measure_packed = processes_before
+        steady_module.measure_packed = processes_before
     assert taken == [((operator.mul, (2, 3), {}), {"iterations": Fixed(0), "measurements": 2, "name": "x"})]
 
 
 def test_the_other_process_measures_in_silence_and_gives_its_median():
     work = processes.packed((operator.mul, (2, 3), {}), {"iterations": Fixed(0), "measurements": 2})
     with capture_events() as events:
-        assert processes.measure_packed(work) > 0
+        assert steady_module.measure_packed(work) > 0
     assert list(events) == []
 
 
@@ -137,7 +138,7 @@ def test_what_cannot_be_sent_is_refused_before_anything_runs(here):
 
 def test_a_process_that_failed_is_left_out(here, monkeypatch):
     medians = iter([-1.0, None, 2.0])
-    monkeypatch.setattr(processes, "measure_packed", lambda work: next(medians))
+    monkeypatch.setattr(steady_module, "measure_packed", lambda work: next(medians))
     with capture_events(), steady_state(processes=4, iterations=0, measurements=1) as steady:
         assert steady.measure(operator.mul, 2, 3).processes.n == 2
 

@@ -9,7 +9,8 @@ import pytest
 from jitwarmup import ArgumentError, readiness, until_steady, warmed
 from jitwarmup.engine import ledger as ledger_module
 from jitwarmup.engine import session
-from jitwarmup.engine.readiness import KEYS_SHOWN, Readiness
+from jitwarmup.engine.readiness import Readiness
+from jitwarmup.engine.status import KEYS_SHOWN
 from jitwarmup.testing import FakeClock, inactive
 
 KEYS = {"schema", "callable", "state", "phase", "ready", "progress", "eta_s", "last_reason", "keys", "keys_cut"}
@@ -22,7 +23,7 @@ def alone(monkeypatch):
 
     fresh = weakref.WeakSet()
     monkeypatch.setattr(ledger_module, "LEDGERS", fresh)
-    monkeypatch.setattr("jitwarmup.engine.readiness.LEDGERS", fresh)
+    monkeypatch.setattr("jitwarmup.engine.status.LEDGERS", fresh)
 
 
 def test_the_status_of_a_cold_function() -> None:

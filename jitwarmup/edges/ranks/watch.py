@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from jitwarmup.edges.ranks.notices import POST_S, Board, Notice, StoreGone, aside, patiently
 from jitwarmup.model.errors import RankFailed
-
-if TYPE_CHECKING:
-    from jitwarmup.edges.ranks.side import Side
 
 LOOK_S = 0.5  # between two looks for a notice
 ROLL_CALL_S = 3.0  # in which members that wait answer; who does not is the one that is waited for
@@ -27,10 +24,24 @@ class Broken(Exception):  # noqa: N818 - internal: the group cannot go on, and w
         self.final = final
 
 
+class Waited(Protocol):
+    """What is looked at of a side group."""
+
+    members: tuple[int, ...]
+    rank: int
+    group: Any
+    count: int
+
+    @property
+    def board(self) -> Board: ...
+
+    def probe(self) -> tuple[int, ...]: ...
+
+
 class Watch:
     """How long one exchange has waited, and what is looked for meanwhile."""
 
-    def __init__(self, side: Side, timeout_s: float) -> None:
+    def __init__(self, side: Waited, timeout_s: float) -> None:
         self.side = side
         self.timeout_s = timeout_s
         self.began = time.monotonic()

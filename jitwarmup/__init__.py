@@ -16,78 +16,78 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jitwarmup.edges.events.configure import configure_json as configure_json
-    from jitwarmup.edges.monitors.nvml import GPUMonitor as GPUMonitor
-    from jitwarmup.edges.ranks.group import RankGroup as RankGroup
-    from jitwarmup.engine.decorate import Warmed as Warmed
-    from jitwarmup.engine.decorate import warmed as warmed
-    from jitwarmup.engine.keys import by_bucket as by_bucket
-    from jitwarmup.engine.keys import by_shape as by_shape
-    from jitwarmup.engine.readiness import readiness as readiness
+    from jitwarmup.analysis.classify import classify as classify
+    from jitwarmup.api.block import steady_state as steady_state
+    from jitwarmup.api.decorator import Warmed as Warmed
+    from jitwarmup.api.decorator import warmed as warmed
+    from jitwarmup.api.readiness import readiness as readiness
+    from jitwarmup.distributed.group import RankGroup as RankGroup
     from jitwarmup.engine.rules import until_steady as until_steady
-    from jitwarmup.engine.scope import is_warming as is_warming
-    from jitwarmup.engine.steady import steady_state as steady_state
-    from jitwarmup.model.classify import classify as classify
-    from jitwarmup.model.coverage import Coverage as Coverage
-    from jitwarmup.model.errors import ArgumentError as ArgumentError
-    from jitwarmup.model.errors import JitwarmupError as JitwarmupError
-    from jitwarmup.model.errors import MeasurementFailed as MeasurementFailed
-    from jitwarmup.model.errors import MonitorStateError as MonitorStateError
-    from jitwarmup.model.errors import NotReady as NotReady
-    from jitwarmup.model.errors import Overlap as Overlap
-    from jitwarmup.model.errors import RankFailed as RankFailed
-    from jitwarmup.model.preparation import Preparation as Preparation
-    from jitwarmup.model.ranks import RankTimes as RankTimes
-    from jitwarmup.model.report import Failure as Failure
-    from jitwarmup.model.report import Report as Report
-    from jitwarmup.model.runs import Decision as Decision
-    from jitwarmup.model.runs import DeviceReading as DeviceReading
-    from jitwarmup.model.runs import OneTimeWork as OneTimeWork
-    from jitwarmup.model.runs import Phase as Phase
-    from jitwarmup.model.runs import Run as Run
-    from jitwarmup.model.runs import State as State
-    from jitwarmup.model.runs import Warmup as Warmup
-    from jitwarmup.model.stats import Summary as Summary
-    from jitwarmup.model.verdict import Reason as Reason
-    from jitwarmup.model.verdict import Verdict as Verdict
+    from jitwarmup.events.configure import configure_json as configure_json
+    from jitwarmup.gpu.monitor import GPUMonitor as GPUMonitor
+    from jitwarmup.host.scope import is_warming as is_warming
+    from jitwarmup.keys.shapes import by_bucket as by_bucket
+    from jitwarmup.keys.shapes import by_shape as by_shape
+    from jitwarmup.records.coverage import Coverage as Coverage
+    from jitwarmup.records.errors import ArgumentError as ArgumentError
+    from jitwarmup.records.errors import JitwarmupError as JitwarmupError
+    from jitwarmup.records.errors import MeasurementFailed as MeasurementFailed
+    from jitwarmup.records.errors import MonitorStateError as MonitorStateError
+    from jitwarmup.records.errors import NotReady as NotReady
+    from jitwarmup.records.errors import Overlap as Overlap
+    from jitwarmup.records.errors import RankFailed as RankFailed
+    from jitwarmup.records.preparation import Preparation as Preparation
+    from jitwarmup.records.ranks import RankTimes as RankTimes
+    from jitwarmup.records.report import Failure as Failure
+    from jitwarmup.records.report import Report as Report
+    from jitwarmup.records.runs import Decision as Decision
+    from jitwarmup.records.runs import DeviceReading as DeviceReading
+    from jitwarmup.records.runs import OneTimeWork as OneTimeWork
+    from jitwarmup.records.runs import Phase as Phase
+    from jitwarmup.records.runs import Run as Run
+    from jitwarmup.records.runs import State as State
+    from jitwarmup.records.runs import Warmup as Warmup
+    from jitwarmup.records.summary import Summary as Summary
+    from jitwarmup.records.verdict import Reason as Reason
+    from jitwarmup.records.verdict import Verdict as Verdict
 
 __version__ = "0.1.0"
 
 WHERE = {
-    "configure_json": "edges.events.configure",
-    "GPUMonitor": "edges.monitors.nvml",
-    "RankGroup": "edges.ranks.group",
-    "Warmed": "engine.decorate",
-    "warmed": "engine.decorate",
-    "by_bucket": "engine.keys",
-    "by_shape": "engine.keys",
-    "readiness": "engine.readiness",
-    "is_warming": "engine.scope",
-    "steady_state": "engine.steady",
+    "configure_json": "events.configure",
+    "GPUMonitor": "gpu.monitor",
+    "RankGroup": "distributed.group",
+    "Warmed": "api.decorator",
+    "warmed": "api.decorator",
+    "by_bucket": "keys.shapes",
+    "by_shape": "keys.shapes",
+    "readiness": "api.readiness",
+    "is_warming": "host.scope",
+    "steady_state": "api.block",
     "until_steady": "engine.rules",
-    "classify": "model.classify",
-    "Coverage": "model.coverage",
-    "ArgumentError": "model.errors",
-    "JitwarmupError": "model.errors",
-    "MeasurementFailed": "model.errors",
-    "MonitorStateError": "model.errors",
-    "NotReady": "model.errors",
-    "Overlap": "model.errors",
-    "RankFailed": "model.errors",
-    "Preparation": "model.preparation",
-    "RankTimes": "model.ranks",
-    "Failure": "model.report",
-    "Report": "model.report",
-    "Decision": "model.runs",
-    "DeviceReading": "model.runs",
-    "OneTimeWork": "model.runs",
-    "Phase": "model.runs",
-    "Run": "model.runs",
-    "State": "model.runs",
-    "Warmup": "model.runs",
-    "Summary": "model.stats",
-    "Reason": "model.verdict",
-    "Verdict": "model.verdict",
+    "classify": "analysis.classify",
+    "Coverage": "records.coverage",
+    "ArgumentError": "records.errors",
+    "JitwarmupError": "records.errors",
+    "MeasurementFailed": "records.errors",
+    "MonitorStateError": "records.errors",
+    "NotReady": "records.errors",
+    "Overlap": "records.errors",
+    "RankFailed": "records.errors",
+    "Preparation": "records.preparation",
+    "RankTimes": "records.ranks",
+    "Failure": "records.report",
+    "Report": "records.report",
+    "Decision": "records.runs",
+    "DeviceReading": "records.runs",
+    "OneTimeWork": "records.runs",
+    "Phase": "records.runs",
+    "Run": "records.runs",
+    "State": "records.runs",
+    "Warmup": "records.runs",
+    "Summary": "records.summary",
+    "Reason": "records.verdict",
+    "Verdict": "records.verdict",
 }
 __all__ = [*WHERE]  # noqa: PLE0604 - one table says both what is public and where it lives
 

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from jitwarmup.edges import probes
-from jitwarmup.edges.events import emit, schema
-from jitwarmup.edges.events.recorder import Recorder
-from jitwarmup.edges.probes.hub import HUB
-from jitwarmup.edges.probes.watch import DEFAULT
-from jitwarmup.engine.scope import CURRENT
-from jitwarmup.engine.switch import SWITCH
+from jitwarmup import probes
+from jitwarmup.events import emit, schema
+from jitwarmup.events.recorder import Recorder
+from jitwarmup.host.scope import CURRENT
+from jitwarmup.host.switch import SWITCH
+from jitwarmup.probes.probe_set import DEFAULT
+from jitwarmup.probes.run_table import HUB
 
 
 def pytest_configure() -> None:

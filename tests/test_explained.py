@@ -168,7 +168,7 @@ def test_nothing_is_read_between_the_clock_reads():
         name = "counter"
 
         def arm(self):
-            from jitwarmup.model.ports import ArmState
+            from jitwarmup.records.protocols import ArmState
 
             return ArmState("armed")
 

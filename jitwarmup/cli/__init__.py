@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 
 from jitwarmup import __version__
-from jitwarmup.model.errors import JitwarmupError, RankFailed
+from jitwarmup.records.errors import JitwarmupError, RankFailed
 
 COMMANDS = {
     "demo": "the main job on a real language model: validate, warm up in silence, measure, log",

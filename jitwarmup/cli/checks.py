@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from jitwarmup.model.codec import Record
+from jitwarmup.records.codec import Record
 
 State = Literal["ok", "absent", "warn"]
 SYS = Path("/sys/devices/system/cpu")
@@ -218,7 +218,7 @@ def caches() -> Iterator[Finding]:
 
 def logging() -> Iterator[Finding]:
     """Which way events go out of this process."""
-    from jitwarmup.edges.events import emit
+    from jitwarmup.events import emit
 
     structlog = sys.modules.get("structlog")
     if emit.SILENT:
@@ -235,7 +235,7 @@ def logging() -> Iterator[Finding]:
 
 def probes() -> Iterator[Finding]:
     """What each probe can watch, with torch loaded where it is installed."""
-    from jitwarmup.edges.probes import watch_of
+    from jitwarmup.probes import watch_of
 
     watch = watch_of(None)
     watch.arm()

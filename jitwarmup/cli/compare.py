@@ -11,13 +11,13 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 
+from jitwarmup.analysis.compare import compare
+from jitwarmup.analysis.gates import judge
+from jitwarmup.analysis.sides import Side, read_sides
 from jitwarmup.cli.measure import gates
 from jitwarmup.cli.terminal import add_output, painter, read, width, write
-from jitwarmup.model.errors import ArgumentError
-from jitwarmup.model.sides import Side, read_sides
-from jitwarmup.views.compare import compare
+from jitwarmup.records.errors import ArgumentError
 from jitwarmup.views.comparison import comparison_markdown, comparison_text
-from jitwarmup.views.gates import judge
 
 
 def parser() -> argparse.ArgumentParser:

@@ -10,7 +10,7 @@ from typing import Any
 
 from jitwarmup.cli.models import DemoModel, load
 from jitwarmup.cli.progress import Progress
-from jitwarmup.model.report import Report
+from jitwarmup.records.report import Report
 from jitwarmup.views.text import span, table
 
 PROMPT = "What is the capital of France?"
@@ -39,7 +39,7 @@ def positive(text: str) -> int:
 def run(argv: Sequence[str]) -> int:
     """Load a model, warm it up, measure it, show what came of it."""
     from jitwarmup.cli import Exit
-    from jitwarmup.edges.events.configure import configure_json
+    from jitwarmup.events.configure import configure_json
 
     asked = parser().parse_args(argv)
     configure_json()
@@ -58,9 +58,9 @@ def run(argv: Sequence[str]) -> int:
 
 def measure(model: DemoModel, asked: argparse.Namespace) -> tuple[Report, str | None, float | None]:
     """The main job: one decorated function, measured by itself and called inside a block."""
-    from jitwarmup.edges.monitors.nvml import GPUMonitor
-    from jitwarmup.engine.decorate import warmed
-    from jitwarmup.engine.steady import SteadyState, steady_state
+    from jitwarmup.api.block import SteadyState, steady_state
+    from jitwarmup.api.decorator import warmed
+    from jitwarmup.gpu.monitor import GPUMonitor
 
     @warmed(iterations=asked.iterations, measurements=asked.measurements)
     def generate(prompt: str) -> str:

@@ -19,16 +19,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jitwarmup.analysis.compare import Comparison, compare
+from jitwarmup.analysis.gates import Gate, Judged, judge, parse_gates
+from jitwarmup.analysis.sides import side_of
 from jitwarmup.cli.demo import positive
 from jitwarmup.cli.progress import progress
 from jitwarmup.cli.target import arguments, resolve
 from jitwarmup.cli.terminal import add_output, painter, wants_color, width, write
-from jitwarmup.model.errors import ArgumentError
-from jitwarmup.model.report import Report
-from jitwarmup.model.sides import side_of
-from jitwarmup.views.compare import Comparison, compare
+from jitwarmup.records.errors import ArgumentError
+from jitwarmup.records.report import Report
 from jitwarmup.views.comparison import comparison_markdown, comparison_text
-from jitwarmup.views.gates import Gate, Judged, judge, parse_gates
 from jitwarmup.views.markdown import report_markdown
 from jitwarmup.views.summary import summary
 
@@ -127,7 +127,7 @@ def run(argv: Sequence[str]) -> int:
 
 def measured(asked: argparse.Namespace) -> Outcome:
     """Run the plan in a block whose listener draws between runs."""
-    from jitwarmup.engine.steady import SteadyState
+    from jitwarmup.api.block import SteadyState
 
     try:
         calls = [prepared(name, asked) for name in filter(None, (asked.against, asked.function))]
@@ -180,7 +180,7 @@ def prompt_interrupts() -> Iterator[None]:
 
 def prepared(name: str, asked: argparse.Namespace) -> Any:
     """The function with its arguments; decorated here, so that ``--fresh`` holds."""
-    from jitwarmup.engine.decorate import Warmed, warmed
+    from jitwarmup.api.decorator import Warmed, warmed
 
     function = resolve(name)
     args, kwargs = arguments(asked.args, asked.kwargs)
@@ -204,7 +204,7 @@ def made_by(kind: Callable[..., Any]) -> Callable[..., Any]:
 
 def settings(asked: argparse.Namespace, drawing: Any) -> dict[str, Any]:
     """The settings of the block."""
-    from jitwarmup.engine.plan import UNSET, check_block_settings
+    from jitwarmup.engine.options import UNSET, check_block_settings
     from jitwarmup.engine.rules import until_steady
 
     return check_block_settings(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jitwarmup.integrations.smollm2 import gguf_file
+from jitwarmup.integrations.transformers.smollm2 import gguf_file
 
 Generate = Callable[[str, int], str]
 

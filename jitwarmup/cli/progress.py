@@ -12,7 +12,7 @@ import sys
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from jitwarmup.model.runs import Phase, Run
+from jitwarmup.records.runs import Phase, Run
 from jitwarmup.views.text import span
 
 

@@ -11,10 +11,10 @@ import json
 import sys
 from collections.abc import Sequence
 
+from jitwarmup.analysis.sides import read_reports
 from jitwarmup.cli.terminal import read, write
-from jitwarmup.model.errors import ArgumentError
-from jitwarmup.model.sides import read_reports
-from jitwarmup.views import draw, html
+from jitwarmup.records.errors import ArgumentError
+from jitwarmup.views import charts, html
 from jitwarmup.views.markdown import report_markdown
 
 
@@ -33,12 +33,12 @@ def run(argv: Sequence[str]) -> int:
 
     asked = parser().parse_args(argv)
     reports = [report for path in asked.files for report in read_reports(read(path))]
-    figures = draw.can_draw()
+    figures = charts.can_draw()
     if asked.output.endswith(".md"):
         text = "\n".join(map(report_markdown, reports))
     else:
         if not figures:
-            print(f"jitwarmup report: {draw.WAY_OUT}", file=sys.stderr)
+            print(f"jitwarmup report: {charts.WAY_OUT}", file=sys.stderr)
         try:
             text = html.page(reports)
         except ValueError as error:

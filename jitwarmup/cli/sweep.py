@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from jitwarmup.integrations.sweep import Configuration, Result, Sweep, exit_code, from_file, level, product
 from jitwarmup.integrations.sweep.configurations import ATTENTION, DTYPES, LEVELS, MODES, SDPA
 from jitwarmup.integrations.sweep.export import to_datasets, to_framework
-from jitwarmup.model.codec import encode
+from jitwarmup.records.codec import encode
 from jitwarmup.views.text import span
 
 OFF = "none"  # on the command line: the field's None
@@ -79,7 +79,7 @@ def plain(value: Any) -> Any:
 
 def run(argv: Sequence[str]) -> int:
     """Choose, run what is missing, show and export."""
-    from jitwarmup.edges.events.configure import configure_json
+    from jitwarmup.events.configure import configure_json
 
     asked = parser().parse_args(argv)
     configurations = chosen(asked)

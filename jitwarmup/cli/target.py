@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from jitwarmup.model.errors import ArgumentError
+from jitwarmup.records.errors import ArgumentError
 
 WANTED = "wanted package.module:function or file.py:function, such as json:dumps"
 

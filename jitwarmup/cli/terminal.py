@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from jitwarmup.model.errors import ArgumentError
+from jitwarmup.records.errors import ArgumentError
 from jitwarmup.views.summary import Paint, plain
 
 WIDEST = 120  # longer lines are hard to read, however wide the terminal

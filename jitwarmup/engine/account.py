@@ -11,26 +11,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from jitwarmup.edges.environment import environment
-from jitwarmup.edges.events import schema
-from jitwarmup.edges.monitors.verdicts import with_devices
-from jitwarmup.edges.probes import exclusive_costs
-from jitwarmup.edges.process_size import Size
+from jitwarmup.analysis.audit import audit
+from jitwarmup.analysis.compose import compose, ledger_of, timed
+from jitwarmup.analysis.growth import growths
+from jitwarmup.analysis.ranks import Words
+from jitwarmup.analysis.recurrence import learn_recurrence
+from jitwarmup.engine.agreement import Together, level_of
+from jitwarmup.engine.announce import decision_fields, growth_fields, run_fields, warmup_fields
+from jitwarmup.engine.commands import End, Task, refused
 from jitwarmup.engine.inputs import rewinds_process
-from jitwarmup.engine.ledger import Lease
 from jitwarmup.engine.rules import engaged, seeks_proof, would_have_said
-from jitwarmup.engine.task import End, Task, refused
-from jitwarmup.engine.tell import decision_fields, growth_fields, run_fields, warmup_fields
-from jitwarmup.engine.together import Together, level_of
-from jitwarmup.model.audit import audit
-from jitwarmup.model.errors import RankFailed
-from jitwarmup.model.growth import growths
-from jitwarmup.model.ports import Clock, Note
-from jitwarmup.model.ranks import RankTimes, Words
-from jitwarmup.model.recurrence import learn_recurrence
-from jitwarmup.model.report import SENTINEL_S, Failure, Report, compose, ledger_of, timed
-from jitwarmup.model.runs import Decision, Phase, Run, Warmup
-from jitwarmup.model.verdict import Reason, Verdict
+from jitwarmup.events import schema
+from jitwarmup.gpu.reasons import with_devices
+from jitwarmup.host.environment import environment
+from jitwarmup.host.process_size import Size
+from jitwarmup.keys.registry import Lease
+from jitwarmup.probes import exclusive_costs
+from jitwarmup.records.errors import RankFailed
+from jitwarmup.records.protocols import Clock, Note
+from jitwarmup.records.ranks import RankTimes
+from jitwarmup.records.report import SENTINEL_S, Failure, Report
+from jitwarmup.records.runs import Decision, Phase, Run, Warmup
+from jitwarmup.records.verdict import Reason, Verdict
 
 NOT_ACCEPTED = "NotAccepted"
 CAUSES = {"dynamo", "inductor", "cudagraph", "allocator"}  # probes whose silence is worth something

@@ -13,10 +13,10 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jitwarmup.edges import arguments
-from jitwarmup.edges.ranks import identity
-from jitwarmup.edges.rng import Rewinder
-from jitwarmup.model.errors import ArgumentError
+from jitwarmup.distributed import identity
+from jitwarmup.host import arguments
+from jitwarmup.host.random_streams import Rewinder
+from jitwarmup.records.errors import ArgumentError
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 

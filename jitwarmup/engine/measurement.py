@@ -15,21 +15,21 @@ from itertools import takewhile
 from types import TracebackType
 from typing import Any, Self
 
-from jitwarmup.edges import process_size
+from jitwarmup.analysis.ranks import TEXT, Ending, Said, Words, of_rank
+from jitwarmup.analysis.recurrence import learn_recurrence
 from jitwarmup.engine.account import NOT_ACCEPTED, Account
-from jitwarmup.engine.flow import Flow, Step
-from jitwarmup.engine.ledger import Lease, Pause
-from jitwarmup.engine.status import tell_other_ranks
-from jitwarmup.engine.switch import SWITCH
-from jitwarmup.engine.task import Course, End, Take, Task, audited, check_colour, one, planned, refused
-from jitwarmup.engine.together import Together
-from jitwarmup.engine.window import Taken
-from jitwarmup.model.errors import RankFailed
-from jitwarmup.model.ports import Clock
-from jitwarmup.model.ranks import TEXT, Ending, Said, Words, of_rank
-from jitwarmup.model.recurrence import learn_recurrence
-from jitwarmup.model.report import text_of
-from jitwarmup.model.runs import Phase, Run, State
+from jitwarmup.engine.agreement import Together
+from jitwarmup.engine.commands import Course, End, Take, Task, audited, check_colour, one, planned, refused
+from jitwarmup.engine.steps import Flow, Step
+from jitwarmup.engine.timed_region import Taken
+from jitwarmup.host import process_size
+from jitwarmup.host.switch import SWITCH
+from jitwarmup.keys.registry import Lease, Pause
+from jitwarmup.keys.status import tell_other_ranks
+from jitwarmup.records.errors import RankFailed
+from jitwarmup.records.protocols import Clock
+from jitwarmup.records.report import text_of
+from jitwarmup.records.runs import Phase, Run, State
 
 ENDINGS: dict[End, Ending] = {
     End.DONE: "ok",

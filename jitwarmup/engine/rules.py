@@ -20,11 +20,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from jitwarmup.model.errors import ArgumentError
-from jitwarmup.model.recurrence import is_compiling, learn_recurrence, own_one_time
-from jitwarmup.model.runs import Decision, Phase, Run
-from jitwarmup.model.stats import cov
-from jitwarmup.model.steadiness import NORMAL, STRICT, Rest, Stretch, find_rest, rest_start
+from jitwarmup.analysis.recurrence import is_compiling, learn_recurrence, own_one_time
+from jitwarmup.analysis.rest import NORMAL, STRICT, Rest, Stretch, find_rest, rest_start
+from jitwarmup.analysis.stats import cov
+from jitwarmup.records.errors import ArgumentError
+from jitwarmup.records.runs import Decision, Phase, Run
 
 RuleLike = Callable[[Sequence[Run]], Decision]
 

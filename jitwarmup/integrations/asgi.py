@@ -17,9 +17,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Mutable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
-from jitwarmup.engine.decorate import Warmed
-from jitwarmup.engine.readiness import Readiness, readiness
-from jitwarmup.model.errors import ArgumentError
+from jitwarmup.api.decorator import Warmed
+from jitwarmup.api.readiness import Readiness, readiness
+from jitwarmup.records.errors import ArgumentError
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from jitwarmup.model.report import Report
-    from jitwarmup.model.sides import Side
+    from jitwarmup.analysis.sides import Side
+    from jitwarmup.records.report import Report
 
 ROWS = pytest.StashKey[list[dict[str, Any]]]()  # of a test: what it measured
 ALL = pytest.StashKey[list[dict[str, Any]]]()  # of the session: the same, of all tests
@@ -60,9 +60,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def baseline(path: str, gates: str) -> Mapping[str, Any]:
     """The saved sides by test, and the gates."""
-    from jitwarmup.model.errors import ArgumentError
-    from jitwarmup.model.sides import read_sides
-    from jitwarmup.views.gates import parse_gates
+    from jitwarmup.analysis.gates import parse_gates
+    from jitwarmup.analysis.sides import read_sides
+    from jitwarmup.records.errors import ArgumentError
 
     try:
         with open(path, encoding="utf-8") as lines:  # noqa: PTH123 - as light as it gets
@@ -99,8 +99,8 @@ class Steady:
             BaseException: whatever the function raised, so that the test fails with it.
 
         """
-        from jitwarmup.engine.colour import colour_of
-        from jitwarmup.engine.steady import steady_state
+        from jitwarmup.api.block import steady_state
+        from jitwarmup.engine.callables import colour_of
 
         if colour_of(function).asynchronous:
             return self._later(function, args, kwargs)
@@ -109,7 +109,7 @@ class Steady:
 
     async def _later(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Report:
         """The same for an asynchronous function, when it is awaited."""
-        from jitwarmup.engine.steady import steady_state
+        from jitwarmup.api.block import steady_state
 
         async with steady_state(**self._settings()) as block:
             return self._keep(await block.measure(function, *args, **kwargs))
@@ -149,7 +149,7 @@ class Steady:
         """What the marker ``jitwarmup_no_recompiles`` has to say."""
         if self._node.get_closest_marker("jitwarmup_no_recompiles") is None:
             return []
-        from jitwarmup.model.sides import compiles_in, compiles_of
+        from jitwarmup.analysis.sides import compiles_in, compiles_of
 
         if compiles_of([report]) is None:
             return ["jitwarmup_no_recompiles: compiles could not be watched, so nothing can be promised"]
@@ -177,9 +177,9 @@ def told(report: Report) -> dict[str, Any]:
 
 def compared(against: Mapping[str, Any], name: str, report: Report, row: dict[str, Any]) -> list[str]:
     """Compare with the saved side of the same test; the gates that failed, in words."""
-    from jitwarmup.model.sides import side_of
-    from jitwarmup.views.compare import compare
-    from jitwarmup.views.gates import judge, percent
+    from jitwarmup.analysis.compare import compare
+    from jitwarmup.analysis.gates import judge, percent
+    from jitwarmup.analysis.sides import side_of
 
     side: Side | None = against["sides"].get(name)
     if side is None:

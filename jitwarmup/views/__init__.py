@@ -1,1 +1,19 @@
 """What people look at: a Report turned into text, a page, an explanation, a comparison."""
+
+from __future__ import annotations
+
+from jitwarmup.records.report import Report
+
+
+def report_text(report: Report) -> str:
+    """A report in plain text: what came out, what the time went into, and what to do next."""
+    from jitwarmup.views.explain import explain
+
+    return explain(report)
+
+
+def report_html(report: Report) -> str:
+    """HTML of one report for a notebook's output cell: the page's figures, without a script."""
+    from jitwarmup.views.html import fragment
+
+    return fragment(report)

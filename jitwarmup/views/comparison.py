@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jitwarmup.views.compare import Comparison, Ratio
-from jitwarmup.views.gates import Judged, percent
+from jitwarmup.analysis.compare import Comparison, Ratio
+from jitwarmup.analysis.gates import Judged, percent
 from jitwarmup.views.markdown import md_table, safe
 from jitwarmup.views.summary import Paint, plain
 from jitwarmup.views.text import columns, folded, shortened, span

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from jitwarmup.model.report import Report
-from jitwarmup.model.runs import OneTimeWork, Run
-from jitwarmup.model.verdict import Reason
+from jitwarmup.records.report import Report
+from jitwarmup.records.runs import OneTimeWork, Run
+from jitwarmup.records.verdict import Reason
 from jitwarmup.views.advice import about_finding, about_work
 from jitwarmup.views.text import span
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
 
-from jitwarmup.model.report import Report
-from jitwarmup.views import draw
+from jitwarmup.records.report import Report
+from jitwarmup.views import charts
 from jitwarmup.views.style import SHEET
 from jitwarmup.views.summary import causes, figures, findings, headline, run_rows
 from jitwarmup.views.text import share, span
@@ -76,13 +76,13 @@ def sections(report: Report) -> str:
     parts = [figures_card(report), verdict_card(report)]
     if not report.runs:
         return f'<div class="grid">{"".join(parts)}</div>'
-    if draw.can_draw():
-        parts += [card("Warm-up curve", draw.curve(report) + legend(report), whole=True)]
+    if charts.can_draw():
+        parts += [card("Warm-up curve", charts.curve(report) + legend(report), whole=True)]
     else:
-        parts += [card("Figures", f"<p>{escape(draw.WAY_OUT)}</p>")]
+        parts += [card("Figures", f"<p>{escape(charts.WAY_OUT)}</p>")]
     parts += [ledger_card(report), amortisation_card(report)]
-    if draw.can_draw():
-        parts += [distribution_card(report), *(card(title, svg) for title, svg in draw.stream(report))]
+    if charts.can_draw():
+        parts += [distribution_card(report), *(card(title, svg) for title, svg in charts.stream(report))]
     parts += [device_card(report), card("Environment", pairs([(k, str(v)) for k, v in report.environment.items()]))]
     return f'<div class="grid">{"".join(filter(None, parts))}</div>'
 
@@ -130,8 +130,8 @@ def verdict_card(report: Report) -> str:
 
 def legend(report: Report) -> str:
     """What the colours of the curve mean."""
-    shown = {mark for mark, test in draw.GROUPS.items() if any(test(run) for run in report.runs)}
-    shown |= {"marked"} if draw.work_rows(report.runs) else set()
+    shown = {mark for mark, test in charts.GROUPS.items() if any(test(run) for run in report.runs)}
+    shown |= {"marked"} if charts.work_rows(report.runs) else set()
     keys = "".join(
         f'<span><span class="key" style="background:var(--{mark})"></span>{escape(text)}</span>'
         for mark, text in LEGEND.items()
@@ -147,11 +147,11 @@ def ledger_card(report: Report) -> str:
         return ""
     whole = sum(seconds for _, seconds in spent)
     rows = "".join(
-        f'<tr><td><span class="key" style="background:var(--{draw.colour_of(at)})"></span>{escape(cause)}'
+        f'<tr><td><span class="key" style="background:var(--{charts.colour_of(at)})"></span>{escape(cause)}'
         f'<td class="n">{span(seconds)}<td class="n">{share(seconds, whole)}'
         for at, (cause, seconds) in enumerate(spent)
     )
-    bar = draw.ledger_bar(report) if draw.can_draw() else ""
+    bar = charts.ledger_bar(report) if charts.can_draw() else ""
     return card("Cold and warm-up time by cause", f"{bar}<table><tbody>{rows}</table>")
 
 
@@ -175,7 +175,7 @@ def distribution_card(report: Report) -> str:
     marked = sum(run.contaminated for run in report.measured)
     apart = f"; {marked} contaminated, shown apart" if marked else ""
     note = f'<p class="muted">{len(report.measured)} measured runs{apart}; dashed: the median of the clean runs</p>'
-    return card("Measured runs", draw.distribution(report) + note)
+    return card("Measured runs", charts.distribution(report) + note)
 
 
 def device_card(report: Report) -> str:
@@ -189,7 +189,7 @@ def device_card(report: Report) -> str:
             "Device",
             f'<p class="muted">no device was read{escape(f" ({why})" if why else ": no monitor was given")}</p>',
         )
-    strip = draw.device_strip(report) if draw.can_draw() else None
+    strip = charts.device_strip(report) if charts.can_draw() else None
     limits = sorted({limit for run in report.measured if run.device for limit in run.device.throttled_s})
     said = [f"{reading.name} {reading.uuid}".strip(), f"status {reading.status}"]
     said += [f"throttled by {', '.join(limits)}"] if limits else []

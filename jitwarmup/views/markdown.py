@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from jitwarmup.model.report import Report
+from jitwarmup.records.report import Report
 from jitwarmup.views.summary import causes, figures, findings, headline
 from jitwarmup.views.text import share, span
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from jitwarmup.model.verdict import Reason
+from jitwarmup.records.verdict import Reason
 from jitwarmup.views.advice import about_finding, about_work
 from jitwarmup.views.text import span
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from jitwarmup.model.report import Report
-from jitwarmup.model.runs import Run
+from jitwarmup.records.report import Report
+from jitwarmup.records.runs import Run
 from jitwarmup.views.reasons import words
 from jitwarmup.views.text import columns, folded, share, shortened, span
 

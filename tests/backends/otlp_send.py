@@ -14,10 +14,10 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from thousand import make
 
-from jitwarmup.edges.events.guard import Guarded
-from jitwarmup.edges.events.hooks import Hooks
-from jitwarmup.edges.events.metrics import OpenTelemetryMetrics
-from jitwarmup.edges.events.otel_logs import OpenTelemetryLogs
+from jitwarmup.events.fanout import Hooks
+from jitwarmup.events.guard import Guarded
+from jitwarmup.events.metrics import OpenTelemetryMetrics
+from jitwarmup.events.otel_logs import OpenTelemetryLogs
 
 endpoint = sys.argv[1]
 logs = LoggerProvider()

@@ -10,8 +10,8 @@ import threading
 import prometheus_client
 from thousand import make
 
-from jitwarmup.edges.events.guard import Guarded
-from jitwarmup.edges.events.metrics import PrometheusMetrics
+from jitwarmup.events.guard import Guarded
+from jitwarmup.events.metrics import PrometheusMetrics
 
 registry = prometheus_client.CollectorRegistry()
 out = Guarded(PrometheusMetrics(registry))

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from jitwarmup.edges.events import schema
+from jitwarmup.events import schema
 
 pytestmark = pytest.mark.backends
 

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from jitwarmup.edges.events import schema
+from jitwarmup.events import schema
 
 TYPES = {"str": "VARCHAR", "int": "BIGINT", "float": "DOUBLE", "bool": "BOOLEAN", "list": "VARCHAR[]"}
 

@@ -9,7 +9,7 @@ import sys
 import urllib.request
 from collections import Counter
 
-from jitwarmup.edges.events import schema
+from jitwarmup.events import schema
 
 
 def test_json_lines_are_read_by_duckdb(backends, tmp_path):

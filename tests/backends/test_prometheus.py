@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from jitwarmup.edges.events import schema
+from jitwarmup.events import schema
 
 CONFIG = """
 global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}

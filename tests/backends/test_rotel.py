@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from jitwarmup.edges.events import processors, schema
-from jitwarmup.edges.events.otel_logs import SEVERITY
+from jitwarmup.events import processors, schema
+from jitwarmup.events.otel_logs import SEVERITY
 
 KINDS = {str: "string", int: "int", float: "double", bool: "bool"}
 

@@ -14,9 +14,9 @@ import statistics
 import sys
 from typing import Any
 
-from jitwarmup.edges.events import keys, schema
-from jitwarmup.edges.events.files import JsonLines
-from jitwarmup.edges.events.guard import Guarded
+from jitwarmup.events import keys, schema
+from jitwarmup.events.guard import Guarded
+from jitwarmup.events.json_lines import JsonLines
 
 TEXTS = {"callable": "module.generate", "outcome": "ok", "state": "warm", "phase": "measure"}
 Event = tuple[str, str, dict[str, Any]]

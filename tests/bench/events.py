@@ -23,15 +23,15 @@ from tempfile import TemporaryDirectory
 
 import structlog
 
-from jitwarmup.edges.events import schema
-from jitwarmup.edges.events.emit import adapt, default_emitter
-from jitwarmup.edges.events.files import JsonLines
-from jitwarmup.edges.events.guard import Guarded, Handover
-from jitwarmup.edges.events.hooks import Hooks
-from jitwarmup.edges.events.metrics import OpenTelemetryMetrics, PrometheusMetrics
-from jitwarmup.edges.events.otel_logs import OpenTelemetryLogs
-from jitwarmup.edges.events.recorder import Recorder
-from jitwarmup.edges.events.render import find_dumps
+from jitwarmup.events import schema
+from jitwarmup.events.emit import adapt, default_emitter
+from jitwarmup.events.fanout import Hooks
+from jitwarmup.events.guard import Guarded, Handover
+from jitwarmup.events.json_lines import JsonLines
+from jitwarmup.events.metrics import OpenTelemetryMetrics, PrometheusMetrics
+from jitwarmup.events.otel_logs import OpenTelemetryLogs
+from jitwarmup.events.recorder import Recorder
+from jitwarmup.events.render import find_dumps
 
 CHUNK_S = 1e-3
 ROUNDS = 300

@@ -18,11 +18,11 @@ import threading
 import time
 from pathlib import Path
 
-from jitwarmup.edges.monitors import sources
-from jitwarmup.edges.monitors.nvml import GPUMonitor
-from jitwarmup.edges.monitors.sampler import main as sampler_main
-from jitwarmup.edges.monitors.sim import NoCompiler, Simulation, build
-from jitwarmup.model.runs import DeviceReading
+from jitwarmup.gpu import sources
+from jitwarmup.gpu.monitor import GPUMonitor
+from jitwarmup.gpu.sampler import main as sampler_main
+from jitwarmup.records.runs import DeviceReading
+from jitwarmup.testing.nvmlsim import NoCompiler, Simulation, build
 
 WINDOWS_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0)
 

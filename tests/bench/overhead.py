@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 import jitwarmup
-from jitwarmup.engine.switch import SWITCH
+from jitwarmup.host.switch import SWITCH
 
 REPEATS, CALLS = 60, 400
 

@@ -23,7 +23,7 @@ import torch
 
 import jitwarmup
 from jitwarmup import warmed
-from jitwarmup.edges import process_size
+from jitwarmup.host import process_size
 from jitwarmup.testing import capture_events
 
 THREADS, TASKS = 64, 1000

@@ -22,8 +22,8 @@ def rank_main():
     import torch.distributed as dist
 
     from jitwarmup import RankGroup, steady_state
-    from jitwarmup.edges.ranks.group import SideExchange
-    from jitwarmup.engine.scope import enclosing_run
+    from jitwarmup.distributed.group import SideExchange
+    from jitwarmup.host.scope import enclosing_run
 
     spent, inside = [], []
     block = SideExchange.block

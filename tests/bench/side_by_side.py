@@ -15,8 +15,8 @@ import sys
 from collections import Counter
 
 from jitwarmup import steady_state
-from jitwarmup.model.sides import side_of
-from jitwarmup.views.compare import compare
+from jitwarmup.analysis.compare import compare
+from jitwarmup.analysis.sides import side_of
 
 BLOCK = b"x" * 1000
 ROUNDS = 4000  # about 2 ms

@@ -26,9 +26,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT))
 
+from jitwarmup.analysis.stats import CONTENDED, median, median_interval, quantile  # noqa: E402 - after the path
 from jitwarmup.engine.rules import RuleLike, until_steady, warmup_end, would_have_said  # noqa: E402 - after the path
-from jitwarmup.model.runs import Decision, OneTimeWork, Phase, Run  # noqa: E402 - after the path
-from jitwarmup.model.stats import CONTENDED, median, median_interval, quantile  # noqa: E402 - after the path
+from jitwarmup.records.runs import Decision, OneTimeWork, Phase, Run  # noqa: E402 - after the path
 
 FOLDER = ROOT.parent / "shared/data/torch_cpu"
 SHIPPED = ROOT / "tests/data/torch_cpu"

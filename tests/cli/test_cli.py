@@ -12,14 +12,14 @@ import pytest
 
 import jitwarmup
 from jitwarmup import Report, cli
+from jitwarmup.analysis.compose import compose
 from jitwarmup.cli import Exit, demo, main, models
 from jitwarmup.cli.models import DemoModel
 from jitwarmup.cli.progress import Progress, line
-from jitwarmup.integrations import smollm2
-from jitwarmup.model.errors import ArgumentError
-from jitwarmup.model.report import compose
-from jitwarmup.model.runs import OneTimeWork, Phase, Run
-from jitwarmup.model.verdict import Verdict
+from jitwarmup.integrations.transformers import smollm2
+from jitwarmup.records.errors import ArgumentError
+from jitwarmup.records.runs import OneTimeWork, Phase, Run
+from jitwarmup.records.verdict import Verdict
 
 ROOT = Path(__file__).parent.parent.parent
 FEW = ["--iterations", "1", "--measurements", "3", "--new-tokens", "2"]

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
+from jitwarmup.analysis.sides import read_sides
 from jitwarmup.cli import COMMANDS, checks, main
 from jitwarmup.cli.checks import Finding, governor, quota
 from jitwarmup.cli.doctor import examined
-from jitwarmup.model.errors import ArgumentError
-from jitwarmup.model.sides import read_sides
+from jitwarmup.records.errors import ArgumentError
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 QUICK = ("--iterations", "2", "--measurements", "12")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from jitwarmup.cli.progress import Progress, progress
-from jitwarmup.model.report import Report
+from jitwarmup.records.report import Report
 
 QUICK = ("--iterations", 2, "--measurements", 6)
 

@@ -24,11 +24,12 @@ import pytest
 
 import jitwarmup
 from jitwarmup import steady_state, warmed
-from jitwarmup.edges.monitors.counted import PATIENCE_S
-from jitwarmup.edges.probes import Watch, hub, served
-from jitwarmup.engine import plan, scope, session
-from jitwarmup.engine.scope import current
-from jitwarmup.model.ports import Heard
+from jitwarmup.engine import instruments, options
+from jitwarmup.gpu.shared import PATIENCE_S
+from jitwarmup.host import scope
+from jitwarmup.host.scope import current
+from jitwarmup.probes import Watch, compiled_calls, run_table
+from jitwarmup.records.protocols import Heard
 from jitwarmup.testing import RecordingMonitor
 
 PLACES = 120  # that are tried of one spelling at most
@@ -171,14 +172,14 @@ class House:
         """What an interrupt left behind."""
         if current() is not None:
             yield "the caller is inside a run or block"
-        if hub.HUB.live or (hub.CURRENT.get() is not None and not hub.CURRENT.get().closed):
+        if run_table.HUB.live or (run_table.CURRENT.get() is not None and not run_table.CURRENT.get().closed):
             yield "a run is under way for the probes"
         if self.monitor.paused != 0:
             yield f"the monitor is paused {self.monitor.paused} times"
         if self.monitor.log.count("window+") > self.monitor.log.count("window-"):
             yield "a window of the monitor is open"
         hooks = sys.modules["torch._C._dynamo.eval_frame"]
-        if served._SLOT or getattr(hooks, "hook", None) is not None:
+        if compiled_calls._SLOT or getattr(hooks, "hook", None) is not None:
             yield "a run is audited"
         for name, function in self.functions.items():
             if any(entry.flight is not None for entry in function._core.ledger.met(None)):
@@ -216,9 +217,9 @@ def sent(awaitable: Any) -> None:
 def forget() -> None:
     """Begin with nothing open, whatever the last interrupt left."""
     scope.CURRENT.set(None)
-    hub.CURRENT.set(None)
-    hub.HUB.live.clear()
-    served._SLOT.clear()
+    run_table.CURRENT.set(None)
+    run_table.HUB.live.clear()
+    compiled_calls._SLOT.clear()
 
 
 def interrupted(name: str, at: int) -> tuple[Interrupter, House, BaseException | None]:
@@ -297,8 +298,8 @@ def hooks(monkeypatch: pytest.MonkeyPatch) -> Hooks:
 def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
     """The probes are real here: what they keep of a run is a part of what must not stay."""
     real = Watch(())
-    monkeypatch.setattr(session, "watch_of", lambda probes: real)
-    monkeypatch.setattr(plan, "watch_of", lambda probes: real)
+    monkeypatch.setattr(instruments, "watch_of", lambda probes: real)
+    monkeypatch.setattr(options, "watch_of", lambda probes: real)
     yield real
     forget()
 

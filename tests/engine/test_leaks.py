@@ -6,8 +6,8 @@ from itertools import count
 import pytest
 
 from jitwarmup import steady_state, warmed
-from jitwarmup.edges import process_size
-from jitwarmup.edges.process_size import Size
+from jitwarmup.host import process_size
+from jitwarmup.host.process_size import Size
 
 
 def planted(monkeypatch, **series):

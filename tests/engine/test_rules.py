@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from jitwarmup.engine.rules import Budget, Fixed, UntilSteady, until_steady, warmup_end, would_have_said
-from jitwarmup.model.errors import ArgumentError
-from jitwarmup.model.runs import Decision, OneTimeWork, Phase, Run
+from jitwarmup.records.errors import ArgumentError
+from jitwarmup.records.runs import Decision, OneTimeWork, Phase, Run
 
 CAPTURE = OneTimeWork(kind="dynamo.capture", duration_s=3.0)
 RECOMPILE = OneTimeWork(kind="dynamo.recompile", reason="size of x")

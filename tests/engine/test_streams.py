@@ -10,7 +10,7 @@ import weakref
 import pytest
 
 from jitwarmup import State, is_warming, steady_state, warmed
-from jitwarmup.engine.scope import current
+from jitwarmup.host.scope import current
 from jitwarmup.testing import FakeClock
 
 

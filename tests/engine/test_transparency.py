@@ -206,7 +206,7 @@ def test_a_source_of_true_randomness_among_the_arguments_has_no_state_to_keep() 
 def test_a_torch_stream_born_in_the_validation_run_restarts_from_its_initial_seed(monkeypatch) -> None:
     import types
 
-    from jitwarmup.edges import rng
+    from jitwarmup.host import random_streams
 
     device = types.SimpleNamespace(is_initialized=lambda: born[0], default_generators=[torch.Generator()])
     device.default_generators[0].manual_seed(11)
@@ -222,7 +222,7 @@ def test_a_torch_stream_born_in_the_validation_run_restarts_from_its_initial_see
     warmed(iterations=2)(user)()
     assert seen == [wanted] * 4
     assert float(torch.rand((), generator=device.default_generators[0])) == after
-    assert "torch.cuda:0" in rng.process_streams()
+    assert "torch.cuda:0" in random_streams.process_streams()
 
 
 class Value:

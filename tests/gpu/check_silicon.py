@@ -15,11 +15,11 @@ import time
 from importlib.metadata import version
 from itertools import pairwise
 
-from jitwarmup.edges.monitors.binding import Binding, Refused, Unavailable, load
-from jitwarmup.edges.monitors.clocks import HostClocks
-from jitwarmup.edges.monitors.devices import Wanted, resolve
-from jitwarmup.edges.monitors.nvml import GPUMonitor
-from jitwarmup.edges.monitors.ring import COUNTER_STEP_S, clock_of
+from jitwarmup.gpu.binding import Binding, Refused, Unavailable, load
+from jitwarmup.gpu.clocks import HostClocks
+from jitwarmup.gpu.devices import Wanted, resolve
+from jitwarmup.gpu.monitor import GPUMonitor
+from jitwarmup.gpu.ring import COUNTER_STEP_S, clock_of
 
 NO_GPU = 4
 FIELDS = [*range(74, 84), *range(185, 193)]

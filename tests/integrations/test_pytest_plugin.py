@@ -35,8 +35,8 @@ COMPILES = """
 import pytest
 import sys, types
 from dataclasses import dataclass
-from jitwarmup.model.runs import OneTimeWork, Phase
-from jitwarmup.edges.probes import watch
+from jitwarmup.records.runs import OneTimeWork, Phase
+from jitwarmup.probes import probe_set as watch
 
 late = {late}
 runs = 0

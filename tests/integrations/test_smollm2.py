@@ -4,10 +4,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
-from jitwarmup.integrations.smollm2 import gguf_file
 from jitwarmup.integrations.sweep import Sweep, exit_code
 from jitwarmup.integrations.sweep.configurations import configuration, product
 from jitwarmup.integrations.transformers import time_generate, warmed_generation
+from jitwarmup.integrations.transformers.smollm2 import gguf_file
 
 pytestmark = [
     pytest.mark.slow,

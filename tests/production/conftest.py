@@ -6,7 +6,7 @@ import threading
 import pytest
 import torch
 
-from jitwarmup.edges.probes import watch_of
+from jitwarmup.probes import watch_of
 
 COUNTER = itertools.count()
 

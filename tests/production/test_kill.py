@@ -10,11 +10,11 @@ import threading
 import pytest
 
 from jitwarmup import State, warmed
-from jitwarmup.edges.events import emit
-from jitwarmup.edges.probes import Watch, watch
-from jitwarmup.edges.probes.hub import HUB
-from jitwarmup.engine import session
-from jitwarmup.model.ports import ArmState
+from jitwarmup.engine import instruments
+from jitwarmup.events import emit
+from jitwarmup.probes import Watch, probe_set
+from jitwarmup.probes.run_table import HUB
+from jitwarmup.records.protocols import ArmState
 from jitwarmup.testing import RecordingMonitor
 
 PLACES = (
@@ -94,9 +94,9 @@ class Scene:
     def __init__(self, place, error, monkeypatch) -> None:
         self.fuse = fuse = Fuse(place, error)
         self.monitor = RecordingMonitor(fail=lambda note: fuse.at(f"monitor {note}"))
-        eyes = Watch((*watch.DEFAULT, FusedProbe(fuse)))
+        eyes = Watch((*probe_set.DEFAULT, FusedProbe(fuse)))
         WATCHES.append(eyes)
-        monkeypatch.setattr(session, "watch_of", lambda probes: eyes)
+        monkeypatch.setattr(instruments, "watch_of", lambda probes: eyes)
         self.begun = threading.Event()
         self.runs = 0
         self.function = warmed(

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from jitwarmup import State, until_steady, warmed
-from jitwarmup.engine import session
+from jitwarmup.engine import instruments
 from jitwarmup.testing import FakeClock
 
 SCHEDULES = 200
@@ -17,8 +17,8 @@ CLEAN = 3  # the rule's quiet path: so many clean runs in a row before it may ca
 def _even_clock(monkeypatch):
     """Every run takes exactly a second, so that causes alone decide, and 200 schedules take as long as 20 runs."""
     clock = FakeClock(step_ns=10**9)
-    monkeypatch.setattr(session, "FULL_CLOCK", clock)
-    monkeypatch.setattr(session, "PLAIN_CLOCK", clock)
+    monkeypatch.setattr(instruments, "FULL_CLOCK", clock)
+    monkeypatch.setattr(instruments, "PLAIN_CLOCK", clock)
 
 
 def lost(events):

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from jitwarmup import warmed
-from jitwarmup.edges import process_size
+from jitwarmup.host import process_size
 
 THREADS, EACH = 8, 2_000
 

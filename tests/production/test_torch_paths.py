@@ -28,7 +28,7 @@ def test_awarm_under_no_grad_then_one_call_under_no_grad_is_one_graph(compiled, 
 
 def test_without_carrying_the_state_it_would_be_another_program(compiled, events, monkeypatch) -> None:
     """The control: the check above can fail."""
-    from jitwarmup.edges import torch_state
+    from jitwarmup.host import torch_state
 
     monkeypatch.setattr(torch_state, "capture", lambda: None)
     ours = compiled()

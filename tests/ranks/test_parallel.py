@@ -7,7 +7,7 @@ import statistics
 import pytest
 
 from jitwarmup import Report
-from jitwarmup.model.runs import Phase
+from jitwarmup.records.runs import Phase
 
 SCENARIOS = [
     "data_parallel",

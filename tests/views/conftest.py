@@ -4,9 +4,10 @@ import random
 
 import pytest
 
-from jitwarmup.model.audit import audit
-from jitwarmup.model.report import Failure, compose
-from jitwarmup.model.runs import DeviceReading, OneTimeWork, Phase, Run
+from jitwarmup.analysis.audit import audit
+from jitwarmup.analysis.compose import compose
+from jitwarmup.records.report import Failure
+from jitwarmup.records.runs import DeviceReading, OneTimeWork, Phase, Run
 
 COLD = [
     OneTimeWork(kind="dynamo.capture", duration_s=4.1),

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
-from jitwarmup.model.ranks import RankTimes
-from jitwarmup.model.report import Failure, compose
-from jitwarmup.model.runs import OneTimeWork, Phase, Run
-from jitwarmup.model.verdict import Reason, Verdict
+from jitwarmup.analysis.compose import compose
+from jitwarmup.records.ranks import RankTimes
+from jitwarmup.records.report import Failure
+from jitwarmup.records.runs import OneTimeWork, Phase, Run
+from jitwarmup.records.verdict import Reason, Verdict
 from jitwarmup.views.explain import explain, headline
 from jitwarmup.views.summary import figures, notes, summary
 

@@ -5,10 +5,10 @@ import sys
 from html.parser import HTMLParser
 
 import pytest
-
-from jitwarmup.model.report import Report
-from jitwarmup.views import draw, html
 from jitwarmup.views.notebook import repr_html
+
+from jitwarmup.records.report import Report
+from jitwarmup.views import charts, html
 
 EVIL = "<script>alert(1)</script>.a&b\"c'$x$"
 
@@ -29,7 +29,7 @@ class Tags(HTMLParser):
 
 @pytest.fixture
 def no_matplotlib(monkeypatch):
-    monkeypatch.setattr(draw, "can_draw", lambda: False)
+    monkeypatch.setattr(charts, "can_draw", lambda: False)
     for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
@@ -98,11 +98,11 @@ def test_everything_promised_is_on_the_page(make_report):
 
 
 def test_one_time_work_is_drawn_where_it_happened(make_report):
-    rows = dict(draw.work_rows(make_report(marked=(0, 7)).runs))
+    rows = dict(charts.work_rows(make_report(marked=(0, 7)).runs))
     assert rows["dynamo.capture"] == [1]
     assert rows["dynamo.recompile"] == [2, 7, 14]
-    many = draw.work_rows(make_report(kinds=[f"kind.{at}" for at in range(40)]).runs)
-    assert len(many) == draw.KINDS + 1
+    many = charts.work_rows(make_report(kinds=[f"kind.{at}" for at in range(40)]).runs)
+    assert len(many) == charts.KINDS + 1
     assert many[-1][0] == "other kinds"
 
 
@@ -119,14 +119,14 @@ def test_figures_share_no_identity_and_set_no_style_of_the_whole_page(make_repor
     ids = re.findall(r' id="([^"]*)"', page)
     assert len(ids) == len(set(ids))
     assert page.count("<style") == 1
-    for name in draw.MARKS.values():
+    for name in charts.MARKS.values():
         assert name not in page
 
 
 def test_drawing_leaves_matplotlib_as_it_was(make_report):
     mpl = pytest.importorskip("matplotlib")
     before, loaded = mpl.rcParams.copy(), "matplotlib.pyplot" in sys.modules
-    draw.curve(make_report())
+    charts.curve(make_report())
     assert mpl.rcParams.copy() == before
     assert ("matplotlib.pyplot" in sys.modules) == loaded
 
@@ -154,7 +154,7 @@ def test_runs_of_any_length_have_a_page(make_report, duration_ns):
 
 
 def test_neighbouring_ticks_have_different_labels(make_report):
-    svg = draw.distribution(make_report(60, marked=(3, 9)))
+    svg = charts.distribution(make_report(60, marked=(3, 9)))
     labels = re.findall(r">([^<>]* [mun]?s)</text>", svg)
     clean, marked = labels[: len(labels) // 2], labels[len(labels) // 2 :]
     assert len(labels) > 4

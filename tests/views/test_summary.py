@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from jitwarmup.model import audit as audit_module
-from jitwarmup.model.sides import side_of
-from jitwarmup.model.verdict import Reason
-from jitwarmup.views.compare import compare
+from jitwarmup.analysis import audit as audit_module
+from jitwarmup.analysis.compare import compare
+from jitwarmup.analysis.gates import judge, parse_gates
+from jitwarmup.analysis.sides import side_of
+from jitwarmup.records.verdict import Reason
 from jitwarmup.views.comparison import comparison_markdown, comparison_text
-from jitwarmup.views.gates import judge, parse_gates
 from jitwarmup.views.markdown import bars, report_markdown, safe
 from jitwarmup.views.reasons import WORDS, words
 from jitwarmup.views.summary import calls_until_small, summary

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from jitwarmup.model.codec import Record
-from jitwarmup.model.errors import ArgumentError
+from jitwarmup.records.codec import Record
+from jitwarmup.records.errors import ArgumentError
 
 ATTENTION = ("flash_attention_2", "eager", "sdpa", "flex_attention")
 MODES = (None, "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")

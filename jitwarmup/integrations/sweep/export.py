@@ -17,10 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from jitwarmup.analysis.compose import timed
 from jitwarmup.integrations.sweep.configurations import Configuration
 from jitwarmup.integrations.sweep.results import Result, finite
-from jitwarmup.model.report import timed
-from jitwarmup.model.runs import Run
+from jitwarmup.records.runs import Run
 
 
 def to_framework(results: Sequence[Result], folder: str | Path) -> Path:

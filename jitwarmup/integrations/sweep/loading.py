@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jitwarmup.integrations.smollm2 import gguf_file
 from jitwarmup.integrations.sweep.configurations import Configuration
+from jitwarmup.integrations.transformers.smollm2 import gguf_file
 
 TINY = {
     "vocab_size": 512,

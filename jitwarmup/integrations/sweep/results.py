@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jitwarmup.integrations.sweep.configurations import Configuration
-from jitwarmup.model.codec import Record
-from jitwarmup.model.errors import ArgumentError
-from jitwarmup.model.report import Report
+from jitwarmup.records.codec import Record
+from jitwarmup.records.errors import ArgumentError
+from jitwarmup.records.report import Report
 
 Where = Literal["load", "validate", "warm", "measure", "process"]
 
@@ -147,7 +147,7 @@ def _boundless(value: Any) -> bool:
 
 def metadata() -> dict[str, Any]:
     """The machine and the code, for whoever reads the results; what is not known is left out."""
-    from jitwarmup.edges.environment import environment
+    from jitwarmup.host.environment import environment
     from jitwarmup.integrations.sweep.revision import revision
 
     return {**environment(), **revision()}

@@ -20,13 +20,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jitwarmup.engine.steady import steady_state
+from jitwarmup.api.block import steady_state
 from jitwarmup.integrations.sweep.configurations import Configuration, distinct
 from jitwarmup.integrations.sweep.loading import Loaded, load
 from jitwarmup.integrations.sweep.results import Fault, Result, ResultFile, fault_of, metadata
 from jitwarmup.integrations.transformers import warmed_generation
-from jitwarmup.model.errors import MeasurementFailed
-from jitwarmup.model.report import Report
+from jitwarmup.records.errors import MeasurementFailed
+from jitwarmup.records.report import Report
 
 CHILD = "jitwarmup.integrations.sweep.child"
 Load = Callable[[Configuration], Loaded]

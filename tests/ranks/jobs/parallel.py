@@ -13,7 +13,7 @@ from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, 
 from torch.nn.parallel import DistributedDataParallel
 
 from jitwarmup import steady_state, until_steady, warmed
-from jitwarmup.model.errors import ArgumentError
+from jitwarmup.records.errors import ArgumentError
 
 WORLD = 2
 BATCH = torch.arange(32, dtype=torch.float32).reshape(4, 8) / 32

@@ -1,0 +1,1 @@
+"""Pure numbers over runs: statistics, rest, recurrence, verdicts, comparisons."""

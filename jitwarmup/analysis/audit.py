@@ -1,0 +1,201 @@
+"""
+The audit of a whole measurement, when it is over: from its runs to a Verdict.
+
+It asks two independent witnesses, the causes (was one-time work seen?) and the clock (did the times come to rest?), and
+says so where they disagree: *flat but not cause-clean*, *cause-clean but drifting*. Neither alone is proof: eager code
+warms up without any cause that a probe could see, and compiled code that was given up is as flat as can be.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from jitwarmup.analysis.classify import SHORTEST, Classification, classify
+from jitwarmup.analysis.recurrence import is_compiling, learn_recurrence, own_one_time
+from jitwarmup.analysis.rest import FALLING, Stretch, fall_per_run
+from jitwarmup.analysis.stats import CONTENDED
+from jitwarmup.records.runs import OneTimeWork, Phase, Run
+from jitwarmup.records.verdict import Reason, Verdict, VerdictState
+
+GIVEN_UP = ("eager_fallback", "recompile_limit", "not_compiled", "skip_limit", "rerecord_limit")
+NEVER = "not_compiled"  # asked for and never begun, as against given up
+FEW = 3  # measured runs below which nothing is said of "every run"
+EARLY = 0.1  # share of the measured runs that may still be warm-up without making the median worthless
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A reason and the state that it alone would give; None where it is only worth knowing."""
+
+    state: VerdictState | None
+    reason: Reason
+
+
+WEIGHT: Mapping[VerdictState, int] = {
+    "invalid": 5,
+    "degraded": 4,
+    "contaminated": 3,
+    "unsteady": 2,
+    "undecided": 1,
+    "steady": 0,
+}
+
+
+def audit(
+    runs: Sequence[Run],
+    *,
+    watched: Sequence[str] = (),
+    unwatched: Mapping[str, str] | None = None,
+    failure: Reason | None = None,
+    cut_short: Reason | None = None,
+) -> Verdict:
+    """
+    The verdict over all runs of all phases, the oldest first.
+
+    ``watched`` and ``unwatched`` say which probes could look; ``failure`` makes the verdict ``invalid``; ``cut_short``
+    (a loop that was left, a spent budget) makes it at best ``undecided``. Pure.
+    """
+    told = learn_recurrence(runs)
+    measured = _finished(told, Phase.MEASURE)
+    stretch = Stretch.of(measured)
+    series = classify(stretch.corrected_s)
+    findings = [Finding("invalid", failure)] if failure else []
+    findings += [Finding("undecided", cut_short)] if cut_short else []
+    findings += [
+        *_given_up(told),
+        *_causes(measured, series),
+        *_times(measured, stretch, series, watched=bool(watched)),
+    ]
+    findings.sort(key=lambda finding: -WEIGHT[finding.state or "steady"])
+    whole = classify(Stretch.of(_finished(told, Phase.WARM, Phase.MEASURE)).corrected_s)
+    return Verdict(
+        state=next((finding.state for finding in findings if finding.state), "steady"),
+        reasons=tuple(finding.reason for finding in findings),
+        watched=tuple(watched),
+        unwatched=dict(unwatched or {}),
+        label=whole.label,
+        tolerance=whole.tolerance,
+    )
+
+
+def _finished(runs: Sequence[Run], *phases: Phase) -> list[Run]:
+    return [run for run in runs if run.phase in phases and run.outcome == "ok" and not run.discarded]
+
+
+# ------------------------------------------------------------------ the causes
+
+
+def _given_up(runs: Sequence[Run]) -> list[Finding]:
+    """Compiled code that was given up stays given up, and makes no further event: seen once is seen for good."""
+    seen = [
+        work
+        for run in runs
+        for work in run.work
+        if work.scope != "foreign" and any(part in work.kind for part in GIVEN_UP)
+    ]
+    never = [work for work in seen if work.kind.endswith(NEVER)]
+    given_up = [work for work in seen if not work.kind.endswith(NEVER)]
+    reasons = [*_by_kind(NEVER, never), *_by_kind("compiled_code_given_up", given_up)]
+    return [*(Finding("degraded", reason) for reason in reasons), *_not_compiled(runs)]
+
+
+def _not_compiled(runs: Sequence[Run]) -> list[Finding]:
+    """The audit run called compiled functions, none was served by compiled code, and none was being compiled."""
+    for run in runs:
+        compiling = any(is_compiling(work.kind) for work in run.work)
+        if run.compiled_calls == 0 and run.uncompiled_calls and not compiling:
+            numbers = {"calls": float(run.uncompiled_calls)}
+            return [Finding("degraded", Reason(kind="not_compiled", numbers=numbers))]
+    return []
+
+
+def _causes(measured: Sequence[Run], series: Classification) -> list[Finding]:
+    paying = [run for run in measured if run.contaminated]
+    found = [Finding("contaminated", reason) for reason in _by_kind("one_time_work", _works(paying))]
+    if paying and series.label == "flat":
+        numbers = {"contaminated_runs": float(len(paying)), "runs": float(len(measured))}
+        found.append(Finding("contaminated", Reason(kind="flat_but_not_cause_clean", numbers=numbers)))
+    return [*_compiles_every_run(measured), *found]
+
+
+def _works(runs: Iterable[Run]) -> list[OneTimeWork]:
+    return [work for run in runs for work in own_one_time(run)]
+
+
+def _compiles_every_run(measured: Sequence[Run]) -> list[Finding]:
+    compiles = [[work for work in run.work if work.scope == "own" and is_compiling(work.kind)] for run in measured]
+    if len(measured) < FEW or not all(compiles):
+        return []
+    seen = [work for works in compiles for work in works]
+    return [Finding("degraded", reason) for reason in _by_kind("recompiles_every_run", seen)[:1]]
+
+
+def _by_kind(finding: str, works: Sequence[OneTimeWork]) -> list[Reason]:
+    """One reason for each kind of work, the dearest first."""
+    counts: Counter[str] = Counter()
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for work in works:
+        counts[work.kind] += work.count
+        seconds[work.kind] += work.duration_s or 0.0
+    dearest = sorted(counts, key=lambda kind: (-seconds[kind], -counts[kind], kind))
+    return [
+        Reason(
+            kind=finding,
+            numbers={"count": float(counts[kind])} | ({"duration_s": seconds[kind]} if seconds[kind] else {}),
+            subject=kind,
+        )
+        for kind in dearest
+    ]
+
+
+# ------------------------------------------------------------------ the clock
+
+
+def _times(measured: Sequence[Run], stretch: Stretch, series: Classification, *, watched: bool) -> list[Finding]:
+    moving = [*_falling(stretch), *_not_flat(series)]
+    if watched and any(finding.state for finding in moving) and not any(run.contaminated for run in measured):
+        numbers = {"runs": float(len(measured))}
+        moving.append(Finding("unsteady", Reason(kind="cause_clean_but_drifting", numbers=numbers)))
+    found = [*moving, *_undecided(series), *_host(stretch, series)]
+    return found if watched else [*found, Finding(None, Reason(kind="causes_not_watched"))]
+
+
+def _falling(stretch: Stretch) -> list[Finding]:
+    share = max(fall_per_run(stretch.wall_s), fall_per_run(stretch.corrected_s))
+    if share <= FALLING:
+        return []
+    return [Finding("unsteady", Reason(kind="still_falling", numbers={"share_per_run": share}))]
+
+
+def _not_flat(series: Classification) -> list[Finding]:
+    """A slow first run or two of twenty are told but forgiven: the median does not feel them."""
+    if series.label in ("flat", "inconclusive"):
+        return []
+    numbers = {"tolerance": series.tolerance} | ({} if series.start is None else {"start": float(series.start)})
+    forgiven = series.label == "warmup" and (series.start or 0) <= EARLY * series.n
+    return [Finding(None if forgiven else "unsteady", Reason(kind="not_flat", numbers=numbers, subject=series.label))]
+
+
+def _undecided(series: Classification) -> list[Finding]:
+    if series.n < SHORTEST:
+        numbers = {"runs": float(series.n), "wanted": float(SHORTEST)}
+        return [Finding("undecided", Reason(kind="too_few_runs", numbers=numbers))]
+    if series.label == "inconclusive":
+        told = {} if series.detectable is None else {"detectable_share": series.detectable}
+        numbers = {**told, "tolerance": series.tolerance}
+        return [Finding("undecided", Reason(kind="too_noisy", numbers=numbers))]
+    return []
+
+
+def _host(stretch: Stretch, series: Classification) -> list[Finding]:
+    """What the host added: a share of waiting worth knowing, and a class that only the waits explain."""
+    share = stretch.contention_share
+    if share <= CONTENDED:
+        return []
+    found = [Finding(None, Reason(kind="contended", numbers={"contention_share": share}))]
+    wall = classify(stretch.wall_s).label
+    if wall != series.label:
+        found.append(Finding(None, Reason(kind="host_disagrees", subject=wall)))
+    return found

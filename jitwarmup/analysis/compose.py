@@ -1,0 +1,98 @@
+"""From the runs of a finished measurement to its report: everything that follows from them is computed here, once."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jitwarmup.analysis.stats import summarize
+from jitwarmup.records.report import SENTINEL_S, Failure, Report
+from jitwarmup.records.runs import Phase, Run
+from jitwarmup.records.summary import Summary
+from jitwarmup.records.verdict import Verdict
+
+
+def latency_of(failure: Failure | None, clean: Summary, every: Summary) -> float | None:
+    """The one number: see ``Report.latency_s``."""
+    if clean.median_s is not None:
+        return clean.median_s
+    if failure is not None:
+        return SENTINEL_S
+    return every.median_s
+
+
+def timed(runs: Sequence[Run]) -> list[Run]:
+    """The measured runs that finished: streams closed early and failed runs enter no summary."""
+    return [run for run in runs if run.phase is Phase.MEASURE and not run.discarded and run.outcome == "ok"]
+
+
+def ledger_of(runs: Sequence[Run], costs: Sequence[Mapping[str, float]], steady_s: float | None) -> dict[str, float]:
+    """
+    Seconds of validation and warm-up by cause; the parts sum to the wall time of those runs.
+
+    ``costs`` are, for each of those runs, the non-nested seconds by cause that the probes explained. ``run`` is the
+    steady cost, never more than a run took beyond its explained work; the rest is ``unexplained``.
+    """
+    cold = [run for run in runs if run.phase is not Phase.MEASURE]
+    if not cold:
+        return {}
+    steady = steady_s if steady_s is not None else min(run.duration_s for run in cold)
+    ledger: dict[str, float] = {}
+    usual = unexplained = 0.0
+    for run, explained in zip(cold, costs, strict=True):
+        for cause, spent in explained.items():
+            ledger[cause] = ledger.get(cause, 0.0) + spent
+        rest = max(0.0, run.duration_s - sum(explained.values()))
+        usual += min(steady, rest)
+        unexplained += rest - min(steady, rest)
+    return {**ledger, "run": usual, "unexplained": unexplained}
+
+
+def compose(
+    *,
+    callable: str,  # noqa: A002 - the contract's name
+    runs: Sequence[Run],
+    verdict: Verdict,
+    failure: Failure | None,
+    costs: Sequence[Mapping[str, float]],
+    **rest: Any,
+) -> Report:
+    """Build the report of a finished measurement: everything that follows from the runs is computed here, once."""
+    kept = timed(runs)
+    clean = summary_of([run for run in kept if run.clean])
+    every = summary_of(kept)
+    return Report(
+        callable=callable,
+        runs=tuple(runs),
+        latency_s=latency_of(failure, clean, every),
+        latency=clean,
+        latency_all=every,
+        verdict=verdict,
+        ledger=ledger_of(runs, costs, clean.median_s or every.median_s),
+        failure=failure,
+        **items_of([run for run in kept if run.clean] or kept),
+        **rest,
+    )
+
+
+def summary_of(runs: Sequence[Run]) -> Summary:
+    """The summary of some runs; waits for a CPU widen its interval."""
+    wall = sum(run.duration_s for run in runs)
+    known = bool(runs) and wall > 0 and all(run.wait_s is not None for run in runs)
+    share = min(1.0, sum(run.wait_s or 0.0 for run in runs) / wall) if known else None
+    return summarize([run.duration_s for run in runs], contention_share=share)
+
+
+def items_of(runs: Sequence[Run]) -> dict[str, Any]:
+    """First-item time, gaps and rate of streamed runs; nothing where nothing was streamed."""
+    streamed = [run for run in runs if run.first_item_s is not None]
+    if not streamed:
+        return {}
+    rates = [run.items / run.duration_s for run in streamed if run.items and run.duration_ns > 0]
+    gaps = [gap for run in streamed for gap in run.item_gaps_s or ()]
+    return {
+        "first_item": summarize([run.first_item_s for run in streamed if run.first_item_s is not None]),
+        "item_gap": summarize(gaps) if gaps else None,
+        "items_per_s": statistics.median(rates) if rates else None,
+    }

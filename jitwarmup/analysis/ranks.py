@@ -1,0 +1,167 @@
+"""
+Several ranks, one decision: what each says of a run, and the one run that all of them decide on.
+
+Decisions agree because their *inputs* do: every rank hears what all said and makes the same run of it, with the slowest
+rank's time, the one-time work of all, and any failure. (Zeus reduces durations by their maximum, Lightning the decision
+itself; ``zeus/optimizer/pipeline_frequency``, ``lightning/fabric/utilities/spike.py``.) Pure: no rank is asked here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Self
+
+from jitwarmup.analysis.audit import WEIGHT
+from jitwarmup.records.codec import decode, encode
+from jitwarmup.records.runs import OneTimeWork, Phase, Run
+from jitwarmup.records.verdict import Reason, Verdict
+
+Ending = Literal["ok", "failed", "refused", "mutated"]
+TEXT = 8_000  # characters of a remote traceback that are worth carrying; the last ones, where the error stands
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """What a rank says of an exception: for reports only, never for events."""
+
+    type: str
+    message: str = ""
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """
+    What one rank says of one run.
+
+    ``ending`` is how it stands with the plan on that rank after the run: ``failed`` in user code, ``refused`` by
+    ``accept=``, ``mutated``: the run changed its arguments. ``watched``: whether its probes could see one-time work.
+    """
+
+    phase: Phase
+    index: int
+    duration_ns: int
+    ending: Ending = "ok"
+    watched: bool = False
+    cpu_s: float | None = None
+    wait_s: float | None = None
+    switches: int | None = None
+    work: tuple[OneTimeWork, ...] = ()
+    words: Words | None = None
+
+    @classmethod
+    def of(cls, run: Run, *, ending: Ending, watched: bool, words: Words | None = None) -> Self:
+        """What to say of a run of one's own."""
+        return cls(
+            phase=run.phase,
+            index=run.index,
+            duration_ns=run.duration_ns,
+            ending=ending,
+            watched=watched,
+            cpu_s=run.cpu_s,
+            wait_s=run.wait_s,
+            switches=run.switches,
+            work=run.work,
+            words=words,
+        )
+
+    def to_bytes(self) -> bytes:
+        """Compact JSON; a quiet run fits into one small message."""
+        plain = [self.phase.value, self.index, self.duration_ns, self.ending, int(self.watched)]
+        host = [self.cpu_s, self.wait_s, self.switches]
+        more = [encode(self.work), encode(self.words)] if self.work or self.words else []
+        return json.dumps([*plain, *host, *more], separators=(",", ":")).encode()
+
+    @classmethod
+    def from_bytes(cls, told: bytes) -> Self:
+        """The inverse of ``to_bytes``; ValueError for what is none."""
+        phase, index, duration_ns, ending, watched, cpu_s, wait_s, switches, *more = json.loads(told)
+        work, words = more or ([], None)
+        return cls(
+            phase=Phase(phase),
+            index=index,
+            duration_ns=duration_ns,
+            ending=ending,
+            watched=bool(watched),
+            cpu_s=cpu_s,
+            wait_s=wait_s,
+            switches=switches,
+            work=decode(tuple[OneTimeWork, ...], work),
+            words=decode(Words | None, words),
+        )
+
+
+def slowest(said: Sequence[Said]) -> int:
+    """Position of the slowest rank; of equals, the first."""
+    return max(range(len(said)), key=lambda at: (said[at].duration_ns, -at))
+
+
+def agreed(run: Run, said: Sequence[Said], members: Sequence[int]) -> Run:
+    """
+    The run that all members decide on.
+
+    Args:
+        run: this rank's own, whose items and device reading are kept.
+        said: what each member said, in the order of ``members``.
+        members: their ranks.
+
+    """
+    last = said[slowest(said)]
+    failed = first_failed(said)
+    work = tuple(replace(one, rank=rank) for rank, told in zip(members, said, strict=True) for one in told.work)
+    outcome, error_type = run.outcome, run.error_type
+    if failed is not None and outcome == "ok":
+        words = said[failed].words
+        outcome, error_type = "error", words.type if words is not None else None
+    return replace(
+        run,
+        duration_ns=last.duration_ns,
+        cpu_s=last.cpu_s,
+        wait_s=last.wait_s,
+        switches=last.switches,
+        work=work,
+        outcome=outcome,
+        error_type=error_type,
+        rank_durations_ns=tuple(told.duration_ns for told in said),
+    )
+
+
+def first_failed(said: Sequence[Said]) -> int | None:
+    """Position of the first rank whose run failed or was refused; None where all went well."""
+    return next((at for at, told in enumerate(said) if told.ending in ("failed", "refused")), None)
+
+
+def of_rank(runs: Sequence[Run], rank: int) -> tuple[Run, ...]:
+    """The runs with the work of one rank only: what that rank pays, as against what all pay together."""
+    return tuple(replace(run, work=tuple(one for one in run.work if one.rank in (None, rank))) for run in runs)
+
+
+def one_verdict(verdicts: Sequence[Verdict], members: Sequence[int]) -> Verdict:
+    """
+    The verdict that all ranks give: the weightiest state, every reason once, and only probes that all could use.
+
+    Ranks hear the same runs, so they differ only in what each sees of its own machine (its GPU's clocks, its memory, its
+    probes); a reason that not all found says in ``rank`` which one did.
+    """
+    worst = max(verdicts, key=lambda verdict: WEIGHT[verdict.state])
+    unwatched = {name: why for verdict in verdicts for name, why in verdict.unwatched.items()}
+    return replace(
+        worst,
+        reasons=tuple(_all_reasons(verdicts, members)),
+        watched=tuple(name for name in worst.watched if all(name in verdict.watched for verdict in verdicts)),
+        unwatched={name: unwatched[name] for name in sorted(unwatched)},
+    )
+
+
+def _all_reasons(verdicts: Sequence[Verdict], members: Sequence[int]) -> list[Reason]:
+    """What all found, the weightiest first as each has it, then what single ranks found."""
+    common = [reason for reason in verdicts[0].reasons if all(reason in verdict.reasons for verdict in verdicts)]
+    single = [
+        replace(reason, numbers={**reason.numbers, "rank": float(rank)})
+        for rank, verdict in zip(members, verdicts, strict=True)
+        for reason in verdict.reasons
+        if reason not in common
+    ]
+    return common + single

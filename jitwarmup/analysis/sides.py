@@ -1,0 +1,221 @@
+"""
+What two measurements are compared by: the series of one function, taken from saved reports or from events.
+
+A file holds one JSON document (a report, a list of them, or a document with ``report`` or ``reports`` in it) or JSON
+lines (reports, or the events ``jitwarmup/1`` of a log). Lines of other programs are passed over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from jitwarmup.analysis.compose import timed
+from jitwarmup.analysis.recurrence import is_compiling
+from jitwarmup.analysis.rest import Stretch
+from jitwarmup.records.codec import Record
+from jitwarmup.records.errors import ArgumentError
+from jitwarmup.records.report import Report
+from jitwarmup.records.runs import Run
+
+REPORT = "jitwarmup.report/"
+EVENT = "jitwarmup/"
+COMPILERS = ("dynamo", "inductor", "triton", "cudagraph")  # probes whose silence means that nothing was compiled
+NOT_LOADED = "not loaded"  # why a probe does not look where its module, and so its work, cannot be
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series(Record):
+    """
+    Steady seconds of one process, in order; ``started_at`` (epoch seconds) of each, and its place in the plan.
+
+    ``quiet`` holds the same without the time spent waiting for a processor; empty where the system does not tell it.
+    Contaminated runs are left out, unless all are.
+    """
+
+    seconds: tuple[float, ...]
+    quiet: tuple[float, ...] = ()
+    places: tuple[int, ...] = ()
+    started_at: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side(Record):
+    """
+    One function as it was measured, in one process or several.
+
+    ``cold_s`` holds the validation runs, ``first_s`` the first runs after ready, one for each process. ``compiles`` are
+    compiling works by kind over all phases, the most that one process made; None where nobody could look. ``failed``
+    counts measurements that ended with an exception.
+    """
+
+    name: str
+    processes: int = 1
+    cold_s: tuple[float, ...] = ()
+    first_s: tuple[float, ...] = ()
+    steady: tuple[Series, ...] = ()
+    first_item: tuple[Series, ...] = ()
+    item_gap: tuple[Series, ...] = ()
+    compiles: Mapping[str, int] | None = None
+    failed: int = 0
+
+
+def read_sides(text: str) -> dict[str, Side]:
+    """
+    The sides of a saved file by name, in the order in which they appear.
+
+    Raises:
+        ArgumentError: there is nothing of jitwarmup in it, or a report cannot be read.
+
+    """
+    documents = list(read_documents(text))
+    reports = [(name_in(document), Report.from_dict(document)) for document in documents if is_a(document, REPORT)]
+    named = {name: [report for other, report in reports if other == name] for name, _ in reports}
+    found = {name: side_of(same, name) for name, same in named.items()}
+    events = [document for document in documents if is_a(document, EVENT)]
+    for name in dict.fromkeys(str(event.get("callable")) for event in events):
+        if name not in found and (side := side_of_events(name, events)) is not None:
+            found[name] = side
+    if not found:
+        raise ArgumentError(
+            "got no report and no timed event of jitwarmup; wanted a file that `jitwarmup measure --save FILE` wrote, "
+            "JSON lines of Report.to_dict(), or a log of events of schema jitwarmup/1"
+        )
+    return found
+
+
+def read_reports(text: str) -> list[Report]:
+    """All reports of a saved file. Raises ArgumentError where there is none."""
+    found = [Report.from_dict(document) for document in read_documents(text) if is_a(document, REPORT)]
+    if not found:
+        raise ArgumentError(
+            "got no report of jitwarmup; wanted a file that `jitwarmup measure --save FILE` wrote, or JSON lines of "
+            "Report.to_dict()"
+        )
+    return found
+
+
+def name_in(document: Mapping[str, Any]) -> str:
+    """Under which name a saved report is compared: a test's, where one was noted, else the function's."""
+    return str(document.get("test") or document.get("callable"))
+
+
+def read_documents(text: str) -> Iterator[Mapping[str, Any]]:
+    """Every JSON object of a document or of JSON lines; what is no JSON is passed over."""
+    try:
+        yield from unfold(json.loads(text))
+    except ValueError:
+        for line in text.splitlines():
+            try:
+                yield from unfold(json.loads(line))
+            except ValueError:
+                continue
+
+
+def unfold(value: Any) -> Iterator[Mapping[str, Any]]:
+    """The reports in a list or in a document that carries them."""
+    if isinstance(value, list):
+        for item in value:
+            yield from unfold(item)
+    elif isinstance(value, Mapping) and ("report" in value or "reports" in value):
+        yield from unfold(value.get("report", value.get("reports")))
+    elif isinstance(value, Mapping):
+        yield value
+
+
+def is_a(document: Mapping[str, Any], schema: str) -> bool:
+    """Whether a document is of a schema, whatever its version: a newer one is refused by name when it is read."""
+    return str(document.get("schema", "")).startswith(schema)
+
+
+# ------------------------------------------------------------------ from reports
+
+
+def side_of(reports: Sequence[Report], name: str | None = None) -> Side:
+    """One function, measured once or in several processes."""
+    side = Side(name=name or reports[0].callable, processes=len(reports))
+    kept = [timed(report.runs) for report in reports]
+    clean = [[run for run in runs if run.clean] or runs for runs in kept]
+    return replace(
+        side,
+        cold_s=tuple(r.validation.duration_s for r in reports if r.validation and r.validation.outcome == "ok"),
+        first_s=tuple(runs[0].duration_s for runs in kept if runs),
+        steady=tuple(series_of(runs) for runs in clean if runs),
+        first_item=tuple(filter(None, map(first_items, clean))),
+        item_gap=tuple(filter(None, map(gaps, clean))),
+        compiles=compiles_of(reports),
+        failed=sum(report.failure is not None for report in reports),
+    )
+
+
+def series_of(runs: Sequence[Run]) -> Series:
+    """The durations of one process's runs."""
+    return Series(
+        seconds=tuple(run.duration_s for run in runs),
+        quiet=Stretch.of(runs).corrected_s if all(run.wait_s is not None for run in runs) else (),
+        places=tuple(run.index for run in runs),
+        started_at=tuple(run.started_at for run in runs),
+    )
+
+
+def first_items(runs: Sequence[Run]) -> Series | None:
+    """Seconds to the first item of each streamed run; None where nothing was streamed."""
+    found = tuple(run.first_item_s for run in runs if run.first_item_s is not None)
+    return Series(seconds=found) if found else None
+
+
+def gaps(runs: Sequence[Run]) -> Series | None:
+    """The median gap between items of each streamed run; None where there is none."""
+    streamed = [sorted(run.item_gaps_s) for run in runs if run.item_gaps_s]
+    return Series(seconds=tuple(one[len(one) // 2] for one in streamed)) if streamed else None
+
+
+def compiles_of(reports: Sequence[Report]) -> Mapping[str, int] | None:
+    """Compiling works by kind, the most of any process; None where a probe that would have seen them could not look."""
+    most: Counter[str] = Counter()
+    for report in reports:
+        blind = [why for name, why in report.verdict.unwatched.items() if name in COMPILERS and why != NOT_LOADED]
+        if blind or not report.runs:
+            return None
+        most |= compiles_in(report.runs)
+    return dict(sorted(most.items()))
+
+
+def compiles_in(runs: Iterable[Run]) -> Counter[str]:
+    """Compiling works of these runs, by kind."""
+    found: Counter[str] = Counter()
+    for run in runs:
+        for work in run.work:
+            if work.scope == "own" and is_compiling(work.kind):
+                found[work.kind] += work.count
+    return found
+
+
+# ------------------------------------------------------------------ from events
+
+
+def side_of_events(name: str, events: Sequence[Mapping[str, Any]]) -> Side | None:
+    """
+    One function as its log tells it: its timed calls, else the medians of its measurements. None where nothing is timed.
+
+    A log does not count compiles by kind, so nothing is said of them.
+    """
+    mine = [event for event in events if event.get("callable") == name]
+    colds = seconds_in(mine, "jitwarmup.validation.completed", "duration_s")
+    clean = [event for event in mine if event.get("outcome") == "ok" and not event.get("contaminated")]
+    calls = seconds_in(clean, "jitwarmup.call", "duration_s")
+    medians = seconds_in(mine, "jitwarmup.measurement.completed", "median_s")
+    steady = [Series(seconds=calls)] if calls else [Series(seconds=(one,)) for one in medians]
+    if not steady and not colds:
+        return None
+    firsts = calls[:1]
+    return Side(name=name, processes=max(1, len(colds)), cold_s=colds, first_s=firsts, steady=tuple(steady))
+
+
+def seconds_in(events: Iterable[Mapping[str, Any]], event: str, key: str) -> tuple[float, ...]:
+    """The numbers under one key of one kind of event."""
+    found = [entry.get(key) for entry in events if entry.get("event") == event]
+    return tuple(float(value) for value in found if isinstance(value, int | float) and value >= 0)

@@ -1,0 +1,535 @@
+"""
+``with steady_state(...)``: the same engine around code that is not decorated, and settings for what is inside.
+
+The block itself is one timed window (``block``). Inside, ``measure`` runs a plan on any callable, and ``trials`` runs it
+on an inline block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import pickle
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from jitwarmup.api import processes as others
+from jitwarmup.api.decorator import Warmed
+from jitwarmup.api.interleave import interleave, unbound
+from jitwarmup.api.trials import Trial, TrialLoop
+from jitwarmup.engine import drivers, procedures
+from jitwarmup.engine.account import new_id
+from jitwarmup.engine.agreement import level_of
+from jitwarmup.engine.announce import call_fields, rank_fields, say
+from jitwarmup.engine.function import Core
+from jitwarmup.engine.instruments import Session, open_session
+from jitwarmup.engine.measurement import Measurement
+from jitwarmup.engine.options import UNSET, Options, check_block_settings, check_function
+from jitwarmup.engine.steps import Step
+from jitwarmup.engine.timed_region import Taken, Window
+from jitwarmup.events import schema
+from jitwarmup.events.emit import Silence
+from jitwarmup.host.scope import Frame, block_settings, part
+from jitwarmup.records.errors import ArgumentError, Overlap
+from jitwarmup.records.protocols import Ranks
+from jitwarmup.records.report import Report
+from jitwarmup.records.runs import Phase, Run
+
+FOR_ONE_FUNCTION = ("accept", "name")  # these belong to what the block itself measures, not to calls inside it
+
+
+class SteadyState:
+    """
+    A block. Made by ``steady_state``; entered once.
+
+    ``block`` is the Run of the body after the exit; ``reports`` what was measured in it.
+    """
+
+    _window: Window | None = None
+
+    def __init__(self, function: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> None:
+        self.block: Run | None = None
+        self._reports: list[Report] = []
+        self._settings = settings
+        self._function = function
+        self._args = args
+        self._lock = threading.Lock()
+        self._entered = False
+        self._session: Session | None = None
+        self._prepared: Measurement | None = None
+        self._latest: Measurement | None = None  # of the entry, then of the body
+        self._owes_stop = False
+        self._parted: list[tuple[int, ...]] = []
+        self._loops: list[weakref.ref[TrialLoop]] = []
+        self._report_id = new_id()
+
+    @property
+    def reports(self) -> tuple[Report, ...]:
+        """What was measured in the block, in order."""
+        return tuple(self._reports)
+
+    # ------------------------------------------------------------------ the block
+
+    def __enter__(self) -> Self:
+        core = self._core_of_function()
+        if core is not None and core.colour.asynchronous:
+            raise ArgumentError(
+                f"a plain 'with steady_state({core.name}, ...)' got an {core.colour.value} function, which it cannot "
+                "await; wanted 'async with steady_state(...)'"
+            )
+        session = self._open()
+        try:
+            self._start(session)
+            if core is not None:
+                measurement = self._measurement_of(core, session)
+                drivers.call(lambda: procedures.prepare(measurement), core.colour)
+            return self._begin(session)
+        except BaseException as error:
+            self._fail_on_entry(session, error)
+            raise
+
+    async def __aenter__(self) -> Self:
+        core = self._core_of_function()
+        session = self._open()
+        try:
+            self._start(session)
+            if core is not None:
+                measurement = self._measurement_of(core, session)
+                if core.colour.asynchronous:
+                    await drivers.acall(lambda: procedures.prepare(measurement), core.colour)
+                else:
+                    drivers.call(lambda: procedures.prepare(measurement), core.colour)
+            return self._begin(session)
+        except BaseException as error:
+            self._fail_on_entry(session, error)
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        taken: Taken | None = None
+        try:
+            taken = self._body_over(kind, error, trace)
+            if taken is None:
+                return
+            measurement = self._measurement_of_body(taken)
+            try:
+                if measurement is not None:
+                    drivers.through(procedures.body(measurement, taken.run, taken.error))
+            finally:
+                self._conclude(measurement, taken)
+        except BaseException as interrupt:
+            self._give_up(interrupt)
+            raise
+        if error is None and taken.error is not None:
+            raise taken.error  # the device failed after the body had started the work
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        taken: Taken | None = None
+        try:
+            taken = self._body_over(kind, error, trace)
+            if taken is None:
+                return
+            measurement = self._measurement_of_body(taken)
+            try:
+                if measurement is not None:
+                    await drivers.athrough(procedures.body(measurement, taken.run, taken.error))
+            finally:
+                self._conclude(measurement, taken)
+        except BaseException as interrupt:
+            self._give_up(interrupt)
+            raise
+        if error is None and taken.error is not None:
+            raise taken.error  # as above
+
+    def _body_over(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Taken | None:
+        """The timed region ends; None where it never began, or ended before."""
+        window = self._window
+        if window is None:
+            return None
+        self._window = None
+        try:
+            window.__exit__(kind, error, trace)
+            for loop in (ref() for ref in self._loops):
+                if loop is not None:
+                    loop.leave()
+            self._parted = window.frame.parted  # ranks that were lost in the body are not waited for at its end
+            return window.taken()
+        finally:
+            window.abandon()
+
+    def _open(self) -> Session:
+        """Claim the block."""
+        with self._lock:
+            if self._entered:
+                raise Overlap(
+                    "this steady_state() block was entered before; wanted one 'with' for each: make a new one with "
+                    "steady_state(...)"
+                )
+            self._entered = True
+        self._session = open_session(block_settings() | self._settings, explicit=True)
+        return self._session
+
+    def _start(self, session: Session) -> None:
+        """Start the monitor where nobody has."""
+        if session.monitor is not None:
+            self._owes_stop = True  # until it is known: interrupted meanwhile, a stop too many does no harm
+            self._owes_stop = session.monitor.start(self)
+
+    def _begin(self, session: Session) -> Self:
+        """The body begins: from here on it is timed, and its settings hold."""
+        inner = {name: value for name, value in self._settings.items() if name not in FOR_ONE_FUNCTION}
+        frame = Frame(settings={**inner, "report_id": self._report_id})
+        window = Window(session, Step(Phase.MEASURE, 0), session.clock, frame=frame, name="block")
+        window.__enter__()
+        self._window = window
+        return self
+
+    def _stop(self, session: Session) -> None:
+        """Stop the monitor where this block started it, and let go of the block's own probes."""
+        if self._owes_stop and session.monitor is not None:
+            session.monitor.stop(self)
+        if "watch" in self._settings:
+            session.watch.disarm()  # this block's own probes; the usual ones stay for everybody
+
+    def _fail_on_entry(self, session: Session, error: BaseException) -> None:
+        """Validation or warm-up on entry failed: the body is never run."""
+        self._give_up(error)
+        fields: dict[str, Any] = {"report_id": self._report_id, "reports": 0, "error_type": type(error).__name__}
+        together = self._prepared.together if self._prepared is not None else None
+        say(session, schema.BLOCK_FAILED, level=level_of(together), callable=self._name, **fields)
+
+    def _give_up(self, error: BaseException) -> None:
+        """
+        Nobody comes back to this block. Ranks that would wait for it at the block's end are told of an interrupt.
+
+        May be called twice. What failed in a run, or on another rank, the ranks know from their agreements.
+        """
+        session = self._session
+        assert session is not None  # noqa: S101 - it was opened
+        self._stop(session)
+        ranks = session.ranks()
+        together = self._latest.together if self._latest is not None else None
+        told = together is not None and together.left
+        if ranks is not None and not told and not isinstance(error, Exception):
+            ranks.leave(f"{type(error).__name__} at the edge of a block")
+
+    def __del__(self) -> None:
+        """Interrupted at the very beginning of its exit, or never left: what it holds open is closed all the same."""
+        window, self._window = self._window, None
+        if window is not None:
+            window.abandon()
+            self._give_up(KeyboardInterrupt())
+
+    def _measurement_of_body(self, taken: Taken) -> Measurement | None:
+        """What the body's run belongs to: the warm-up on entry, or inline code; None where there is no more to tell."""
+        assert self._session is not None  # noqa: S101 - an open block has one
+        ranks = self._session.ranks()
+        if self._prepared is None and taken.error is None and (self._parted or ranks is None):
+            self._tell_parted(ranks)
+            return None
+        measurement = self._latest = self._prepared or nameless(self._session, self._name, self._settings)
+        measurement.report_id = self._report_id
+        if self._parted:
+            self._tell_parted(ranks)
+            measurement.together = None
+        elif measurement.together is None:
+            measurement.meet()
+        return measurement
+
+    def _tell_parted(self, ranks: Ranks | None) -> None:
+        """Only some of the ranks may have lost each other in the body: the others would wait at its end."""
+        if self._parted and ranks is not None and ranks.members not in self._parted:
+            part(ranks.members)
+            ranks.leave("lost other ranks in a block")
+
+    def _conclude(self, measurement: Measurement | None, taken: Taken) -> None:
+        """Keep what the block measured, and say its one line; of several ranks the first says it, the others at debug."""
+        session = self._session
+        assert session is not None  # noqa: S101 - an open block has one
+        self._stop(session)
+        noted = measurement.runs if measurement is not None else []
+        self.block = noted[-1] if noted else taken.run
+        failure = measurement.failure if measurement is not None and noted else None
+        if measurement is not None and noted and (self._prepared is not None or failure is not None):
+            self._reports.append(measurement.report())
+        fields = call_fields(self.block) | rank_fields(failure, None)
+        fields |= {"callable": self._name, "label": self._settings.get("name")}
+        fields |= {"report_id": self._report_id, "reports": len(self._reports)}
+        if failure is not None:
+            fields["error_type"] = failure.type
+        event = schema.BLOCK_FAILED if failure is not None or taken.error is not None else schema.BLOCK_COMPLETED
+        together = measurement.together if measurement is not None else None
+        say(session, event, level=level_of(together), **fields)
+
+    # ------------------------------------------------------------------ what is measured inside
+
+    def measure(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """
+        Run the whole plan on any callable: validate, warm up, measure.
+
+        Args:
+            function: any callable, decorated or not; of a decorated one its ``__wrapped__`` is measured and its key
+                is warm afterwards.
+            *args: its arguments.
+            **kwargs: its keyword arguments.
+
+        Returns:
+            A Report; an awaitable of one where the function is asynchronous.
+
+        Raises:
+            ArgumentError: the function or its arguments cannot be measured, or the block is not open.
+            Overlap: this block is measuring something already.
+
+        """
+        warmed = function if isinstance(function, Warmed) else self._warmed(function)
+        spell = functools.partial(procedures.measure, keep=self._reports.append)
+        if not warmed._core.colour.asynchronous:
+            with self._one_at_a_time():
+                work = self._packed(function, args, kwargs)
+                return self._repeated(warmed._spell(spell, args, kwargs, self._settings, explicit=True), work)
+
+        async def measured() -> Report:
+            with self._one_at_a_time():
+                work = self._packed(function, args, kwargs)
+                return self._repeated(await warmed._spell(spell, args, kwargs, self._settings, explicit=True), work)
+
+        return measured()
+
+    def interleave(self, *functions: Callable[..., Any]) -> Any:
+        """
+        Measure several functions side by side, run by run, so that what the host does meets all of them alike.
+
+        Args:
+            functions: callables, decorated or not; arguments through ``functools.partial``.
+
+        Returns:
+            A tuple with a Report for each; an awaitable of it where the functions are asynchronous.
+
+        Raises:
+            ArgumentError: the functions are of different colours, or one cannot be measured.
+            Overlap: this block is measuring something already.
+
+        """
+        ready = [self._with_arguments(function) for function in functions]
+        if not any(call.func._core.colour.asynchronous for call in ready):
+            with self._one_at_a_time():
+                return interleave(ready, self._settings, self._reports.append)
+
+        async def measured() -> tuple[Report, ...]:
+            with self._one_at_a_time():
+                reports: tuple[Report, ...] = await interleave(ready, self._settings, self._reports.append)
+                return reports
+
+        return measured()
+
+    def _with_arguments(self, call: Any) -> Any:
+        """The same call of a warmed function."""
+        function, args, kwargs = unbound(call)
+        warmed = function if isinstance(function, Warmed) else self._warmed(function)
+        return functools.partial(warmed, *args, **kwargs)
+
+    def _packed(self, *call: Any) -> bytes | None:
+        """The call as other processes will get it, refused before it is run where it cannot be sent; None for none."""
+        alone = self._session is None or self._session.ranks() is None
+        if self._settings.get("processes", 1) > 1 and not alone:
+            raise ArgumentError(
+                f"processes={self._settings['processes']} got a job of several ranks too; wanted one of them: a fresh "
+                "process has no place in the job. Leave processes out, or measure each rank by itself with ranks=None"
+            )
+        return others.packed(call, self._settings) if self._settings.get("processes", 1) > 1 else None
+
+    def _repeated(self, report: Report, work: bytes | None) -> Report:
+        """The report, after the measurement was repeated in other processes where that was asked for."""
+        if work is None:
+            return report
+        repeated = others.repeat(report, work, self._settings["processes"], measure_packed)
+        self._reports[-1] = repeated
+        return repeated
+
+    def trials(self) -> Iterator[Trial]:
+        """
+        Repeat an inline block: validate, warm up, then measure.
+
+            for trial in steady.trials():
+                with trial:
+                    model.generate(**inputs)
+
+        Raises:
+            ArgumentError: the block is not open, or a trial was skipped.
+            Overlap: this block is measuring something already, or a trial is entered twice.
+
+        """
+        self._check_open()
+        assert self._session is not None  # noqa: S101 - an open block has one
+        loop = TrialLoop(nameless(self._session, self._name, self._settings), self._reports.append)
+        self._loops.append(weakref.ref(loop))
+        return self._iterate(loop)
+
+    def _iterate(self, loop: TrialLoop) -> Iterator[Trial]:
+        """Trials until the plan is carried out; leaving the loop early ends it."""
+        with self._one_at_a_time():
+            try:
+                while (trial := loop.advance()) is not None:
+                    yield trial
+            finally:
+                loop.leave()
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """Refuse a second measurement in the same block while one is under way."""
+        self._check_open()
+        if not self._lock.acquire(blocking=False):
+            raise Overlap(
+                "this steady_state() block is measuring already; wanted one measurement at a time: wait for it, or give "
+                "each thread or task a block of its own"
+            )
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _check_open(self) -> None:
+        if self._window is None:
+            raise ArgumentError(
+                "this steady_state() block is not open; wanted its measure() and trials() inside "
+                "'with steady_state(...) as steady:'"
+            )
+
+    # ------------------------------------------------------------------ helpers
+
+    def _core_of_function(self) -> Core | None:
+        """The function given to the block, if any."""
+        if self._function is None:
+            return None
+        warmed = self._function if isinstance(self._function, Warmed) else self._warmed(self._function)
+        self._function = warmed
+        return warmed._core
+
+    def _warmed(self, function: Any) -> Warmed[Any, Any]:
+        """A plain callable, made fit for the engine."""
+        check_function(function, descriptors=False)
+        return Warmed(function, Options())
+
+    def _measurement_of(self, core: Core, session: Session) -> Measurement:
+        """The measurement whose validation and warm-up are made on entry."""
+        prefix, args = self._function._split(self._args)
+        task = core.task(prefix, args, {}, explicit=True, **self._settings)
+        self._prepared = self._latest = Measurement(task, None, session.clock, self._report_id)
+        return self._prepared
+
+    @property
+    def _name(self) -> str:
+        own = self._function._core.name if isinstance(self._function, Warmed) else "steady_state"
+        return self._settings.get("name") or own
+
+
+def nameless(session: Session, name: str, settings: dict[str, Any]) -> Measurement:
+    """A measurement of inline code, which has no function and no key."""
+    rng = "leave" if in_event_loop() else None  # other tasks draw between our runs
+    core = Core(nothing, Options(name=settings.get("name"), rng=rng))
+    core.name = name
+    inner = {name: value for name, value in settings.items() if name != "accept"}  # inline code has no value
+    task = core.task((), (), {}, explicit=True, **inner)
+    return Measurement(task, None, session.clock)
+
+
+def in_event_loop() -> bool:
+    """Whether the calling code is run by asyncio."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def nothing() -> None:
+    """Stands where a function would."""
+
+
+def measure_packed(work: bytes) -> float | None:
+    """In a fresh process: measure, in silence, and give the median back."""
+    (function, args, kwargs), settings = pickle.loads(work)  # noqa: S301 - from the pipe of our own parent
+    with SteadyState(None, (), {**settings, "log": Silence()}) as steady:
+        report: Report = steady.measure(function, *args, **kwargs)
+    return report.latency_s
+
+
+def steady_state(
+    function: Callable[..., Any] | None = None,
+    /,
+    *args: Any,
+    iterations: Any = UNSET,
+    measurements: int = UNSET,
+    monitor: Any = UNSET,
+    probes: Any = UNSET,
+    log: Any = UNSET,
+    clock: Any = UNSET,
+    ranks: Any = UNSET,
+    name: str | None = UNSET,
+    budget_s: float | None = UNSET,
+    on_contamination: str = UNSET,
+    accept: Callable[[Any], bool] | None = UNSET,
+    processes: int = UNSET,
+    log_messages: bool = UNSET,
+) -> SteadyState:
+    """
+    A block whose body is timed at steady state, and in which things are measured.
+
+    With a function, entering validates it and warms it up (monitor paused), and the body is the timed region; keyword
+    arguments go through ``functools.partial``. Without one the body is timed as it is. Settings given explicitly hold
+    for warmed functions called inside: inner block > outer block > decorator > default. ``async with`` works too.
+
+    Args:
+        function: what to warm up on entry, or None.
+        args: its arguments.
+        iterations: warm-up runs (5), or a rule.
+        measurements: timed runs of ``measure`` and ``trials`` (20).
+        monitor: an object with pause, resume and window(name); started and stopped here if it is not running.
+        probes: further probes of one-time work.
+        log: where events go: an Emitter, a structlog logger or a ``logging.Logger``.
+        clock: an object with ``now() -> int`` (ns) and ``fence()``.
+        ranks: the ranks that measure in step: a torch.distributed group, a DeviceMesh or a ``RankGroup``; by default all
+            where torch.distributed is initialised. None to agree with nobody (a block that one rank alone enters).
+        name: shown in the place of the function's own name.
+        budget_s: seconds for validation and warm-up together.
+        on_contamination: a measured run with one-time work: ``"mark"``, ``"redo"`` or ``"raise"``.
+        accept: ``accept(value)`` -> bool over the validation run's value.
+        processes: processes that ``measure`` is made in (1), this one included; ``report.processes`` tells of them.
+
+        log_messages: put what an exception says into events too; it may hold prompts and other argument values.
+
+    Raises:
+        ArgumentError: a setting cannot work.
+
+    """
+    if function is None and args:
+        raise ArgumentError("steady_state() got arguments without a function; wanted steady_state(function, *args)")
+    settings = check_block_settings(
+        {
+            "iterations": iterations,
+            "measurements": measurements,
+            "monitor": monitor,
+            "probes": probes,
+            "log": log,
+            "clock": clock,
+            "ranks": ranks,
+            "name": name,
+            "budget_s": budget_s,
+            "on_contamination": on_contamination,
+            "accept": accept,
+            "processes": processes,
+            "log_messages": log_messages,
+        }
+    )
+    if function is not None and not isinstance(function, Warmed):
+        check_function(function, descriptors=False)
+    return SteadyState(function, args, settings)

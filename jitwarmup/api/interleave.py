@@ -1,0 +1,167 @@
+"""
+Several functions measured side by side in one process: the only fair comparison on a host that is not quiet.
+
+    old  validate ─ warm ─ warm ─┐ measure ─ ─ ─ ─ measure ─ measure ─ ─ ─
+    new  ─ validate ─ warm ─ warm┘ ─ measure ─ measure ─ ─ ─ ─ measure ─ ─
+
+Each function has its own course, the same as for ``measure``; here is only whose turn it is. Measuring begins when all
+are warm, and the order is turned round from round to round, so that neither drift nor being second favours anybody.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Any
+
+from jitwarmup.api.decorator import Warmed
+from jitwarmup.engine import drivers, procedures
+from jitwarmup.engine.agreement import Agree
+from jitwarmup.engine.commands import Colour, Course, Result, Take
+from jitwarmup.engine.function import Core
+from jitwarmup.keys.registry import Pause
+from jitwarmup.records.errors import ArgumentError
+from jitwarmup.records.protocols import Heard
+from jitwarmup.records.report import Report
+from jitwarmup.records.runs import Phase
+
+Make = Callable[[], Course]
+
+
+class Lane:
+    """One function's course, and what it wishes next."""
+
+    def __init__(self, course: Course) -> None:
+        self.course = course
+        self.wish: Any = None
+
+    def send(self, taken: Any) -> None:
+        """Tell the course what came of its wish."""
+        self.wish = drivers.advance(self.course, taken)
+
+    @property
+    def open(self) -> bool:
+        """Whether it has not come to a result."""
+        return not isinstance(self.wish, Result)
+
+    @property
+    def measures(self) -> bool:
+        """Whether its next run is a measured one."""
+        return isinstance(self.wish, Take) and self.wish.step.phase is Phase.MEASURE
+
+
+def interleaved(makes: Sequence[Make]) -> Course:
+    """
+    One course made of several, whose result holds the value of each; an interruption of one ends all.
+
+    All are begun before any run is made, so that each notes, and restores, the same random streams.
+    """
+    lanes = [Lane(make()) for make in makes]
+    try:
+        for lane in lanes:
+            lane.send(None)
+        turned = False
+        lost: list[Heard] = []
+        while going := [lane for lane in lanes if lane.open]:
+            preparing = [lane for lane in going if not lane.measures]
+            for lane in in_turn(preparing or going, turned=turned):
+                yield from waited(lane, lost)
+                if isinstance(lane.wish, Take):
+                    taken = yield lane.wish
+                    lane.send(taken)
+                    del taken
+                yield from waited(lane, lost)
+                if isinstance(lane.wish, Result) and lane.wish.error is not None:
+                    return lane.wish
+            turned = not turned
+    finally:
+        for lane in lanes:
+            lane.course.close()
+    return Result(tuple(lane.wish.value for lane in lanes))
+
+
+def waited(lane: Lane, lost: list[Heard]) -> Generator[Pause, Any, None]:
+    """Wait for other callers, or other ranks, which hear of each run at once; those whom one lane lost, all have lost."""
+    while isinstance(lane.wish, Pause):
+        told = lost[0] if lost and isinstance(lane.wish, Agree) else (yield lane.wish)
+        if isinstance(told, Heard) and told.lost is not None:
+            lost.append(told)
+        lane.send(told)
+
+
+def in_turn(lanes: list[Lane], *, turned: bool) -> Iterable[Lane]:
+    """The lanes in this round's order: first, second, second, first, first, ..."""
+    return reversed(lanes) if turned else lanes
+
+
+def unbound(call: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    """A function and the arguments that a ``functools.partial`` holds for it."""
+    if isinstance(call, functools.partial):
+        return call.func, call.args, call.keywords
+    return call, (), {}
+
+
+def distinct(functions: Sequence[Warmed[Any, Any]]) -> list[Warmed[Any, Any]]:
+    """The functions, a second use of one replaced by a cold copy: two courses of one key would wait for each other."""
+    seen: list[Warmed[Any, Any]] = []
+    for function in functions:
+        again = any(function._core is other._core for other in seen)
+        seen.append(copy.copy(function) if again else function)
+    return seen
+
+
+def one_colour(cores: Sequence[Core]) -> Colour:
+    """The colour that all have in common; ArgumentError where they have none, since one pump drives them."""
+    colours = {core.colour for core in cores}
+    if len(colours) == 1:
+        return colours.pop()
+    told = ", ".join(f"{core.name} ({core.colour.value})" for core in cores)
+    raise ArgumentError(
+        f"got functions of different colours: {told}; wanted all of one colour: wrap one in the other's"
+    )
+
+
+def interleave(functions: Sequence[Any], settings: dict[str, Any], keep: Callable[[Report], None]) -> Any:
+    """
+    Measure several calls side by side.
+
+    Args:
+        functions: warmed functions, their arguments in a ``functools.partial``.
+        settings: those of the block around.
+        keep: gets each report in the order of ``functions``, also where the measurement is interrupted.
+
+    Returns:
+        A tuple of Reports; an awaitable of one where the functions are asynchronous.
+
+    """
+    parts = [unbound(call) for call in functions]
+    warmed = distinct([function for function, _, _ in parts])
+    colour = one_colour([function._core for function in warmed])
+    kept: dict[int, Report] = {}
+
+    def make(at: int) -> Course:
+        prefix, rest = warmed[at]._split(parts[at][1])
+        task = warmed[at]._core.task(prefix, rest, parts[at][2], explicit=True, **settings)
+        return procedures.measure(task, functools.partial(kept.__setitem__, at))
+
+    def whole() -> Course:
+        return interleaved([functools.partial(make, at) for at in range(len(parts))])
+
+    def hand_over() -> None:
+        for at in sorted(kept):
+            keep(kept[at])
+
+    if not colour.asynchronous:
+        try:
+            return drivers.call(whole, colour)
+        finally:
+            hand_over()
+
+    async def measured() -> Any:
+        try:
+            return await drivers.acall(whole, colour)
+        finally:
+            hand_over()
+
+    return measured()

@@ -1,0 +1,57 @@
+"""
+``steady_state(processes=5)``: the same measurement in fresh processes, since one process is one draw.
+
+A single process covers the value across processes in only 57-60 % of cases (steady-state.md, section 6: JIT layout,
+address-space layout and allocator state are drawn once per process). Functions and arguments travel through a pipe to
+children that `multiprocessing` spawns; nothing is written to disk.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from jitwarmup.analysis.stats import across_processes
+from jitwarmup.records.errors import ArgumentError
+from jitwarmup.records.report import Report
+
+TRAVELS = ("iterations", "measurements", "budget_s", "on_contamination", "accept", "name")
+Call = tuple[Any, ...]  # function, args, kwargs
+
+
+def repeat(first: Report, work: bytes, processes: int, measure: Callable[[bytes], float | None]) -> Report:
+    """
+    The report of this process, with ``processes`` summarising the medians of this one and ``processes - 1`` fresh ones.
+
+    ``work`` is what ``packed`` made, before anything was run; ``measure`` carries it out there.
+    """
+    if first.failure is not None:
+        return first
+    context = multiprocessing.get_context("spawn")
+    medians = [first.latency_s]
+    for _ in range(processes - 1):  # one after the other: side by side they would measure each other
+        with context.Pool(1) as pool:
+            medians.append(pool.apply(measure, (work,)))
+            pool.close()
+            pool.join()  # the child ends by itself, with what it has to do at its exit
+    return replace(first, processes=across_processes([s for s in medians if s is not None and s > 0]))
+
+
+def packed(call: Call, settings: Mapping[str, Any]) -> bytes:
+    """
+    The call, and those of the settings that travel, as bytes for a pipe.
+
+    Raises:
+        ArgumentError: the function or an argument cannot be sent to another process.
+
+    """
+    try:
+        return pickle.dumps((call, {name: value for name, value in settings.items() if name in TRAVELS}))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ArgumentError(
+            f"processes= got a function or argument that cannot be sent to another process ({type(error).__name__}); "
+            "wanted a function of a module, not a lambda or a local one, and arguments that pickle"
+        ) from error

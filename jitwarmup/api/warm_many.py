@@ -1,0 +1,185 @@
+"""
+``warm_all``: many inputs, the likeliest first, within a budget.
+
+As everywhere: a generator decides which input is next and never runs anything; pumps, sync and async, do the warming.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jitwarmup.engine.function import Core, Prefix
+from jitwarmup.engine.options import one_of, seconds, shown
+from jitwarmup.keys.registry import BUDGET_SPENT, Entry
+from jitwarmup.records.errors import ArgumentError, MeasurementFailed
+from jitwarmup.records.preparation import Preparation
+from jitwarmup.records.runs import Warmup
+
+POLICIES = ("ready", "degraded", "fail")
+WORTH = 0.5  # share of the predicted cost of a key that must be left of the budget to begin with it
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One input: its arguments, its weight, and its key's entry (None beyond the bound on keys)."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    weight: float
+    entry: Entry | None
+    was_asked: bool
+
+    @property
+    def label(self) -> str:
+        """The key's label."""
+        return "other" if self.entry is None else self.entry.label
+
+
+Wish = tuple[Item, float | None]  # warm this one up, within so many seconds
+Pumped = Generator[Wish, Warmup, Preparation]
+
+
+def items_of(core: Core, prefix: Prefix, inputs: Sequence[Any], weights: Sequence[float] | None) -> list[Item]:
+    """
+    The inputs in the order of their weight, each key once.
+
+    Raises:
+        ArgumentError: ``inputs`` is no list, or the weights do not fit it.
+
+    """
+    if isinstance(inputs, str | bytes | Mapping) or not isinstance(inputs, Sequence):
+        raise ArgumentError(
+            f"warm_all got {shown(inputs)}; wanted a list of inputs: a tuple of positional arguments, a dict of keyword "
+            "arguments, or a single argument each"
+        )
+    found: list[Item] = []
+    for given, weight in zip(inputs, checked_weights(weights, len(inputs)), strict=True):
+        args, kwargs = arguments_of(given)
+        entry = core.entry(prefix, args, kwargs)
+        found.append(Item(args, kwargs, weight, entry, entry is not None and entry.asked))
+    found.sort(key=lambda item: -item.weight)  # stable: as given where weights are equal
+    return list({id(item) if item.entry is None else id(item.entry): item for item in reversed(found)}.values())[::-1]
+
+
+def arguments_of(given: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A tuple is positional arguments, a dict with text keys keyword arguments, anything else one argument."""
+    if isinstance(given, tuple):
+        return given, {}
+    if isinstance(given, dict) and all(isinstance(name, str) for name in given):
+        return (), given
+    return (given,), {}
+
+
+def checked_weights(weights: Sequence[float] | None, count: int) -> Sequence[float]:
+    """One weight for each input; equal ones where none were given."""
+    if weights is None:
+        return [1.0] * count
+    given = list(weights)
+    fit = all(isinstance(w, int | float) and not isinstance(w, bool) and math.isfinite(w) and w >= 0 for w in given)
+    if len(given) != count or not fit:
+        raise ArgumentError(
+            f"warm_all got {len(given)} weights for {count} inputs; wanted one finite number, 0 or more, for each"
+        )
+    return given
+
+
+def preparing(core: Core, items: Sequence[Item], *, budget_s: float | None, policy: str) -> Pumped:
+    """
+    Decide what is warmed next; return what came of it all.
+
+    A key is begun while at least half of its predicted cost (the mean of those before) is left of the budget, and is
+    then given what is left or what was predicted, whichever is more; its runs are not cut, only not begun.
+    """
+    done: list[Warmup] = []
+    known: list[str] = []
+    left = list(items)
+    for item in items:
+        if item.entry is not None:
+            item.entry.asked = True
+    while left and worth_it(done, budget_s):
+        item = left[0]
+        if item.entry is not None and item.entry.is_warm and not item.entry.unready:
+            known.append(item.label)
+        else:
+            done.append((yield item, limit_s(done, budget_s)))
+        left.pop(0)
+    settle_left(core, left, policy)
+    return Preparation(
+        callable=core.name,
+        done=tuple(done),
+        known=tuple(known),
+        left=tuple(item.label for item in left),
+        duration_s=spent_s(done),
+        budget_s=budget_s,
+    )
+
+
+def spent_s(done: Sequence[Warmup]) -> float:
+    """Seconds of the warm-ups so far, by the clock that timed their runs."""
+    return math.fsum(warmup.duration_s for warmup in done)
+
+
+def worth_it(done: Sequence[Warmup], budget_s: float | None) -> bool:
+    """Whether enough of the budget is left to begin with another key."""
+    if budget_s is None or not done:
+        return True
+    return budget_s - spent_s(done) >= WORTH * spent_s(done) / len(done)
+
+
+def limit_s(done: Sequence[Warmup], budget_s: float | None) -> float | None:
+    """Seconds for the next key."""
+    if budget_s is None:
+        return None
+    predicted = spent_s(done) / len(done) if done else 0.0
+    return max(budget_s - spent_s(done), predicted)
+
+
+def settle_left(core: Core, left: Sequence[Item], policy: str) -> None:
+    """What the keys mean that the budget did not reach: nothing (``ready``), a mark, or an error."""
+    if not left:
+        return
+    if policy == "fail":
+        raise MeasurementFailed(
+            f"the budget of warm_all was spent before {len(left)} of the keys of {core.name} were warm: "
+            f"{', '.join(item.label for item in left[:8])}; give more budget_s, fewer inputs, or policy='degraded'"
+        )
+    with core.ledger.lock:
+        for item in left:
+            if item.entry is None or item.entry.is_warm or item.entry.flight is not None:
+                continue
+            item.entry.asked = item.was_asked
+            if policy == "degraded":
+                item.entry.reason = BUDGET_SPENT
+
+
+def check_settings(budget_s: Any, policy: Any) -> None:
+    """Refuse what cannot work before anything is run."""
+    seconds("budget_s", budget_s)
+    one_of("policy", policy, POLICIES)
+
+
+def pump(steps: Pumped, warm: Callable[[Item, float | None], Warmup]) -> Preparation:
+    """Carry the steps out one after the other."""
+    warmup: Warmup | None = None
+    while True:
+        try:
+            item, limit = steps.send(warmup) if warmup is not None else next(steps)
+        except StopIteration as stop:
+            found: Preparation = stop.value
+            return found
+        warmup = warm(item, limit)
+
+
+async def apump(steps: Pumped, warm: Callable[[Item, float | None], Coroutine[Any, Any, Warmup]]) -> Preparation:
+    """Carry the steps out one after the other; the event loop goes on."""
+    warmup: Warmup | None = None
+    while True:
+        try:
+            item, limit = steps.send(warmup) if warmup is not None else next(steps)
+        except StopIteration as stop:
+            found: Preparation = stop.value
+            return found
+        warmup = await warm(item, limit)

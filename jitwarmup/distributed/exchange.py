@@ -1,0 +1,263 @@
+"""
+The side group: a gloo group of its own, over which ranks that warm up together agree.
+
+It has its own long time-out, so that one rank's ten-minute compile trips nobody's collectives, and it is not registered
+with torch.distributed, so that user code never meets it. A member that dies closes its connections: whoever waits for it
+hears so at once, probes who it was, and posts a notice; the others look for notices while they wait. Once broken it is
+given up, and the next plan opens a new generation, unless a member is dead. Before the first plan has connected the
+members nothing tells a dead one from a late one.
+
+    exchange   all-gather of one small row a rank: (p - 1) steps around a ring (Thakur, Rabenseifner and Gropp 2005,
+               "Optimization of Collective Communication Operations in MPICH", section 4.1); a second one where somebody
+               has more to say than fits
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import hashlib
+import threading
+import time
+import weakref
+from collections.abc import Generator
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+from jitwarmup.distributed.identity import distributed
+from jitwarmup.distributed.notices import POST_S, Board, Notice, StoreGone, aside, patiently
+from jitwarmup.distributed.waiting import LOOK_S, Broken, Waiting, Watch, no_store
+from jitwarmup.records.protocols import Heard
+
+ROOM = 192  # bytes of a row; what a quiet run has to say fits
+HEAD = 4  # of them, the length of what is said
+CONNECT_S = 120.0  # for the connections between members that have all come
+LINGERING = 50  # pauses of 20 ms that rank 0 waits before it goes on, when something went wrong
+MOST_PAUSES = 25  # of 20 ms, between two looks for the other members
+PROBE_TAG = 77
+
+
+class Side:
+    """
+    The side group of one set of ranks; shared by every plan over the same members.
+
+    Args:
+        members: ranks in the whole job, in an order that is the same on all.
+        rank: this process's.
+
+    """
+
+    def __init__(self, members: tuple[int, ...], rank: int) -> None:
+        self.members = members
+        self.rank = rank
+        self.generation = 0
+        self.group: Any = None
+        self.count = 0  # exchanges begun in this generation
+        self.pending = False  # an operation of the group was left behind
+        self.lock = threading.Lock()
+        self.name = "jitwarmup/" + hashlib.sha256(repr(members).encode()).hexdigest()[:16]
+
+    @property
+    def board(self) -> Board:
+        """Where this generation leaves notes."""
+        return Board(f"{self.name}/{self.generation}")
+
+    # ------------------------------------------------------------------ what plans ask for
+
+    def exchange(self, said: bytes, timeout_s: float) -> Generator[Any, None, Heard]:
+        """Hear what every member says; each is waited for ``timeout_s`` at most."""
+        while not self.lock.acquire(blocking=False):  # another thread's plan is exchanging
+            yield None
+        try:
+            watch = Watch(self, timeout_s)
+            if self.group is None:
+                yield from self.open(watch)
+            self.count += 1
+            return Heard(said=(yield from self.hear(said, watch)))
+        except Broken as broken:
+            yield from self.let_others_look()
+            self.abandon()
+            self.generation += not broken.final
+            return Heard(lost=broken.error)
+        except StoreGone:
+            self.abandon()
+            return Heard(lost=no_store())
+        finally:
+            self.lock.release()
+
+    def let_others_look(self) -> Waiting:
+        """Rank 0, which may hold the store, goes on to its end only when the others had time to read what happened."""
+        for _ in range(LINGERING if self.rank == 0 else 0):
+            yield None
+
+    def leave(self, reason: str) -> None:
+        """Tell the others that this rank will not come; never waits, never raises."""
+        if distributed() is None:
+            return
+        self.board.post_and_go(Notice("left", (self.rank,), reason))
+        self.abandon()
+        self.generation += 1
+
+    def abandon(self) -> None:
+        """
+        Leave the group for good; the next plan opens another.
+
+        Dropped while an operation is pending it would wait for that to end, at the latest at the process's exit; then its
+        last reference is given away, with its connections.
+        """
+        group, self.group = self.group, None
+        if group is not None and self.pending:
+            give_away(group)
+        self.pending = False
+
+    # ------------------------------------------------------------------ how a generation begins
+
+    def open(self, watch: Watch) -> Waiting:
+        """Wait for all members, then connect."""
+        yield from self.gather_members(watch)
+        made: list[Any] = []
+        failed: list[Exception] = []
+        connecting = threading.Thread(target=self.connect, args=(made, failed), name="jitwarmup-connect", daemon=True)
+        connecting.start()
+        while not made:
+            if failed:
+                watch.fail(Notice("died", (), f"connecting failed ({type(failed[0]).__name__})"))
+            yield from watch.look()
+            yield None
+        self.group, self.count = made[0], 0
+
+    def gather_members(self, watch: Watch) -> Waiting:
+        """
+        Until all are here.
+
+        Every member hears once why a generation ended, and goes on to the next one: also of a member that left before
+        the others came. That it came too late itself is no news to it.
+        """
+        while (notice := (yield from aside(self.board.notice))) is not None and notice.kind == "late":
+            self.generation += 1
+        yield from aside(lambda: self.board.put("here", self.rank))
+        pauses = 1
+        while True:
+            watch.heed((yield from aside(self.board.notice)))
+            if (yield from aside(lambda: self.board.all_put("here", self.members))):
+                return
+            if watch.spent:
+                watch.fail(watch.late((yield from aside(lambda: self.board.missing("here", self.members)))))
+            for _ in range(pauses):
+                yield None
+            pauses = min(MOST_PAUSES, 2 * pauses)  # ever less often: every rank asks the one store
+
+    def connect(self, made: list[Any], failed: list[Exception]) -> None:
+        """Make the group; in a thread, since it cannot be interrupted."""
+        try:
+            dist = distributed()
+            store = dist.PrefixStore(f"{self.name}/{self.generation}/gloo", dist.distributed_c10d._get_default_store())
+            at = self.members.index(self.rank)
+            made.append(dist.ProcessGroupGloo(store, at, len(self.members), timedelta(seconds=CONNECT_S)))
+        except Exception as error:  # noqa: BLE001 - told by whoever waits for the connection
+            failed.append(error)
+
+    # ------------------------------------------------------------------ one exchange
+
+    def hear(self, said: bytes, watch: Watch) -> Generator[Any, None, tuple[bytes, ...]]:
+        """One row of each member; a second, longer one where somebody has more to say."""
+        first = yield from self.gather(row_of(said, ROOM), watch)
+        lengths = [int.from_bytes(row[:HEAD], "big") for row in first]
+        if max(lengths) <= ROOM - HEAD:
+            return tuple(row[HEAD : HEAD + length] for row, length in zip(first, lengths, strict=True))
+        whole = yield from self.gather(row_of(said, HEAD + max(lengths)), watch)
+        return tuple(row[HEAD : HEAD + length] for row, length in zip(whole, lengths, strict=True))
+
+    def gather(self, row: bytes, watch: Watch) -> Generator[Any, None, list[bytes]]:
+        """One all-gather of rows of equal length."""
+        import torch
+
+        with torch._C._DisableTorchDispatch():  # a user's FakeTensorMode would hand gloo tensors without memory
+            given = torch.tensor(list(row), dtype=torch.uint8, device="cpu")
+            taken = [torch.empty_like(given) for _ in self.members]
+        work = None
+        try:
+            with torch._C._DisableTorchDispatch():
+                work = self.group.allgather([taken], [given], self.options(watch))
+            while not work.is_completed():
+                yield work
+                if not work.is_completed():  # what all have said counts, though somebody left right after it
+                    yield from watch.look()
+            work.wait()
+        except RuntimeError:  # gloo: a connection was closed
+            yield from self.explain(watch)
+        finally:
+            if work is not None and not work.is_completed():
+                self.pending = True
+                give_away(work)
+        with torch._C._DisableTorchDispatch():
+            return [bytes(each.tolist()) for each in taken]
+
+    def options(self, watch: Watch) -> Any:
+        """The group's own time-out is beyond ours: we know better whom we waited for."""
+        from torch._C._distributed_c10d import AllgatherOptions
+
+        options = AllgatherOptions()
+        options.timeout = timedelta(seconds=watch.timeout_s + CONNECT_S)
+        return options
+
+    def explain(self, watch: Watch) -> Waiting:
+        """A connection was closed: by whom, and why? Raises Broken."""
+        yield from watch.look(now=True)  # who left on purpose said so before
+        dead = self.probe()
+        until = time.monotonic() + 2 * LOOK_S
+        while time.monotonic() < until:  # other probes must find us connected
+            yield from watch.look(now=True)
+            yield None
+        watch.fail(Notice("died", dead, "its process ended, or its host cannot be reached"))
+
+    def probe(self) -> tuple[int, ...]:
+        """The members whose connection is closed: an operation on it fails at once."""
+        import torch
+
+        dead = []
+        for at, rank in enumerate(self.members):
+            try:
+                if rank != self.rank:
+                    with torch._C._DisableTorchDispatch():
+                        room = [torch.zeros(1, dtype=torch.uint8, device="cpu")]
+                    self.pending = True
+                    give_away(self.group.recv(room, at, PROBE_TAG))
+            except RuntimeError:
+                dead.append(rank)
+        return tuple(dead)
+
+
+def row_of(said: bytes, length: int) -> bytes:
+    """What is said with its length in front, cut or filled up to ``length`` bytes."""
+    return (len(said).to_bytes(HEAD, "big") + said)[:length].ljust(length, b"\0")
+
+
+def give_away(thing: Any) -> None:
+    """Keep an object alive for as long as the process lives, its destructor never run."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+
+
+SIDES: weakref.WeakKeyDictionary[Any, dict[tuple[int, ...], Side]] = weakref.WeakKeyDictionary()  # by the job's group
+MAKING = threading.Lock()
+atexit.register(SIDES.clear)  # gloo's threads end while the interpreter is still whole
+
+
+def side_of(members: tuple[int, ...], rank: int) -> Side:
+    """The side group of these members; forgotten when torch.distributed is shut down, with its hold on the store."""
+    with MAKING:
+        sides = SIDES.setdefault(distributed().group.WORLD, {})
+        if members not in sides:
+            made = sides[members] = Side(members, rank)
+            with suppress(StoreGone):  # a store may outlive a job of this process, with its notes
+                made.name += f"/{patiently(lambda: Board(made.name).count('jobs', rank), POST_S)}"
+        return sides[members]
+
+
+def wait_for(work: Any, seconds: float) -> None:
+    """Wait for one operation, some seconds at most; what became of it is asked afterwards."""
+    try:
+        work.wait(timedelta(seconds=seconds))
+    except RuntimeError:  # timed out, or failed: is_completed() tells
+        return

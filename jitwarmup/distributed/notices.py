@@ -1,0 +1,190 @@
+"""
+What a broken connection cannot say: who left, who died, who did not come. Kept in the job's own key-value store.
+
+The store is the one that torch.distributed made at ``init_process_group`` (rank 0's or the launcher's); nothing is asked
+of it while all goes well.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+from jitwarmup.distributed.identity import distributed
+from jitwarmup.records.errors import RankFailed
+
+POST_S = 2.0  # a store whose host is gone may not answer; who leaves or gives up waits no longer to tell it why
+PATIENCE_S = 5.0  # for one answer; a host that lost its power closes no connection, and torch would wait for minutes
+
+
+class StoreGone(Exception):  # noqa: N818 - internal: the store does not answer
+    """The job's store refused to answer; ``silent``: it has not answered yet."""
+
+    def __init__(self, reason: str, *, silent: bool = False) -> None:
+        super().__init__(reason)
+        self.silent = silent
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Why a set of ranks cannot go on together: some ``left``, ``died`` or were ``late``."""
+
+    kind: Literal["left", "died", "late"]
+    ranks: tuple[int, ...]
+    reason: str = ""
+
+    @property
+    def final(self) -> bool:
+        """Whether nobody needs to be waited for ever again."""
+        return self.kind == "died"
+
+    def error(self) -> RankFailed:
+        """The error that those who are left get."""
+        who = named(self.ranks)
+        said = {
+            "left": f"{who} left the measurement ({self.reason}); wanted every rank to take part to the end",
+            "died": (
+                f"{who} {'are' if len(self.ranks) > 1 else 'is'} gone: {self.reason}; start the job again, or measure each "
+                "rank by itself with ranks=None"
+            ),
+            "late": (
+                f"{who} did not come to the agreement {self.reason}: still in user code, hung, or never called; let every "
+                "rank make the same measurement, give it longer with ranks=RankGroup(timeout_s=...), or opt out with "
+                "ranks=None"
+            ),
+        }
+        return RankFailed(said[self.kind], self.ranks, left=self.kind == "left")
+
+
+def named(ranks: Sequence[int]) -> str:
+    """Ranks in words, the first few."""
+    shown = ", ".join(map(str, ranks[:8]))
+    more = f" and {len(ranks) - 8} more" if len(ranks) > 8 else ""
+    return f"rank{'' if len(ranks) == 1 else 's'} {shown}{more}" if ranks else "another rank"
+
+
+def job_store() -> Any:
+    """The store of the job. Private in torch under the same name since 1.5; StoreGone where it is not to be had."""
+    module = distributed()
+    try:
+        return module.distributed_c10d._get_default_store()
+    except Exception as error:  # not initialised, shut down meanwhile, or a torch that keeps it elsewhere
+        raise StoreGone(type(error).__name__) from error
+
+
+class Board:
+    """
+    Where one generation of a side group leaves notes for its members.
+
+    Args:
+        prefix: of its keys in the store; the same on every member.
+
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+
+    def _ask(self, method: str, *args: Any) -> Any:
+        """One call to the store, as long as it may take; StoreGone for whatever it raises."""
+        store = job_store()
+        try:
+            return getattr(store, method)(*args)
+        except Exception as error:  # torch's store raises many kinds; all mean that it is gone
+            raise StoreGone(type(error).__name__) from error
+
+    def key(self, name: str) -> str:
+        """The whole key of a note."""
+        return f"{self.prefix}/{name}"
+
+    def put(self, name: str, rank: int) -> None:
+        """Say that a rank is here, or has something."""
+        self._ask("set", self.key(f"{name}/{rank}"), b"1")
+
+    def count(self, name: str, rank: int) -> int:
+        """How often a rank has said it, this time included."""
+        return int(self._ask("add", self.key(f"{name}/{rank}"), 1))
+
+    def drop(self, name: str, rank: int) -> None:
+        """Take that back."""
+        self._ask("delete_key", self.key(f"{name}/{rank}"))
+
+    def all_put(self, name: str, ranks: Sequence[int]) -> bool:
+        """Whether all these ranks said it; one question."""
+        return bool(self._ask("check", [self.key(f"{name}/{rank}") for rank in ranks]))
+
+    def missing(self, name: str, ranks: Sequence[int]) -> tuple[int, ...]:
+        """Those that did not; one question each."""
+        return tuple(rank for rank in ranks if not self.all_put(name, [rank]))
+
+    def notice(self) -> Notice | None:
+        """What ended this generation; None while nothing did."""
+        key = self.key("notice")
+        if not self._ask("check", [key]):
+            return None
+        told = json.loads(self._ask("get", key))
+        return Notice(told["kind"], tuple(told["ranks"]), told["reason"])
+
+    def post(self, notice: Notice) -> Notice:
+        """Say what ended it. The first notice counts, and is returned."""
+        self._pin(notice)
+        return self.notice() or notice
+
+    def post_and_go(self, notice: Notice) -> None:
+        """The same for who cannot wait for an answer."""
+        with suppress(StoreGone):
+            patiently(lambda: self._pin(notice), POST_S)
+
+    def _pin(self, notice: Notice) -> None:
+        """Only where no notice is yet."""
+        self._ask("compare_set", self.key("notice"), "", json.dumps(asdict(notice)))
+
+
+class Asked:
+    """Something that is asked of the store in a thread of its own, which is left behind where it does not come back."""
+
+    def __init__(self, act: Callable[[], Any]) -> None:
+        self._act = act
+        self._done: list[Any] = []
+        self._failed: list[Exception] = []
+        self._thread = threading.Thread(target=self._work, name="jitwarmup-store", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            self._done.append(self._act())
+        except Exception as error:  # noqa: BLE001 - raised again by whoever waits for the answer
+            self._failed.append(error)
+
+    def wait(self, timeout: timedelta) -> bool:
+        """Wait for the answer, so long at most; whether it came."""
+        self._thread.join(timeout.total_seconds())
+        return not self._thread.is_alive()
+
+    def answer(self) -> Any:
+        """What came of it; StoreGone where nothing did so far."""
+        if self._failed:
+            raise self._failed[0]
+        if not self._done:
+            raise StoreGone("no answer in time", silent=True)
+        return self._done[0]
+
+
+def aside(act: Callable[[], Any]) -> Generator[Asked, None, Any]:
+    """Ask the store something while a task's event loop goes on; StoreGone where it is gone or does not answer."""
+    asked, until = Asked(act), time.monotonic() + PATIENCE_S
+    while not asked.wait(timedelta()) and time.monotonic() < until:
+        yield asked
+    return asked.answer()
+
+
+def patiently(act: Callable[[], Any], seconds: float) -> Any:
+    """The same for who may wait, so long at most."""
+    asked = Asked(act)
+    asked.wait(timedelta(seconds=seconds))
+    return asked.answer()

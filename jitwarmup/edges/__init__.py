@@ -1,1 +1,0 @@
-"""The edges: each meets one thing of the outside world, and none knows another."""

@@ -1,1 +1,0 @@
-"""Events: what is said, and the ways out."""

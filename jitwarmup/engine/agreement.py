@@ -1,0 +1,208 @@
+"""
+One plan carried out by several ranks in step: what they tell each other, and when.
+
+    begin     is everybody here, with the same plan?            before the first run
+    after     slowest time, one-time work, failures             after every run, outside of its window
+    verdict   what each rank sees of its own machine            when the runs are over
+
+Every rank hears the same and so decides the same: same number of runs, same phases, same verdict. Within a window
+nothing is sent. A rank that is interrupted says that it leaves, and waits for nobody.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from jitwarmup.analysis.ranks import Said, Words, agreed, first_failed, one_verdict
+from jitwarmup.engine.options import Options
+from jitwarmup.engine.rules import Both, Either, Rule, RuleLike
+from jitwarmup.host.scope import current, part
+from jitwarmup.keys.registry import Pause
+from jitwarmup.records.codec import decode_record, encode
+from jitwarmup.records.errors import ArgumentError, RankFailed
+from jitwarmup.records.protocols import Heard, Ranks
+from jitwarmup.records.runs import Run
+from jitwarmup.records.verdict import Verdict
+
+Hearing = Generator[Pause, Heard, Any]
+Moment = Literal["begin", "after", "verdict"]
+SHOWN = 8  # ranks that a message names
+MOMENTS: dict[str, str] = {
+    "begin": "begins a measurement",
+    "after": "is after a run, or at the end of a block",
+    "verdict": "ends a measurement",
+}
+
+
+class Agree(Pause):
+    """The wish to hear what every rank says; answered with what was heard."""
+
+    def __init__(self, ranks: Ranks, said: bytes) -> None:
+        self.ranks = ranks
+        self.said = said
+
+    def block(self) -> Heard:
+        """Wait in a thread."""
+        return self.ranks.exchange(self.said).block()
+
+    async def sleep(self) -> Heard:
+        """Wait in a task; the event loop goes on."""
+        return await self.ranks.exchange(self.said).sleep()
+
+
+@dataclass(slots=True)
+class Common:
+    """What all ranks know of a run: the run itself, and how it stands with the plan after it."""
+
+    run: Run
+    elsewhere: RankFailed | None = None  # the run went wrong on another rank
+    words: Words | None = None  # what that rank says of it
+    mutated: bool = False
+
+
+class Together:
+    """The ranks of one plan. ``lost`` is set as soon as they cannot go on together."""
+
+    def __init__(self, ranks: Ranks) -> None:
+        self.ranks = ranks
+        self.rank = ranks.rank
+        self.members = ranks.members
+        self.watched = False
+        self.lost: RankFailed | None = None
+        self.left = False
+        self.around = current()
+        self.partings = len(self.around.parted) if self.around is not None else 0
+
+    @property
+    def speaks(self) -> bool:
+        """Whether this rank says the canonical line: the first member does."""
+        return self.rank == self.members[0]
+
+    def hear(self, moment: Moment, said: bytes) -> Hearing:
+        """What every member says at this moment, in their order; None where somebody is lost."""
+        if self.lost is not None:
+            return None
+        heard = yield Agree(self.ranks, f"{moment} ".encode() + said)
+        if heard.lost is not None:
+            return self.lose(heard.lost if isinstance(heard.lost, RankFailed) else RankFailed(str(heard.lost)))
+        moments, told = zip(*(each.split(b" ", 1) for each in heard.said), strict=True)
+        if len(set(moments)) > 1:
+            return self.lose(out_of_step([MOMENTS[each.decode()] for each in moments], self.members))
+        return told
+
+    def lose(self, error: RankFailed) -> None:
+        """They cannot go on together."""
+        part(self.members)
+        self.lost = error
+
+    def leave(self, reason: str) -> None:
+        """Go one's own way; the others hear of it, once: of functions side by side the first that leaves tells it."""
+        told = self.around is not None and self.members in self.around.parted[self.partings :]
+        if not self.left and self.lost is None and not told:
+            self.ranks.leave(reason)
+            part(self.members)
+            self.left = True  # last: interrupted before it, the others hear of it once more
+
+    # ------------------------------------------------------------------ the three agreements
+
+    def begin(self, name: str, options: Options, *, finished: int) -> Hearing:
+        """
+        Meet, and see that all have the same plan; return the number of earlier runs that all have.
+
+        Raises:
+            RankFailed: somebody did not come.
+            ArgumentError: the plans differ; every rank gets the same error.
+
+        """
+        heard = yield from self.hear("begin", plan_of(name, options, finished))
+        if heard is None:
+            assert self.lost is not None  # noqa: S101 - hear() says why
+            raise self.lost
+        plans = [json.loads(said) for said in heard]
+        earlier = [plan.pop("finished") for plan in plans]
+        check_same(plans, self.members)
+        return min(earlier)
+
+    def after(self, run: Run, said: Said) -> Generator[Pause, Heard, Common]:
+        """What all ranks know of the run that each has just made."""
+        heard = yield from self.hear("after", said.to_bytes())
+        if heard is None:
+            return Common(run, elsewhere=self.lost)
+        told = [Said.from_bytes(each) for each in heard]
+        if len({(each.phase, each.index) for each in told}) > 1:
+            self.lose(out_of_step([f"after {each.phase} run {each.index}" for each in told], self.members))
+            return Common(run, elsewhere=self.lost)
+        self.watched = all(each.watched for each in told)
+        common = Common(agreed(run, told, self.members), mutated=any(each.ending == "mutated" for each in told))
+        at = first_failed(told)
+        if at is not None and said.ending in ("ok", "mutated"):
+            common.words = told[at].words
+            common.elsewhere = failed_elsewhere(self.members[at], told[at])
+        return common
+
+    def verdict(self, own: Verdict) -> Hearing:
+        """The verdict of all; None where somebody was lost meanwhile."""
+        heard = yield from self.hear("verdict", json.dumps(encode(own)).encode())
+        if heard is None:
+            return None
+        return one_verdict([decode_record(Verdict, json.loads(each)) for each in heard], self.members)
+
+
+def level_of(together: Together | None) -> str | None:
+    """The level at which this rank says an event: the first member at the event's own (None), the others at debug."""
+    return None if together is None or together.speaks else "debug"
+
+
+def plan_of(name: str, options: Options, finished: int) -> bytes:
+    """A plan in words that are the same on all ranks."""
+    plan = {
+        "callable": name,
+        "iterations": rule_in_words(options.rule),
+        "measurements": options.measurements,
+        "budget_s": options.budget_s,
+        "on_contamination": options.on_contamination,
+        "finished": finished,
+    }
+    return json.dumps(plan).encode()
+
+
+def rule_in_words(rule: RuleLike) -> str:
+    """A rule of the user's own is told by its class: its ``repr`` may hold an address, which no two processes share."""
+    if isinstance(rule, Both | Either):
+        return f"{type(rule).__name__}({rule_in_words(rule.one)}, {rule_in_words(rule.two)})"
+    return repr(rule) if isinstance(rule, Rule) else type(rule).__qualname__
+
+
+def check_same(plans: Sequence[dict[str, Any]], members: Sequence[int]) -> None:
+    """Refuse plans that differ: their ranks would wait for each other's runs in vain."""
+    for rank, plan in zip(members, plans, strict=True):
+        for name, value in plan.items():
+            if value != plans[0][name]:
+                also = ", functions that belong together (stages of a pipeline) one name=" if name == "callable" else ""
+                raise ArgumentError(
+                    f"rank {rank} got {name}={value!r} and rank {members[0]} {name}={plans[0][name]!r}; wanted the same "
+                    f"plan on every rank: give all the same{also}, or measure each rank by itself with ranks=None"
+                )
+
+
+def out_of_step(doing: Sequence[str], members: Sequence[int]) -> RankFailed:
+    """The error where ranks speak of different things: their programs differ."""
+    first = dict(reversed(tuple(zip(doing, members, strict=True))))  # of many ranks that do the same one is enough
+    where = ", ".join(sorted(f"rank {rank} {what}" for what, rank in first.items())[:SHOWN])
+    return RankFailed(
+        f"the ranks are out of step ({where}); wanted the same measurements in the same order on every rank, from one "
+        "thread; or opt out with ranks=None"
+    )
+
+
+def failed_elsewhere(rank: int, said: Said) -> RankFailed:
+    """The error that a rank gets whose own run went well."""
+    kind = said.words.type if said.words is not None else "an error"
+    return RankFailed(
+        f"rank {rank} failed in {said.phase} run {said.index} with {kind}; the other ranks stopped with it. Its own "
+        "report holds the exception, and report.failure of the others its message and traceback",
+        (rank,),
+    )

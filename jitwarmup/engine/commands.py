@@ -1,0 +1,202 @@
+"""
+What is run, and how the engine asks for a run: one call's `Task`, and the wish `Take` that a pump fulfils.
+
+Nothing here runs anything.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+from jitwarmup.engine.announce import say
+from jitwarmup.engine.inputs import Inputs
+from jitwarmup.engine.instruments import Session
+from jitwarmup.engine.options import Options
+from jitwarmup.engine.rules import Fixed
+from jitwarmup.engine.steps import Step
+from jitwarmup.engine.timed_region import Taken
+from jitwarmup.keys.registry import Entry, Ledger, Pause
+from jitwarmup.probes import Served
+from jitwarmup.records.errors import ArgumentError, MeasurementFailed
+from jitwarmup.records.protocols import Clock
+from jitwarmup.records.report import text_of
+from jitwarmup.records.runs import Run
+
+
+class Colour(Enum):
+    """What kind of callable the user's function is."""
+
+    PLAIN = "def"
+    COROUTINE = "async def"
+    GENERATOR = "generator"
+    ASYNC_GENERATOR = "async generator"
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether its runs are awaited."""
+        return self in (Colour.COROUTINE, Colour.ASYNC_GENERATOR)
+
+    @property
+    def streams(self) -> bool:
+        """Whether its runs yield items."""
+        return self in (Colour.GENERATOR, Colour.ASYNC_GENERATOR)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The function that is run, how, and with which ports. Holds no argument."""
+
+    name: str
+    function: Callable[..., Any]
+    colour: Colour
+    options: Options
+    session: Session
+    ledger: Ledger
+
+    def alone(self) -> Subject:
+        """The same without what a `Task` knows of one call, to be kept for longer."""
+        return Subject(self.name, self.function, self.colour, self.options, self.session, self.ledger)
+
+    def say(self, event: str, *, error: BaseException | None = None, level: str | None = None, **fields: Any) -> None:
+        """Emit one event about this function; what an exception says only where the user asked for it."""
+        if self.options.name is not None:
+            fields["label"] = self.options.name
+        if error is not None and self.options.log_messages:
+            fields["error_message"] = text_of(error)
+        say(self.session, event, level=level, callable=self.name, **fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Task(Subject):
+    """One call of the function, with everything that was decided about it before the first run."""
+
+    inputs: Inputs
+    entry: Entry | None
+    listener: Callable[[Run], None] | None = None  # a command of ours that draws between runs
+    report_id: str | None = None  # of the block around the call
+
+    @property
+    def key(self) -> str:
+        """The key's label."""
+        return key_of(self.entry)
+
+    def say(self, event: str, **fields: Any) -> None:
+        """Emit one event about this call, of the block around it unless it belongs to a measurement."""
+        if self.report_id is not None:
+            fields.setdefault("report_id", self.report_id)
+        Subject.say(self, event, **fields)
+
+
+def key_of(entry: Entry | None) -> str:
+    """A key's label; ``other`` beyond the bound on keys."""
+    return entry.label if entry is not None else "other"
+
+
+@dataclass(slots=True)
+class Take:
+    """The wish to run the user's function once, in a window; answered with what was taken."""
+
+    session: Session | None  # None: the call steps aside, no window
+    step: Step
+    clock: Clock
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    live: bool = False
+    drain: int | None = None
+    left_s: float | None = None
+    kept: list[Any] | None = None  # a stream's items, where they may have to be handed on; None again where it was cut
+
+
+class Result:
+    """What the caller gets: a value, or an exception that is raised outside of every generator of ours."""
+
+    __slots__ = ("error", "items", "value")
+
+    def __init__(self, value: Any = None, error: BaseException | None = None, items: Sequence[Any] = ()) -> None:
+        self.value = value
+        self.error = error
+        self.items = items  # of a stream whose validation run was its only run
+
+    def unwrap(self) -> Any:
+        """Return the value or raise the exception, as the user's function would have done."""
+        if self.error is None:
+            return self.value
+        try:
+            raise self.error
+        finally:
+            self.error = None  # an exception that refers to the frame that refers to it is garbage for the collector
+
+
+Course = Generator[Pause | Take, Any, Any]
+
+
+def one(command: Take) -> Generator[Take, Taken, Taken]:
+    """Have one run made."""
+    return (yield command)
+
+
+def audited(command: Take) -> Generator[Take, Taken, Taken]:
+    """Have one run made that tells whether compiled code really ran; the hook is put in and out around the window."""
+    audit = Served()
+    with audit, audit:
+        looks = audit.start()
+        taken = yield command
+    if looks:
+        taken.run = replace(taken.run, compiled_calls=audit.served, uncompiled_calls=audit.missed)
+    return taken
+
+
+class End(Enum):
+    """How the runs of a plan ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"  # accept= said no
+    MUTATED = "arguments_mutated"
+    INTERRUPTED = "interrupted"
+    ELSEWHERE = "another_rank"  # this rank's run went well; another rank's did not, or it is gone
+    LEFT = "left_early"
+
+
+def planned(options: Options) -> int | None:
+    """Validation and warm-up runs in all, where a count decides; None where a rule does."""
+    return 1 + options.rule.count if isinstance(options.rule, Fixed) else None
+
+
+def check_colour(task: Task, value: Any) -> None:
+    """
+    Refuse a plain function whose value is only the promise of work: its runs would time nothing.
+
+    Raises:
+        ArgumentError: names the colour that was found.
+
+    """
+    if task.colour is not Colour.PLAIN:
+        return
+    kinds: dict[str, Callable[[object], bool]] = {
+        "a coroutine": inspect.iscoroutine,
+        "an async generator": inspect.isasyncgen,
+        "a generator": inspect.isgenerator,
+        "an awaitable": inspect.isawaitable,
+    }
+    found = next((name for name, test in kinds.items() if test(value)), None)
+    if found is None:
+        return
+    if inspect.iscoroutine(value) or inspect.isgenerator(value):
+        value.close()
+    wanted = {"a coroutine": "async def", "an awaitable": "async def", "a generator": "def with yield"}
+    raise ArgumentError(
+        f"{task.name} is a plain function that returned {found}, so its runs would time nothing; wanted a function "
+        f"declared as what it is ({wanted.get(found, 'async def with yield')}): decorate the inner function, or wrap it "
+        "in one of that colour"
+    )
+
+
+def refused(task: Task) -> MeasurementFailed:
+    """The error for a value that ``accept=`` said no to."""
+    return MeasurementFailed(f"accept= refused the value of the validation run of {task.name}; nothing was warmed up")

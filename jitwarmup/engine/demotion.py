@@ -1,0 +1,133 @@
+"""
+Steady state lost in service: what one-time work of a call's own does to its key, and what the user asked for then.
+
+    mark     degraded until three clean calls in a row
+    unready  and readiness is taken back until the key is warmed again
+    raise    and that call raises MeasurementFailed
+    rewarm   the next call of the key warms up again
+
+Torch's recompile limit is watched on the way: a warning once most of it is used up, and ``eager_fallback`` for good once
+it is hit, since torch says nothing from then on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from jitwarmup.analysis.recurrence import own_one_time
+from jitwarmup.engine.commands import Subject, key_of
+from jitwarmup.events import schema
+from jitwarmup.keys.registry import Entry
+from jitwarmup.keys.status import tell_other_ranks
+from jitwarmup.probes import Usage, usage
+from jitwarmup.records.errors import MeasurementFailed
+from jitwarmup.records.runs import OneTimeWork, Run, State
+
+CLEAN_CALLS = 3  # in a row, after which a key that was marked is warm again
+EAGER_FALLBACK = "eager_fallback"
+NEARLY_SPENT = "recompile limit nearly spent"
+
+
+def after_call(subject: Subject, entry: Entry, run: Run, *, was_warm: bool) -> MeasurementFailed | None:
+    """Settle what one call did to its key; the error where ``on_loss="raise"`` wants one."""
+    if not run.contaminated:
+        recover(subject, entry, run)
+        return None
+    if not was_warm:
+        return None
+    paid, spent = own_one_time(run), usage([run])
+    say_lost(subject, entry, run, paid, spent)
+    mark(subject, entry, reason_of(paid))
+    note_fallback(subject, entry, [run])
+    warn_of_limit(subject, entry, spent)
+    return error_of(subject, paid) if subject.options.on_loss == "raise" else None
+
+
+def say_lost(subject: Subject, entry: Entry, run: Run, paid: Sequence[OneTimeWork], spent: Usage | None) -> None:
+    """The event, on the very call."""
+    kinds = list(dict.fromkeys(work.kind for work in paid))
+    recompiles = sum(work.count for work in paid if work.kind == "dynamo.recompile")
+    limits: dict[str, Any] = {} if spent is None else {"used": spent.used, "limit": spent.limit}
+    subject.say(
+        schema.STEADY_STATE_LOST,
+        key=key_of(entry),
+        duration_s=run.duration_s,
+        work=kinds,
+        reason=reason_of(paid),
+        recompiles=recompiles,
+        **limits,
+    )
+
+
+def reason_of(paid: Sequence[OneTimeWork]) -> str:
+    """The first reason that is known, else what kind of work it was."""
+    return next((work.reason for work in paid if work.reason), paid[0].kind)
+
+
+def mark(subject: Subject, entry: Entry, reason: str) -> None:
+    """Do to the key what ``on_loss`` says; a key that somebody is warming already is left to them."""
+    policy, ledger = subject.options.on_loss, subject.ledger
+    if policy == "unready":
+        ledger.take_back(entry)
+        tell_other_ranks()
+    with ledger.lock:
+        if entry.flight is not None or not entry.is_warm:
+            return
+        if policy == "rewarm":
+            entry.state, entry.finished, entry.lost = State.COLD, (), 0
+        else:
+            entry.state, entry.lost = State.DEGRADED, CLEAN_CALLS
+        if entry.reason != EAGER_FALLBACK or policy == "rewarm":
+            entry.reason = reason
+    ledger.changed()
+
+
+def recover(subject: Subject, entry: Entry, run: Run) -> None:
+    """A clean call: enough of them in a row, and the key is warm again, unless it cannot be by itself."""
+    if run.outcome != "ok":
+        return
+    with subject.ledger.lock:
+        entry.lost = max(0, entry.lost - 1)
+        if entry.lost or entry.state is not State.DEGRADED or entry.unready or entry.reason == EAGER_FALLBACK:
+            return
+        entry.state, entry.reason = State.WARM, None
+
+
+def after_warmup(subject: Subject, entry: Entry | None, runs: Sequence[Run]) -> None:
+    """Look at a warm-up that ended well: did it use up what torch allows?"""
+    if entry is not None and any(run.work for run in runs):
+        note_fallback(subject, entry, runs)
+        warn_of_limit(subject, entry, usage(runs))
+
+
+def note_fallback(subject: Subject, entry: Entry, runs: Sequence[Run]) -> None:
+    """Once the limit is hit the function runs eagerly, silently, for as long as the process lives."""
+    own = (work for run in runs for work in run.work if work.scope == "own")
+    if not any(work.kind == "dynamo.eager_fallback" for work in own):
+        return
+    with subject.ledger.lock:
+        entry.reason, entry.lost = EAGER_FALLBACK, 0
+        if entry.is_warm:
+            entry.state = State.DEGRADED
+
+
+def warn_of_limit(subject: Subject, entry: Entry, spent: Usage | None) -> None:
+    """Once per function, when most of the limit is used up."""
+    ledger = subject.ledger
+    if spent is None or not spent.near:
+        return
+    with ledger.lock:
+        told, ledger.limit_told = ledger.limit_told, True
+    if not told:
+        fields: dict[str, Any] = {"key": key_of(entry), "used": spent.used, "limit": spent.limit}
+        subject.say(schema.STEADY_STATE_LOST, reason=NEARLY_SPENT, **fields)
+
+
+def error_of(subject: Subject, paid: Sequence[OneTimeWork]) -> MeasurementFailed:
+    """The error of ``on_loss="raise"``."""
+    kinds = ", ".join(dict.fromkeys(work.kind for work in paid))
+    return MeasurementFailed(
+        f"{subject.name} was warm and paid for one-time work on this call ({kinds}), and on_loss='raise' was chosen; "
+        "warm up with the inputs that are served, or choose 'mark', 'unready' or 'rewarm'"
+    )

@@ -1,0 +1,98 @@
+"""
+The ports of one measurement, and the only place that chooses default edges.
+
+A session says with what a run is timed (clock, fence), watched (probes), metered (monitor) and told of (emitter).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jitwarmup.distributed import EVERYBODY, ranks_of
+from jitwarmup.engine.options import UNSET
+from jitwarmup.events import schema
+from jitwarmup.events.emit import adapt
+from jitwarmup.events.guard import Guarded
+from jitwarmup.gpu.shared import Counted
+from jitwarmup.host.clock import SystemClock
+from jitwarmup.host.switch import SWITCH
+from jitwarmup.probes import Watch, watch_of
+from jitwarmup.records.protocols import Clock, Emitter, Ranks
+
+PLAIN_CLOCK = SystemClock(every_stream=False)  # other streams are other people's work
+FULL_CLOCK = SystemClock(every_stream=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One of each port. ``plain_clock`` times the calls of a service, ``clock`` measurements and blocks."""
+
+    clock: Clock
+    plain_clock: Clock
+    monitor: Counted | None
+    watch: Watch
+    emitter: Guarded
+    port: Ranks | None
+
+    def ranks(self) -> Ranks | None:
+        """The ranks to agree with now, None for nobody: torch.distributed may come and go while a session stays."""
+        return ranks_of(self.port)
+
+
+def open_session(
+    settings: Mapping[str, Any], *, monitor: Any = None, ranks: Any = UNSET, explicit: bool = False
+) -> Session:
+    """
+    The session for a call.
+
+    Args:
+        settings: what the blocks around the call set explicitly; they win.
+        monitor: the decorator's monitor.
+        ranks: the decorator's, or UNSET.
+        explicit: a measurement or block, which agrees with other ranks where torch.distributed is initialised.
+
+    """
+    given = settings.get("clock")
+    meter = settings.get("monitor", monitor)
+    emitter = Guarded(adapt(settings.get("log")))
+    return Session(
+        clock=given if given is not None else FULL_CLOCK,
+        plain_clock=given if given is not None else PLAIN_CLOCK,
+        monitor=counted(meter, emitter) if meter is not None else None,
+        watch=settings["watch"] if "watch" in settings else watch_of(None),
+        emitter=emitter,
+        port=port_of(settings.get("ranks", UNSET), ranks, explicit=explicit),
+    )
+
+
+def port_of(block: Any, own: Any, *, explicit: bool) -> Ranks | None:
+    """
+    Who has a say.
+
+    A block's setting goes before the decorator's, except that it makes no plain call communicate: a function that one
+    rank alone calls inside of a block would wait for the others for ever.
+    """
+    if block is not UNSET and (explicit or block is None):
+        return block  # type: ignore[no-any-return]  # checked with the settings
+    if own is not UNSET:
+        return own  # type: ignore[no-any-return]
+    return EVERYBODY if explicit else None
+
+
+def counted(monitor: Any, emitter: Emitter) -> Counted:
+    """The monitor as everybody shares it; what it cannot read is said, once for each metric and reason."""
+    shared = Counted.of(monitor)
+    if shared.on_degraded is None:
+        kind = type(monitor)
+        name = f"{kind.__module__}.{kind.__qualname__}"
+
+        def tell(metric: str, reason: str) -> None:
+            if not SWITCH.reasons:
+                fields = {"callable": name, "monitor": name, "metric": metric, "reason": reason}
+                event = schema.MONITOR_DEGRADED
+                emitter.emit(event, schema.LEVELS[event], schema.build(event, fields))
+
+        shared.on_degraded = tell
+    return shared

@@ -1,0 +1,52 @@
+"""One live call, from when it comes to when it is over: a hit (its key was warm when it came) or a miss."""
+
+from __future__ import annotations
+
+from jitwarmup.engine.commands import Task
+from jitwarmup.events import schema
+from jitwarmup.keys.registry import Entry
+from jitwarmup.records.runs import Run, State
+
+
+class Visit:
+    """One live call, from when it comes to when it is over; ``runs`` are those it had to make."""
+
+    __slots__ = ("entry", "hit", "reason", "runs", "task")
+
+    def __init__(self, task: Task) -> None:
+        entry = task.entry
+        self.task = task
+        self.entry = entry
+        self.hit = entry is not None and entry.is_warm
+        self.reason = None if self.hit else why_cold(entry)
+        self.runs: list[Run] = []
+
+    def over(self) -> None:
+        """Count it; the first miss of a key is told where keys are warmed by name, not by their first call."""
+        task, counts = self.task, self.task.ledger.counts
+        if task.options.emit == "off":
+            return
+        if self.hit:
+            counts.hit()
+            return
+        first = counts.miss(None if self.entry is None else self.entry.label, self.runs) == 1
+        if first and (task.options.on_new_key == "pass" or asked_by_name(task)):
+            warm = sum(entry.is_warm for entry in task.ledger.met(None))
+            task.say(schema.COVERAGE_MISSED, key=task.key, missed_count=1, keys_warm=warm, reason=self.reason)
+
+
+def asked_by_name(task: Task) -> bool:
+    """Whether ``.warm`` was called for any key of the task's instance."""
+    token = None if task.entry is None else task.entry.token
+    return any(entry.asked for entry in task.ledger.met(token))
+
+
+def why_cold(entry: Entry | None) -> str:
+    """Why a key is not warm, in fixed words."""
+    if entry is None:
+        return "more keys than are kept"
+    if entry.flight is not None:
+        return "being warmed up"
+    if entry.state is State.FAILED:
+        return "its warm-up failed"
+    return "asked for and not warmed up yet" if entry.asked else "never warmed up"

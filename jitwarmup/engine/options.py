@@ -1,0 +1,240 @@
+"""
+What was asked for, made and checked once: the options of a decorator, and the plan of one measurement.
+
+Bad input gets its error here, before any user code ran.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from jitwarmup.distributed import checked_ranks
+from jitwarmup.engine.rules import Fixed
+from jitwarmup.probes import watch_of
+from jitwarmup.records.errors import ArgumentError
+from jitwarmup.records.protocols import Probe, Rule
+
+
+class Unset:
+    """The default of a setting that was not given; what was given explicitly in an inner block wins."""
+
+    def __repr__(self) -> str:
+        return "<default>"
+
+
+UNSET: Final[Any] = Unset()
+WHILE_WARMING = ("wait", "pass", "raise")
+ON_CONTAMINATION = ("mark", "redo", "raise")
+ON_LOSS = ("mark", "unready", "raise", "rewarm")
+EMIT = ("calls", "summary", "off")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options of ``@warmed``, checked. Nothing in it changes."""
+
+    rule: Rule = field(default_factory=lambda: Fixed(5))
+    measurements: int = 20
+    key: Callable[..., Any] | None = None
+    on_new_key: str | None = None
+    fresh: Callable[..., Any] | None = None
+    accept: Callable[[Any], bool] | None = None
+    drain: int | None = None
+    idempotent: bool = True
+    dry_run: Callable[..., Any] | None = None
+    budget_s: float | None = None
+    while_warming: str = "wait"
+    on_contamination: str = "mark"
+    on_loss: str = "mark"
+    rng: str | None = None
+    monitor: Any = None
+    ranks: Any = UNSET
+    name: str | None = None
+    emit: str = "calls"
+    log_messages: bool = False
+
+    @classmethod
+    def checked(cls, *, iterations: Any, **options: Any) -> Options:
+        """
+        Options from what the user gave.
+
+        Raises:
+            ArgumentError: a value cannot work; the message names got, wanted and the way out.
+
+        """
+        checked = cls(rule=rule_of(iterations), **options)
+        whole("measurements", checked.measurements, at_least=1)
+        if checked.drain is not None:
+            whole("drain", checked.drain, at_least=1)
+        for name in ("key", "fresh", "accept", "dry_run"):
+            callable_or_none(name, getattr(checked, name))
+        one_of("on_new_key", checked.on_new_key, (None, "warm", "pass"))
+        one_of("while_warming", checked.while_warming, WHILE_WARMING)
+        one_of("on_contamination", checked.on_contamination, ON_CONTAMINATION)
+        one_of("on_loss", checked.on_loss, ON_LOSS)
+        one_of("rng", checked.rng, (None, "restore", "leave"))
+        one_of("emit", checked.emit, EMIT)
+        flag("idempotent", checked.idempotent)
+        flag("log_messages", checked.log_messages)
+        seconds("budget_s", checked.budget_s)
+        check_monitor(checked.monitor)
+        check_name(checked.name)
+        if checked.ranks is not UNSET:
+            checked = replace(checked, ranks=checked_ranks(checked.ranks))
+        check_loss_of_ranks(checked)
+        if not checked.idempotent and checked.fresh is None and checked.dry_run is None:
+            raise ArgumentError(
+                "idempotent=False got neither fresh= nor dry_run=; warming up runs the function several times: give "
+                "fresh= (inputs that make an extra run harmless) or dry_run= (what is run in its place)"
+            )
+        return checked
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Options:
+        """These options with what the blocks around a call set explicitly."""
+        names = ("measurements", "monitor", "budget_s", "on_contamination", "log_messages")
+        changes = {name: settings[name] for name in names if name in settings}
+        if "iterations" in settings:
+            changes["rule"] = settings["iterations"]
+        return replace(self, **changes) if changes else self
+
+
+def check_loss_of_ranks(options: Options) -> None:
+    """Refuse a policy by which one rank alone would warm up again: only it has seen the loss."""
+    if options.ranks not in (UNSET, None) and options.on_loss in ("rewarm", "unready"):
+        raise ArgumentError(
+            f"on_loss={options.on_loss!r} got ranks= too; wanted one of them: a loss is seen by one rank alone, which "
+            "would warm up alone and wait for the others; choose 'mark' or 'raise'"
+        )
+
+
+def check_block_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that were given to a block, checked; ``iterations`` becomes a rule."""
+    given = {name: value for name, value in settings.items() if value is not UNSET}
+    if "iterations" in given:
+        given["iterations"] = rule_of(given["iterations"])
+    if "measurements" in given:
+        whole("measurements", given["measurements"], at_least=1)
+    flag("log_messages", given.get("log_messages", False))
+    if "processes" in given:
+        whole("processes", given["processes"], at_least=1)
+    seconds("budget_s", given.get("budget_s"))
+    one_of("on_contamination", given.get("on_contamination", "mark"), ON_CONTAMINATION)
+    callable_or_none("accept", given.get("accept"))
+    if "probes" in given:
+        given["watch"] = watch_of(checked_probes(given.pop("probes")))
+    check_monitor(given.get("monitor"))
+    check_clock(given.get("clock"))
+    check_name(given.get("name"))
+    if "ranks" in given:
+        given["ranks"] = checked_ranks(given["ranks"])
+    return given
+
+
+def rule_of(iterations: Any) -> Rule:
+    """A warm-up rule from a count or a rule."""
+    if isinstance(iterations, int) and not isinstance(iterations, bool) and iterations >= 0:
+        return Fixed(iterations)
+    if callable(iterations) and not isinstance(iterations, type):
+        rule: Rule = iterations
+        return rule
+    raise ArgumentError(
+        f"iterations got {shown(iterations)}; wanted a whole number of warm-up runs, 0 or more, or a rule such as "
+        "until_steady()"
+    )
+
+
+def shown(value: Any) -> str:
+    """A setting in an error message: plain values as they are, anything else by its type."""
+    return repr(value) if isinstance(value, str | int | float | bool | None) else f"a {type(value).__name__}"
+
+
+def whole(name: str, value: Any, *, at_least: int) -> None:
+    """Refuse what is not a whole number of at least ``at_least``; True is no number here."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        raise ArgumentError(f"{name} got {shown(value)}; wanted a whole number, {at_least} or more")
+
+
+def seconds(name: str, value: Any) -> None:
+    """Refuse what is neither None nor a positive finite number of seconds."""
+    if value is None:
+        return
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value <= 0:
+        raise ArgumentError(f"{name} got {shown(value)}; wanted seconds as a positive number, or None for no limit")
+
+
+def one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
+    """Refuse a value that is none of the allowed ones."""
+    if not isinstance(value, str | None) or value not in allowed:
+        raise ArgumentError(f"{name} got {shown(value)}; wanted one of {', '.join(map(repr, allowed))}")
+
+
+def flag(name: str, value: Any) -> None:
+    """Refuse what is not True or False."""
+    if not isinstance(value, bool):
+        raise ArgumentError(f"{name} got {shown(value)}; wanted True or False")
+
+
+def callable_or_none(name: str, value: Any) -> None:
+    """Refuse what cannot be called."""
+    if value is not None and not callable(value):
+        raise ArgumentError(f"{name} got {shown(value)}; wanted a callable, or None")
+
+
+def check_name(value: Any) -> None:
+    """Refuse a name that is no text."""
+    if value is not None and not isinstance(value, str):
+        raise ArgumentError(f"name got {shown(value)}; wanted text to show in place of the function's own name")
+
+
+def check_monitor(monitor: Any) -> None:
+    """Refuse what lacks the three methods of the monitor port; a class is refused too (an instance is wanted)."""
+    if monitor is None:
+        return
+    missing = [name for name in ("pause", "resume", "window") if not callable(getattr(monitor, name, None))]
+    if isinstance(monitor, type) or missing:
+        what = f"the class {monitor.__name__}" if isinstance(monitor, type) else f"a {type(monitor).__name__}"
+        lack = "" if isinstance(monitor, type) else f" without {', '.join(missing)}"
+        raise ArgumentError(f"monitor got {what}{lack}; wanted an object with pause, resume and window(name)")
+
+
+def checked_probes(probes: Any) -> tuple[Probe, ...]:
+    """Further probes, each with the methods of the port."""
+    given = tuple(probes) if isinstance(probes, list | tuple | None) and probes else ()
+    wanted = ("arm", "snapshot", "delta", "disarm")
+    fit = all(callable(getattr(probe, name, None)) for probe in given for name in wanted)
+    if not isinstance(probes, list | tuple | None) or not fit:
+        raise ArgumentError(f"probes got {shown(probes)}; wanted a list of objects with {', '.join(wanted)}")
+    return given
+
+
+def check_clock(clock: Any) -> None:
+    """Refuse what lacks the two methods of the clock port."""
+    if clock is None:
+        return
+    missing = [name for name in ("now", "fence") if not callable(getattr(clock, name, None))]
+    if isinstance(clock, type) or missing:
+        raise ArgumentError(f"clock got {shown(clock)}; wanted an object with now() -> int (ns) and fence()")
+
+
+def check_function(function: Any, *, descriptors: bool = True) -> None:
+    """
+    Refuse what cannot be warmed: what is not callable, and classes.
+
+    Args:
+        function: what the user gave.
+        descriptors: accept class methods and other descriptors that become callable when bound.
+
+    """
+    if inspect.isclass(function):
+        raise ArgumentError(
+            f"got the class {function.__name__}; wanted a function or another callable: decorate its methods, "
+            "or a function that makes the object and uses it"
+        )
+    bindable = descriptors and hasattr(type(function), "__get__") and not isinstance(function, property)
+    if not callable(function) and not bindable:
+        raise ArgumentError(f"got {shown(function)}; wanted a function or another callable to warm up")

@@ -1,0 +1,326 @@
+"""
+The timed region. The only place that reads the clock around user code.
+
+    probes, monitor edge, fence, clock | user code | fence, clock, monitor edge, probes
+
+The fence is inside the time: device work that was started is waited for. Whatever leaves the user's code, an interrupt
+included, is kept and handed on by whoever pumps the run; the window itself raises nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from jitwarmup.engine.instruments import Session
+from jitwarmup.engine.steps import Step
+from jitwarmup.gpu.shared import CountedWindow
+from jitwarmup.host.scope import Frame
+from jitwarmup.records.protocols import Clock, Note
+from jitwarmup.records.runs import OneTimeWork, Outcome, Phase, Run
+
+MEASURE, CALL, BLOCK = "measure", "call", "block"  # names of a monitor's windows
+
+
+class Taken:
+    """What came of one run: the Run, and the value or the exception of the user's function."""
+
+    __slots__ = ("error", "notes", "run", "value")
+
+    def __init__(self, run: Any, value: Any, error: BaseException | None, notes: Sequence[Note] = ()) -> None:
+        self.run = run
+        self.value = value
+        self.error = error
+        self.notes = notes
+
+
+def outcome_of(error: BaseException | None) -> Outcome:
+    """``error`` for an Exception, ``cancelled`` for an interruption (KeyboardInterrupt, cancellation)."""
+    if error is None:
+        return "ok"
+    return "error" if isinstance(error, Exception) else "cancelled"
+
+
+class Window:
+    """
+    One timed run: ``with window: window.value = function(...)``, then ``window.taken()``.
+
+    Args:
+        session: the ports.
+        step: which run this is; a measured one opens the monitor's window.
+        clock: the clock to use.
+        frame: what nested calls shall see; by default a run of this phase.
+        name: of the monitor's window; a monitor may take more time around ``measure`` than around a call in service.
+
+    """
+
+    __slots__ = (
+        "clock",
+        "duration_ns",
+        "error",
+        "frame",
+        "meter",
+        "name",
+        "open",
+        "seen",
+        "session",
+        "started_at",
+        "step",
+        "t0",
+        "token",
+        "told",
+        "value",
+    )
+
+    def __init__(
+        self, session: Session, step: Step, clock: Clock, frame: Frame | None = None, name: str = MEASURE
+    ) -> None:
+        self.name = name
+        self.session = session
+        self.step = step
+        self.clock = clock
+        self.frame = frame if frame is not None else Frame(phase=step.phase)
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.meter: CountedWindow | None = None
+        self.token: Any = None
+        self.open = False
+
+    def __enter__(self) -> Self:
+        try:
+            self.prepare()
+            self.frame.enter()
+            self.clock.fence()
+            self.started_at = time.time()
+            self.t0 = self.clock.now()
+        except BaseException:
+            self.abandon()
+            raise
+        return self
+
+    def prepare(self) -> None:
+        """What is read before the fence and the clock."""
+        self.open = True
+        self.token = self.session.watch.open(cpu=self.name != CALL)
+        self.frame.clock = self.clock
+        if self.session.monitor is not None and self.step.phase is Phase.MEASURE:
+            self.meter = self.session.monitor.window(self.name)
+            self.meter.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self.error = error
+        self.fence_late()
+        t1 = self.clock.now()
+        self.conclude(t1 - self.t0)
+        return True
+
+    def fence_late(self) -> None:
+        """Wait for the device; a failure or interrupt of the wait is the run's, unless the run failed already."""
+        try:
+            self.clock.fence()
+        except BaseException as late:  # noqa: BLE001 - handed on as the run's own by whoever pumps it
+            self.error = late if self.error is None else self.error
+
+    def abandon(self) -> None:
+        """
+        Close what is open still: the run never began, or an interrupt came between two steps of ours.
+
+        Whoever makes a window calls this at last; a window that was concluded is left as it is.
+        """
+        if not self.open:
+            return
+        try:
+            if self.meter is not None:
+                self.meter.__exit__(None, None, None)
+        finally:
+            if self.token is not None:
+                self.session.watch.close(self.token)
+            self.frame.leave()
+            self.open = False
+
+    def conclude(self, duration_ns: int) -> None:
+        """What is read after the clock."""
+        self.duration_ns = duration_ns
+        self.told = {} if self.frame.notes is None else settled(self.frame.notes, self.t0)
+        if self.meter is not None:
+            self.meter.__exit__(None, None, None)
+        self.seen = self.session.watch.close(self.token)
+        self.frame.leave()
+        self.open = False
+
+    @property
+    def uneventful(self) -> bool:
+        """Whether the run ended well and paid for nothing: all there is to tell is how long it took."""
+        return self.error is None and not self.seen.work
+
+    def run(self, **streamed: Any) -> Run:
+        """The Run that comes of it; made on demand, since a call that is only counted needs none."""
+        seen = self.seen
+        fields = streamed or self.told
+        outcome = streamed.pop("outcome", None) or outcome_of(self.error)
+        return Run(
+            phase=self.step.phase,
+            index=self.step.index,
+            started_at=self.started_at,
+            duration_ns=self.duration_ns,
+            outcome=outcome,
+            error_type=type(self.error).__name__ if self.error is not None and outcome != "closed" else None,
+            work=seen.work,
+            contaminated=bool(seen.work) and self.step.phase is Phase.MEASURE and any(map(paid_once, seen.work)),
+            device=self.meter.reading if self.meter is not None and not streamed else None,
+            cpu_s=seen.cpu_s,
+            wait_s=seen.wait_s,
+            switches=seen.switches,
+            **fields,
+        )
+
+    def taken(self) -> Taken:
+        """The outcome; the window keeps no value and no exception alive."""
+        result = Taken(self.run(), self.value, self.error, self.frame.notes or ())
+        self.frame.notes = None
+        self.value = self.error = None
+        return result
+
+
+def settled(notes: Sequence[Note], t0_ns: int) -> dict[str, Any]:
+    """Read the notes that were left in a run that began at ``t0_ns``; what they know of the Run (its items), together."""
+    told: dict[str, Any] = {}
+    for note in notes:
+        try:
+            told |= merged(told, note.settle(t0_ns))
+        except Exception:  # noqa: BLE001, S112 - a note tells of a run, it must not break it
+            continue
+    return told
+
+
+def merged(told: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Items of several streams in one run: the first item is the first one's, gaps and counts add up."""
+    if not told or not more:
+        return {**told, **more}
+    return {
+        "first_item_s": told["first_item_s"],
+        "item_gaps_s": (*told["item_gaps_s"], *more["item_gaps_s"]),
+        "items": told["items"] + more["items"],
+    }
+
+
+def paid_once(work: OneTimeWork) -> bool:
+    """Whether a piece of work is one-time work of the run's own."""
+    return work.scope == "own" and work.recurrence == "one_time"
+
+
+class StreamWindow(Window):
+    """
+    A timed run whose value is a stream: only the time inside its steps counts, never the consumer's.
+
+    Fenced before the first step and after the last, never per item. The monitor's reading is not kept: it would hold
+    what the consumer did between the items.
+    """
+
+    __slots__ = ("began_ns", "closed", "first_ns", "gaps_ns", "items", "spent_ns", "stepping")
+
+    def __init__(self, session: Session, step: Step, clock: Clock) -> None:
+        super().__init__(session, step, clock)
+        self.spent_ns = 0
+        self.items = 0
+        self.first_ns: int | None = None
+        self.gaps_ns: list[int] = []
+        self.closed = False
+        self.stepping = False
+
+    def begin(self) -> None:
+        """Before the first step."""
+        self.prepare()
+        self.clock.fence()
+        self.started_at = time.time()
+        self.enter_step()
+        self.began_ns = self.t0
+
+    def enter_step(self) -> None:
+        """The stream's own time starts. Each step has a frame of its own, since its body may keep one open over a yield."""
+        notes = self.frame.notes
+        self.frame = Frame(phase=self.step.phase)
+        self.frame.clock, self.frame.notes = self.clock, notes
+        self.frame.enter()
+        self.stepping = True
+        self.session.watch.resume(self.token)
+        self.t0 = self.clock.now()
+
+    def leave_step(self, *, item: bool) -> None:
+        """The stream's own time stops, with an item or (at the end, after a fence) without one."""
+        if not item:
+            self.fence_late()
+        step_ns = self.clock.now() - self.t0
+        self.session.watch.suspend(self.token)
+        self.frame.leave()
+        self.stepping = False
+        self.spent_ns += step_ns
+        if not item:
+            return
+        self.items += 1
+        if self.first_ns is None:
+            self.first_ns = self.spent_ns
+        else:
+            self.gaps_ns.append(step_ns)
+
+    def finish(self, error: BaseException | None) -> None:
+        """After the last step."""
+        if error is not None and (self.error is None or isinstance(self.error, Exception)):  # an interrupt goes first
+            self.error = error
+        self.t0 = self.began_ns  # notes are read against the beginning of the run, not of its last step
+        self.conclude(self.spent_ns)
+
+    def run(self, **streamed: Any) -> Run:
+        """The Run, with what is known of its items."""
+        left = self.closed and isinstance(self.error, GeneratorExit)
+        return super().run(
+            outcome="closed" if left else outcome_of(self.error),
+            first_item_s=None if self.first_ns is None else self.first_ns / 1e9,
+            item_gaps_s=tuple(gap / 1e9 for gap in self.gaps_ns),
+            items=self.items,
+            **streamed,
+        )
+
+
+class Bare(StreamWindow):
+    """No window at all: a call that steps aside is the plain call, and nothing is read around it."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.closed = False
+        self.items = 0
+        self.spent_ns = 0
+        self.open = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self.error = error
+        return True
+
+    def begin(self) -> None:
+        """Nothing is opened."""
+
+    def enter_step(self) -> None:
+        """Nothing is read."""
+
+    def leave_step(self, *, item: bool) -> None:
+        """Nothing is read."""
+
+    def finish(self, error: BaseException | None) -> None:
+        """Keep what ended the stream."""
+        self.error = error
+
+    def taken(self) -> Taken:
+        """The outcome, without a Run."""
+        return Taken(None, self.value, self.error)

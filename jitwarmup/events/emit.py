@@ -1,0 +1,170 @@
+"""
+Where an event goes, found at emit time: structlog, else standard logging, else short lines on stderr.
+
+    structlog   where the application configured it, that is: set something other than structlog's built-in processors
+                or factory. ``capture_logs()`` counts while it is open and no longer: afterwards structlog calls itself
+                configured, with its defaults, which print to stdout.
+    logging     where the logger ``jitwarmup`` or one above it has a handler; its level then decides.
+    stderr      otherwise, so that whoever decorates a function sees its results without any set-up.
+
+Hooks that were set with ``set_hooks`` hear every event besides, whichever way it takes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Final
+
+from jitwarmup.events.fanout import Hook, HookFactory, Hooks
+from jitwarmup.events.recorder import Recorder
+from jitwarmup.events.sinks import LoggingEmitter, StderrLines, StructlogEmitter, say
+from jitwarmup.records.errors import ArgumentError
+from jitwarmup.records.protocols import Emitter
+
+LOGGER: Final = "jitwarmup"
+SILENT = os.environ.get("JITWARMUP_LOG", "").strip().lower() == "off"  # tests may set it
+
+
+class DefaultEmitter:
+    """Looks for the way out anew with each event, so a later ``structlog.configure`` or ``capture_logs`` is heard."""
+
+    def __init__(self) -> None:
+        self._lines = StderrLines()
+        self._logging: LoggingEmitter | None = None
+
+    def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
+        """Send the event out of the first door that is open; with ``JITWARMUP_LOG=off`` none is."""
+        if _DIVERSIONS:
+            _DIVERSIONS[-1].emit(event, level, fields)
+            return
+        if _HOOKS is not None:
+            _HOOKS.emit(event, level, fields)
+        if SILENT:
+            return
+        structlog = sys.modules.get("structlog")
+        if structlog is not None and structlog_is_configured(structlog):
+            say(structlog.get_logger(LOGGER), event, level, fields)
+        elif (logger := configured_logger()) is not None:
+            self._logger(logger).emit(event, level, fields)
+        else:
+            self._lines.emit(event, level, fields)
+
+    def warming(self, fields: Mapping[str, Any]) -> AbstractContextManager[None]:
+        """Around validation and warm-up: what the hooks span it with."""
+        return nullcontext() if _HOOKS is None or _DIVERSIONS else _HOOKS.warming(fields)
+
+    def _logger(self, logger: Any) -> LoggingEmitter:
+        if self._logging is None:
+            self._logging = LoggingEmitter(logger)
+        return self._logging
+
+
+class Silence:
+    """Sends nothing anywhere."""
+
+    def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
+        """Do nothing."""
+
+
+_DIVERSIONS: list[Emitter] = []
+_HOOKS: Hooks | None = None
+
+
+@contextmanager
+def diverted(emitter: Emitter) -> Iterator[None]:
+    """Send what would go out of the default way to ``emitter`` instead, for tests."""
+    _DIVERSIONS.append(emitter)
+    try:
+        yield
+    finally:
+        _DIVERSIONS.remove(emitter)
+
+
+_DEFAULT = DefaultEmitter()  # one for all, so that lines thin out by function and not by decorator
+
+
+def default_emitter() -> Emitter:
+    """The process's own emitter: structlog, standard logging or stderr, whichever the application left open."""
+    return _DEFAULT
+
+
+def set_hooks(*sinks: Hook | Emitter | HookFactory) -> None:
+    """
+    Let these hooks and emitters hear every event of the process that goes the default way; none given: none hears.
+
+        set_hooks(HookFactory(PrometheusMetrics), JsonLines("/var/log/service/events.jsonl"))
+
+    They come besides the log, which ``JITWARMUP_LOG=off`` silences and they not. What a block sends to its own ``log=``
+    they do not hear.
+    """
+    global _HOOKS  # noqa: PLW0603 - one choice for the process, as in stamina
+    _HOOKS = Hooks(*sinks) if sinks else None
+
+
+def structlog_is_configured(structlog: Any) -> bool:
+    """Whether the application set processors or a factory other than structlog's built-in ones."""
+    if not structlog.is_configured():
+        return False
+    config = structlog.get_config()
+    ours = sys.modules.get("structlog._config")
+    processors = getattr(ours, "_BUILTIN_DEFAULT_PROCESSORS", None)
+    factory = getattr(ours, "_BUILTIN_DEFAULT_LOGGER_FACTORY", None)
+    return config["logger_factory"] is not factory or list(config["processors"]) != processors
+
+
+def configured_logger() -> Any | None:
+    """The standard logger ``jitwarmup`` where a record of it would reach a handler that is no NullHandler."""
+    logging = sys.modules.get("logging")
+    logger: Any = logging and logging.getLogger(LOGGER)
+    step = logger
+    while step is not None and logging is not None:
+        if any(not isinstance(handler, logging.NullHandler) for handler in step.handlers):
+            return logger
+        step = step.parent if step.propagate else None
+    return None
+
+
+def adapt(log: Any) -> Emitter:
+    """
+    The emitter for whatever was given as ``log=``: None, an Emitter, a structlog logger or a ``logging.Logger``.
+
+    Raises ArgumentError for anything else. ``JITWARMUP_LOG=off`` silences all but a test's ``Recorder``.
+    """
+    emitter = _adapted(log)
+    return Silence() if SILENT and log is not None and not isinstance(emitter, Recorder) else emitter
+
+
+def _adapted(log: Any) -> Emitter:
+    if log is None:
+        return default_emitter()
+    if _is_standard_logger(log):
+        return LoggingEmitter(log)
+    if not isinstance(log, type) and _is_structlog(log):
+        return StructlogEmitter(log)
+    if not isinstance(log, type) and not _is_handler(log) and callable(getattr(log, "emit", None)):
+        found: Emitter = log
+        return found
+    raise ArgumentError(
+        f"log= got {type(log).__module__}.{type(log).__qualname__}; wanted None, an object with "
+        "emit(event, level, fields), a structlog logger or a logging.Logger. "
+        "Hand over structlog.get_logger(...) or logging.getLogger(...); of a handler or an adapter, its logger."
+    )
+
+
+def _is_standard_logger(log: Any) -> bool:
+    logging = sys.modules.get("logging")
+    return logging is not None and isinstance(log, logging.Logger)
+
+
+def _is_handler(log: Any) -> bool:
+    logging = sys.modules.get("logging")
+    return logging is not None and isinstance(log, logging.Handler)
+
+
+def _is_structlog(log: Any) -> bool:
+    """Whether it is a bound logger of structlog or quacks as one; a lazy proxy is not made to assemble itself."""
+    names = ("bind", "unbind", "new")
+    return all(callable(getattr(type(log), name, None)) for name in names)

@@ -1,0 +1,86 @@
+"""
+The three ways out of the process: a structlog logger, a standard logger, and short lines on stderr.
+
+None configures anything or adds a handler, and none writes to stdout of its own accord.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import CoroutineType
+from typing import Any, Final
+
+from jitwarmup.events.dropped import write_line
+from jitwarmup.events.schema import CALL
+from jitwarmup.events.text import short_line
+from jitwarmup.host.fork_safe import Locked
+
+LEVEL_NUMBERS: Final[Mapping[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+MOST_FUNCTIONS: Final = 1024  # the functions whose lines are counted apart; the rest share one count
+
+
+class StructlogEmitter:
+    """Sends each event through a structlog logger: its name is the event, its fields the event dict."""
+
+    def __init__(self, log: Any) -> None:
+        self._log = log
+
+    def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
+        """Log it at its level."""
+        say(self._log, event, level, fields)
+
+
+def say(log: Any, event: str, level: str, fields: Mapping[str, Any]) -> None:
+    """Log an event through a structlog logger; an asynchronous one is asked for its synchronous half."""
+    told = getattr(log, level)(event, **fields)
+    if isinstance(told, CoroutineType):  # structlog.stdlib.AsyncBoundLogger; nobody here could await it
+        told.close()
+        getattr(log.bind().sync_bl, level)(event, **fields)
+
+
+class LoggingEmitter:
+    """Sends each event to a standard logger: the message is the short line, the fields are in ``extra``."""
+
+    def __init__(self, logger: Any) -> None:
+        self._logger = logger
+
+    def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
+        """Log it at its level, and make no line where that level is off. ``extra`` has the event's name as ``event``."""
+        number = LEVEL_NUMBERS[level]
+        if self._logger.isEnabledFor(number):
+            self._logger.log(number, short_line(event, fields), extra={"event": event, **fields})
+
+
+class StderrLines(Locked):
+    """
+    Writes short lines on stderr, for a bare script or notebook.
+
+    Lines about calls thin out: of each function the first ten, then every tenth up to 100, every hundredth up to 1,000
+    and so on. Where stderr is closed, absent, full or its reader stands still, nothing is written.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._calls: dict[str, int] = {}
+
+    def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
+        """Write its line, unless it is one of the calls that are left out, or for debugging (another rank's events)."""
+        if level == "debug":
+            return
+        number = self._count(fields.get("callable", "")) if event == CALL else 1
+        if is_told(number):
+            note = f" (call {number})" if number > 10 else ""
+            write_line(short_line(event, fields) + note)
+
+    def _count(self, function: str) -> int:
+        with self._lock:
+            if function not in self._calls and len(self._calls) >= MOST_FUNCTIONS:
+                function = "other"
+            self._calls[function] = number = self._calls.get(function, 0) + 1
+        return number
+
+
+def is_told(number: int) -> bool:
+    """Whether the call of this number gets a line: 1 to 10, 20 to 100 by tens, 200 to 1,000 by hundreds, ..."""
+    step: int = 10 ** (len(str(number)) - 1)
+    return number % step == 0

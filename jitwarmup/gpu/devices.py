@@ -1,0 +1,290 @@
+"""
+Which GPUs: from torch's UUIDs, or from what CUDA_VISIBLE_DEVICES leaves, to NVML handles.
+
+CUDA counts devices fastest first and after CUDA_VISIBLE_DEVICES, NVML by bus and all of them, so an index of one is no
+index of the other; only UUIDs mean the same in both. `wanted` says what to look for (no NVML call); `resolve` finds it
+(NVML calls only). Torch is looked at only where it is loaded, and its CUDA state is never initialised by us. Where this
+process is one of several on its host (`localrank`), only its own devices are looked for, unless others are named.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import takewhile
+from typing import Any
+
+from jitwarmup.gpu.binding import LOST, Binding, Refused, Unavailable
+from jitwarmup.gpu.local_rank import Place, in_use, place_of, share
+from jitwarmup.records.errors import ArgumentError
+
+FULL_UUID = len("GPU-00000000-0000-0000-0000-000000000000")
+SM_CLOCK = 1  # NVML_CLOCK_SM
+POWER_LIMIT_FIELD = 190  # NVML_FI_DEV_POWER_CURRENT_LIMIT, milliwatts
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """One device to look for: by (the start of) its UUID, or by NVML's index; ``torch_index`` where torch has it."""
+
+    uuid: str | None = None
+    index: int | None = None
+    torch_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """
+    What to look for. ``wants`` None means every device; ``ordered`` that its indices were counted by CUDA.
+
+    ``provisional``: worth asking again later. Torch has not initialised CUDA yet, so that its UUIDs are not known, or
+    this is one of several processes, which may come to use other devices. ``place``: only that process's share.
+    """
+
+    wants: tuple[Want, ...] | None
+    ordered: bool = False
+    provisional: bool = False
+    place: Place | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON types, for the sampler's process."""
+        return asdict(self)
+
+    @classmethod
+    def of_plain(cls, plain: Mapping[str, Any]) -> Wanted:
+        """The inverse of `plain`."""
+        wants = None if plain["wants"] is None else tuple(Want(**want) for want in plain["wants"])
+        place = plain.get("place")
+        return cls(wants, plain["ordered"], plain["provisional"], None if place is None else Place(*place))
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A GPU (or MIG instance, with its parent's ``handle``) as NVML knows it, and what of it never changes."""
+
+    handle: Any
+    uuid: str
+    name: str
+    torch_index: int | None = None
+    mig_handle: Any = None
+    mig_instance: int | None = None
+    shared: bool = False
+    sm_clock_max_mhz: int | None = None
+    power_limit_w: float | None = None
+
+    @property
+    def own(self) -> Any:
+        """The handle that knows memory and processes: the instance's, where there is one."""
+        return self.handle if self.mig_handle is None else self.mig_handle
+
+
+def checked(devices: object) -> tuple[object, ...] | None:
+    """The ``devices`` argument of `GPUMonitor` as a tuple; `ArgumentError` for what names no NVIDIA device."""
+    if devices is None:
+        return None
+    several = isinstance(devices, Iterable) and not isinstance(devices, str)
+    chosen = tuple(devices) if several else (devices,)  # type: ignore[arg-type]  # several says so
+    for device in chosen:
+        _index_or_uuid(device)
+    return chosen
+
+
+def _index_or_uuid(device: object) -> int | str:
+    """A visible index (-1: torch's current device) or a UUID."""
+    if getattr(device, "type", None) == "cuda":
+        index = getattr(device, "index", None)
+        return -1 if index is None else int(index)
+    if isinstance(device, int) and not isinstance(device, bool) and device >= 0:
+        return device
+    if isinstance(device, str):
+        kind, _, index = device.partition(":")
+        if kind == "cuda" and (index.isdecimal() or not index):
+            return int(index) if index else -1
+        if device.startswith(("GPU-", "MIG-")):
+            return device
+    raise ArgumentError(
+        f"devices: got {type(device).__name__} {device!r:.60}, wanted an index, a CUDA torch.device, 'cuda:0', or a "
+        "UUID like 'GPU-...'; leave it out for every visible GPU"
+    )
+
+
+def visible(value: str | None) -> tuple[int | str, ...] | None:
+    """
+    What CUDA_VISIBLE_DEVICES leaves, as CUDA reads it; None when it is not set.
+
+    The first entry says whether all are UUIDs or numbers. An entry of another kind or a negative one ends the list, one
+    given twice makes it empty, and ``1gpu2`` reads as 1.
+    """
+    if value is None:
+        return None
+    kind = value[:4] if value.startswith(("GPU-", "MIG-")) else ""
+    kept: list[int | str] = []
+    for entry in value.split(","):
+        read = entry if kind else _leading_number(entry.strip())
+        if (isinstance(read, int) and read < 0) or (isinstance(read, str) and not read.startswith(kind)):
+            break
+        if read in kept:
+            return ()
+        kept.append(read)
+    return tuple(kept)
+
+
+def _leading_number(entry: str) -> int:
+    """The number that an entry starts with; -1 where it starts with none."""
+    found = re.match(r"[+-]?\d+", entry)
+    return int(found.group()) if found else -1
+
+
+def torch_uuids(torch: Any) -> list[str] | None:
+    """The UUIDs of torch's CUDA devices in torch's order; None where CUDA is not initialised or torch cannot tell."""
+    try:
+        if torch is None or not torch.version.cuda or not torch.cuda.is_initialized():
+            return None
+        return [f"GPU-{torch.cuda.get_device_properties(i).uuid}" for i in range(torch.cuda.device_count())]
+    except Exception:  # noqa: BLE001 - an old torch without UUIDs, or a CUDA that is failing: CUDA_VISIBLE_DEVICES then
+        return None
+
+
+def wanted(devices: Sequence[object] | None, environ: Mapping[str, str]) -> Wanted:
+    """What to look for, from the (checked) ``devices`` argument, torch and the environment; makes no NVML call."""
+    torch = sys.modules.get("torch")
+    known = torch_uuids(torch)
+    ordered = environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID"
+    if known is None:
+        left = visible(environ.get("CUDA_VISIBLE_DEVICES"))
+        seen = None if left is None else tuple(_want(entry) for entry in left)
+    else:
+        seen = tuple(Want(uuid=uuid, torch_index=index) for index, uuid in enumerate(known))
+    among = place_of(environ) if devices is None else None
+    if among and known is not None and seen is not None:
+        own = tuple(seen[index] for index in in_use(torch, len(seen), among))
+        return Wanted(own, ordered=ordered, provisional=True)
+    wants = seen if devices is None else tuple(_chosen(device, seen, torch) for device in devices)
+    provisional = known is None and (torch is None or bool(torch.version.cuda))
+    return Wanted(wants, ordered=ordered, provisional=provisional, place=among)
+
+
+def _want(entry: int | str) -> Want:
+    return Want(index=entry) if isinstance(entry, int) else Want(uuid=entry)
+
+
+def _chosen(device: object, seen: tuple[Want, ...] | None, torch: Any) -> Want:
+    """One of the devices that were asked for, among those that are visible (None: all are)."""
+    named = _index_or_uuid(device)
+    if isinstance(named, str):
+        return next((want for want in seen or () if want.uuid == named), Want(uuid=named))
+    if named < 0:  # torch's current device, or the first while CUDA is not initialised
+        named = int(torch.cuda.current_device()) if torch_uuids(torch) else 0
+    if seen is None:
+        return Want(index=named)
+    if named >= len(seen):
+        raise Unavailable(f"device {named} is not visible: CUDA_VISIBLE_DEVICES leaves {len(seen)}")
+    return seen[named]
+
+
+def resolve(binding: Binding, wanted: Wanted) -> tuple[Device, ...]:
+    """
+    The devices, found; each once. `Unavailable` when there is none, or when an index cannot be told between GPUs.
+
+    As in CUDA, the first entry that names no device ends the list.
+    """
+    count = int(_asked(binding, "nvmlDeviceGetCount"))
+    wants = tuple(Want(index=index) for index in range(count)) if wanted.wants is None else wanted.wants
+    chosen = wanted.wants is not None or wanted.place is not None
+    if wanted.ordered and chosen and any(want.index is not None for want in wants):
+        _refuse_a_mixed_machine(binding, count)
+    if wanted.place is not None:
+        wants = _own(binding, wants, count, wanted.place)
+    found: dict[str, Device] = {}
+    for want in wants:
+        handle = _handle(binding, want, count)
+        if handle is None:
+            break
+        device = _describe(binding, handle, want.torch_index)
+        found.setdefault(device.uuid, device)
+    if not found:
+        raise Unavailable("no NVIDIA GPU is visible" + ("" if count else " (the driver knows of none)"))
+    return tuple(found.values())
+
+
+def _own(binding: Binding, wants: Sequence[Want], count: int, place: Place) -> tuple[Want, ...]:
+    """The share of this process in the devices that are there; NVML is asked for no handle of the others."""
+    there = list(takewhile(lambda want: _is_there(binding, want, count), wants))
+    return tuple(there[index] for index in share(len(there), place))
+
+
+def _is_there(binding: Binding, want: Want, count: int) -> bool:
+    return want.index < count if want.index is not None else _handle(binding, want, count) is not None
+
+
+def _asked(binding: Binding, function: str, *arguments: Any) -> Any:
+    """An answer without which there is nothing to read."""
+    try:
+        return binding.ask(function, *arguments)
+    except Refused as refused:
+        status = "gpu_lost" if refused.code in LOST else "unavailable"
+        raise Unavailable(f"{function} failed: {refused.code}", status) from None
+
+
+def _refuse_a_mixed_machine(binding: Binding, count: int) -> None:
+    """CUDA counts the fastest GPU first: on a machine with different ones, its indices say nothing to NVML."""
+    names = {_told(binding, "nvmlDeviceGetName", _handle(binding, Want(index=i), count)) for i in range(count)}
+    if len(names) > 1:
+        raise Unavailable(
+            "indices cannot be told between different GPUs: set CUDA_DEVICE_ORDER=PCI_BUS_ID, give UUIDs, or start the "
+            "monitor after torch.cuda.init()"
+        )
+
+
+def _told(binding: Binding, function: str, *arguments: Any) -> Any:
+    """An answer, or None."""
+    try:
+        return binding.ask(function, *arguments)
+    except Refused:
+        return None
+
+
+def _handle(binding: Binding, want: Want, count: int) -> Any:
+    """The handle of a device; None when there is no such device."""
+    if want.index is not None:
+        return _asked(binding, "nvmlDeviceGetHandleByIndex", want.index) if want.index < count else None
+    uuid = want.uuid or ""
+    if len(uuid) >= FULL_UUID:  # what torch calls GPU-... may be an instance
+        handle = _told(binding, "nvmlDeviceGetHandleByUUID", uuid.encode())
+        return handle or _told(binding, "nvmlDeviceGetHandleByUUID", uuid.replace("GPU-", "MIG-", 1).encode())
+    for index in range(count):
+        handle = _told(binding, "nvmlDeviceGetHandleByIndex", index)
+        if str(_told(binding, "nvmlDeviceGetUUID", handle)).startswith(uuid):
+            return handle
+    return None
+
+
+def _describe(binding: Binding, handle: Any, torch_index: int | None) -> Device:
+    """What of a device never changes, and of an instance also its parent, which alone knows power and clocks."""
+    parent = instance = None
+    if getattr(_told(binding, "nvmlDeviceIsMigDeviceHandle", handle), "value", 0):
+        parent = _told(binding, "nvmlDeviceGetDeviceHandleFromMigDeviceHandle", handle)
+        instance = _told(binding, "nvmlDeviceGetGpuInstanceId", handle)
+    whole = parent or handle
+    mode = _told(binding, "nvmlDeviceGetMigMode", whole)
+    return Device(
+        handle=whole,
+        uuid=_told(binding, "nvmlDeviceGetUUID", handle) or "",
+        name=_told(binding, "nvmlDeviceGetName", handle) or "",
+        torch_index=torch_index,
+        mig_handle=handle if parent else None,
+        mig_instance=instance,
+        shared=bool(mode and mode[0]),
+        sm_clock_max_mhz=_told(binding, "nvmlDeviceGetMaxClockInfo", whole, SM_CLOCK),
+        power_limit_w=_power_limit(binding, whole),
+    )
+
+
+def _power_limit(binding: Binding, handle: Any) -> float | None:
+    """Watts the device may draw; None where the driver does not tell."""
+    fields = _told(binding, "nvmlDeviceGetFieldValues", handle, [(POWER_LIMIT_FIELD, 0)])
+    if not fields or fields[0].nvmlReturn or not fields[0].value.uiVal:
+        return None
+    return float(fields[0].value.uiVal) / 1e3

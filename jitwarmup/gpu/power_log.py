@@ -1,0 +1,142 @@
+"""
+A device's power over time: the driver's samples fetched now and then, and the energy counter freed of its steps.
+
+The counter moves every 100 ms, so alone it is off by up to 100 ms of power at each end of a window. After a measured
+window too long for the driver's ring, the next step is waited for: the moment it comes, the counter is exact, and the
+samples tell the energy between that *anchor* and the end of this window, and the begin of the next.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jitwarmup.gpu.asker import ENERGY, Asker, number_of
+from jitwarmup.gpu.clocks import Clocks
+from jitwarmup.gpu.reading import Edge
+from jitwarmup.gpu.ring import Energy, History, Moment, Samples, Scale, clock_of
+
+RING = 0  # NVML_TOTAL_POWER_SAMPLES
+STALE_NS = 1_500_000_000  # a history not looked after for this long is about to lose samples: the ring holds 2.4 s
+STEP_NS = 110_000_000  # within this time the counter moves
+POLL_S = 0.001
+SETTLE_NS = 1_000_000  # a sample is there a little after its time
+
+
+class PowerLog:
+    """History and counter of one device."""
+
+    def __init__(self, asker: Asker, clocks: Clocks) -> None:
+        self.history = History()
+        self.scale = Scale()
+        self._asker = asker
+        self._clocks = clocks
+        self._clock: str | None = None
+        self._last_stamp_us = 0
+        self._looked_ns = 0
+        self._anchor: tuple[int, Energy] | None = None
+
+    @property
+    def off(self) -> str | None:
+        """Why the driver's samples cannot be used at all."""
+        return self._asker.off.get("ring")
+
+    def look(self, edge: Edge) -> None:
+        """Fetch the samples that are new."""
+        self._looked_ns = self._clocks.now_ns()
+        samples = self._fetch(edge)
+        if samples:
+            self.history.add(self._placed(samples))
+
+    def look_if_stale(self, edge: Edge) -> None:
+        """Fetch them only when some are about to be lost."""
+        if self._clocks.now_ns() - self._looked_ns > STALE_NS:
+            self.look(edge)
+
+    def compare(self, edge: Edge) -> None:
+        """The history against the counter as read at this edge."""
+        if edge.counter_mj is None or self.off:
+            return
+        before = self.scale.check
+        self.scale.note(self.history, edge.counter_ns, edge.counter_mj)
+        check = self.scale.check
+        if check and not check.agrees and (before is None or before.agrees):
+            self._asker.notes.append(("ring", "the driver's power samples do not agree with its energy counter"))
+
+    def align(self, edge: Edge) -> None:
+        """Free the counter of this edge from its steps, from the last anchor on; only where the samples are believed."""
+        if self._anchor is None or edge.counter_mj is None or not (self.scale.check and self.scale.check.agrees):
+            return
+        at_ns, exact = self._anchor
+        since = self.history.energy(Moment(at_ns), Moment(edge.counter_ns, edge.power_w))
+        if since is None or edge.counter_mj / 1e3 < exact.joules:
+            self._anchor = None
+            return
+        edge.aligned = Energy(exact.joules + since.joules, (exact.error_j or 0.0) + (since.error_j or 0.0))
+
+    def complete(self, before: Edge, after: Edge, deadline_ns: int) -> None:
+        """After a window: fetch its samples, waiting for the one in the making if that is done by the deadline."""
+        self.look(after)
+        now_ns = self._clocks.now_ns()
+        covered = self.history.covers(before.at_ns, after.at_ns)
+        wait_ns = self.history.wait_ns(now_ns) + SETTLE_NS
+        if covered and now_ns + wait_ns <= deadline_ns:
+            self._clocks.sleep(wait_ns / 1e9)
+            self.look(after)
+        elif not covered and after.counter_mj is not None and now_ns + STEP_NS <= deadline_ns:
+            self._await_step(after, now_ns + STEP_NS)
+        self.compare(after)
+
+    def _await_step(self, edge: Edge, deadline_ns: int) -> None:
+        """Poll the counter until it moves, and count back from there to the edge."""
+        last_ns = self._clocks.now_ns()
+        while last_ns < deadline_ns:
+            self._clocks.sleep(POLL_S)
+            counter = self._asker.fields(Edge(), "energy_j", [(ENERGY, 0)]).get(ENERGY)
+            now_ns = self._clocks.now_ns()
+            if counter is None:
+                return
+            if counter != edge.counter_mj:
+                self.look(edge)
+                self._anchor_at(edge, (last_ns + now_ns) // 2, int(counter), (now_ns - last_ns) / 1e9)
+                return
+            last_ns = now_ns
+
+    def _anchor_at(self, edge: Edge, at_ns: int, counter_mj: int, poll_s: float) -> None:
+        exact = Energy(counter_mj / 1e3, poll_s * self.history.ceiling_w())
+        self._anchor = (at_ns, exact)
+        since = self.history.energy(Moment(edge.counter_ns, edge.power_w), Moment(at_ns))
+        if since is not None and self.scale.check and self.scale.check.agrees:
+            edge.aligned = Energy(exact.joules - since.joules, (exact.error_j or 0.0) + (since.error_j or 0.0))
+
+    def _fetch(self, edge: Edge) -> list[tuple[int, float]]:
+        """New samples as (stamp in us of the driver's clock, watts); an idle GPU has none, which is no failure."""
+        scratch = Edge()
+        handle = self._asker.device.handle
+        answer = self._asker.ask(scratch, "ring", "nvmlDeviceGetSamples", handle, RING, self._last_stamp_us)
+        reason = scratch.missing.get("ring")
+        if reason is not None and reason not in ("NOT_FOUND", "NO_DATA"):
+            edge.missing["ring"] = reason
+            edge.lost = scratch.lost
+        return _numbers(answer, self._last_stamp_us)
+
+    def _placed(self, samples: list[tuple[int, float]]) -> Samples:
+        """The samples on the monotonic clock; none, and the ring off, when no clock fits their stamps."""
+        newest_ns = samples[-1][0] * 1000
+        now_ns, stamps = self._clocks.now_ns(), self._clocks.stamps_ns()
+        if self._clock is None:
+            self._clock = clock_of(newest_ns, stamps)
+        if self._clock is None:
+            self._asker.off["ring"] = "the clock of the driver's samples is not known"
+            return []
+        self._last_stamp_us = samples[-1][0]
+        shift_ns = now_ns - stamps[self._clock]
+        return [(stamp_us * 1000 + shift_ns, watts) for stamp_us, watts in samples]
+
+
+def _numbers(answer: Any, after_us: int) -> list[tuple[int, float]]:
+    """What nvmlDeviceGetSamples returned, as stamps and watts, in order, newer than what is known."""
+    if answer is None:
+        return []
+    kind, samples = answer
+    pairs = {int(sample.timeStamp): number_of(kind, sample.sampleValue) / 1e3 for sample in samples}
+    return sorted((stamp, watts) for stamp, watts in pairs.items() if stamp > after_us)

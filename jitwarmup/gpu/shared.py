@@ -1,0 +1,340 @@
+"""
+What stands between the engine and any monitor: it counts, it catches, and it never raises.
+
+One `Counted` serves one monitor *object*, however many functions warm over it at once:
+
+    f warms:  pause ............................ resume
+    g warms:         pause ........ resume
+    monitor:  pause()                            resume()      only the first pause and the last resume arrive
+    h runs:       window -> not opened ("paused by another warm-up")
+    k runs: [ window  ..........                             ]   cut: its reading is kept, marked ``partial``
+
+A monitor is the user's object and may do anything; whatever `Exception` it raises becomes a reason, made of the
+exception's type and the place, never of its message. How long a call may take is the monitor's own affair: while one
+thread is held up inside the monitor, others wait for it `PATIENCE_S` at most and then go on, and the held-up thread
+settles the state they asked for as soon as it returns.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self
+
+from jitwarmup.records.runs import DeviceReading
+
+PATIENCE_S = 5.0  # longer than any sane monitor's own time-out, shorter than a person's patience with a hung program
+
+PAUSED = "paused by another warm-up"
+CUT = "cut by another warm-up"
+CUT_METRIC = "cut by the warm-up of another function"
+FOREIGN = "not a DeviceReading"
+SILENT = "no reading"
+
+Listener = Callable[[str, str], None]
+
+
+def _reason(failure: Exception, place: str) -> str:
+    """The failure as a reason: type and place. A message could hold anything, so it is left out."""
+    return f"{type(failure).__name__} in {place}"
+
+
+def _as_cut(reading: DeviceReading) -> DeviceReading:
+    """The reading, marked as partial; a worse status than ``ok`` stands."""
+    status = "partial" if reading.status == "ok" else reading.status
+    missing = {**reading.missing, "window": CUT_METRIC}
+    return replace(reading, status=status, missing=missing, others=tuple(map(_as_cut, reading.others)))
+
+
+class CountedWindow:
+    """
+    One window of a monitor, entered once. Neither entering nor leaving raises an `Exception` of the monitor's.
+
+    After the exit either ``reading`` is a DeviceReading, or it is None and ``reason`` says why; a cut window has both.
+    An exception of the body always passes, even where the monitor's own window would swallow it.
+    """
+
+    __slots__ = ("__weakref__", "_counted", "_inner", "_name", "_value", "cut", "reading", "reason")
+
+    def __init__(self, counted: Counted, name: str) -> None:
+        self._counted = counted
+        self._name = name
+        self._inner: AbstractContextManager[Any] | None = None
+        self._value: Any = None
+        self.cut = False
+        self.reading: DeviceReading | None = None
+        self.reason: str | None = None
+
+    def __enter__(self) -> Self:
+        if not self._counted._admit(self):
+            self.reason = PAUSED
+            return self
+        try:
+            inner = self._counted.monitor.window(self._name)
+            self._value = inner.__enter__()
+            self._inner = inner
+        except Exception as failure:  # noqa: BLE001 - the monitor is the user's and may raise anything
+            self.reason = PAUSED if self.cut else self._counted._note("window", _reason(failure, "window().__enter__"))
+            self._counted._dismiss(self)
+        except BaseException:
+            self._counted._dismiss(self)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        inner, self._inner = self._inner, None
+        try:
+            if inner is not None:
+                inner.__exit__(kind, failure, trace)
+                self._take(getattr(self._value, "reading", None))
+        except Exception as own:  # noqa: BLE001 - the monitor is the user's and may raise anything
+            if own is not failure:  # a window may hand the body's exception back by raising it again
+                self.reason = self._counted._note("window", _reason(own, "window().__exit__"))
+        finally:
+            self._counted._dismiss(self)
+            self._value = None
+
+    def _take(self, reading: object) -> None:
+        """Keep what the monitor's window gave, if it is a reading."""
+        if reading is None:
+            told = getattr(self._value, "reason", None)
+            self.reason = told if isinstance(told, str) else CUT if self.cut else SILENT
+        elif not isinstance(reading, DeviceReading):
+            self.reason = self._counted._note("window", FOREIGN)
+        else:
+            self.reading = _as_cut(reading) if self.cut else reading
+            self.reason = CUT if self.cut else None
+
+
+class Counted:
+    """
+    A monitor whose pauses and starts are counted over everybody who uses it, and whose failures are only noted.
+
+    Get one with `Counted.of(monitor)` and hold it as long as pauses, starts or windows of it are open. ``problems``
+    maps a place (``start``, ``stop``, ``pause``, ``resume``, ``window``) to the first reason seen there.
+    ``on_degraded(metric, reason)`` hears each of them once, and is handed on to a monitor that has such an attribute.
+    """
+
+    def __init__(self, monitor: Any) -> None:
+        self.monitor = monitor
+        self.problems: dict[str, str] = {}
+        self._listener: Listener | None = None
+        self._holders: list[object] = []  # who holds a pause
+        self._starters: list[object] = []  # who is owed a stop
+        self._paused = False
+        self._open: set[CountedWindow] = set()
+        self._renew_locks()
+
+    @classmethod
+    def of(cls, monitor: Any) -> Counted:
+        """
+        The one of this monitor object.
+
+        Found by identity, so monitors that are equal, unhashable or not weakly referable are all served. It lives as
+        long as somebody holds it: with nobody holding it there is no pause to count.
+        """
+        if isinstance(monitor, Counted):
+            return monitor
+        with _registry_lock:
+            found = _registry.get(id(monitor))
+            if found is None:
+                found = _registry[id(monitor)] = cls(monitor)
+            return found
+
+    @property
+    def on_degraded(self) -> Listener | None:
+        """Who hears of problems, as ``(metric, reason)``."""
+        return self._listener
+
+    @on_degraded.setter
+    def on_degraded(self, listener: Listener | None) -> None:
+        self._listener = listener
+        try:
+            if hasattr(self.monitor, "on_degraded"):
+                self.monitor.on_degraded = listener
+        except Exception as failure:  # noqa: BLE001 - the monitor is the user's and may raise anything
+            self._note("on_degraded", _reason(failure, "on_degraded"))
+
+    @property
+    def running(self) -> bool | None:
+        """Whether the monitor runs; None where it does not tell."""
+        try:
+            told = getattr(self.monitor, "running", None)
+            return None if told is None else bool(told() if callable(told) else told)
+        except Exception as failure:  # noqa: BLE001 - the monitor is the user's and may raise anything
+            self._note("running", _reason(failure, "running"))
+            return None
+
+    @property
+    def paused(self) -> bool:
+        """Whether somebody holds a pause."""
+        return bool(self._holders)
+
+    def start(self, holder: object = None) -> bool:
+        """
+        Start the monitor if it has a ``start`` and does not run; whether a `stop` is owed for this call.
+
+        One that the user started is left alone. Starts are counted: of two blocks that overlap the last one stops it.
+        """
+        if not self._take_turn("start"):
+            return False
+        try:
+            if not self._starters and not self._started_by_us():
+                return False
+            self._starters.append(holder)
+            return True
+        finally:
+            self._turn.release()
+
+    def stop(self, holder: object = None) -> None:
+        """Give back one `start` of the holder that returned True; the last one stops the monitor."""
+        if not self._take_turn("stop"):
+            return
+        try:
+            if self._starters == [holder] and callable(getattr(self.monitor, "stop", None)):
+                self._call("stop")
+            if holder in self._starters:
+                self._starters.remove(holder)
+        finally:
+            self._turn.release()
+
+    def pause(self, holder: object = None) -> None:
+        """Hold a pause: only the first reaches the monitor; windows that are open are cut by it."""
+        try:
+            with self._state:
+                self._holders.append(holder)
+                if len(self._holders) == 1:
+                    self._cut_open_windows()
+            self._settle()
+        except BaseException:  # interrupted: the caller will not resume what it never got
+            self.resume(holder)
+            raise
+
+    def resume(self, holder: object = None) -> None:
+        """
+        Give one pause of the holder back: only the last reaches the monitor.
+
+        Who names a holder may ask again, since nobody else's pause is touched: an interrupt may have come in between.
+        """
+        with self._state:
+            if holder in self._holders:
+                self._holders.remove(holder)
+        self._settle()
+
+    def window(self, name: str) -> CountedWindow:
+        """A window that never raises; see `CountedWindow`."""
+        return CountedWindow(self, name)
+
+    def _started_by_us(self) -> bool:
+        """Start a monitor that can be started and does not run; whether that went well."""
+        if not callable(getattr(self.monitor, "start", None)) or self.running:
+            return False
+        return self._call("start")
+
+    def _take_turn(self, place: str) -> bool:
+        """Wait for the turn to call the monitor, but not for ever."""
+        try:
+            if self._turn.acquire(timeout=PATIENCE_S):
+                return True
+        except BaseException:
+            with suppress(RuntimeError):  # interrupted before it was ours: nothing to give back
+                self._turn.release()
+            raise
+        self._note(place, f"another call has not returned for {PATIENCE_S:g} s")
+        return False
+
+    def _settle(self) -> None:
+        """Bring the monitor to the state asked for; whoever holds the turn does it for those who gave up waiting."""
+        if not self._take_turn("pause"):
+            return
+        try:
+            while self._paused != (wanted := bool(self._holders)):
+                self._turn_to(wanted=wanted)
+        finally:
+            self._turn.release()
+
+    def _turn_to(self, *, wanted: bool) -> None:
+        """
+        One call of ``pause`` or ``resume``. A pause that failed is owed no resume, but is not tried again either.
+
+        Interrupted inside of the monitor, which may be paused then or not, it is taken to be paused: it will be resumed.
+        """
+        self._paused = wanted
+        try:
+            if wanted:
+                self._effective = True
+                self.monitor.pause()
+            elif self._effective:
+                self.monitor.resume()
+        except Exception as failure:  # noqa: BLE001 - the monitor is the user's and may raise anything
+            self._effective = False
+            place = "pause" if wanted else "resume"
+            self._note(place, _reason(failure, f"{place}()"))
+        except BaseException:
+            self._paused = True
+            raise
+
+    def _call(self, place: str) -> bool:
+        """Call a method of the monitor; whether it returned."""
+        try:
+            getattr(self.monitor, place)()
+        except Exception as failure:  # noqa: BLE001 - the monitor is the user's and may raise anything
+            self._note(place, _reason(failure, f"{place}()"))
+            return False
+        return True
+
+    def _note(self, place: str, reason: str) -> str:
+        """Remember the first reason of a place and tell it once."""
+        with self._state:
+            first = place not in self.problems
+            self.problems.setdefault(place, reason)
+        if first and self._listener is not None:
+            try:
+                self._listener(place, reason)
+            except Exception:  # noqa: BLE001 - a listener's failure must not reach the user's function
+                self._listener = None
+        return reason
+
+    def _cut_open_windows(self) -> None:
+        for window in self._open:
+            window.cut = True
+
+    def _admit(self, window: CountedWindow) -> bool:
+        """Count the window as open, unless somebody holds a pause."""
+        with self._state:
+            if self._holders:
+                return False
+            self._open.add(window)
+            return True
+
+    def _dismiss(self, window: CountedWindow) -> None:
+        with self._state:
+            self._open.discard(window)
+
+    def _renew_locks(self) -> None:
+        self._state = threading.RLock()  # counts and flags; never held while the monitor is called
+        self._turn = threading.RLock()  # whose turn it is to call pause or resume; reentrant for monitors that call us
+        self._effective = True
+
+
+_registry: weakref.WeakValueDictionary[int, Counted] = weakref.WeakValueDictionary()
+_registry_lock = threading.RLock()
+
+
+def _after_fork_in_child() -> None:
+    """Locks that another thread held at the fork would stay held for ever."""
+    global _registry_lock  # noqa: PLW0603 - a lock cannot be unlocked for a thread that is gone
+    _registry_lock = threading.RLock()
+    for counted in list(_registry.values()):
+        counted._renew_locks()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

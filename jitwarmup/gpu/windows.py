@@ -1,0 +1,86 @@
+"""A window of the GPU monitor, which windows enclose it, and what becomes of its readings."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from jitwarmup.gpu.connection import Down
+from jitwarmup.gpu.torch_peak import TorchPeaks
+from jitwarmup.records.runs import DeviceReading
+
+MEASURE = "measure"  # windows of this name list processes, and may be followed by a short wait
+OVERLAP = Down("another run on these devices overlapped this one", "unavailable")
+BUSY = Down("a call to the driver by another thread had not ended", "unavailable")
+STOPPED = Down("the monitor was stopped within the window", "unavailable")
+STILL_PAUSED = Down("the monitor was paused within the window, and is so still", "unavailable")
+FOREIGN = Down("this process was forked from the one that the monitor runs in", "unavailable")
+OF_THE_WINDOW = (OVERLAP, BUSY, STOPPED, STILL_PAUSED)
+CUT = "cut by a pause or by another run"
+
+_innermost: ContextVar[weakref.ref[GPUWindow] | None] = ContextVar("jitwarmup_gpu_window", default=None)
+
+
+class GPUWindow:
+    """
+    One window of a `GPUMonitor`; ``reading`` is there after the exit.
+
+    ``enter`` and ``leave`` are the monitor's: they read the edges where that disturbs no other run.
+    """
+
+    def __init__(
+        self,
+        enter: Callable[[GPUWindow], None],
+        leave: Callable[[GPUWindow], DeviceReading | None],
+        name: str,
+        *,
+        reset_peak: bool = False,
+    ) -> None:
+        self.name = name
+        self.measured = name == MEASURE
+        self.reading: DeviceReading | None = None
+        self.outer: weakref.ref[GPUWindow] | None = None
+        self.session = -1
+        self.unread: Down | None = None  # why there is no first edge
+        self.cut = False  # a pause or another run came between
+        self.peaks = TorchPeaks(reset=reset_peak)
+        self._enter = enter
+        self._leave = leave
+
+    def __enter__(self) -> Self:
+        self.outer = _innermost.get()
+        self._enter(self)
+        _innermost.set(weakref.ref(self))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _innermost.set(self.outer)  # restored by value: the exit may run in another context
+        self.reading = self._leave(self)
+
+    def is_within(self, other: GPUWindow) -> bool:
+        """Whether ``other`` encloses this window on purpose: it was open where this one was entered."""
+        outer = self.outer
+        while outer is not None:
+            window = outer()
+            if window is other:
+                return True
+            outer = window.outer if window is not None else None
+        return False
+
+    def finished(self, reading: DeviceReading, torch_index: int | None) -> DeviceReading:
+        """A reading with what only this process knows: torch's peak, and whether the window was cut."""
+        missing, status = dict(reading.missing), reading.status
+        peak = self.peaks.end(torch_index)
+        if isinstance(peak, str):
+            missing["memory_peak_bytes"] = peak
+        if self.cut:
+            missing["window"] = CUT
+            status = "partial" if status == "ok" else status
+        known = peak if isinstance(peak, int) else None
+        return replace(reading, status=status, missing=missing, memory_peak_bytes=known)

@@ -1,0 +1,1 @@
+"""What the process and the machine give: clock, random streams, arguments, torch's thread state, scope, fork safety."""

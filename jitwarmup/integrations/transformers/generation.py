@@ -1,0 +1,263 @@
+"""
+What one ``model.generate()`` was asked for and gave, and what all of a measurement's calls tell together.
+
+Facts are flat and plain; prompts and outputs never get here, only shapes, counts and a hash of the output that two runs
+are compared by. Advice is data: a kind and its numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jitwarmup.integrations.transformers.tokens import Fact, Stamps
+from jitwarmup.records.protocols import Note
+from jitwarmup.records.runs import Phase, Run
+from jitwarmup.records.verdict import Reason
+
+STATIC_LAYER = re.compile(r"\w*Static\w*Layer \((\d+), (\d+), (\d+)")  # batch, heads, length of a static cache layer
+AUTO_COMPILED = ("cuda", "xpu", "neuron", "tpu")  # where a static cache alone makes generate() compile its decode
+RECOMPILED = ("dynamo.recompile", "dynamo.eager_fallback")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a call of ``generate`` asks for. Holds no token."""
+
+    batch: int | None = None
+    input_tokens: int | None = None
+    cache: str | None = None
+    compiles: bool = False
+    greedy: bool = True
+    beams: int = 1
+    end_tokens: tuple[int, ...] = ()
+    encoder_decoder: bool = False
+
+    @classmethod
+    def of(cls, model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Asked:
+        """Read from the arguments of ``model.generate`` and from the configurations behind them."""
+        config = kwargs.get("generation_config") or (args[1] if len(args) > 1 else None)
+        defaults = getattr(model, "generation_config", None)
+
+        def asked(name: str) -> Any:
+            places = (kwargs.get(name), getattr(config, name, None), getattr(defaults, name, None))
+            return next((value for value in places if value is not None), None)
+
+        shape = tuple(getattr(given_to(args, kwargs), "shape", ()))
+        cache = asked("cache_implementation")
+        ends = asked("eos_token_id")
+        return cls(
+            batch=int(shape[0]) if shape else None,
+            input_tokens=int(shape[1]) if len(shape) > 1 else None,
+            cache=cache if isinstance(cache, str) else None,
+            compiles=asks_for_compile(model, cache, asked("compile_config"), disabled=bool(asked("disable_compile"))),
+            greedy=not asked("do_sample"),
+            beams=int(asked("num_beams") or 1),
+            end_tokens=tuple(ends) if isinstance(ends, list | tuple) else () if ends is None else (int(ends),),
+            encoder_decoder=bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False)),
+        )
+
+
+def given_to(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """The prompt among the arguments of ``model.generate``."""
+    named = (kwargs.get(name) for name in ("input_ids", "inputs", "input_features", "inputs_embeds"))
+    return next((value for value in (*named, *args[:1]) if value is not None), None)
+
+
+def asks_for_compile(model: Any, cache: Any, config: Any, *, disabled: bool) -> bool:
+    """Whether a caller expects compiled decode: by ``compile_config``, a static cache on a GPU, or ``torch.compile``."""
+    by_hand = any(hasattr(thing, "_torchdynamo_orig_callable") for thing in (model, getattr(model, "forward", None)))
+    if disabled:
+        return by_hand
+    device = getattr(getattr(model, "device", None), "type", None)
+    static = (isinstance(cache, str) and "static" in cache) or cache == "hybrid"
+    return by_hand or config is not None or (static and device in AUTO_COMPILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What an audit of one run saw: decode steps, and how many of them ran through compiled regions."""
+
+    steps: int
+    regions: int
+
+
+class Generated:
+    """The note of one ``generate()``: what it asked for and, when the clock has stopped, what shape and hash came out."""
+
+    def __init__(self, asked: Asked, given: Any) -> None:
+        self.asked = asked
+        self.given = given
+        self.inputs: str | None = None
+        self.output: Any = None
+        self.shape: tuple[int, ...] = ()
+        self.hash: str | None = None
+        self.audited: Compiled | None = None
+        self.untimed: str | None = None
+
+    def settle(self, _t0_ns: int) -> Mapping[str, Any]:
+        """Hash what went in (compared in this process, never told) and what came out, and let both go."""
+        given, output = self.given, self.output
+        self.given = self.output = None
+        self.inputs = hash_of(given) if hasattr(given, "detach") else None
+        tokens = getattr(output, "sequences", output)
+        if tokens is not None and hasattr(tokens, "shape"):
+            self.shape = tuple(int(size) for size in tokens.shape)
+            self.hash = hash_of(tokens)
+        return {}
+
+    @property
+    def new_tokens(self) -> int | None:
+        """Tokens that each sequence grew by, padding included."""
+        if not self.shape:
+            return None
+        return self.shape[-1] - (1 if self.asked.encoder_decoder else self.asked.input_tokens or 0)
+
+    def facts(
+        self, notes: Sequence[tuple[Run, Note]], runs: Sequence[Run]
+    ) -> tuple[Mapping[str, Fact], Sequence[Reason]]:
+        """Everything that the calls of one measurement tell together."""
+        calls = [(run, note) for run, note in notes if isinstance(note, Generated)]
+        times = [note.times for run, note in notes if isinstance(note, Stamps) and run.phase is Phase.MEASURE]
+        facts: dict[str, Fact] = {**shapes(calls), **outputs(calls), **static_cache(runs), **recompiles(runs)}
+        facts |= compiled(calls, runs)
+        counts = [count for found in times if found is not None for count in found.counts]
+        if counts:
+            facts |= {"new_tokens_min": min(counts), "new_tokens_max": max(counts)}
+        return facts, advice(facts, calls)
+
+
+def hash_of(tokens: Any) -> str:
+    """A short hash of token ids and their shape."""
+    data = tokens.detach().cpu().contiguous().numpy()
+    return hashlib.blake2b(repr((data.dtype.str, data.shape)).encode() + data.tobytes(), digest_size=8).hexdigest()
+
+
+Calls = Sequence[tuple[Run, Generated]]
+
+
+def measured_of(calls: Calls) -> Calls:
+    """The calls of measured runs, or all of them where nothing was measured."""
+    return [(run, call) for run, call in calls if run.phase is Phase.MEASURE] or calls
+
+
+def shapes(calls: Calls) -> dict[str, Fact]:
+    """Batch, tokens in and out; the largest, and the smallest where they differ."""
+    kept = [call for _, call in measured_of(calls)]
+    series = {
+        "batch": [call.asked.batch for call in kept],
+        "input_tokens": [call.asked.input_tokens for call in kept],
+        "output_tokens": [call.new_tokens for call in kept],
+    }
+    facts: dict[str, Fact] = {"generate_calls": len(kept)}
+    for name, values in series.items():
+        known = [value for value in values if value is not None]
+        facts |= {name: max(known)} if known else {}
+        facts |= {f"{name}_min": min(known)} if len(set(known)) > 1 else {}
+    facts["greedy"] = all(call.asked.greedy for call in kept)
+    untimed = next((call.untimed for call in kept if call.untimed), None)
+    return facts if untimed is None else {**facts, "untimed": untimed}
+
+
+def outputs(calls: Calls) -> dict[str, Fact]:
+    """Whether equal inputs gave equal outputs in all measured runs; greedy ones that did not are marked."""
+    by_input: dict[str | None, set[str]] = {}
+    for _, call in measured_of(calls):
+        if call.hash is not None:
+            by_input.setdefault(call.inputs, set()).add(call.hash)
+    if not by_input:
+        return {}
+    equal = all(len(found) == 1 for found in by_input.values())
+    facts: dict[str, Fact] = {"outputs_equal": equal, "outputs_distinct": sum(map(len, by_input.values()))}
+    if equal and len(by_input) == 1:
+        facts["output_hash"] = next(iter(next(iter(by_input.values()))))
+    if not equal and all(call.asked.greedy for _, call in calls):
+        facts["greedy_outputs_differ"] = True
+    return facts
+
+
+def static_cache(runs: Iterable[Run]) -> dict[str, Fact]:
+    """Length of the static cache as it was really allocated, in the newest run, and how many lengths there were."""
+    lengths = [
+        int(found[3])
+        for run in runs
+        for work in run.work
+        if work.kind == "kv_cache.allocate" and (found := STATIC_LAYER.match(work.reason or ""))
+    ]
+    return {"static_cache_len": max(lengths), "static_cache_lengths": len(set(lengths))} if lengths else {}
+
+
+def recompiles(runs: Iterable[Run]) -> dict[str, Fact]:
+    """How often, by cause."""
+    causes: Counter[str] = Counter()
+    for run in runs:
+        for work in run.work:
+            if work.kind in RECOMPILED and work.scope != "foreign":
+                causes[cause_of(work.reason or "")] += work.count
+    return {"recompiles": causes.total(), **{f"recompiles_{cause}": count for cause, count in sorted(causes.items())}}
+
+
+def cause_of(reason: str) -> str:
+    """
+    ``batch``, ``prompt_length``, ``dtype`` or ``other``, from a reason that the probes rebuilt.
+
+    Every tensor of a decode step begins with the batch; its other sizes follow the prompt (mask, static cache).
+    """
+    if re.search(r"\bdtype\b", reason):
+        return "dtype"
+    found = re.search(r"(?:size|stride) of .* changed at dimension (\d+)", reason)
+    if found is None:
+        return "other"
+    return "batch" if found[1] == "0" else "prompt_length"
+
+
+def compiled(calls: Calls, runs: Sequence[Run]) -> dict[str, Fact]:
+    """Whether decode was asked to be compiled, and whether it was: by an audited run, else by captures that were seen."""
+    facts: dict[str, Fact] = {"compile_asked": any(call.asked.compiles for _, call in calls)}
+    audits = [call.audited for _, call in calls if call.audited is not None]
+    cache = next((call.asked.cache for _, call in calls if call.asked.cache), None)
+    facts |= {} if cache is None else {"cache_implementation": cache}
+    if audits:
+        last = audits[-1]
+        told = {"decode_steps": last.steps, "decode_compiled_steps": min(last.regions, last.steps)}
+        return {**facts, **told, "decode_compiled": is_compiled(last), "decode_evidence": "profiler"}
+    if facts["compile_asked"]:
+        captured = any(work.kind.startswith("dynamo.") for run in runs for work in run.work if work.scope == "own")
+        known: dict[str, Fact] = {"decode_compiled": True} if captured else {}
+        return {**facts, **known, "decode_evidence": "captures" if captured else "none: no warm-up run was audited"}
+    return facts
+
+
+def is_compiled(found: Compiled) -> bool:
+    """Whether all decode steps went through compiled code (a step with graph breaks has several regions)."""
+    return found.steps > 0 and found.regions >= found.steps
+
+
+def advice(facts: Mapping[str, Fact], calls: Calls) -> list[Reason]:
+    """The fixes that are known for what was seen."""
+    found: list[Reason] = []
+    by_length = facts.get("recompiles_prompt_length", 0)
+    if by_length and facts.get("static_cache_len"):
+        numbers = {"max_cache_len": float(facts["static_cache_len"]), "recompiles": float(by_length)}
+        found.append(Reason(kind="pin_max_cache_len", numbers=numbers))
+    if by_length or facts.get("recompiles_batch"):
+        largest = {name: float(size) for name in ("input_tokens", "batch") if (size := largest_of(calls, name))}
+        found.append(Reason(kind="warm_with_largest_shape", numbers=largest))
+    lengths = {call.asked.input_tokens for _, call in calls} - {None}
+    if by_length and len(lengths) > 1:
+        found.append(Reason(kind="pad_to_buckets", numbers={"lengths": float(len(lengths))}, subject="input_tokens"))
+    if facts.get("recompiles_batch"):
+        found.append(Reason(kind="pad_to_buckets", numbers={"batch": largest_of(calls, "batch")}, subject="batch"))
+    if facts.get("compile_asked") and facts.get("decode_compiled") is False:
+        static = any("static" in (call.asked.cache or "") for _, call in calls)
+        found.append(Reason(kind="compile_on_a_supported_device" if static else "use_static_cache"))
+    return found
+
+
+def largest_of(calls: Calls, name: str) -> float:
+    """The largest size that was asked for in any run."""
+    return float(max((getattr(call.asked, name) or 0 for _, call in calls), default=0))

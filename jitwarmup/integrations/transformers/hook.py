@@ -1,0 +1,142 @@
+"""
+Standing between a caller and ``model.generate`` while a run is timed: token times, facts, and the audit of decode.
+
+A `Door` is the instance attribute ``generate`` only while a run of ours is under way, so that a model that is copied,
+pickled or used by others is the model as it was. Calls from other contexts pass through the door plainly.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from jitwarmup.host.scope import current, leave_note
+from jitwarmup.integrations.transformers.generation import Asked, Compiled, Generated, given_to, is_compiled
+from jitwarmup.integrations.transformers.regions import compiled_regions
+from jitwarmup.integrations.transformers.tokens import TokenTimer
+from jitwarmup.probes.run_table import HUB
+from jitwarmup.records.runs import OneTimeWork, Phase
+
+STREAMER_POSITION = 7  # of generate(inputs, generation_config, ..., streamer) where it is not given by keyword
+
+
+class Spy:
+    """
+    Looks at the calls of one model's ``generate`` that are made in runs of ours.
+
+    Args:
+        model: the model.
+        tokens: give ``generate`` a streamer that notes when tokens come.
+        audit: look, in the first warm-up run, whether decode that was asked to be compiled really is.
+
+    """
+
+    def __init__(self, model: Any, *, tokens: bool = True, audit: bool = True) -> None:
+        self.model = model
+        self.tokens = tokens
+        self.audit = audit
+        self.last: Generated | None = None
+        self._owed = audit
+
+    def call(self, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """``original(*args, **kwargs)``, looked at where a run or block is being timed."""
+        frame = current()
+        if frame is None or frame.clock is None:
+            return original(*args, **kwargs)
+        asked = Asked.of(self.model, args, kwargs)
+        call = self.last = Generated(asked, given_to(args, kwargs))
+        leave_note(call)
+        timer = self._timer(call, args, kwargs)
+        if self._due(frame.phase, asked):
+            call.output = self._audited(call, timer, lambda: original(*args, **kwargs))
+        else:
+            call.output = original(*args, **kwargs)
+        return call.output
+
+    def _timer(self, call: Generated, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TokenTimer | None:
+        """Put a timer before the user's streamer, where generate() takes one."""
+        if not self.tokens or call.asked.beams > 1 or len(args) > STREAMER_POSITION:
+            call.untimed = "beam search takes no streamer" if call.asked.beams > 1 else "not asked for"
+            return None
+        given = kwargs.get("streamer")
+        timer = given if isinstance(given, TokenTimer) else TokenTimer(given)
+        if not timer.end_tokens:
+            timer.end_tokens = frozenset(call.asked.end_tokens)
+        kwargs["streamer"] = timer
+        return timer
+
+    def _due(self, phase: Phase | None, asked: Asked) -> bool:
+        """Whether this run is the one to audit: the first warm-up run after a validation."""
+        if phase is Phase.VALIDATE:
+            self._owed = self.audit
+        if phase is not Phase.WARM or not self._owed or not asked.compiles:
+            return False
+        self._owed = False
+        return True
+
+    def _audited(self, call: Generated, timer: TokenTimer | None, run: Callable[[], Any]) -> Any:
+        """Run under a profiler that knows compiled regions; say so where there are none."""
+        with compiled_regions() as seen:
+            value = run()
+        if seen.count is None:
+            return value
+        steps = timer.steps - 1 if timer is not None else 1  # the first token is the prefill's
+        call.audited = Compiled(steps=max(0, steps), regions=seen.count)
+        if call.audited.steps and not is_compiled(call.audited):
+            told = f"{seen.count} compiled regions in {call.audited.steps} decode steps"
+            HUB.push("transformers", OneTimeWork(kind="generate.not_compiled", reason=told))
+        return value
+
+
+SPY: ContextVar[Spy | None] = ContextVar("jitwarmup_spy", default=None)
+DOORS: dict[int, Door] = {}
+LOCK = threading.Lock()
+
+
+class Door:
+    """Stands as ``model.generate``; hands each call to the spy of its context, if that one is for this model."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.found = vars(model).get("generate")  # what stood on the instance before us
+        self.original = model.generate
+        self.users = 0
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        spy = SPY.get()
+        if spy is None or spy.model is not self.model:
+            return self.original(*args, **kwargs)
+        return spy.call(self.original, args, kwargs)
+
+    def close(self) -> None:
+        """Leave the model as it was, unless somebody has put another ``generate`` there since."""
+        if vars(self.model).get("generate") is not self:
+            return
+        vars(self.model).pop("generate")
+        if self.found is not None:
+            object.__setattr__(self.model, "generate", self.found)
+
+
+@contextmanager
+def watching(spy: Spy) -> Iterator[None]:
+    """For a while, and in this context, calls of ``model.generate`` go through the spy."""
+    model, before = spy.model, SPY.get()
+    with LOCK:
+        door = DOORS.get(id(model))
+        if door is None:
+            door = DOORS[id(model)] = Door(model)
+            object.__setattr__(model, "generate", door)
+        door.users += 1
+    SPY.set(spy)
+    try:
+        yield
+    finally:
+        SPY.set(before)
+        with LOCK:
+            door.users -= 1
+            if not door.users:
+                del DOORS[id(model)]
+                door.close()

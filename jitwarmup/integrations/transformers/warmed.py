@@ -1,0 +1,247 @@
+"""
+transformers: token times, facts of generation, and ``model.generate`` warmed up as it is.
+
+    generate = warmed_generation(model.generate)            # or a pipeline, or @warmed_generation(model=model)
+    report = generate.measure(**inputs, max_new_tokens=64)  # report.first_item, report.item_gap, report.facts
+    generate.unwrap()                                       # model.generate, untouched
+
+Nothing here imports transformers: whoever has a model has it loaded already.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from jitwarmup.api.block import steady_state
+from jitwarmup.api.decorator import Warmed
+from jitwarmup.engine import procedures
+from jitwarmup.engine.callables import colour_of, innermost
+from jitwarmup.engine.commands import Colour
+from jitwarmup.engine.options import Options, check_monitor
+from jitwarmup.integrations.transformers.hook import Spy, watching
+from jitwarmup.integrations.transformers.tokens import TokenTimer, TokenTimes
+from jitwarmup.records.codec import TRANSIENT, Record
+from jitwarmup.records.errors import ArgumentError
+from jitwarmup.records.runs import Run
+
+__all__ = ["Timing", "TokenTimer", "TokenTimes", "WarmedGeneration", "attached", "time_generate", "warmed_generation"]
+
+
+class WarmedGeneration(Warmed[..., Any]):
+    """A `Warmed` around generation: its runs carry token times, its reports facts. Made by ``warmed_generation``."""
+
+    def __init__(self, target: Callable[..., Any], spy: Spy, options: Options) -> None:
+        super().__init__(looked_at(target, spy), options)
+        self.__wrapped__ = target
+        self._spy = spy
+
+    def unwrap(self) -> Callable[..., Any]:
+        """What was decorated, as it was."""
+        target: Callable[..., Any] = self.__wrapped__
+        return target
+
+    def __copy__(self) -> WarmedGeneration:
+        return WarmedGeneration(self.__wrapped__, self._spy, self._core.options)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> WarmedGeneration:
+        """A cold one around the copied model."""
+        model = copy.deepcopy(self._spy.model, memo)
+        spy = Spy(model, tokens=self._spy.tokens, audit=self._spy.audit)
+        return WarmedGeneration(copy.deepcopy(self.__wrapped__, memo), spy, self._core.options)
+
+
+def warmed_generation(
+    target: Any = None,
+    /,
+    *,
+    model: Any = None,
+    tokens: bool = True,
+    audit: bool = True,
+    iterations: Any = 5,
+    **options: Any,
+) -> Any:
+    """
+    ``@warmed`` for generation: token times, facts and the audit of decode come with it. The model is not changed.
+
+    Args:
+        target: ``model.generate``, a model, a pipeline, or a function that calls them; None to decorate one.
+        model: the model that ``target`` generates with; found by itself except for a function.
+        tokens: time tokens by a streamer (which makes ``generate`` hand each token to the host).
+        audit: look, in the first warm-up run, whether decode that was asked to be compiled really is.
+        iterations: warm-up runs, or a rule.
+        **options: as of ``warmed``.
+
+    Returns:
+        A `WarmedGeneration`, or a decorator where no target was given.
+
+    Raises:
+        ArgumentError: no model is to be found, the target is a generator, or an option cannot work.
+
+    """
+    if target is None:
+        return functools.partial(
+            warmed_generation, model=model, tokens=tokens, audit=audit, iterations=iterations, **options
+        )
+    function = target.generate if not is_pipeline(target) and hasattr(target, "generate") else target
+    found = model if model is not None else model_of(target)
+    if not callable(getattr(found, "generate", None)):
+        raise ArgumentError(
+            f"warmed_generation() got {type(target).__name__} {getattr(target, '__name__', '')!r} and no model behind "
+            "it; wanted model.generate, a model, a pipeline, or a function together with model="
+        )
+    checked = Options.checked(iterations=iterations, **options)
+    return WarmedGeneration(function, Spy(found, tokens=tokens, audit=audit), checked)
+
+
+def is_pipeline(target: Any) -> bool:
+    """Whether it is a callable object with a model in it, as transformers' pipelines are."""
+    return callable(getattr(getattr(target, "model", None), "generate", None)) and not inspect.isroutine(target)
+
+
+def model_of(target: Any) -> Any:
+    """The model behind a bound method, a pipeline, or the model itself."""
+    if inspect.ismethod(target):
+        return target.__self__
+    return target.model if is_pipeline(target) else target
+
+
+def looked_at(target: Callable[..., Any], spy: Spy) -> Callable[..., Any]:
+    """A function of the target's colour and name that lets the spy look at the model's ``generate`` while it runs."""
+    colour = colour_of(target)
+    if colour.streams:
+        raise ArgumentError(
+            f"warmed_generation() got an {colour.value}; wanted a function that generates: decorate a generator with "
+            "@warmed, which times its items"
+        )
+
+    def directly(*args: Any, **kwargs: Any) -> Any:
+        return spy.call(target, args, kwargs)
+
+    def within(*args: Any, **kwargs: Any) -> Any:
+        with watching(spy):
+            return target(*args, **kwargs)
+
+    async def awaited(*args: Any, **kwargs: Any) -> Any:
+        with watching(spy):
+            return await target(*args, **kwargs)
+
+    if inspect.ismethod(target) and target.__self__ is spy.model and target.__name__ == "generate":
+        return named_as(directly, target)
+    return named_as(awaited if colour is Colour.COROUTINE else within, target)
+
+
+def named_as(call: Callable[..., Any], target: Any) -> Callable[..., Any]:
+    """With the target's face; of an object its class's name, never its attributes."""
+    face = target if hasattr(target, "__qualname__") else type(target)
+    names = ("__module__", "__name__", "__qualname__", "__doc__")
+    for name in names:
+        setattr(call, name, getattr(face, name, None))
+    call.__wrapped__ = target if inspect.isroutine(target) else innermost(target).__get__(target)  # type: ignore[attr-defined]
+    return call
+
+
+@contextmanager
+def attached(model: Any, **options: Any) -> Iterator[WarmedGeneration]:
+    """
+    Within the block ``model.generate`` itself is warmed; afterwards the model is as it was.
+
+    Args:
+        model: a transformers model.
+        **options: as of ``warmed_generation``.
+
+    """
+    found = vars(model).get("generate")
+    generate: WarmedGeneration = warmed_generation(model.generate, model=model, **options)
+    object.__setattr__(model, "generate", generate)
+    try:
+        yield generate
+    finally:
+        if vars(model).get("generate") is generate:
+            vars(model).pop("generate")
+            if found is not None:
+                object.__setattr__(model, "generate", found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing(Record):
+    """
+    One ``generate()``, as ``time_generate`` took it. Where ``warmup`` was asked for nothing was measured: all None.
+
+    ``latency_s`` is fence to fence; ``inter_token_s`` the mean gap; ``gaps_ns`` and ``counts`` (tokens of each
+    sequence) as of `TokenTimes`; ``output_hash`` stands for the tokens. ``output`` is what generate returned.
+    """
+
+    warmup: bool
+    latency_s: float | None = None
+    first_token_s: float | None = None
+    inter_token_s: float | None = None
+    gaps_ns: tuple[int, ...] = ()
+    counts: tuple[int, ...] = ()
+    output_shape: tuple[int, ...] = ()
+    output_hash: str | None = None
+    run: Run | None = None
+    output: Any = field(default=None, compare=False, repr=False, metadata={TRANSIENT: True})
+
+
+class Silence:
+    """An emitter that says nothing."""
+
+    def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+
+def time_generate(
+    model: Any, inputs: Any, /, *, warmup: bool = False, monitor: Any = None, streamer: Any = None, **asked: Any
+) -> Timing:
+    """
+    One timed ``model.generate``, for those who come from HuggingFace's benchmark framework.
+
+    With ``warmup=True`` it runs once in silence: the monitor stays off, the streamer hears nothing, nothing is measured
+    or logged, and the random streams are left as they were. Otherwise one timed block, with its one event.
+
+    Args:
+        model: a transformers model.
+        inputs: what the tokenizer gave (a mapping), or the prompt's tensor.
+        warmup: only run.
+        monitor: an object with pause, resume and window(name).
+        streamer: the caller's own.
+        **asked: arguments of ``generate``, such as ``max_new_tokens``.
+
+    Raises:
+        BaseException: whatever ``generate`` raised.
+
+    """
+    check_monitor(monitor)
+    arguments = {**inputs, **asked} if isinstance(inputs, Mapping) else {"inputs": inputs, **asked}
+    if warmup:
+        generate = warmed_generation(model.generate, model=model, iterations=0, audit=False)
+        quiet = {"log": Silence(), "monitor": monitor}
+        generate._spell(procedures.warm, (), arguments | {"streamer": streamer}, quiet)
+        return Timing(warmup=True)
+    spy, timer = Spy(model, audit=False), TokenTimer(streamer)
+    with steady_state(monitor=monitor) as steady:
+        output = spy.call(model.generate, (), {**arguments, "streamer": timer})
+    return timing(steady.block, timer, spy, output)
+
+
+def timing(run: Run | None, timer: TokenTimer, spy: Spy, output: Any) -> Timing:
+    """What one block tells of the generation in it."""
+    call, times = spy.last, timer.times[-1] if timer.times else None
+    return Timing(
+        warmup=False,
+        latency_s=run.duration_s if run is not None else None,
+        first_token_s=run.first_item_s if run is not None else None,
+        inter_token_s=times.gap_mean_ns / 1e9 if times is not None and times.gap_mean_ns is not None else None,
+        gaps_ns=times.gaps_ns if times is not None else (),
+        counts=times.counts if times is not None else (),
+        output_shape=call.shape if call is not None else (),
+        output_hash=call.hash if call is not None else None,
+        run=run,
+        output=output,
+    )

@@ -1,0 +1,1 @@
+"""What is warm, and who warms it."""

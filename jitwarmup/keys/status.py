@@ -1,0 +1,111 @@
+"""The status document of a warmed function, and what other ranks hear of it."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from jitwarmup.distributed import HERALD, identity
+from jitwarmup.host.switch import SWITCH
+from jitwarmup.keys.registry import LEDGERS, WORST_FIRST, Entry, Ledger
+from jitwarmup.records.runs import Phase, State
+
+STATUS_SCHEMA = "jitwarmup.status/1"
+KEYS_SHOWN = 64  # a health document is polled every few seconds
+PHASES = {State.VALIDATING: Phase.VALIDATE.value, State.WARMING: Phase.WARM.value}
+Subjects = list[tuple[Ledger, int | None]]
+
+
+def status_of(ledger: Ledger, token: int | None) -> dict[str, Any]:
+    """The status document of one function (of one instance)."""
+    entries = ledger.asked_or_met(token)
+    state = ledger.state(token)
+    ready = bool(SWITCH.reasons) or ledger.ready(token)
+    done, planned = zip(*(progress_of(ledger, entry) for entry in entries), strict=True) if entries else ((), ())
+    return {
+        "schema": STATUS_SCHEMA,
+        "callable": ledger.name,
+        "state": state.value,
+        "phase": next((PHASES[entry.state] for entry in entries if entry.state in PHASES), None),
+        "ready": ready,
+        "progress": {"done": sum(done), "planned": None if None in planned or not planned else sum(planned)},
+        "eta_s": eta_s(ledger, entries),
+        "last_reason": last_reason(ledger.met(token)),
+        "keys": [key_status(ledger, entry) for entry in entries[:KEYS_SHOWN]],
+        "keys_cut": max(0, len(entries) - KEYS_SHOWN),
+    }
+
+
+def key_status(ledger: Ledger, entry: Entry) -> dict[str, Any]:
+    """One key in the document."""
+    done, planned = progress_of(ledger, entry)
+    return {
+        "key": entry.label,
+        "state": entry.state.value,
+        "asked": entry.asked,
+        "done": done,
+        "planned": planned,
+        "reason": entry.reason,
+    }
+
+
+def progress_of(ledger: Ledger, entry: Entry) -> tuple[int, int | None]:
+    """Runs made and runs planned of one key's warm-up; planned is None where a rule decides."""
+    warmup = entry.warmup
+    if entry.is_warm and warmup is not None:
+        return len(warmup.runs), len(warmup.runs)
+    return len(entry.finished), entry.planned if entry.planned is not None else ledger.planned
+
+
+def eta_s(ledger: Ledger, entries: Sequence[Entry]) -> float | None:
+    """
+    Seconds until all keys are warm, from what was seen so far: 0.0 when they are, None where nothing is known yet.
+
+    A key under way is told from its last run, one that has not begun from the mean of those that are done.
+    """
+    known = [entry.warmup.duration_s for entry in entries if entry.is_warm and entry.warmup is not None]
+    typical = statistics.fmean(known) if known else None
+    parts = [remaining_s(ledger, entry, typical) for entry in entries if not entry.is_warm]
+    if not entries or any(part is None for part in parts):
+        return None
+    return math.fsum(part for part in parts if part is not None)
+
+
+def remaining_s(ledger: Ledger, entry: Entry, typical: float | None) -> float | None:
+    """Seconds that one key still needs; None where nobody can know."""
+    done, planned = progress_of(ledger, entry)
+    runs = entry.finished
+    if len(runs) > 1 and planned is not None:
+        return max(0, planned - done) * runs[-1].duration_s
+    spent = math.fsum(run.duration_s for run in runs)
+    return None if typical is None else max(0.0, typical - spent)
+
+
+def last_reason(entries: Sequence[Entry]) -> str | None:
+    """Why the key that stands worst stands where it does."""
+    told = sorted((WORST_FIRST.index(entry.state), at) for at, entry in enumerate(entries) if entry.reason)
+    return entries[told[0][1]].reason if told else None
+
+
+def asked_ledgers() -> Subjects:
+    """Every function of the process that was asked to warm up."""
+    for _ in range(8):
+        try:
+            return [(ledger, None) for ledger in list(LEDGERS) if any(entry.asked for entry in ledger.met(None))]
+        except RuntimeError:  # another thread decorated a function meanwhile
+            continue
+    return []
+
+
+def is_rank_ready() -> bool:
+    """Whether all that this process was asked to warm up (or, where nothing was, all that it met) is warm."""
+    subjects = asked_ledgers() or [(ledger, None) for ledger in list(LEDGERS) if ledger.met(None)]
+    return bool(subjects) and all(ledger.warm_now(token) for ledger, token in subjects)
+
+
+def tell_other_ranks() -> None:
+    """Something became warm, or is not to be relied upon any more: the other ranks may want to know."""
+    if identity().get("world_size", 1) > 1:
+        HERALD.tell(ready=is_rank_ready())

@@ -1,0 +1,127 @@
+"""
+``emit="summary"``: calls are counted and told of once a minute, at ``flush()`` and at a normal exit.
+
+Count, sum, minimum and maximum are exact over all calls since the last summary; percentiles are over the last 10,000.
+"""
+
+from __future__ import annotations
+
+import atexit
+import math
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol, Self
+
+from jitwarmup.analysis.stats import quantile
+from jitwarmup.events import schema
+from jitwarmup.records.runs import Run
+
+PERIOD_S = 60.0
+RECENT = 10_000
+SHARES = {"median_s": 0.5, "p90_s": 0.9, "p95_s": 0.95, "p99_s": 0.99}
+
+
+class Speaker(Protocol):
+    """For whom a summary is told."""
+
+    @property
+    def session(self) -> object: ...
+
+    def alone(self) -> Self: ...
+
+    @property
+    def say(self) -> Callable[..., None]: ...
+
+
+class Tally:
+    """Durations of calls between two summaries of one function."""
+
+    def __init__(self) -> None:
+        self.renew()
+        self._recent: deque[int] = deque(maxlen=RECENT)
+        self._subject: Speaker | None = None
+        self._clear()
+
+    def renew(self) -> None:
+        """A new lock, in a forked child."""
+        self._lock = threading.Lock()
+
+    def _clear(self) -> None:
+        self.calls = 0
+        self.errors = 0
+        self.contaminated = 0
+        self.sum_ns = 0
+        self.min_ns: float = math.inf
+        self.max_ns = 0
+        self.due = time.monotonic() + PERIOD_S
+
+    def add(self, subject: Speaker, run: Run) -> None:
+        """Count one call of any outcome; failed ones are counted apart, and a stream that was left early nowhere."""
+        if run.outcome == "ok":
+            self.count(subject, run.duration_ns, contaminated=run.contaminated)
+            return
+        if run.outcome == "closed":
+            return
+        with self._lock:
+            self._begin(subject)
+            self.errors += 1
+        if time.monotonic() >= self.due:
+            self.flush()
+
+    def count(self, subject: Speaker, ns: int, *, contaminated: bool = False) -> None:
+        """Count one call that ended well; speak when a minute has passed."""
+        with self._lock:
+            if self._subject is None or self._subject.session is not subject.session:
+                self._begin(subject)
+            self.calls += 1
+            self.sum_ns += ns
+            if contaminated:
+                self.contaminated += 1
+            if ns < self.min_ns:  # noqa: PLR1730 - on the path of every call, where min() costs twice as much
+                self.min_ns = ns
+            if ns > self.max_ns:  # noqa: PLR1730 - see above
+                self.max_ns = ns
+            self._recent.append(ns)
+        if time.monotonic() >= self.due:
+            self.flush()
+
+    def _begin(self, subject: Speaker) -> None:
+        """Remember for whom to speak, also at exit, and where the newest call would have spoken."""
+        self._subject = subject.alone()
+        PENDING.add(self)
+
+    def flush(self) -> None:
+        """Tell what was counted, and begin anew; nothing where nothing was counted."""
+        with self._lock:
+            subject, fields = self._subject, self._fields()
+            self._clear()
+        if subject is not None and fields["count"] + fields["errors"] > 0:
+            subject.say(schema.SUMMARY, **fields)
+
+    def _fields(self) -> dict[str, Any]:
+        recent = sorted(self._recent)
+        self._recent.clear()
+        return {
+            "count": self.calls,
+            "errors": self.errors,
+            "contaminated_count": self.contaminated,
+            "sum_s": self.sum_ns / 1e9,
+            "min_s": self.min_ns / 1e9 if self.calls else None,
+            "max_s": self.max_ns / 1e9 if self.calls else None,
+            "mean_s": self.sum_ns / 1e9 / self.calls if self.calls else None,
+            "recent": len(recent),
+            **{name: quantile(recent, share) / 1e9 for name, share in SHARES.items() if recent},
+        }
+
+
+PENDING: weakref.WeakSet[Tally] = weakref.WeakSet()
+
+
+@atexit.register
+def flush_all() -> None:
+    """At a normal exit, tell what has not been told."""
+    for tally in tuple(PENDING):
+        tally.flush()

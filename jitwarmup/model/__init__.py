@@ -1,1 +1,0 @@
-"""What is known: frozen data with units, pure numbers, the protocols, the errors. Imports nothing of ours above it."""

@@ -1,0 +1,153 @@
+"""
+Torch's compile callbacks (``torch._dynamo.callback.callback_handler``), registered once for all probes that want them.
+
+No argument up to torch 2.7, ``CallbackArgs(callback_trigger, compile_id)`` from 2.8 (read in 2.6 to 2.15). A callback
+must never raise (at the start it aborts the user's call, at the end it leaks torch's counter for the rest of the
+process) and never compile (it runs inside a lock that is not re-entrant): it appends and returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from jitwarmup.probes.loaded import loaded
+from jitwarmup.probes.run_table import HUB, Compile
+from jitwarmup.records.runs import OneTimeWork
+
+try:
+    import resource
+
+    _usage: Callable[[], Any] | None = partial(resource.getrusage, resource.RUSAGE_CHILDREN)
+except (ImportError, AttributeError):
+    _usage = None
+
+CHILDREN_TOLD = _usage is not None
+FRAME = "DYNAMO"
+BACKWARD = "LAZY_BACKWARD"
+RECORDING = "CUDAGRAPH_RECORDING"
+
+
+class CompileCallbacks:
+    """Our pair of callbacks in torch's handler. ``torch._dynamo.reset()`` removes them; ``ensure`` puts them back."""
+
+    def __init__(self) -> None:
+        self._handler: Any = None
+        self._holders: set[str] = set()
+        self._recorded: set[str] = set()
+        self.registered = 0
+
+    @property
+    def present(self) -> bool:
+        """Whether torch would call us now (two list look-ups, 100 ns)."""
+        handler = self._handler
+        return handler is not None and _on_start in handler.start_callbacks and _on_end in handler.end_callbacks
+
+    def ensure(self, holder: str) -> str | None:
+        """Be registered on behalf of ``holder``; returns why that is impossible, or None."""
+        module = loaded("torch._dynamo.callback")
+        handler = getattr(module, "callback_handler", None)
+        if not all(hasattr(handler, name) for name in ("start_callbacks", "end_callbacks", "register_start_callback")):
+            return "torch._dynamo.callback.callback_handler is not as known"
+        self._handler = handler
+        self._holders.add(holder)
+        if not self.present:
+            self._register(handler)
+        return None if self.present else "a registered compile callback was not kept"
+
+    def _register(self, handler: Any) -> None:
+        _withdraw(handler)
+        handler.register_start_callback(_on_start)
+        handler.register_end_callback(_on_end)
+        self._recorded.clear()  # compile ids start again at 0/0 after the reset that removed us
+        self.registered += 1
+
+    def release(self, holder: str) -> None:
+        """Take our callbacks out once nobody holds them; torch is left as it was found."""
+        self._holders.discard(holder)
+        if not self._holders and self._handler is not None:
+            _withdraw(self._handler)
+            self._handler = None
+
+    def recording(self, compiled: Compile) -> OneTimeWork:
+        """A CUDA-graph recording: again for a graph that was recorded before is a re-recording (a changed address)."""
+        name = str(compiled.ids[-1])
+        again = name in self._recorded
+        self._recorded.add(name)
+        return OneTimeWork(
+            kind="cudagraph.rerecord" if again else "cudagraph.record",
+            duration_s=None if compiled.duration_ns is None else compiled.duration_ns / 1e9,
+            reason="compiled graph recorded again: an address or a path changed" if again else "compiled graph",
+        )
+
+
+CALLBACKS = CompileCallbacks()
+
+
+def _withdraw(handler: Any) -> None:
+    for callbacks, ours in ((handler.start_callbacks, _on_start), (handler.end_callbacks, _on_end)):
+        while ours in callbacks:
+            callbacks.remove(ours)
+
+
+def _describe(arguments: tuple[Any, ...]) -> tuple[str, str | None]:
+    """Trigger name and compile id; without arguments (up to 2.7) only frames and backwards are announced."""
+    if not arguments:
+        return FRAME, None
+    trigger = getattr(arguments[0], "callback_trigger", None)
+    compile_id = getattr(arguments[0], "compile_id", None)
+    return str(getattr(trigger, "name", FRAME)), None if compile_id is None else str(compile_id)
+
+
+def _on_start(*arguments: Any) -> None:
+    with suppress(BaseException):  # raising here would abort the user's call
+        HUB.compile_started(*_describe(arguments)).children_s = children_cpu_s()
+
+
+def _on_end(*arguments: Any) -> None:
+    with suppress(BaseException):  # raising here would leak torch's pending counter for good
+        trigger, compile_id = _describe(arguments)
+        compiled = HUB.compile_ended(compile_id)
+        if compiled is not None:
+            _announce(trigger, compiled)
+
+
+def _announce(trigger: str, compiled: Compile) -> None:
+    if trigger == RECORDING:
+        HUB.push("cudagraph", CALLBACKS.recording(compiled), compiled)
+    else:
+        HUB.push("dynamo", unexplained_compile(compiled), compiled, backstop=True)
+    spent = children_cpu_s() - compiled.children_s
+    if spent > 0:
+        HUB.push("subprocess", _children(spent), compiled)
+
+
+def children_cpu_s() -> float:
+    """CPU seconds of child processes that ended and were waited for; 0.0 where the system does not tell."""
+    if _usage is None:
+        return 0.0
+    used = _usage()
+    return float(used.ru_utime + used.ru_stime)
+
+
+def _children(spent_s: float) -> OneTimeWork:
+    """CPU seconds are no wall seconds, so they are told in the reason and not as a duration."""
+    return OneTimeWork(kind="compiler.subprocess", reason=f"{spent_s:.2f} s of CPU in child processes that ended")
+
+
+def unexplained_compile(compiled: Compile) -> OneTimeWork:
+    """What the callbacks alone tell of a compile: for torch without records, and for compiles that have not ended."""
+    kind = {BACKWARD: "aot.backward"}.get(compiled.trigger, "dynamo.capture")
+    attempt = str(compiled.ids[0] or "").rpartition("/")[2]
+    if kind == "dynamo.capture" and attempt.isdigit() and int(attempt) > 0:
+        kind = "dynamo.recompile"
+    if compiled.trigger == RECORDING:
+        kind = "cudagraph.record"
+    under_way = "under way in another thread" if compiled.ended is None else None
+    return OneTimeWork(
+        kind=kind,
+        duration_s=None if compiled.duration_ns is None else compiled.duration_ns / 1e9,
+        reason=under_way,
+    )

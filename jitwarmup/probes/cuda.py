@@ -1,0 +1,222 @@
+"""
+What a CUDA device does once: device memory taken from the driver, CUDA graphs recorded, recorded again, or skipped.
+
+Two probes, since graphs are announced by torch's compiler and memory by its allocator. Neither starts CUDA: until the
+process has used it, they are dormant. Read in torch 2.6 to 2.15; the readers are arguments, so that tests without a
+device drive them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+from jitwarmup.probes import dynamo_records
+from jitwarmup.probes.compile_callbacks import CALLBACKS, RECORDING
+from jitwarmup.probes.loaded import ARMED, DORMANT, absent, loaded
+from jitwarmup.probes.run_table import HUB
+from jitwarmup.records.protocols import ArmState
+from jitwarmup.records.runs import OneTimeWork
+
+Stats = Mapping[str, Any]
+READ_PHASE = "CUDAGraphNode.record"
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """The allocator's counters of one device; they only rise (except over ``reset_accumulated_memory_stats``)."""
+
+    index: int
+    allocations: int
+    retries: int
+    reserved_bytes: int
+
+
+def _torch_stats(index: int) -> Stats:
+    stats: Stats = loaded("torch.cuda").memory_stats_as_nested_dict(index)  # type: ignore[union-attr]
+    return stats
+
+
+def _torch_devices() -> Sequence[int]:
+    cuda = loaded("torch.cuda")
+    return range(cuda.device_count()) if cuda is not None and cuda.is_initialized() else ()
+
+
+def _torch_state() -> ArmState:
+    torch = loaded("torch")
+    if torch is None:
+        return absent("torch")
+    if getattr(torch.version, "cuda", None) is None and getattr(torch.version, "hip", None) is None:
+        return ArmState("unavailable", "torch was built without CUDA")
+    return ARMED if _torch_devices() else ArmState("dormant", "CUDA is not initialised")
+
+
+class Allocator:
+    """
+    Kinds: ``allocator.grow`` (``cudaMalloc``, new segments) and ``allocator.retry`` (memory was freed and asked again).
+
+    ``memory_stats_as_nested_dict`` is one C call; ``memory_stats()`` flattens it for 141 us and is not used.
+    """
+
+    name = "allocator"
+
+    def __init__(
+        self,
+        read: Callable[[int], Stats] = _torch_stats,
+        devices: Callable[[], Sequence[int]] = _torch_devices,
+        state: Callable[[], ArmState] = _torch_state,
+    ) -> None:
+        self._read, self._devices, self._ask = read, devices, state
+        self._state = DORMANT
+
+    def arm(self) -> ArmState:
+        """Dormant until CUDA is used; the self-test is one reading of each device."""
+        self._state = self._ask()
+        if self._state is ARMED and any(_device(0, self._read(index)) is None for index in self._devices()):
+            self._state = ArmState("unavailable", "memory_stats_as_nested_dict has no num_device_alloc")
+        return self._state
+
+    def stamp(self) -> object:
+        """The counters themselves; while dormant, whether CUDA has come to life (an attribute look-up)."""
+        if self._state is ARMED:
+            return self.snapshot()
+        return len(self._devices()) if self._state.state == "dormant" else 0
+
+    def snapshot(self) -> tuple[Device, ...]:
+        """The counters of every device of this process."""
+        if self._state is not ARMED:
+            return ()
+        readings = (_device(index, self._read(index)) for index in self._devices())
+        return tuple(device for device in readings if device is not None)
+
+    def delta(self, before: Sequence[Device], after: Sequence[Device]) -> Sequence[OneTimeWork]:
+        """Growth and retries by device; a device that was not there before started from zero."""
+        earlier = {device.index: device for device in before}
+        nothing = Device(0, 0, 0, 0)
+        return [work for device in after for work in _growth(earlier.get(device.index, nothing), device)]
+
+    def disarm(self) -> None:
+        """Nothing was installed."""
+        self._state = DORMANT
+
+
+def _device(index: int, stats: Stats) -> Device | None:
+    try:
+        reserved = stats.get("reserved_bytes", {}).get("all", {}).get("allocated", 0)
+        return Device(index, stats["num_device_alloc"], stats["num_alloc_retries"], reserved)
+    except (KeyError, AttributeError, TypeError):
+        return None
+
+
+def _growth(before: Device, after: Device) -> list[OneTimeWork]:
+    taken = _risen(before.reserved_bytes, after.reserved_bytes)
+    # Expandable segments map memory without a new allocation: the bytes tell.
+    grown = _risen(before.allocations, after.allocations) or (1 if taken else 0)
+    retried = _risen(before.retries, after.retries)
+    where = f"cuda:{after.index}"
+    reason = f"{taken / MIB:.1f} MiB on {where}" if taken else f"on {where}"
+    work = [OneTimeWork(kind="allocator.grow", count=grown, reason=reason)] if grown else []
+    return work + ([OneTimeWork(kind="allocator.retry", count=retried, reason=f"on {where}")] if retried else [])
+
+
+def _risen(before: int, after: int) -> int:
+    return after - before if after >= before else after
+
+
+@dataclass(frozen=True, slots=True)
+class GraphSnapshot:
+    """Skips torch has counted, and the seconds of recordings where torch is too old to announce them."""
+
+    skips: int = 0
+    recordings: tuple[float, ...] = ()
+
+
+NO_GRAPHS = GraphSnapshot()
+
+
+def _torch_graph_class() -> Any:
+    graphs = loaded("torch.cuda.graphs")
+    return getattr(graphs, "CUDAGraph", None) if _torch_devices() else None
+
+
+class CudaGraphs:
+    """
+    Kinds: ``cudagraph.record``, ``cudagraph.rerecord``, ``cudagraph.skip``.
+
+    Recordings of compiled code are announced by torch's callbacks (from 2.8 on; in 2.7 told by the phase
+    ``CUDAGraphNode.record``); those of user code (``torch.cuda.graph``) by a wrap of ``CUDAGraph.capture_begin``.
+    """
+
+    name = "cudagraph"
+
+    def __init__(self, graph_class: Callable[[], Any] = _torch_graph_class) -> None:
+        self._graph_class = graph_class
+        self._utils: Any = None
+        self._announced = True
+        self._wrapped: tuple[Any, Any] | None = None
+
+    def arm(self) -> ArmState:
+        """Armed as soon as either the compiler or CUDA itself is loaded."""
+        self._wrap(self._graph_class())
+        self._utils = dynamo_records.utils()
+        if self._utils is None:
+            return ARMED if self._wrapped else DORMANT
+        self._announced = hasattr(loaded("torch._dynamo.callback"), "CallbackTrigger")
+        lost = CALLBACKS.ensure(self.name)
+        return ArmState("armed", f"recordings of compiled code not seen: {lost}") if lost else ARMED
+
+    def stamp(self) -> int:
+        """Skips at run time, which only a device makes; others come with a record, recordings are pushed."""
+        return 0 if self._wrapped is None or self._utils is None else _skips(self._utils)
+
+    def snapshot(self) -> GraphSnapshot:
+        """Skips and, for torch 2.7, recordings."""
+        if self._utils is None:
+            return NO_GRAPHS
+        lists = getattr(self._utils, "compilation_time_metrics", {})
+        return GraphSnapshot(_skips(self._utils), () if self._announced else tuple(lists.get(READ_PHASE, ())))
+
+    def delta(self, before: GraphSnapshot, after: GraphSnapshot) -> Sequence[OneTimeWork]:
+        """New skips (a graph that runs without CUDA graphs from here on), new recordings that nobody announced."""
+        skipped = _risen(before.skips, after.skips)
+        work = [OneTimeWork(kind="cudagraph.skip", count=skipped)] if skipped else []
+        known = len(before.recordings) if len(before.recordings) <= len(after.recordings) else 0
+        new = after.recordings[known:]
+        return work + ([OneTimeWork(kind="cudagraph.record", count=len(new), duration_s=sum(new))] if new else [])
+
+    def disarm(self) -> None:
+        """Takes the wrap off, if it is still ours, and the callbacks, unless another probe holds them."""
+        if self._wrapped:
+            graph, original = self._wrapped
+            if getattr(graph.__dict__.get("capture_begin"), "__wrapped__", None) is original:
+                graph.capture_begin = original
+        self._wrapped = self._utils = None
+        CALLBACKS.release(self.name)
+
+    def _wrap(self, graph: Any) -> None:
+        original = None if graph is None or self._wrapped else graph.__dict__.get("capture_begin")
+        if original is None:
+            return
+
+        @wraps(original)
+        def capture_begin(self: Any, *args: Any, **kwargs: Any) -> Any:
+            _captured()
+            return original(self, *args, **kwargs)
+
+        graph.capture_begin = capture_begin
+        self._wrapped = (graph, original)
+
+
+def _skips(utils: Any) -> int:
+    skips = utils.counters.get("inductor", {}).get("cudagraph_skips", 0)
+    return int(skips)
+
+
+def _captured() -> None:
+    with suppress(BaseException):  # a hook never breaks the user's capture
+        if not any(compiled.trigger == RECORDING for compiled in HUB.open):
+            HUB.push("cudagraph", OneTimeWork(kind="cudagraph.record", reason="captured by user code"))

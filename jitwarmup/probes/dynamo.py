@@ -1,0 +1,184 @@
+"""
+What ``torch._dynamo`` does once: graph capture, recompilation with its reason, graph breaks, the recompile limit.
+
+Nothing of this is public in torch. The records and the counters are read at the edges of a run; the callbacks (see
+``callbacks``) say in which context a compile ran. ``torch._dynamo.reset()`` takes our callbacks out and leaves records
+and counters alone; users clear the counters; both are seen and survived.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jitwarmup.probes import dynamo_records as records
+from jitwarmup.probes.compile_callbacks import CALLBACKS
+from jitwarmup.probes.dynamo_records import Record, ScopeOf
+from jitwarmup.probes.guard_reasons import rebuild
+from jitwarmup.probes.loaded import ARMED, absent
+from jitwarmup.records.protocols import ArmState
+from jitwarmup.records.runs import OneTimeWork, Scope
+
+LIMIT_TYPES = frozenset({"RecompileLimitExceeded", "CacheLimitExceeded"})
+"""Failure types of the recompile limit up to torch 2.10; from 2.11 on it is an ``Unsupported`` with this first line:"""
+LIMIT_TEXT = "Dynamo recompile limit exceeded"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All records torch still has, and graph breaks by their text (the text stays in here)."""
+
+    records: tuple[Record, ...] = ()
+    breaks: Mapping[str, int] = field(default_factory=dict)
+    room: int | None = None
+
+
+EMPTY = Snapshot()
+
+
+class Dynamo:
+    """
+    Kinds: ``dynamo.capture``, ``dynamo.recompile``, ``dynamo.graph_break``, ``dynamo.eager_fallback`` (the recompile
+    limit: silent eager from here on), ``dynamo.failed``, ``aot.backward``. Durations are wall seconds of the whole
+    frame, what is nested in it included.
+    """
+
+    name = "dynamo"
+
+    def __init__(self) -> None:
+        self._utils: Any = None
+
+    def arm(self) -> ArmState:
+        """Dormant until somebody loads ``torch._dynamo``; then the callbacks are (again) in place."""
+        utils = records.utils()
+        if utils is None:
+            return absent("torch._dynamo.utils")
+        problem = _unknown(utils)
+        if problem:
+            return ArmState("unavailable", problem)
+        self._utils = utils
+        lost = CALLBACKS.ensure(self.name)
+        return ArmState("armed", f"overlap not seen: {lost}") if lost else ARMED
+
+    def stamp(self) -> int:
+        """Moves with every record, and when our callbacks were taken out."""
+        utils = self._utils
+        if utils is None:
+            return 0
+        return records.latest(utils) if CALLBACKS.present else -1
+
+    def snapshot(self) -> Snapshot:
+        """Records and graph breaks of now; empty while dormant, so that the first compile of all is explained too."""
+        utils = self._utils
+        if utils is None:
+            return EMPTY
+        room = getattr(getattr(utils, "_compilation_metrics", None), "maxlen", None)
+        return Snapshot(records.read(utils), dict(utils.counters.get("graph_break", {})), room)
+
+    def delta(self, before: Snapshot, after: Snapshot) -> Sequence[OneTimeWork]:
+        """All that is new, as if one run alone had been under way."""
+        return self.attributed(before, after, records.everything_own, "own")
+
+    def attributed(self, before: Snapshot, after: Snapshot, scope_of: ScopeOf, otherwise: Scope) -> list[OneTimeWork]:
+        """What is new, each record with its own scope; counters take the records' common one, else ``otherwise``."""
+        new, lost = records.added(before.records, after.records)
+        work = [_work_of(record, scope) for record in new if (scope := scope_of(record)) and _is_compile(record)]
+        if lost and after.room is not None and len(after.records) >= after.room:
+            work.append(OneTimeWork(kind="dynamo.capture", reason="more compiles than torch keeps records of"))
+        scope = records.common_scope(new, scope_of, otherwise)
+        return work + [_graph_break(text, n, scope) for text, n in _grown(before.breaks, after.breaks)]
+
+    def disarm(self) -> None:
+        """Takes the callbacks out, unless another probe holds them."""
+        self._utils = None
+        CALLBACKS.release(self.name)
+
+
+def _unknown(utils: Any) -> str | None:
+    """The self-test: whether records and counters are there in the form we know."""
+    if not callable(getattr(utils, "get_compilation_metrics", None)):
+        return "torch._dynamo.utils.get_compilation_metrics is not there"
+    if not isinstance(getattr(utils, "counters", None), dict):
+        return "torch._dynamo.utils.counters is not a dict"
+    fields = getattr(getattr(utils, "CompilationMetrics", None), "__dataclass_fields__", {})
+    missing = {"compile_id", "fail_type", "co_name"} - set(fields)
+    return f"CompilationMetrics has no {', '.join(sorted(missing))}" if missing else None
+
+
+def _is_compile(record: Record) -> bool:
+    return not records.is_runtime(record)
+
+
+def _work_of(record: Record, scope: Scope) -> OneTimeWork:
+    kind, reason = _kind_and_reason(record)
+    return OneTimeWork(kind=kind, duration_s=records.frame_seconds(record), reason=reason, scope=scope)
+
+
+def _kind_and_reason(record: Record) -> tuple[str, str | None]:
+    name = getattr(record, "co_name", None)
+    why = getattr(record, "recompile_reason", None)
+    failure = getattr(record, "fail_type", None)
+    if records.is_backward(record):
+        return "aot.backward", None
+    if failure and _at_limit(record, failure):
+        return "dynamo.eager_fallback", "recompile limit reached" + (f": {rebuild(why)}" if why else "")
+    if failure:
+        return "dynamo.failed", _failure(record, failure)
+    if why or (why is None and _is_later_compile(record)):
+        return "dynamo.recompile", rebuild(why) if why else None
+    return "dynamo.capture", f"function {name}" if name else None
+
+
+def _at_limit(record: Record, failure: str) -> bool:
+    text = getattr(record, "fail_reason", None)
+    return failure in LIMIT_TYPES or (isinstance(text, str) and text.startswith(LIMIT_TEXT))
+
+
+def _is_later_compile(record: Record) -> bool:
+    """Of torch 2.6, whose records hold no reason: ``frame/n`` with n > 0 was compiled before."""
+    if hasattr(record, "recompile_reason"):
+        return False
+    attempt = str(getattr(record, "compile_id", "")).rpartition("/")[2].split("_")[0]
+    return attempt.isdigit() and int(attempt) > 0
+
+
+def _failure(record: Record, failure: str) -> str:
+    """The exception's type, and torch's own words for it where they are known to be torch's own."""
+    text = getattr(record, "fail_reason", None)
+    known = known_break(text) if isinstance(text, str) else None
+    return f"{failure}: {known}" if known else failure
+
+
+def _graph_break(text: str, count: int, scope: Scope) -> OneTimeWork:
+    return OneTimeWork(kind="dynamo.graph_break", count=count, reason=known_break(text), scope=scope)
+
+
+def _grown(before: Mapping[str, int], after: Mapping[str, int]) -> list[tuple[str, int]]:
+    """How far each counter rose; one that fell was cleared and counts from zero again."""
+    rises = ((key, n - before.get(key, 0) if n >= before.get(key, 0) else n) for key, n in after.items())
+    return [(key, n) for key, n in rises if n > 0]
+
+
+def known_break(text: str) -> str | None:
+    """
+    The first line of a graph-break text, if it is one of the fixed sentences in torch's registry, else None.
+
+    The rest of the text, and all of it up to torch 2.7, may hold arguments.
+    """
+    line = text.split("\n", 1)[0].strip()
+    home = getattr(records.utils(), "__file__", None)
+    return line if home and line in _registry(Path(home).with_name("graph_break_registry.json")) else None
+
+
+@cache
+def _registry(path: Path) -> frozenset[str]:
+    """Torch's list of graph-break types (shipped from 2.8 on; 250 kB, read when the first graph break is seen)."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        return frozenset(entry["Gb_type"] for versions in entries.values() for entry in versions)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return frozenset()

@@ -1,0 +1,332 @@
+"""
+The facade of all probes: ``open`` before the first clock read of a run, ``close`` after the last one.
+
+    open:  stamps ── moved since the last look? ── full readings (they belong to no run) ── thread's reading ──> user code
+    close: thread's reading ── stamps ── moved, or told by a hook? ── full readings, differences, whose they are ──> Seen
+
+Between ``open`` and ``close`` nothing is read: hooks that fire append to a list, and only when something happens. The
+stamps are what makes a quiet run cheap; each promises that an equal stamp means an equal reading.
+
+A probe may offer more than the Protocol asks: ``stamp()``, a cheap value that moves with its reading; ``follows = True``
+where it need only be read when another's stamp has moved; ``attributed(before, after, scope_of, otherwise)``, a ``delta``
+that tells whose each piece of work is. A probe with none of these is read in full at both edges of every run.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from jitwarmup.probes import dynamo_records
+from jitwarmup.probes.compile_callbacks import unexplained_compile
+from jitwarmup.probes.contention import FAULTS, Interference, page_faults, taken
+from jitwarmup.probes.cuda import Allocator, CudaGraphs
+from jitwarmup.probes.dynamo import Dynamo
+from jitwarmup.probes.inductor import Inductor
+from jitwarmup.probes.loaded import LOADING
+from jitwarmup.probes.process import Children, Collections, Imports, SharedObjects
+from jitwarmup.probes.run_table import HUB, Compile, Token, relation
+from jitwarmup.probes.transformers import Transformers
+from jitwarmup.probes.triton import Triton
+from jitwarmup.records.protocols import ArmState, Probe
+from jitwarmup.records.runs import OneTimeWork, Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """
+    What was seen of one run. ``work`` merges equal pieces; ``cpu_s``, ``wait_s`` (run-queue) and ``switches``
+    (involuntary) are of the calling thread, None where the system does not tell.
+    """
+
+    work: tuple[OneTimeWork, ...] = ()
+    cpu_s: float | None = None
+    wait_s: float | None = None
+    switches: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """Stamps, and the full readings that were made right after them."""
+
+    stamps: list[Any]
+    readings: tuple[Any, ...]
+
+
+DEFAULT: tuple[Probe, ...] = (
+    Dynamo(),
+    Inductor(),
+    CudaGraphs(),
+    Allocator(),
+    Triton(),
+    Transformers(),
+    Imports(),
+    SharedObjects(),
+    Children(),
+    Collections(),
+)
+"""The probes of this process: one set, since a hook is of the process. Making them reads and installs nothing."""
+
+THREAD = Interference()
+FAILED = object()
+
+
+class Watch:
+    """
+    Watches runs with a set of probes; None means all. Several may be armed at once, in any number of threads.
+
+    Every ``open`` needs its ``close``, also when the run fails: a run that is never closed makes all others ``shared``.
+    """
+
+    def __init__(self, probes: Sequence[Probe] | None = None) -> None:
+        self._probes = DEFAULT if probes is None else tuple(probes)
+        self._names = {probe.name for probe in self._probes}
+        self._thread = THREAD
+        self._states: dict[str, ArmState] = {}
+        self._broken: dict[str, ArmState] = {}
+        self._held: set[int] = set()
+        self._base: Base | None = None
+        self._restless = False
+        self.looks = 0
+        self._plan()
+        weakref.finalize(self, let_go, self._probes, self._held).atexit = False  # one that is forgotten holds nothing
+
+    def _plan(self) -> None:
+        silent = {name for name, state in self._states.items() if state.state == "unavailable"}
+        looking = [probe for probe in self._probes if probe.name not in silent]
+        self._stamps: tuple[Callable[[], Any], ...] = tuple(p.stamp for p in looking if hasattr(p, "stamp"))
+        self._pulled = tuple(p for p in self._probes if hasattr(p, "stamp") or getattr(p, "follows", False))
+        self._always = tuple(p for p in self._probes if p not in self._pulled)
+
+    def arm(self) -> None:
+        """Arm everything that can be, again where a hook was taken out. Cheap when nothing has changed."""
+        with HUB.lock:
+            for probe in self._probes:
+                state = self._ask(probe, "arm")
+                self._states[probe.name] = self._broken[probe.name] if state is FAILED else state
+                if id(probe) not in self._held:
+                    self._held.add(id(probe))
+                    HUB.held[id(probe)] = HUB.held.get(id(probe), 0) + 1
+            self._states[self._thread.name] = self._thread.arm()
+            self._plan()
+            self._restless = any(state.reason == LOADING.reason for state in self._states.values())
+
+    def disarm(self) -> None:
+        """Let go of every hook that no other Watch holds. May be called twice, and armed again."""
+        with HUB.lock:
+            let_go(self._probes, self._held)
+            self._base = None
+            self._states.clear()
+
+    def states(self) -> Mapping[str, ArmState]:
+        """Each probe's state when it was last asked."""
+        return dict(self._states)
+
+    def watched(self) -> tuple[str, ...]:
+        """The names of the probes that look."""
+        return tuple(name for name, state in self._states.items() if state.state == "armed")
+
+    def unwatched(self) -> Mapping[str, str]:
+        """Name -> why that probe does not look; ``not loaded`` where its module was never imported."""
+        silent = {name: state for name, state in self._states.items() if state.state != "armed"}
+        return {name: state.reason or state.state for name, state in silent.items()}
+
+    def open(self, *, cpu: bool = True) -> Token:
+        """
+        Begin a run, on the thread that calls the user's function, before its clock is read.
+
+        Without ``cpu`` its CPU seconds are not read: two system calls fewer around a call that nobody asks them of.
+        """
+        token = Token()
+        if not cpu:
+            token.cpu = False
+        token.base = self._current()
+        if self._always:
+            token.extra = tuple(self._ask(probe, "snapshot") for probe in self._always)
+        if HUB.open:
+            HUB.forget_stale()
+        token.reading = self._thread.read(cpu=cpu)
+        HUB.enter(token)  # last: an interrupt before or in it leaves nothing behind
+        return token
+
+    def suspend(self, token: Token) -> None:
+        """A stream hands out an item: what its consumer does is not this run's. Cheap; pairs with ``resume``."""
+        HUB.suspend(token)
+
+    def resume(self, token: Token) -> None:
+        """The stream's next step begins."""
+        HUB.resume(token)
+
+    def close(self, token: Token) -> Seen:
+        """End the run, after its last clock read; in any thread or context. Closing twice sees nothing."""
+        if token.closed:
+            return Seen()
+        reading = self._thread.read(cpu=token.cpu)
+        HUB.leave(token)
+        if HUB.open:
+            HUB.forget_stale()
+        base, before = token.base, token.reading
+        moved = self._look() != base.stamps
+        work: Iterable[OneTimeWork] = ()
+        if moved or token.inbox or HUB.open or self._always:
+            work = self._work(token, moved)
+        if reading[FAULTS] != before[FAULTS]:
+            work = [*work, *page_faults(before, reading)]
+        token.base, token.extra, token.inbox = None, (), []
+        return Seen(merged(work) if work else (), *taken(before, reading))
+
+    def _look(self) -> list[Any]:
+        self.looks += 1
+        try:
+            return [stamp() for stamp in self._stamps]
+        except Exception:  # noqa: BLE001 - a probe of the user's, or a torch that changed under us: find out whose
+            return self._look_without_the_broken()
+
+    def _look_without_the_broken(self) -> list[Any]:
+        for probe in self._probes:
+            if hasattr(probe, "stamp"):
+                self._ask(probe, "stamp")
+        self._base = None
+        return [stamp() for stamp in self._stamps]
+
+    def _current(self) -> Base:
+        """The readings before a run. What moved between runs is read anew here and belongs to no run."""
+        base = self._base
+        if base is None or self._restless or self._look() != base.stamps:
+            base = self._base = self._read()
+        return base
+
+    def _read(self) -> Base:
+        """Everything in full. Stamps come first: what moves meanwhile is seen again, never lost."""
+        self.arm()
+        stamps = self._look()
+        return Base(stamps, tuple(self._ask(probe, "snapshot") for probe in self._pulled))
+
+    def _work(self, token: Token, moved: bool) -> list[OneTimeWork]:
+        scopes = Scopes(token)
+        work: list[OneTimeWork] = []
+        if moved:
+            after = self._base = self._read()
+            for probe, *readings in zip(self._pulled, token.base.readings, after.readings, strict=True):
+                work += self._differences(probe, readings, scopes)
+        for probe, before in zip(self._always, token.extra, strict=False):
+            work += self._differences(probe, [before, self._ask(probe, "snapshot")], scopes)
+        return [*work, *scopes.told(self._names)]
+
+    def _differences(self, probe: Probe, readings: Sequence[Any], scopes: Scopes) -> Sequence[OneTimeWork]:
+        if FAILED in readings:
+            return ()
+        own = not hasattr(probe, "attributed")
+        asked = ("delta", *readings) if own else ("attributed", *readings, scopes.of, scopes.otherwise)
+        found = self._ask(probe, *asked)
+        if found is FAILED:
+            return ()
+        return [replace(item, scope=scopes.otherwise) for item in found] if own else found
+
+    def _ask(self, probe: Probe, method: str, *arguments: Any) -> Any:
+        """Call a probe's method; one that raises is out, with its reason, and the user's function never notices."""
+        if probe.name in self._broken:
+            return FAILED
+        try:
+            return getattr(probe, method)(*arguments)
+        except Exception as error:  # noqa: BLE001 - a failing probe never breaks the user's function
+            state = ArmState("unavailable", f"{method} raised {type(error).__name__}")
+            self._broken[probe.name] = self._states[probe.name] = state
+            self._plan()
+            return FAILED
+
+
+def let_go(probes: Sequence[Probe], held: set[int]) -> None:
+    """Give up one Watch's hold of its probes; what nobody holds any more is disarmed, whatever it does about it."""
+    with HUB.lock:
+        for probe in probes:
+            if id(probe) not in held:
+                continue
+            held.discard(id(probe))
+            left = HUB.held.pop(id(probe), 1) - 1
+            if left > 0:
+                HUB.held[id(probe)] = left
+                continue
+            with suppress(Exception):  # a probe of the user's may fail at this too
+                probe.disarm()
+
+
+class Scopes:
+    """Whose work is, for one run that has just ended."""
+
+    def __init__(self, token: Token) -> None:
+        self._token = token
+        self._matched: set[int] = set()
+        others = any(notice.compile and not own for notice, own in token.inbox)
+        self.otherwise: Scope = "shared" if token.overlapped or others or HUB.open else "own"
+
+    def of(self, record: dynamo_records.Record) -> Scope | None:
+        """
+        The scope of a compilation record; None if its compile was over before the run began (torch appends late).
+
+        A record without a pair of callbacks (the recompile limit, or callbacks that a reset took out) is this run's
+        own where no other run was under way.
+        """
+        found = _callbacks_of(record)
+        if found is None:
+            return self.otherwise
+        compiled, owner = found
+        self._matched.add(id(compiled))
+        if compiled.ended is not None and compiled.ended <= self._token.seq:
+            return None
+        return relation(self._token, compiled, owner)
+
+    def told(self, names: set[str]) -> list[OneTimeWork]:
+        """What hooks pushed and no record explains, and what another thread is compiling right now."""
+        work = []
+        for notice, own in self._token.inbox:
+            compiled = notice.compile
+            if notice.source in names and not (notice.backstop and id(compiled) in self._matched):
+                scope: Scope = "own" if own else "foreign"
+                if compiled is not None and not own:
+                    scope = relation(self._token, compiled, compiled.owners[-1])
+                work.append(replace(notice.work, scope=scope))
+        if {"dynamo", "cudagraph"} & names:
+            work += [self._under_way(compiled) for compiled in list(HUB.open)]
+        return work
+
+    def _under_way(self, compiled: Compile) -> OneTimeWork:
+        return replace(unexplained_compile(compiled), scope=relation(self._token, compiled, compiled.owners[0]))
+
+
+def _callbacks_of(record: dynamo_records.Record) -> tuple[Compile, Token | None] | None:
+    """
+    The callbacks that announced a record, and the run they fired in.
+
+    Matched by the record's interval and by the compile id (which alone is not enough: ids start again after a reset;
+    before torch 2.8 callbacks have none).
+    """
+    interval = dynamo_records.interval_us(record)
+    name = str(getattr(record, "compile_id", None))
+    for compiled in reversed(list(HUB.compiles)):
+        inside = interval is None or interval[0] <= compiled.started_us <= interval[1]
+        named = any(found is not None for found in compiled.ids)
+        if inside and (not named or name in compiled.ids):
+            side = compiled.ids.index(name) if named else 0
+            return compiled, compiled.owners[side]
+    return None
+
+
+def merged(work: Iterable[OneTimeWork]) -> tuple[OneTimeWork, ...]:
+    """Equal pieces (kind, reason, scope, recurrence) as one, counts and durations added."""
+    sums: dict[tuple[str, str | None, str, str], OneTimeWork] = {}
+    for item in work:
+        key = (item.kind, item.reason, item.scope, item.recurrence)
+        known = sums.get(key)
+        sums[key] = (
+            item if known is None else replace(known, count=known.count + item.count, duration_s=_sum(known, item))
+        )
+    return tuple(sums.values())
+
+
+def _sum(first: OneTimeWork, second: OneTimeWork) -> float | None:
+    told = [item.duration_s for item in (first, second) if item.duration_s is not None]
+    return sum(told) if told else None

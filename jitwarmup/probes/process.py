@@ -1,0 +1,203 @@
+"""
+What the process itself does once, or from time to time: imports, shared objects, compilers, collections.
+
+Imports and shared objects are read at the edges of a run; a collection is told by ``gc.callbacks`` when it happens.
+"""
+
+from __future__ import annotations
+
+import gc
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from jitwarmup.analysis.costs import WITHIN
+from jitwarmup.probes.compile_callbacks import CALLBACKS, CHILDREN_TOLD
+from jitwarmup.probes.loaded import ARMED, absent, compiling, loaded
+from jitwarmup.probes.run_table import HUB
+from jitwarmup.records.protocols import ArmState
+from jitwarmup.records.runs import OneTimeWork
+
+GENERATED = re.compile(r"[a-z0-9]{40,}")
+"""Modules and libraries that Inductor writes have 52-letter names; its C++ builds are told by its own probe."""
+NAMED = 3
+LONG_COLLECTION_NS = 1_000_000
+FULL_GENERATION = 2
+
+
+class Imports:
+    """Kind ``import``: modules that are in ``sys.modules`` for the first time; the reason names the largest packages."""
+
+    name = "import"
+
+    def arm(self) -> ArmState:
+        """Always."""
+        return ARMED
+
+    def stamp(self) -> int:
+        """How many modules there are (25 ns)."""
+        return len(sys.modules)
+
+    def snapshot(self) -> tuple[str, ...]:
+        """The names, oldest first."""
+        return _names()
+
+    def delta(self, before: Sequence[str], after: Sequence[str]) -> Sequence[OneTimeWork]:
+        """New names, without those that Inductor generates."""
+        known = set(before)
+        new = [str(name) for name in after if name not in known and not GENERATED.search(str(name))]
+        packages = Counter(name.partition(".")[0] for name in new)
+        return [OneTimeWork(kind="import", count=len(new), reason=_largest(packages))] if new else []
+
+    def disarm(self) -> None:
+        """Nothing was installed."""
+
+
+def _names() -> tuple[str, ...]:
+    for _ in range(8):  # another thread may import while we look
+        try:
+            return tuple(sys.modules)
+        except RuntimeError:
+            continue
+    return ()
+
+
+def _largest(packages: Mapping[str, int]) -> str:
+    most = sorted(packages.items(), key=lambda item: (-item[1], item[0]))
+    told = ", ".join(f"{name} {count}" for name, count in most[:NAMED])
+    return told + (f", {len(most) - NAMED} more" if len(most) > NAMED else "")
+
+
+class SharedObjects:
+    """
+    Kind ``dlopen``: libraries that are mapped for the first time (cuDNN's parts, extensions, compiled kernels).
+
+    Read from ``/proc/self/maps`` and only when something else has moved. ``dl_iterate_phdr`` would be cheaper, but its
+    callback would run Python inside the loader's lock: a thread that imports an extension meanwhile holds the
+    interpreter's lock and waits for the loader's, and both wait for ever.
+    """
+
+    name = "dlopen"
+    follows = True
+
+    def __init__(self, maps: str = "/proc/self/maps") -> None:
+        self._maps = Path(maps)
+        self._armed = False
+
+    def arm(self) -> ArmState:
+        """The self-test: this process must have mapped something."""
+        if not self._armed:
+            self._armed = bool(_mapped(self._maps))
+        return ARMED if self._armed else ArmState("unavailable", f"{self._maps} tells of no shared object")
+
+    def snapshot(self) -> frozenset[str]:
+        """Paths of all mapped shared objects."""
+        return _mapped(self._maps) if self._armed else frozenset()
+
+    def delta(self, before: frozenset[str], after: frozenset[str]) -> Sequence[OneTimeWork]:
+        """New paths, told by file name; generated ones are counted without their names."""
+        new = sorted(path.rpartition("/")[2] for path in after - before)
+        told = [name for name in new if not GENERATED.search(name)][:NAMED]
+        rest = len(new) - len(told)
+        parts = told + ([f"{rest} more" if told else f"{rest} compiled here"] if rest else [])
+        return [OneTimeWork(kind="dlopen", count=len(new), reason=", ".join(parts))] if new else []
+
+    def disarm(self) -> None:
+        """Nothing was installed."""
+
+
+def _mapped(maps: Path) -> frozenset[str]:
+    try:
+        lines: Iterable[bytes] = maps.read_bytes().splitlines()
+    except OSError:
+        return frozenset()
+    paths = {line.split(maxsplit=5)[-1] for line in lines if b".so" in line}
+    return frozenset(path.decode(errors="replace") for path in paths if path.startswith(b"/"))
+
+
+class Children:
+    """
+    Kind ``compiler.subprocess``: child processes that ended within a compile, by their CPU seconds.
+
+    Told by the compile callbacks. Workers that live on (Inductor's pool) are not in it before they end.
+    """
+
+    name = "subprocess"
+    follows = True  # everything here is pushed
+
+    def arm(self) -> ArmState:
+        """Where the system has ``getrusage``; dormant until ``torch._dynamo`` is loaded."""
+        if not CHILDREN_TOLD:
+            return ArmState("unavailable", "this system has no getrusage of children")
+        if loaded("torch._dynamo.callback") is None:
+            return absent("torch._dynamo.callback")
+        lost = CALLBACKS.ensure(self.name)
+        return ArmState("unavailable", lost) if lost else ARMED
+
+    def snapshot(self) -> None:
+        """Nothing to read."""
+
+    def delta(self, _before: None, _after: None) -> Sequence[OneTimeWork]:
+        """Everything was pushed."""
+        return ()
+
+    def disarm(self) -> None:
+        """Takes the callbacks out, unless another probe holds them."""
+        CALLBACKS.release(self.name)
+
+
+class Collections:
+    """
+    Kind ``gc.collect``: full collections, and younger ones of a millisecond or more. They come back: ``ambient``.
+
+    Young collections take microseconds and happen in most runs; they are part of what Python code costs.
+    """
+
+    name = "gc"
+    follows = True  # everything here is pushed
+
+    def __init__(self) -> None:
+        self._began_ns = 0
+
+    def arm(self) -> ArmState:
+        """Our callback is in ``gc.callbacks``."""
+        if self._heard not in gc.callbacks:
+            gc.callbacks.append(self._heard)
+        return ARMED
+
+    def snapshot(self) -> None:
+        """Nothing to read."""
+
+    def delta(self, _before: None, _after: None) -> Sequence[OneTimeWork]:
+        """Everything was pushed."""
+        return ()
+
+    def disarm(self) -> None:
+        """Takes the callback out."""
+        while self._heard in gc.callbacks:
+            gc.callbacks.remove(self._heard)
+
+    def _heard(self, phase: str, info: Mapping[str, int]) -> None:
+        with suppress(BaseException):  # Python would print it in the middle of the user's output
+            if phase == "start":
+                self._began_ns = time.perf_counter_ns() if HUB.live else 0
+            elif self._began_ns:
+                self._ended(time.perf_counter_ns() - self._began_ns, info["generation"])
+
+    def _ended(self, spent_ns: int, generation: int) -> None:
+        self._began_ns = 0
+        if generation < FULL_GENERATION and spent_ns < LONG_COLLECTION_NS:
+            return
+        HUB.push(
+            self.name,
+            OneTimeWork(
+                kind="gc.collect",
+                duration_s=spent_ns / 1e9,
+                reason=WITHIN if compiling() else None,
+                recurrence="ambient",
+            ),
+        )

@@ -1,0 +1,69 @@
+"""
+How much of torch's recompile limit a function has used up.
+
+Torch compiles one frame at most ``torch._dynamo.config.recompile_limit`` times (``cache_size_limit`` up to 2.5; 8 by
+default) and runs it eagerly from then on, without a word. The attempt is the second number of a compile id
+(``0/5`` is the sixth program of frame 0); torch counts per object where a frame closes over several, so this is an upper
+bound.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jitwarmup.probes import dynamo_records
+from jitwarmup.probes.loaded import loaded
+from jitwarmup.records.runs import Run
+
+NEAR = 0.75  # share of the limit at which it is time to say so
+COMPILED_AGAIN = ("dynamo.recompile", "dynamo.eager_fallback")
+_ATTEMPT = re.compile(r"\d+/(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Programs that one frame has, and how many torch allows."""
+
+    used: int
+    limit: int
+
+    @property
+    def near(self) -> bool:
+        """Whether most of the limit is used up."""
+        return self.used >= NEAR * self.limit
+
+
+def recompile_limit() -> int | None:
+    """Torch's limit as it is now; None where Dynamo is not loaded."""
+    config: Any = loaded("torch._dynamo.config")
+    found = getattr(config, "recompile_limit", getattr(config, "cache_size_limit", None))
+    return found if isinstance(found, int) else None
+
+
+def usage(runs: Sequence[Run]) -> Usage | None:
+    """What the frames that these runs compiled anew have used up; None where none did, or it cannot be told."""
+    paying = [run for run in runs if any(w.scope == "own" and w.kind in COMPILED_AGAIN for w in run.work)]
+    limit, utils = recompile_limit(), dynamo_records.utils()
+    if not paying or limit is None or limit <= 0 or not callable(getattr(utils, "get_compilation_metrics", None)):
+        return None
+    attempts = [attempt for record in dynamo_records.read(utils) if (attempt := attempt_of(record, paying)) is not None]
+    return Usage(used=min(limit, max(attempts) + 1), limit=limit) if attempts else None
+
+
+def attempt_of(record: Any, runs: Sequence[Run]) -> int | None:
+    """Which program of its frame a record tells of, where it was made within one of the runs."""
+    interval = dynamo_records.interval_us(record)
+    found = _ATTEMPT.search(str(getattr(record, "compile_id", "")))
+    if found is None or dynamo_records.is_runtime(record):
+        return None
+    if interval is not None and not any(within(interval[0], run) for run in runs):
+        return None
+    return int(found[1])
+
+
+def within(began_us: int, run: Run) -> bool:
+    """Whether something began inside a run; both are told by the system's clock, to a millisecond."""
+    return run.started_at - 1e-3 <= began_us / 1e6 <= run.started_at + run.duration_s + 1e-3

@@ -1,0 +1,1 @@
+"""Frozen data with units, protocols, errors. Imports nothing of ours above it."""

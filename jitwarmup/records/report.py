@@ -1,0 +1,184 @@
+"""
+Everything seen of one measurement: every run of every phase, nothing thrown away.
+
+    validate ─ warm ─ warm ─ warm ─ warm ─ warm ─┬─ measure ─ measure ─ ... ─ measure
+    `validation`   `warmup`, silent               `measured`; `latency` over its clean runs, `latency_all` over all
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from jitwarmup.records.codec import TRANSIENT, Record
+from jitwarmup.records.errors import ArgumentError, MeasurementFailed
+from jitwarmup.records.ranks import RankTimes
+from jitwarmup.records.runs import Decision, DeviceReading, Phase, Run
+from jitwarmup.records.summary import Summary
+from jitwarmup.records.verdict import Reason, Verdict
+
+SENTINEL_S = -1.0  # "no valid latency", as in HuggingFace's benchmark framework, where the check could never fire
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure(Record):
+    """
+    Why a measurement ended early. ``message`` and ``traceback`` may hold what the user's exception says: they stay in
+    the report and never enter an event. ``exception`` is the original, in the process where it happened. ``rank`` is the
+    rank that failed, where another one did.
+    """
+
+    phase: Phase
+    index: int
+    type: str
+    message: str
+    traceback: str
+    rank: int | None = None
+    exception: BaseException | None = field(default=None, compare=False, repr=False, metadata={TRANSIENT: True})
+
+    @classmethod
+    def of(cls, run: Run, error: BaseException) -> Failure:
+        """The failure of ``run``; the frames of the traceback are cleared so that no tensor is kept alive by it."""
+        text = "".join(traceback.format_exception(error))
+        clear_frames(error)
+        name = type(error).__name__
+        return cls(phase=run.phase, index=run.index, type=name, message=text_of(error), traceback=text, exception=error)
+
+
+def text_of(error: BaseException) -> str:
+    """What an exception says, also where saying it fails; as ``traceback`` words it."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - the user's __str__ may raise anything, and a report is owed all the same
+        return f"<exception str() of {type(error).__name__} failed>"
+
+
+def clear_frames(error: BaseException) -> None:
+    """Drop the locals that an exception, its causes, its contexts and (of a group) its members keep alive."""
+    seen: dict[int, BaseException] = {}
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        found = waiting.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen[id(found)] = found
+        traceback.clear_frames(found.__traceback__)
+        members = found.exceptions if isinstance(found, BaseExceptionGroup) else ()
+        waiting += [found.__cause__, found.__context__, *members]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report(Record):
+    """
+    One measurement.
+
+    ``latency_s`` is the median of the clean measured runs in seconds; -1.0 exactly when ``failure`` is set and no clean
+    run exists; the median of all when all are contaminated; None when nothing was to be measured. ``ledger`` holds the
+    seconds of validation and warm-up by cause, ``run`` and ``unexplained`` included; its parts sum to their wall time.
+    ``decision`` is what the warm-up rule said, ``would_have_said`` what ``until_steady()`` would have said of the same
+    runs. ``processes`` summarises the medians of several processes, where the measurement was repeated in them.
+    ``duration_s`` is the wall time of all of it, our own work included. ``facts`` are what notes left in the runs tell
+    of them (generation: tokens, batch, whether decode was compiled), ``advice`` the fixes they know, as data. ``ranks``
+    compares the ranks that measured in step, None for one process alone; times are then the slowest rank's.
+    """
+
+    callable: str
+    report_id: str
+    started_at: float
+    duration_s: float
+    runs: tuple[Run, ...]
+    latency_s: float | None
+    latency: Summary
+    latency_all: Summary
+    verdict: Verdict
+    ledger: Mapping[str, float] = field(default_factory=dict)
+    decision: Decision | None = None
+    would_have_said: Decision | None = None
+    skipped: str | None = None
+    rng_restored: bool = False
+    failure: Failure | None = None
+    environment: Mapping[str, str | int | float] = field(default_factory=dict)
+    device: DeviceReading | None = None
+    first_item: Summary | None = None
+    item_gap: Summary | None = None
+    items_per_s: float | None = None
+    processes: Summary | None = None
+    ranks: RankTimes | None = None
+    facts: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    advice: tuple[Reason, ...] = ()
+    schema: str = "jitwarmup.report/1"
+
+    @property
+    def validation(self) -> Run | None:
+        """The validation run (the last one, where a first attempt was interrupted)."""
+        found = self.of_phase(Phase.VALIDATE)
+        return found[-1] if found else None
+
+    @property
+    def warmup(self) -> tuple[Run, ...]:
+        """The warm-up runs, in order."""
+        return self.of_phase(Phase.WARM)
+
+    @property
+    def measured(self) -> tuple[Run, ...]:
+        """The measured runs that were kept, contaminated and failed ones included."""
+        return tuple(run for run in self.of_phase(Phase.MEASURE) if not run.discarded)
+
+    @property
+    def contended_share(self) -> float | None:
+        """Share of the measured wall time in which the calling thread waited for a CPU; None where nobody tells."""
+        known = [run for run in self.measured if run.wait_s is not None]
+        wall = sum(run.duration_s for run in known)
+        return min(1.0, sum(run.wait_s or 0.0 for run in known) / wall) if wall > 0 else None
+
+    def of_phase(self, phase: Phase) -> tuple[Run, ...]:
+        """The runs of one phase, in order, discarded ones included."""
+        return tuple(run for run in self.runs if run.phase is phase)
+
+    def amortised(self, n: int) -> float | None:
+        """
+        Mean seconds per call over ``n`` calls, the cold cost included; None where no steady time is known.
+
+        The cold cost is what validation and warm-up took beyond the same number of steady runs.
+
+        Raises:
+            ArgumentError: ``n`` is not a positive whole number.
+
+        """
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise ArgumentError(f"amortised() got {n!r}; wanted a whole number of calls, 1 or more")
+        if self.latency_s is None or self.latency_s < 0:
+            return None
+        cold = sum(seconds for cause, seconds in self.ledger.items() if cause != "run")
+        return self.latency_s + cold / n
+
+    def raise_for_failure(self) -> None:
+        """
+        Do nothing where the measurement went well.
+
+        Raises:
+            BaseException: the user's original exception, in the process where it happened.
+            MeasurementFailed: the report was loaded, so the original is not at hand.
+
+        """
+        if self.failure is None:
+            return
+        if self.failure.exception is not None:
+            raise self.failure.exception
+        raise MeasurementFailed(
+            f"{self.callable} failed in phase {self.failure.phase} run {self.failure.index} with "
+            f"{self.failure.type}: {self.failure.message}; report.failure.traceback holds the original traceback"
+        )
+
+    def explain(self) -> str:
+        """Plain text: what the time went into, biggest cause first, and what to do next."""
+        from jitwarmup.views import report_text
+
+        return report_text(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the same figures as ``jitwarmup report``."""
+        from jitwarmup.views import report_html
+
+        return report_html(self)

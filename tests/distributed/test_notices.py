@@ -1,0 +1,202 @@
+"""Why ranks cannot go on, kept in the job's store: over a real store of torch's, in one process."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+
+from jitwarmup.distributed import notices
+from jitwarmup.distributed.notices import Board, Notice, StoreGone, aside, job_store, named, patiently
+from jitwarmup.records.errors import RankFailed
+
+LEFT = Notice("left", (1,), "KeyboardInterrupt in warm run 3")
+
+
+@pytest.fixture(params=["hash", "file"])
+def store(request, monkeypatch, tmp_path):
+    from torch.distributed import FileStore, HashStore
+
+    made = HashStore() if request.param == "hash" else FileStore(str(tmp_path / "store"), 2)
+    made.set_timeout(timedelta(seconds=2))
+    monkeypatch.setattr(notices, "job_store", lambda: made)
+    return made
+
+
+class Gone:
+    """A store whose host has ended."""
+
+    def __getattr__(self, name):
+        def ask(*args):
+            raise RuntimeError("Connection reset by peer")
+
+        return ask
+
+
+@pytest.fixture
+def gone(monkeypatch):
+    monkeypatch.setattr(notices, "job_store", Gone)
+
+
+def test_nobody_has_said_anything_at_first(store):
+    board = Board("jitwarmup/x/0")
+    assert board.notice() is None
+    assert board.missing("here", (0, 1, 2)) == (0, 1, 2)
+    assert not board.all_put("here", (0,))
+
+
+def test_who_is_here_is_known_to_all(store):
+    Board("p").put("here", 0)
+    Board("p").put("here", 2)
+    board = Board("p")
+    assert board.missing("here", (0, 1, 2)) == (1,)
+    assert not board.all_put("here", (0, 1, 2))
+    board.put("here", 1)
+    assert board.all_put("here", (0, 1, 2))
+    assert Board("another").missing("here", (0, 1)) == (0, 1), "another generation knows nothing of it"
+
+
+def test_what_was_said_can_be_taken_back(store):
+    board = Board("p")
+    board.put("here", 0)
+    board.drop("here", 0)
+    assert board.missing("here", (0,)) == (0,)
+
+
+def test_the_first_notice_counts(store):
+    assert Board("p").post(LEFT) == LEFT
+    assert Board("p").post(Notice("died", (2,), "its process ended")) == LEFT
+    assert Board("p").notice() == LEFT
+    assert Board("q").notice() is None
+
+
+def test_of_ranks_that_post_at_once_all_read_the_same(store):
+    found = []
+    barrier = threading.Barrier(4)
+
+    def post(rank):
+        barrier.wait()
+        found.append(Board("p").post(Notice("late", (rank,), "")))
+
+    threads = [threading.Thread(target=post, args=(rank,)) for rank in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert len(set(found)) == 1
+
+
+def test_a_notice_is_posted_without_waiting_for_more_than_it_takes(store):
+    Board("p").post_and_go(LEFT)
+    assert Board("p").notice() == LEFT
+
+
+def test_a_store_that_does_not_answer_is_gone(gone):
+    board = Board("p")
+    for ask in (
+        board.notice,
+        lambda: board.put("here", 0),
+        lambda: board.drop("here", 0),
+        lambda: board.missing("here", (0,)),
+        lambda: board.post(LEFT),
+    ):
+        with pytest.raises(StoreGone, match="RuntimeError"):
+            ask()
+    board.post_and_go(LEFT)  # who leaves is not stopped by it
+
+
+def test_nobody_waits_long_for_a_store_that_hangs(monkeypatch):
+    held = threading.Event()
+
+    class Hanging:
+        def compare_set(self, *args):
+            held.wait(20)
+            raise RuntimeError
+
+    monkeypatch.setattr(notices, "job_store", Hanging)
+    monkeypatch.setattr(notices, "POST_S", 0.01)
+    Board("p").post_and_go(LEFT)
+    (poster,) = [thread for thread in threading.enumerate() if thread.name == "jitwarmup-store"]
+    assert poster.daemon, "it holds up nobody's exit"
+    held.set()
+    poster.join()
+
+
+@pytest.mark.parametrize("module", [None, object()])
+def test_without_a_job_there_is_no_store(module, monkeypatch):
+    monkeypatch.setattr(notices, "distributed", lambda: module)
+    with pytest.raises(StoreGone, match="AttributeError"):
+        job_store()
+
+
+# ------------------------------------------------------------------------------------------------ words
+
+WORDS = [
+    (LEFT, "rank 1 left the measurement (KeyboardInterrupt in warm run 3); wanted every rank to take part to the end"),
+    (
+        Notice("died", (2, 3), "its process ended"),
+        "ranks 2, 3 are gone: its process ended; start the job again, or measure each rank by itself with ranks=None",
+    ),
+    (
+        Notice("late", (1,), "within 5 s"),
+        (
+            "rank 1 did not come to the agreement within 5 s: still in user code, hung, or never called; let every rank make "
+            "the same measurement, give it longer with ranks=RankGroup(timeout_s=...), or opt out with ranks=None"
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("notice", "words"), WORDS, ids=lambda told: getattr(told, "kind", ""))
+def test_every_notice_says_who_what_and_the_way_out(notice, words):
+    error = notice.error()
+    assert isinstance(error, RankFailed)
+    assert str(error) == words
+    assert error.ranks == notice.ranks
+    assert error.left is (notice.kind == "left")
+    assert notice.final is (notice.kind == "died")
+
+
+@pytest.mark.parametrize(
+    ("ranks", "words"),
+    [
+        ((), "another rank"),
+        ((7,), "rank 7"),
+        ((0, 3), "ranks 0, 3"),
+        (tuple(range(8)), "ranks 0, 1, 2, 3, 4, 5, 6, 7"),
+        (tuple(range(20)), "ranks 0, 1, 2, 3, 4, 5, 6, 7 and 12 more"),
+    ],
+)
+def test_many_ranks_are_named_in_part(ranks, words):
+    assert named(ranks) == words
+
+
+# ------------------------------------------------------------------ a store that is slow
+
+LONG = timedelta(seconds=30)
+
+
+def test_what_is_asked_of_the_store_is_waited_for_elsewhere():
+    answered = threading.Event()
+    asking = aside(lambda: answered.wait(30) and "here")
+    asked = next(asking)  # while the store is silent
+    answered.set()
+    assert asked.wait(LONG)
+    with pytest.raises(StopIteration) as stop:
+        next(asking)
+    assert stop.value.value == "here"
+
+
+def test_a_silent_store_is_told_from_one_that_is_gone():
+    never = threading.Event()
+    with pytest.raises(StoreGone) as silent:
+        patiently(lambda: never.wait(30), 0.0)
+    never.set()
+    assert silent.value.silent
+
+    def gone():
+        raise StoreGone("DistNetworkError")
+
+    with pytest.raises(StoreGone, match="DistNetworkError") as told:
+        patiently(gone, 30.0)
+    assert not told.value.silent

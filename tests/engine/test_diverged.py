@@ -1,0 +1,513 @@
+"""A rank fails, changes its arguments, is interrupted, leaves or is lost: what the others get, and that nobody waits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from jitwarmup import MeasurementFailed, RankFailed, State, warmed
+from jitwarmup.engine.commands import End
+from jitwarmup.engine.options import UNSET
+from jitwarmup.host.scope import current
+from jitwarmup.records.errors import ArgumentError
+
+SHORT = {"iterations": 1, "measurements": 2}  # exchanges: 0 begin, 1 validate, 2 warm, 3 and 4 measure, 5 the verdict
+PROMPT = "the prompt of a user"
+
+
+class Boom(Exception):
+    pass
+
+
+def measures(seat, function, **settings):
+    """One rank measures in a block of its own."""
+    with seat.block(**{**SHORT, **settings}) as steady:
+        return steady.measure(function)
+
+
+def calls(seat, function, *args, spell="call", **options):
+    """One rank calls a function that agrees when it warms up: what came of it, and its state."""
+    warm = warmed(**{"iterations": 2, "ranks": seat, **options})(function)
+    with seat.block(ranks=UNSET):
+        try:
+            return (warm if spell == "call" else warm.warm)(*args), warm
+        except BaseException as error:
+            return error, warm
+
+
+def came_of(got):
+    return [each for each, _ in got]
+
+
+def states(got):
+    return [warm.state for _, warm in got]
+
+
+def made(seat):
+    """Runs of the user's function."""
+    return seat.log.count("user")
+
+
+# ------------------------------------------------------------------------------------------------ a failure
+
+
+@pytest.mark.parametrize("failing", [0, 2])
+@pytest.mark.parametrize(
+    "case",
+    [(0, "validate", State.COLD, -1.0), (1, "warm", State.FAILED, -1.0), (3, "measure", State.WARM, 1.0)],
+)
+def test_a_failure_of_one_rank_is_told_to_all(failing, case, ranks) -> None:
+    run, phase, state, latency_s = case
+    job = ranks(3)
+    boom = Boom(PROMPT)
+
+    def rank(seat):
+        user = warmed()(seat.function(error={run: boom} if seat.rank == failing else None))
+        return measures(seat, user), user
+
+    got = job.run(rank)
+    for at, report in enumerate(came_of(got)):
+        failure = report.failure
+        assert (failure.rank, failure.phase, failure.type, failure.message) == (failing, phase, "Boom", PROMPT)
+        assert "raise error[run]" in failure.traceback
+        assert isinstance(failure.exception, Boom if at == failing else RankFailed)
+        assert report.latency_s == pytest.approx(latency_s)
+        assert report.verdict == got[0][0].verdict
+        assert report.verdict.state == "invalid"
+        assert report.runs[-1].error_type == "Boom"
+        if at != failing:
+            assert failure.exception.ranks == (failing,)
+            assert str(failure.exception).startswith(f"rank {failing} failed in {phase} run ")
+            assert PROMPT not in str(failure.exception)
+    (reason,) = [reason for reason in got[0][0].verdict.reasons if reason.kind == f"failed_in_{phase}"]
+    assert reason.numbers["rank"] == failing
+    assert states(got) == [state] * 3
+    assert [made(seat) for seat in job.seats] == [run + 1] * 3
+    assert [seat.left for seat in job.seats] == [[], [], []]
+
+
+@pytest.mark.parametrize("run", [0, 1, 3])
+def test_of_a_failure_the_first_rank_speaks_and_no_event_holds_what_it_says(run, ranks) -> None:
+    job = ranks(3)
+    job.run(lambda seat: measures(seat, seat.function(error={run: Boom(PROMPT)} if seat.rank == 1 else None)))
+    first, *others = job.seats
+    assert first.told()[-2] == "error measurement.failed"
+    assert first.told()[-1] == "info block.completed"
+    for seat in others:
+        assert {line.split()[0] for line in seat.told()} == {"debug"}
+        assert [line.split()[1] for line in seat.told()] == [line.split()[1] for line in first.told()]
+    for seat in job.seats:
+        (event,) = seat.events.named("jitwarmup.measurement.failed")
+        assert (event["failed_ranks"], event["error_type"]) == (["1"], "Boom")
+        assert PROMPT not in json.dumps(list(seat.events))
+
+
+def test_a_failed_validation_is_its_callers_and_the_others_keep_their_value(ranks) -> None:
+    job = ranks(3)
+    boom = Boom()
+    got = job.run(lambda seat: calls(seat, seat.function(error={0: boom} if seat.rank == 1 else None)))
+    assert came_of(got) == [0, boom, 2000]
+    assert [made(seat) for seat in job.seats] == [1, 1, 1]
+    assert states(got) == [State.COLD] * 3
+    again = job.run(lambda seat: got[seat.rank][1]())
+    assert again == [4, 1004, 2004], "the next call tries again, on all"
+    assert states(got) == [State.WARM] * 3
+
+
+def test_after_a_failed_extra_run_each_rank_makes_its_callers_own_run(ranks) -> None:
+    job = ranks(2)
+    got = job.run(lambda seat: calls(seat, seat.function(error={1: Boom()} if seat.rank == 1 else None)))
+    assert came_of(got) == [2, 1002]
+    assert states(got) == [State.FAILED] * 2
+    told = [len(seat.said) for seat in job.seats]
+    job.run(lambda seat: got[seat.rank][1]())
+    assert [len(seat.said) for seat in job.seats] == told, "calls of a failed key are plain ones"
+
+
+@pytest.mark.parametrize("run", [0, 1])
+def test_warm_raises_the_exception_where_it_happened_and_names_the_rank_elsewhere(run, ranks) -> None:
+    boom = Boom()
+    job = ranks(2)
+    (mine, _), (theirs, _) = job.run(
+        lambda seat: calls(seat, seat.function(error={run: boom} if seat.rank == 1 else None), spell="warm")
+    )
+    assert theirs is boom
+    assert isinstance(mine, RankFailed)
+    assert mine.ranks == (1,)
+
+
+def test_ranks_that_fail_in_the_same_run_each_report_their_own(ranks) -> None:
+    reports = ranks(3).run(
+        lambda seat: measures(seat, seat.function(error={1: Boom(f"of {seat.rank}")} if seat.rank else None))
+    )
+    assert [report.failure.rank for report in reports] == [1, 1, 2]
+    assert [report.failure.message for report in reports] == ["of 1", "of 1", "of 2"]
+    assert reports[0].verdict == reports[1].verdict == reports[2].verdict
+
+
+def test_a_value_that_one_rank_refuses_is_refused_on_all(ranks) -> None:
+    job = ranks(2)
+    reports = job.run(lambda seat: measures(seat, seat.function(), accept=lambda _: seat.rank == 0))
+    for report in reports:
+        assert (report.failure.rank, report.failure.type, report.latency_s) == (1, "NotAccepted", -1.0)
+    assert isinstance(reports[1].failure.exception, MeasurementFailed)
+    got = ranks(2).run(lambda seat: calls(seat, seat.function(), accept=lambda _: seat.rank == 0))
+    assert came_of(got) == [0, 1000], "each caller has the value of the only run"
+    assert states(got) == [State.COLD] * 2
+    got = ranks(2).run(lambda seat: calls(seat, seat.function(), spell="warm", accept=lambda _: seat.rank == 0))
+    assert [type(error) for error in came_of(got)] == [RankFailed, MeasurementFailed]
+
+
+def test_arguments_that_change_on_one_rank_end_the_extra_runs_on_all(ranks) -> None:
+    job = ranks(2)
+
+    def changing(seat):
+        user = seat.function()
+
+        def function(given):
+            if seat.rank == 1:
+                given.append(1)
+            return user()
+
+        return function
+
+    got = job.run(lambda seat: calls(seat, changing(seat), []))
+    assert came_of(got) == [0, 1000]
+    assert [made(seat) for seat in job.seats] == [1, 1]
+    assert states(got) == [State.WARM] * 2
+    assert job.run(lambda seat: got[seat.rank][1].warm([]).skipped) == ["arguments_mutated"] * 2
+
+    def measured(seat):
+        with seat.block(**SHORT) as steady:
+            return steady.measure(changing(seat), [])
+
+    reports = ranks(2).run(measured)
+    assert [(len(report.runs), report.skipped, report.failure) for report in reports] == [
+        (1, "arguments_mutated", None)
+    ] * 2
+    assert reports[0].verdict == reports[1].verdict
+
+
+# ------------------------------------------------------------------------------------------------ an interruption
+
+
+def test_who_is_interrupted_tells_the_others_and_waits_for_nobody(ranks) -> None:
+    job = ranks(3)
+    got = job.run(lambda seat: calls(seat, seat.function(error={2: KeyboardInterrupt()} if seat.rank == 1 else None)))
+    assert [type(each) for each in came_of(got)] == [int, KeyboardInterrupt, int]
+    assert job.seats[1].left == ["KeyboardInterrupt in warm run 1"]
+    assert len(job.seats[1].said) == 3, "begin and two runs, and not the one that was interrupted"
+    assert came_of(got)[0] == 3, "the others' callers have their own run"
+    assert job.seats[0].left == []
+
+
+def test_a_measurement_that_one_rank_interrupts_is_reported_by_the_others(ranks) -> None:
+    job = ranks(2)
+    error = {3: KeyboardInterrupt()}
+    report, interrupt = job.run(lambda seat: measures(seat, seat.function(error=error if seat.rank == 1 else None)))
+    assert isinstance(interrupt, KeyboardInterrupt)
+    assert (report.failure.type, report.failure.rank, report.failure.phase) == ("RankFailed", 1, "measure")
+    assert isinstance(report.failure.exception, RankFailed)
+    assert report.latency_s == pytest.approx(1.0), "samples from before are kept"
+    assert len(job.seats[0].said) == 5, "no verdict, and no end of the block, is waited for"
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_an_interruption_of_the_waiting_leaves_too(number, ranks) -> None:
+    job = ranks(2)
+    job.seats[1].interrupts[number] = KeyboardInterrupt()
+    lost, interrupt = job.run(lambda seat: calls(seat, seat.function(), spell="warm"))
+    assert isinstance(interrupt[0], KeyboardInterrupt)
+    assert len(job.seats[1].left) == 1
+    if number == 3:
+        assert lost[1].state is State.WARM, "all had said all there was to say"
+
+
+def test_a_cancelled_task_leaves(ranks) -> None:
+    job = ranks(2)
+
+    async def rank(seat):
+        user = seat.function()
+
+        async def task():
+            if seat.rank == 1 and made(seat) == 1:
+                raise asyncio.CancelledError
+            return user()
+
+        async with seat.block(**SHORT) as steady:
+            return await steady.measure(task)
+
+    report, cancelled = job.arun(rank)
+    assert isinstance(cancelled, asyncio.CancelledError)
+    assert (report.failure.rank, report.failure.type) == (1, "RankFailed")
+    assert job.seats[1].left[0] == "CancelledError in warm run 0"
+
+
+def test_interrupted_warm_ups_go_on_from_the_runs_that_all_have(ranks) -> None:
+    job = ranks(2)
+    job.seats[1].interrupts[3] = KeyboardInterrupt()  # rank 0 hears of the third run of both, rank 1 does not
+    got = job.run(lambda seat: calls(seat, seat.function(1.0 + seat.rank), iterations=4))
+    assert isinstance(got[1][0], KeyboardInterrupt)
+    assert states(got) == [State.COLD] * 2, "what one rank alone takes for failed, the other would wait for"
+    before = [made(seat) for seat in job.seats]
+    values = job.run(lambda seat: got[seat.rank][1]())
+    assert [type(value) for value in values] == [int, int]
+    assert states(got) == [State.WARM] * 2
+    one, two = (warm.warm() for _, warm in got)
+    assert [run.duration_ns for run in one.runs] == [run.duration_ns for run in two.runs]
+    assert [(run.phase, run.index) for run in one.runs] == [("validate", 0), *[("warm", at) for at in range(4)]]
+    assert [made(seat) - was for seat, was in zip(job.seats, before, strict=True)] == [4, 4], "two had both before"
+
+
+def test_both_come_again_after_one_left(ranks) -> None:
+    job = ranks(2)
+    error = {2: KeyboardInterrupt()}
+    got = job.run(lambda seat: calls(seat, seat.function(error=error if seat.rank else None), iterations=4))
+    assert states(got) == [State.COLD] * 2
+    job.run(lambda seat: got[seat.rank][1]())
+    assert states(got) == [State.WARM] * 2
+
+
+def test_who_was_interrupted_while_it_waited_for_the_others_comes_again(ranks) -> None:
+    job = ranks(2)
+    job.seats[1].late[0] = KeyboardInterrupt()
+    got = job.run(lambda seat: calls(seat, seat.function()))
+    assert [type(each) for each in came_of(got)] == [int, KeyboardInterrupt]
+    assert [made(seat) for seat in job.seats] == [1, 0]
+    assert states(got) == [State.COLD] * 2
+    job.run(lambda seat: got[seat.rank][1]())
+    assert states(got) == [State.WARM] * 2
+
+
+def test_what_goes_wrong_beside_the_function_makes_a_rank_leave(ranks) -> None:
+    job = ranks(2)
+
+    def fresh(*args):
+        raise Boom(PROMPT)
+
+    got = job.run(
+        lambda seat: calls(seat, seat.function(), spell="warm", **({"fresh": fresh} if seat.rank == 1 else {}))
+    )
+    assert [type(each) for each in came_of(got)] == [RankFailed, Boom]
+    assert job.seats[1].left == ["Boom, after 0 runs"]
+
+
+# ------------------------------------------------------------------------------------------------ a rank is lost
+
+
+@pytest.mark.parametrize("exchange", [0, 1, 2, 3])
+def test_a_call_still_gives_its_value_when_a_rank_is_lost(exchange, ranks) -> None:
+    job = ranks(2)
+    job.lose(exchange)
+    got = job.run(lambda seat: calls(seat, seat.function()))
+    runs = 1 if exchange == 1 else exchange + 1  # the validation run is the caller's, where it was the only one
+    assert came_of(got) == [runs - 1, 1000 + runs - 1]
+    assert [made(seat) for seat in job.seats] == [runs, runs]
+    assert states(got) == [State.COLD if exchange == 1 else State.FAILED] * 2
+    assert [len(seat.said) for seat in job.seats] == [exchange + 1] * 2
+    levels = [event["level"] for event in job.seats[0].events.named("jitwarmup.warmup.failed")]
+    assert levels == ([] if exchange == 1 else ["warning"])
+
+
+@pytest.mark.parametrize("exchange", [0, 1, 2, 3])
+def test_warm_raises_when_a_rank_is_lost(exchange, ranks) -> None:
+    job = ranks(2)
+    job.lose(exchange)
+    got = job.run(lambda seat: calls(seat, seat.function(), spell="warm"))
+    for error in came_of(got):
+        assert isinstance(error, RankFailed)
+        assert error.ranks == (9,)
+        assert str(error).startswith("rank 9 is gone")
+
+
+def test_a_measurement_to_which_nobody_came_raises(ranks) -> None:
+    job = ranks(2)
+    job.lose(0)
+    got = job.run(lambda seat: measures(seat, seat.function()))
+    assert [type(error) for error in got] == [RankFailed] * 2
+    assert [made(seat) for seat in job.seats] == [0, 0]
+    assert [len(seat.said) for seat in job.seats] == [1, 1], "the end of the block does not wait again"
+
+
+@pytest.mark.parametrize(
+    ("exchange", "latency_s"),
+    [(1, -1.0), (2, -1.0), (3, -1.0), (4, 1.0), (5, 1.0)],
+    ids=["validate", "warm", "0", "1", "end"],
+)
+def test_a_measurement_in_which_a_rank_is_lost_reports_it(exchange, latency_s, ranks) -> None:
+    job = ranks(2)
+    job.lose(exchange)
+    for report in job.run(lambda seat: measures(seat, seat.function())):
+        assert (report.failure.type, report.failure.rank) == ("RankFailed", 9)
+        assert report.failure.message.startswith("rank 9 is gone")
+        assert report.verdict.state == "invalid"
+        assert report.latency_s == pytest.approx(latency_s)
+        assert len(report.runs) == min(exchange, 4)
+    assert [len(seat.said) for seat in job.seats] == [exchange + 1] * 2, "the end of the block does not wait again"
+    assert [made(seat) for seat in job.seats] == [min(exchange, 4)] * 2
+
+
+def test_the_end_of_a_block_around_a_function_does_not_wait_for_a_rank_that_was_lost_in_it(ranks) -> None:
+    job = ranks(2)
+    job.lose(5)  # begin, validation, one warm-up run, begin: the next one
+
+    def rank(seat):
+        with seat.block(seat.function(), **SHORT) as steady:
+            lost = steady.measure(seat.function())
+        return lost, steady
+
+    for lost, steady in job.run(rank):
+        assert lost.failure.type == "RankFailed"
+        assert steady.block.outcome == "ok"
+    assert [len(seat.said) for seat in job.seats] == [6, 6]
+
+
+def test_who_was_lost_in_a_block_tells_those_who_would_wait_at_its_end(ranks) -> None:
+    """A part of the ranks may have measured in it."""
+    world, part = ranks(2), ranks(1)
+    part.lose(1)
+
+    def rank(seat):
+        with seat.block() as steady:
+            if seat.rank == 0:
+                calls(seat, seat.function(), ranks=part.seats[0])
+        return steady.block.outcome, [report.failure.rank for report in steady.reports]
+
+    assert world.run(rank) == [("ok", []), ("error", [0])]
+
+
+def test_a_block_that_raises_on_one_rank_is_not_waited_for(ranks) -> None:
+    job = ranks(2)
+
+    def rank(seat):
+        steady = seat.block()
+        try:
+            with steady:
+                if seat.rank == 1:
+                    raise Boom(PROMPT)
+        except Boom:
+            assert seat.rank == 1
+        return steady
+
+    one, two = job.run(rank)
+    assert (one.reports[0].failure.type, one.reports[0].failure.rank) == ("RankFailed", 1)
+    assert (two.reports[0].failure.type, two.reports[0].failure.message) == ("Boom", PROMPT)
+    assert job.seats[1].left == ["Boom in a block"]
+    assert job.seats[1].said == []
+    assert job.seats[0].told() == ["error block.failed"]
+    assert PROMPT not in json.dumps([list(seat.events) for seat in job.seats])
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_an_interruption_at_the_end_of_a_block_is_told_at_once(asynchronous, ranks) -> None:
+    job = ranks(2)
+    job.seats[1].interrupts[0] = KeyboardInterrupt()
+
+    def rank(seat):
+        try:
+            with seat.block() as steady:
+                pass
+        except KeyboardInterrupt as interrupt:
+            assert seat.left == ["left early, after 0 runs"], "also while somebody holds the traceback"
+            return interrupt
+        return steady
+
+    async def arank(seat):
+        steady = seat.block()
+        await steady.__aenter__()
+        try:
+            await steady.__aexit__(None, None, None)
+        except KeyboardInterrupt:
+            assert seat.left == ["left early, after 0 runs"]
+            return None
+        return steady
+
+    job.arun(arank) if asynchronous else job.run(rank)
+    assert len(job.seats[1].left) == 1
+
+
+def test_a_loop_that_one_rank_leaves_is_over_for_the_others(ranks) -> None:
+    job = ranks(2)
+
+    def rank(seat):
+        with seat.block(**SHORT) as steady:
+            for trial in steady.trials():
+                with trial:
+                    seat.clock.advance(1.0)
+                if seat.rank == 1 and trial.phase == "warm":
+                    break
+            assert current().parted
+        return steady.reports[0]
+
+    one, two = job.run(rank)
+    assert (one.failure.type, one.failure.rank) == ("RankFailed", 1)
+    assert End.LEFT.value in [reason.kind for reason in two.verdict.reasons]
+    assert job.seats[1].left[0] == "left early, after 2 runs"
+
+
+@pytest.mark.parametrize("run", [0, 1, 3])
+def test_of_functions_side_by_side_an_interruption_of_one_ends_all_on_all(run, ranks) -> None:
+    job = ranks(2)
+
+    def rank(seat):
+        first = seat.function(error={run: KeyboardInterrupt()} if seat.rank == 1 else None)
+        with seat.block(**SHORT) as steady:
+            return steady.interleave(first, seat.function(0.5))
+
+    reports, interrupt = job.run(rank)
+    assert len(job.seats[1].left) == 1
+    again = job.run(lambda seat: measures(seat, seat.function()))
+    assert [report.failure for report in again] == [None, None]
+    assert isinstance(interrupt, KeyboardInterrupt)
+    if run == 0:  # nobody has come to the second function
+        assert (type(reports), reports.ranks) == (RankFailed, (1,))
+        return
+    failed = [report.failure is not None and (report.failure.type, report.failure.rank) for report in reports]
+    assert failed == [("RankFailed", 1), ("RankFailed", 1) if run < 3 else False], "the second was done before the last"
+
+
+def test_after_a_loss_the_next_measurement_in_the_block_meets_again(ranks) -> None:
+    job = ranks(2)
+    job.lose(2)
+
+    def rank(seat):
+        with seat.block(**SHORT) as steady:
+            return steady.measure(seat.function()), steady.measure(seat.function(1.0 + seat.rank))
+
+    for lost, found in job.run(rank):
+        assert lost.failure.type == "RankFailed"
+        assert found.failure is None
+        assert found.latency_s == pytest.approx(2.0)
+
+
+def test_plans_that_differ_break_the_meeting_for_all(ranks) -> None:
+    job = ranks(2)
+    got = job.run(lambda seat: calls(seat, seat.function(), iterations=1 + seat.rank))
+    assert [type(each) for each in came_of(got)] == [ArgumentError] * 2
+    assert [len(seat.left) for seat in job.seats] == [1, 1]
+
+
+def test_who_leaves_before_the_others_come_is_heard_of_once_each_time(ranks) -> None:
+    job = ranks(2)
+    came = []
+
+    def rank(seat):
+        for _ in range(2):
+            steady = seat.block()
+            if seat.rank == 1:
+                with pytest.raises(Boom), steady:
+                    raise Boom
+                came.append(steady)
+            else:
+                with steady:
+                    while len(came) < 1 + len(job.seats[0].said):
+                        pass
+            if seat.rank == 0:
+                assert steady.reports[0].failure.rank == 1
+        return measures(seat, seat.function())
+
+    one, two = job.run(rank)
+    assert one.failure is None
+    assert one.verdict == two.verdict

@@ -1,0 +1,151 @@
+"""No prompt, output, argument value or exception message leaves through any event, any sink, or any sink's failure."""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextlib import contextmanager
+from pathlib import Path
+
+import prometheus_client
+import structlog
+
+from jitwarmup.events import emit, schema
+from jitwarmup.events.configure import configure_json
+from jitwarmup.events.fanout import HookFactory, Hooks
+from jitwarmup.events.guard import Guarded, Handover
+from jitwarmup.events.json_lines import JsonLines
+from jitwarmup.events.metrics import OpenTelemetryMetrics, PrometheusMetrics
+from jitwarmup.events.otel_logs import OpenTelemetryLogs
+from jitwarmup.events.recorder import Recorder
+from jitwarmup.events.sinks import StderrLines
+
+CANARY = "canary-7f3a"
+
+
+class Prompt:
+    """A value that tells its contents to whoever asks."""
+
+    def __repr__(self):
+        return CANARY
+
+    __str__ = __repr__
+    __format__ = lambda self, spec: CANARY  # noqa: E731
+
+    def __float__(self):
+        raise ValueError(CANARY)
+
+    __index__ = __float__
+
+    @property
+    def dtype(self):
+        raise ValueError(CANARY)
+
+
+def poisoned(event: schema.Event) -> dict[str, object]:
+    """Every key of the event with a value that must not get out, and keys that no event has."""
+    fields: dict[str, object] = {}
+    for key in schema.keys_of(event):
+        name = key.name.replace("<", "").replace(">", "")
+        fields[name] = [Prompt(), {"prompt": CANARY}] if key.type == "list" else Prompt()
+    fields |= {"prompt": CANARY, "args": (CANARY,), "output": CANARY, "error_message": CANARY, CANARY: 1}
+    return fields | {name: 1.0 for name in event.required if name.endswith("_s")} | {"count": 1, "outcome": "ok"}
+
+
+@contextmanager
+def listening(caplog, capfd, tmp_path: Path):
+    """Collects everything that comes out anywhere: yields a function that gives it all as one text."""
+    recorder, registry = Recorder(), prometheus_client.CollectorRegistry()
+
+    def everything() -> str:
+        said = capfd.readouterr()
+        records = [repr(vars(record)) + str(record.exc_info) + str(record.exc_text) for record in caplog.records]
+        files = [path.read_text() for path in tmp_path.iterdir()]
+        scraped = prometheus_client.generate_latest(registry).decode()
+        return "\n".join([said.out, said.err, *records, *files, scraped, repr(recorder.events)])
+
+    yield everything, recorder, registry
+
+
+class FakeProvider:
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+
+    def get_logger(self, *args, **more):
+        return self
+
+    def emit(self, **record):
+        self.recorder.emit("otel", "info", record)
+
+
+def test_the_canary_gets_out_nowhere(caplog, capfd, tmp_path, monkeypatch):
+    monkeypatch.setattr(schema, "STRICT", False)
+    caplog.set_level(logging.DEBUG)
+    with listening(caplog, capfd, tmp_path) as (everything, recorder, registry):
+        configure_json()
+        sinks = [
+            emit.default_emitter(),
+            emit.adapt(structlog.get_logger()),
+            emit.adapt(logging.getLogger("jitwarmup")),
+            StderrLines(),
+            JsonLines(tmp_path / "events.jsonl"),
+            PrometheusMetrics(registry),
+            OpenTelemetryMetrics(),
+            OpenTelemetryLogs(FakeProvider(recorder)),
+            Hooks(recorder),
+        ]
+        for event in schema.EVENTS:
+            fields = schema.build(event.name, poisoned(event)) | {"callable": "module.generate"}
+            for sink in sinks:
+                Guarded(sink).emit(event.name, event.level, fields)
+        heard = everything()
+    assert CANARY not in heard
+    for event in schema.EVENTS:  # the test heard something: every event came out of several sinks
+        assert heard.count(event.name) >= 5, event.name
+
+
+class Failing:
+    """A sink, hook, processor, factory and context manager in one, each of which fails with the canary."""
+
+    def emit(self, event, level, fields):
+        raise RuntimeError(CANARY)
+
+    def __call__(self, *args):
+        raise ValueError(CANARY)
+
+    def __enter__(self):
+        raise OSError(CANARY)
+
+    def __exit__(self, *error):
+        raise OSError(CANARY)
+
+
+def failing(tmp_path: Path) -> list[Guarded]:
+    handover = Handover(Failing())
+    handover.emit(schema.CALL, "info", {})
+    handover.flush(10)
+    return [
+        Guarded(Failing()),
+        Guarded(handover),
+        Guarded(Hooks(Failing().__call__, Failing(), HookFactory(Failing()))),
+        Guarded(Hooks(lambda details: Failing())),
+        Guarded(JsonLines(tmp_path / "e", processors=[Failing()])),
+        Guarded(emit.adapt(structlog.wrap_logger(None, processors=[Failing()]))),
+    ]
+
+
+def test_no_failing_sink_tells_its_exceptions_message(caplog, capfd, tmp_path):
+    caplog.set_level(logging.DEBUG)
+    with listening(caplog, capfd, tmp_path) as (everything, _, _):
+        for guarded in failing(tmp_path):
+            with guarded.warming({"callable": "f"}):
+                guarded.emit(schema.CALL, "info", {"callable": "f"})
+            guarded.flush(10)
+        heard = everything()
+    assert CANARY not in heard
+    assert heard.count("the log sink") >= 6
+
+
+def test_a_message_that_was_asked_for_is_there():
+    fields = {"callable": "f", "latency_s": -1.0, "error_type": "E", "phase": "validate", "error_message": CANARY}
+    assert CANARY in json.dumps(schema.build(schema.VALIDATION_FAILED, fields, log_messages=True))

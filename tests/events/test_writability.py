@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import time
+
+import pytest
+
+from jitwarmup.events import dropped, writability
+from jitwarmup.events.configure import Lines
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+
+
+@pytest.fixture
+def full_pipe():
+    """A pipe whose reader stands still, as a stream to write to, and how to let the reader go on."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        while True:
+            os.write(writer, b"x" * 4096)
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+    stream = os.fdopen(writer, "w")
+    yield stream, lambda: os.read(reader, 1 << 16)
+    os.close(reader)
+    with contextlib.suppress(BrokenPipeError):
+        stream.close()
+
+
+def test_a_full_pipe_has_no_room_and_an_empty_one_has(full_pipe):
+    stream, read_on = full_pipe
+    began = time.monotonic()
+    assert not writability.has_room(stream, 0.05)
+    assert time.monotonic() - began >= 0.05
+    read_on()
+    assert writability.has_room(stream, 0)
+
+
+def test_a_stream_without_a_descriptor_has_room():
+    assert writability.has_room(io.StringIO(), 0)
+    assert writability.has_room(object(), 0)
+
+
+def test_a_line_for_a_reader_that_stands_still_is_given_up(full_pipe, monkeypatch):
+    stream, _ = full_pipe
+    patience = writability.Patience(0.01)
+    monkeypatch.setattr(sys, "stderr", stream)
+    began = time.monotonic()
+    for _ in range(100):
+        dropped.write_line("hello")
+        Lines(None, patience).msg("hello")
+        Lines(stream, patience).msg("hello")
+    assert time.monotonic() - began < 5
+    assert not writability.has_room(stream, 0)
+
+
+def test_losses_are_counted_and_the_first_is_said(capsys):
+    lost = dropped.Losses("sink")
+    for _ in range(3):
+        lost.add("burns")
+    assert lost.count == 3
+    assert capsys.readouterr().err == (
+        "jitwarmup: the log sink sink burns; its event is lost, further ones are only counted\n"
+    )
+
+
+def test_a_thing_is_named_by_type_and_never_by_value():
+    assert dropped.name_of("secret") == "builtins.str"
+    assert dropped.name_of(dropped.name_of) == "jitwarmup.events.dropped.name_of"

@@ -1,3 +1,0 @@
-from jitwarmup.edges.monitors.sim.fixture import nvmlsim
-
-__all__ = ["nvmlsim"]

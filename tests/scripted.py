@@ -1,0 +1,308 @@
+"""The engine is tested without probes (they have rooms of their own): a watch that sees what a test tells it to see."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+
+from jitwarmup import steady_state
+from jitwarmup.engine import instruments, options
+from jitwarmup.events.recorder import Recorder
+from jitwarmup.host import process_size
+from jitwarmup.probes import Seen
+from jitwarmup.records.errors import RankFailed
+from jitwarmup.records.protocols import Heard
+from jitwarmup.records.runs import OneTimeWork
+from jitwarmup.testing import FakeClock, RecordingMonitor
+
+
+class ScriptedWatch:
+    """Has the face of a `Watch`. ``seen`` holds what the next windows shall see; ``open_now`` counts open windows."""
+
+    def __init__(self) -> None:
+        self.seen: list[Seen] = []
+        self.open_now = 0
+        self.suspended = 0
+
+    def arm(self) -> None: ...
+
+    def disarm(self) -> None: ...
+
+    def watched(self) -> tuple[str, ...]:
+        return ("scripted",)
+
+    def unwatched(self) -> Mapping[str, str]:
+        return {"absent": "not loaded"}
+
+    def open(self, *, cpu: bool = True) -> object:
+        self.open_now += 1
+        return object()
+
+    def close(self, token: object) -> Seen:
+        self.open_now -= 1
+        return self.seen.pop(0) if self.seen else Seen()
+
+    def suspend(self, token: object) -> None:
+        self.suspended += 1
+
+    def resume(self, token: object) -> None:
+        self.suspended -= 1
+
+
+@pytest.fixture(autouse=True)
+def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedWatch]:
+    scripted = ScriptedWatch()
+    monkeypatch.setattr(instruments, "watch_of", lambda probes: scripted)
+    monkeypatch.setattr(options, "watch_of", lambda probes: scripted)
+    yield scripted
+    assert scripted.open_now == 0, "a window was opened and never closed"
+
+
+@pytest.fixture(autouse=True)
+def _quiet(events: Recorder) -> None:
+    """Every test of the engine captures events, whether it looks at them or not."""
+
+
+class Log(list[str]):
+    """One list that a clock, a monitor and the user's function write into."""
+
+    def clock(self, step_ns: int = 1000) -> FakeClock:
+        return FakeClock(step_ns=step_ns, log=self)
+
+    def monitor(self, **options: Any) -> RecordingMonitor:
+        return RecordingMonitor(log=self, **options)
+
+    def text(self) -> str:
+        return " ".join(self)
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+@pytest.fixture
+def names(events: Recorder) -> Callable[[], list[str]]:
+    """The names of the events so far, without their common beginning."""
+    return lambda: [entry["event"].removeprefix("jitwarmup.") for entry in events]
+
+
+# ------------------------------------------------------------------ several ranks in one process
+
+PATIENCE_S = 5.0  # nobody in these tests is waited for longer; a rank that is, fails its test
+
+
+class Job:
+    """
+    Several ranks as threads or tasks of one process: what they tell each other goes through here, and no process.
+
+    Behaves as the real side group does: a round is over when all members have said something; a member that leaves
+    breaks its generation, and each of the others hears of it once. ``lose(n)`` breaks exchange ``n`` for all.
+    """
+
+    def __init__(self, size: int = 2) -> None:
+        self.members = tuple(range(size))
+        self.changed = threading.Condition()
+        self.rounds: dict[tuple[int, int], dict[int, bytes]] = {}
+        self.broken: dict[int, RankFailed] = {}
+        self.lost_at: dict[int, RankFailed] = {}
+        self.seats = [Seat(self, rank) for rank in self.members]
+
+    def lose(self, exchange: int, *ranks: int) -> None:
+        """Let everybody's exchange of that number (from 0 on) end with the loss of some ranks."""
+        self.lost_at[exchange] = RankFailed("rank 9 is gone: its process ended", ranks or (9,))
+
+    def put(self, seat: Seat, said: bytes) -> tuple[int, int]:
+        """A rank says something; the round that it belongs to."""
+        with self.changed:
+            place = (seat.generation, seat.round)
+            seat.round += 1
+            self.rounds.setdefault(place, {})[seat.rank] = said
+            self.changed.notify_all()
+        return place
+
+    def heard(self, seat: Seat, place: tuple[int, int]) -> Heard | None:
+        """What came of a round; None while others are waited for."""
+        rows = self.rounds[place]
+        if len(rows) == len(self.members):
+            return Heard(tuple(rows[rank] for rank in self.members))
+        if place[0] in self.broken:
+            seat.generation, seat.round = place[0] + 1, 0
+            return Heard(lost=self.broken[place[0]])
+        return None
+
+    def leave(self, seat: Seat, reason: str) -> None:
+        """A rank breaks its generation; the first one counts."""
+        with self.changed:
+            error = RankFailed(f"rank {seat.rank} left the measurement ({reason})", (seat.rank,), left=True)
+            self.broken.setdefault(seat.generation, error)
+            seat.generation, seat.round = seat.generation + 1, 0
+            self.changed.notify_all()
+
+    # ------------------------------------------------------------------ running
+
+    def run(self, body: Callable[[Seat], Any]) -> list[Any]:
+        """What ``body(seat)`` returned or raised on each rank, each in a thread of its own."""
+        got: list[Any] = [None] * len(self.seats)
+
+        def work(seat: Seat) -> None:
+            SEAT.set(seat)
+            try:
+                got[seat.rank] = body(seat)
+            except BaseException as error:
+                got[seat.rank] = error
+
+        threads = [threading.Thread(target=work, args=(seat,), daemon=True) for seat in self.seats]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(4 * PATIENCE_S)
+        assert not any(thread.is_alive() for thread in threads), "a rank hangs"
+        return self.checked(got)
+
+    def arun(self, body: Callable[[Seat], Any]) -> list[Any]:
+        """The same in tasks of one event loop."""
+
+        async def work(seat: Seat) -> Any:
+            SEAT.set(seat)
+            return await body(seat)
+
+        async def main() -> list[Any]:
+            return await asyncio.gather(*(work(seat) for seat in self.seats), return_exceptions=True)
+
+        return self.checked(asyncio.run(main()))
+
+    @staticmethod
+    def checked(got: list[Any]) -> list[Any]:
+        """What tests themselves assert inside of a rank fails the test."""
+        for each in got:
+            if isinstance(each, AssertionError):
+                raise each
+        return got
+
+
+class Seat:
+    """One rank's place: it is the `Ranks` port, and holds a clock, a watch and a recorder of its own."""
+
+    def __init__(self, job: Job, rank: int) -> None:
+        self.job = job
+        self.rank = rank
+        self.generation = 0
+        self.round = 0
+        self.log: list[str] = []
+        self.clock = FakeClock(step_ns=1, log=self.log)
+        self.events = Recorder()
+        self.watch = ScriptedWatch()
+        self.watches: tuple[str, ...] = ("dynamo",)
+        self.watch.watched = lambda: self.watches  # type: ignore[method-assign]
+        self.said: list[bytes] = []
+        self.left: list[str] = []
+        self.interrupts: dict[int, BaseException] = {}  # exchange (from 0 on) -> what interrupts this rank's wait
+        self.late: dict[int, BaseException] = {}  # the same before it has said anything
+
+    @property
+    def members(self) -> tuple[int, ...]:
+        return self.job.members
+
+    def exchange(self, said: bytes) -> Meeting:
+        self.log.append("exchange")
+        self.said.append(said)
+        if len(self.said) - 1 in self.late:
+            raise self.late.pop(len(self.said) - 1)
+        return Meeting(self, len(self.said) - 1, self.job.put(self, said))
+
+    def leave(self, reason: str) -> None:
+        self.left.append(reason)
+        self.job.leave(self, reason)
+
+    # ------------------------------------------------------------------ what tests want of a rank
+
+    def block(self, *call: Any, **settings: Any) -> Any:
+        """A block with this rank's clock and recorder; ranks agree in it unless it is told otherwise."""
+        return steady_state(*call, **{"clock": self.clock, "log": self.events, "ranks": self, **settings})
+
+    def function(
+        self,
+        *seconds: float,
+        error: Mapping[int, BaseException] | None = None,
+        work: Mapping[int, Sequence[OneTimeWork]] | None = None,
+    ) -> Callable[..., int]:
+        """A user's function that takes so long (the last time for ever), fails in some runs, and pays for work in some."""
+        runs = 0
+
+        def user(*args: Any) -> int:
+            nonlocal runs
+            run, runs = runs, runs + 1
+            self.log.append("user")
+            self.clock.advance(seconds[min(run, len(seconds) - 1)] if seconds else 1.0)
+            self.watch.seen = [Seen(work=tuple((work or {}).get(run, ())))]
+            if error is not None and run in error:
+                raise error[run]
+            return 1000 * self.rank + run
+
+        return user
+
+    def told(self) -> list[str]:
+        """Level and name of its events."""
+        return [f"{event['level']} {event['event'].removeprefix('jitwarmup.')}" for event in self.events]
+
+
+class Meeting:
+    """One exchange of a `Seat`."""
+
+    def __init__(self, seat: Seat, number: int, place: tuple[int, int]) -> None:
+        self.seat = seat
+        self.number = number
+        self.place = place
+
+    def outcome(self) -> Heard | None:
+        if self.number in self.seat.interrupts:
+            raise self.seat.interrupts.pop(self.number)
+        job, lost = self.seat.job, self.seat.job.lost_at.get(self.number)
+        if lost is not None:
+            job.broken.setdefault(self.place[0], lost)
+            self.seat.generation, self.seat.round = self.place[0] + 1, 0
+        heard = Heard(lost=lost) if lost is not None else job.heard(self.seat, self.place)
+        if heard is not None:
+            self.seat.log.append("lost" if heard.lost is not None else "heard")
+        return heard
+
+    def block(self) -> Heard:
+        found: list[Heard] = []
+
+        def over() -> bool:
+            found[:] = [heard for heard in [self.outcome()] if heard is not None]
+            return bool(found)
+
+        with self.seat.job.changed:
+            assert self.seat.job.changed.wait_for(over, PATIENCE_S), f"rank {self.seat.rank} waits for ever"
+        return found[0]
+
+    async def sleep(self) -> Heard:
+        until = time.monotonic() + PATIENCE_S
+        while (heard := self.outcome()) is None:
+            assert time.monotonic() < until, f"rank {self.seat.rank} waits for ever"
+            await asyncio.sleep(0)
+        return heard
+
+
+SEAT: ContextVar[Seat] = ContextVar("seat")
+
+
+@pytest.fixture
+def ranks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job]:
+    """
+    Makes jobs of several ranks. The port `Ranks` is the seam that was made for this: no process, no torch, no network.
+
+    Every rank has a watch of its own; all are of one size, since they are one process.
+    """
+    monkeypatch.setattr(instruments, "watch_of", lambda probes: SEAT.get().watch)
+    monkeypatch.setattr(options, "watch_of", lambda probes: SEAT.get().watch)
+    monkeypatch.setattr(process_size, "read", process_size.Size)
+    return Job

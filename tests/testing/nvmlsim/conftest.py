@@ -1,0 +1,3 @@
+from jitwarmup.testing.nvmlsim.fixture import nvmlsim
+
+__all__ = ["nvmlsim"]

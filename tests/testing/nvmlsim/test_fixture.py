@@ -1,0 +1,53 @@
+"""The fixture in somebody else's project: a test of theirs, run by their pytest."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+THEIRS = """
+import pynvml
+import pytest
+from jitwarmup.testing.nvmlsim.fixture import nvmlsim
+
+def test_a_lost_gpu(nvmlsim):
+    nvmlsim.gpus(2)
+    nvmlsim.set("power_w", 250, gpu=1)
+    nvmlsim.advance(2)
+    pynvml.nvmlInit()
+    handle = pynvml.nvmlDeviceGetHandleByIndex(1)
+    assert pynvml.nvmlDeviceGetPowerUsage(handle) == 250_000
+    nvmlsim.fault("nvmlDeviceGetPowerUsage", "GPU_IS_LOST")
+    with pytest.raises(pynvml.NVMLError):
+        pynvml.nvmlDeviceGetPowerUsage(handle)
+    assert [call.returned for call in nvmlsim.calls()][-2:] == [0, 15]
+    pynvml.nvmlShutdown()
+
+def test_the_next_one_meets_a_fresh_machine(nvmlsim):
+    assert nvmlsim.calls() == []
+"""
+
+
+@pytest.fixture
+def theirs(tmp_path):
+    (tmp_path / "test_theirs.py").write_text(THEIRS)
+
+    def run(**environment):
+        command = [sys.executable, "-m", "pytest", "-rs", "-q", "-p", "no:cacheprovider", "test_theirs.py"]
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, **environment}
+        )
+        return done.stdout
+
+    return run
+
+
+def test_somebody_else_s_tests_run_over_the_simulation(theirs):
+    assert "2 passed" in theirs()
+
+
+def test_without_a_compiler_they_are_skipped_and_say_why(theirs):
+    told = theirs(PATH="/nowhere", CC="")
+    assert "2 skipped" in told
+    assert "no C compiler" in told

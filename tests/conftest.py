@@ -14,7 +14,7 @@ from jitwarmup.events.recorder import Recorder
 from jitwarmup.host.scope import CURRENT
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.probes.probe_set import DEFAULT
-from jitwarmup.probes.run_table import HUB
+from jitwarmup.probes.run_table import RUNS
 
 
 def pytest_configure() -> None:
@@ -47,15 +47,15 @@ def _a_clean_house(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def gc_watches() -> None:
     """A watch that a test's traceback keeps alive lets go now, or the next test would find its hooks."""
-    if HUB.held:
+    if RUNS.held:
         for probe in DEFAULT:
             probe.disarm()
-        HUB.held.clear()
+        RUNS.held.clear()
 
 
 @pytest.fixture
 def events() -> Iterator[Recorder]:
     """Every event of the test, as whole dicts; nothing reaches stderr."""
     recorder = Recorder()
-    with emit.diverted(recorder):
+    with emit.captured(recorder):
         yield recorder

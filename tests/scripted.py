@@ -15,18 +15,18 @@ from jitwarmup import steady_state
 from jitwarmup.engine import instruments, options
 from jitwarmup.events.recorder import Recorder
 from jitwarmup.host import process_size
-from jitwarmup.probes import Seen
+from jitwarmup.probes import Observation
 from jitwarmup.records.errors import RankFailed
-from jitwarmup.records.protocols import Heard
+from jitwarmup.records.protocols import Exchanged
 from jitwarmup.records.runs import OneTimeWork
 from jitwarmup.testing import FakeClock, RecordingMonitor
 
 
-class ScriptedWatch:
-    """Has the face of a `Watch`. ``seen`` holds what the next windows shall see; ``open_now`` counts open windows."""
+class ScriptedProbeSet:
+    """Has the face of a `ProbeSet`. ``seen`` holds what the next windows shall see; ``open_now`` counts open windows."""
 
     def __init__(self) -> None:
-        self.seen: list[Seen] = []
+        self.seen: list[Observation] = []
         self.open_now = 0
         self.suspended = 0
 
@@ -44,9 +44,9 @@ class ScriptedWatch:
         self.open_now += 1
         return object()
 
-    def close(self, token: object) -> Seen:
+    def close(self, token: object) -> Observation:
         self.open_now -= 1
-        return self.seen.pop(0) if self.seen else Seen()
+        return self.seen.pop(0) if self.seen else Observation()
 
     def suspend(self, token: object) -> None:
         self.suspended += 1
@@ -56,8 +56,8 @@ class ScriptedWatch:
 
 
 @pytest.fixture(autouse=True)
-def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedWatch]:
-    scripted = ScriptedWatch()
+def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedProbeSet]:
+    scripted = ScriptedProbeSet()
     monkeypatch.setattr(instruments, "watch_of", lambda probes: scripted)
     monkeypatch.setattr(options, "watch_of", lambda probes: scripted)
     yield scripted
@@ -127,14 +127,14 @@ class Job:
             self.changed.notify_all()
         return place
 
-    def heard(self, seat: Seat, place: tuple[int, int]) -> Heard | None:
+    def heard(self, seat: Seat, place: tuple[int, int]) -> Exchanged | None:
         """What came of a round; None while others are waited for."""
         rows = self.rounds[place]
         if len(rows) == len(self.members):
-            return Heard(tuple(rows[rank] for rank in self.members))
+            return Exchanged(tuple(rows[rank] for rank in self.members))
         if place[0] in self.broken:
             seat.generation, seat.round = place[0] + 1, 0
-            return Heard(lost=self.broken[place[0]])
+            return Exchanged(lost=self.broken[place[0]])
         return None
 
     def leave(self, seat: Seat, reason: str) -> None:
@@ -198,7 +198,7 @@ class Seat:
         self.log: list[str] = []
         self.clock = FakeClock(step_ns=1, log=self.log)
         self.events = Recorder()
-        self.watch = ScriptedWatch()
+        self.watch = ScriptedProbeSet()
         self.watches: tuple[str, ...] = ("dynamo",)
         self.watch.watched = lambda: self.watches  # type: ignore[method-assign]
         self.said: list[bytes] = []
@@ -241,7 +241,7 @@ class Seat:
             run, runs = runs, runs + 1
             self.log.append("user")
             self.clock.advance(seconds[min(run, len(seconds) - 1)] if seconds else 1.0)
-            self.watch.seen = [Seen(work=tuple((work or {}).get(run, ())))]
+            self.watch.seen = [Observation(work=tuple((work or {}).get(run, ())))]
             if error is not None and run in error:
                 raise error[run]
             return 1000 * self.rank + run
@@ -261,20 +261,20 @@ class Meeting:
         self.number = number
         self.place = place
 
-    def outcome(self) -> Heard | None:
+    def outcome(self) -> Exchanged | None:
         if self.number in self.seat.interrupts:
             raise self.seat.interrupts.pop(self.number)
         job, lost = self.seat.job, self.seat.job.lost_at.get(self.number)
         if lost is not None:
             job.broken.setdefault(self.place[0], lost)
             self.seat.generation, self.seat.round = self.place[0] + 1, 0
-        heard = Heard(lost=lost) if lost is not None else job.heard(self.seat, self.place)
+        heard = Exchanged(lost=lost) if lost is not None else job.heard(self.seat, self.place)
         if heard is not None:
             self.seat.log.append("lost" if heard.lost is not None else "heard")
         return heard
 
-    def block(self) -> Heard:
-        found: list[Heard] = []
+    def block(self) -> Exchanged:
+        found: list[Exchanged] = []
 
         def over() -> bool:
             found[:] = [heard for heard in [self.outcome()] if heard is not None]
@@ -284,7 +284,7 @@ class Meeting:
             assert self.seat.job.changed.wait_for(over, PATIENCE_S), f"rank {self.seat.rank} waits for ever"
         return found[0]
 
-    async def sleep(self) -> Heard:
+    async def sleep(self) -> Exchanged:
         until = time.monotonic() + PATIENCE_S
         while (heard := self.outcome()) is None:
             assert time.monotonic() < until, f"rank {self.seat.rank} waits for ever"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from jitwarmup.analysis.classify import SHORTEST, Classification, classify
 from jitwarmup.analysis.recurrence import is_compiling, learn_recurrence, own_one_time
-from jitwarmup.analysis.rest import FALLING, Stretch, fall_per_run
+from jitwarmup.analysis.rest import FALLING, CleanTail, fall_per_run
 from jitwarmup.analysis.stats import CONTENDED
 from jitwarmup.records.runs import OneTimeWork, Phase, Run
 from jitwarmup.records.verdict import Reason, Verdict, VerdictState
@@ -59,7 +59,7 @@ def audit(
     """
     told = learn_recurrence(runs)
     measured = _finished(told, Phase.MEASURE)
-    stretch = Stretch.of(measured)
+    stretch = CleanTail.of(measured)
     series = classify(stretch.corrected_s)
     findings = [Finding("invalid", failure)] if failure else []
     findings += [Finding("undecided", cut_short)] if cut_short else []
@@ -69,7 +69,7 @@ def audit(
         *_times(measured, stretch, series, watched=bool(watched)),
     ]
     findings.sort(key=lambda finding: -WEIGHT[finding.state or "steady"])
-    whole = classify(Stretch.of(_finished(told, Phase.WARM, Phase.MEASURE)).corrected_s)
+    whole = classify(CleanTail.of(_finished(told, Phase.WARM, Phase.MEASURE)).corrected_s)
     return Verdict(
         state=next((finding.state for finding in findings if finding.state), "steady"),
         reasons=tuple(finding.reason for finding in findings),
@@ -153,7 +153,7 @@ def _by_kind(finding: str, works: Sequence[OneTimeWork]) -> list[Reason]:
 # ------------------------------------------------------------------ the clock
 
 
-def _times(measured: Sequence[Run], stretch: Stretch, series: Classification, *, watched: bool) -> list[Finding]:
+def _times(measured: Sequence[Run], stretch: CleanTail, series: Classification, *, watched: bool) -> list[Finding]:
     moving = [*_falling(stretch), *_not_flat(series)]
     if watched and any(finding.state for finding in moving) and not any(run.contaminated for run in measured):
         numbers = {"runs": float(len(measured))}
@@ -162,7 +162,7 @@ def _times(measured: Sequence[Run], stretch: Stretch, series: Classification, *,
     return found if watched else [*found, Finding(None, Reason(kind="causes_not_watched"))]
 
 
-def _falling(stretch: Stretch) -> list[Finding]:
+def _falling(stretch: CleanTail) -> list[Finding]:
     share = max(fall_per_run(stretch.wall_s), fall_per_run(stretch.corrected_s))
     if share <= FALLING:
         return []
@@ -189,7 +189,7 @@ def _undecided(series: Classification) -> list[Finding]:
     return []
 
 
-def _host(stretch: Stretch, series: Classification) -> list[Finding]:
+def _host(stretch: CleanTail, series: Classification) -> list[Finding]:
     """What the host added: a share of waiting worth knowing, and a class that only the waits explain."""
     share = stretch.contention_share
     if share <= CONTENDED:

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from jitwarmup.analysis.sides import Series, Side
+from jitwarmup.analysis.sides import Measured, Series
 from jitwarmup.analysis.stats import FLOOR, effective_size, median, quantile
 from jitwarmup.records.codec import Record
 
@@ -72,7 +72,7 @@ class Comparison(Record):
         return next((ratio for ratio in self.ratios if ratio.metric == metric), Ratio(metric=metric))
 
 
-def compare(a: Side, b: Side) -> Comparison:
+def compare(a: Measured, b: Measured) -> Comparison:
     """Everything that both sides know, B over A."""
     a, b = unless_unknown(a, b)
     paired = pairs_of(a, b)
@@ -94,7 +94,7 @@ def compare(a: Side, b: Side) -> Comparison:
     )
 
 
-def unless_unknown(a: Side, b: Side) -> tuple[Side, Side]:
+def unless_unknown(a: Measured, b: Measured) -> tuple[Measured, Measured]:
     """Both sides without their waits for a processor, which are the host's and not the function's, where both tell."""
     if not all(series.quiet for side in (a, b) for series in side.steady):
         return a, b
@@ -102,7 +102,7 @@ def unless_unknown(a: Side, b: Side) -> tuple[Side, Side]:
     return replace(a, steady=calm[0]), replace(b, steady=calm[1])
 
 
-def counts(a: Side, b: Side) -> Mapping[str, tuple[int, int]] | None:
+def counts(a: Measured, b: Measured) -> Mapping[str, tuple[int, int]] | None:
     """Compiles by kind on both sides."""
     if a.compiles is None or b.compiles is None:
         return None
@@ -112,7 +112,7 @@ def counts(a: Side, b: Side) -> Mapping[str, tuple[int, int]] | None:
 # ------------------------------------------------------------------ the three ways
 
 
-def pairs_of(a: Side, b: Side) -> list[tuple[float, float]]:
+def pairs_of(a: Measured, b: Measured) -> list[tuple[float, float]]:
     """The pairs of runs that were made in turn, in one process; none where the sides were not interleaved."""
     if len(a.steady) != 1 or len(b.steady) != 1:
         return []

@@ -17,7 +17,7 @@ from jitwarmup.records.runs import OneTimeWork, Phase, Run
 Counts = Mapping[str, int]
 
 
-class Habits:
+class RecurringWork:
     """The newest runs of a key, by what they paid for; compiling never becomes a habit."""
 
     __slots__ = ("_recent",)

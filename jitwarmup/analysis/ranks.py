@@ -18,12 +18,12 @@ from jitwarmup.records.codec import decode, encode
 from jitwarmup.records.runs import OneTimeWork, Phase, Run
 from jitwarmup.records.verdict import Reason, Verdict
 
-Ending = Literal["ok", "failed", "refused", "mutated"]
+RankEnding = Literal["ok", "failed", "refused", "mutated"]
 TEXT = 8_000  # characters of a remote traceback that are worth carrying; the last ones, where the error stands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
+class RemoteError:
     """What a rank says of an exception: for reports only, never for events."""
 
     type: str
@@ -32,7 +32,7 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class RankReport:
     """
     What one rank says of one run.
 
@@ -43,16 +43,16 @@ class Said:
     phase: Phase
     index: int
     duration_ns: int
-    ending: Ending = "ok"
+    ending: RankEnding = "ok"
     watched: bool = False
     cpu_s: float | None = None
     wait_s: float | None = None
     switches: int | None = None
     work: tuple[OneTimeWork, ...] = ()
-    words: Words | None = None
+    words: RemoteError | None = None
 
     @classmethod
-    def of(cls, run: Run, *, ending: Ending, watched: bool, words: Words | None = None) -> Self:
+    def of(cls, run: Run, *, ending: RankEnding, watched: bool, words: RemoteError | None = None) -> Self:
         """What to say of a run of one's own."""
         return cls(
             phase=run.phase,
@@ -89,16 +89,16 @@ class Said:
             wait_s=wait_s,
             switches=switches,
             work=decode(tuple[OneTimeWork, ...], work),
-            words=decode(Words | None, words),
+            words=decode(RemoteError | None, words),
         )
 
 
-def slowest(said: Sequence[Said]) -> int:
+def slowest(said: Sequence[RankReport]) -> int:
     """Position of the slowest rank; of equals, the first."""
     return max(range(len(said)), key=lambda at: (said[at].duration_ns, -at))
 
 
-def agreed(run: Run, said: Sequence[Said], members: Sequence[int]) -> Run:
+def agreed(run: Run, said: Sequence[RankReport], members: Sequence[int]) -> Run:
     """
     The run that all members decide on.
 
@@ -128,7 +128,7 @@ def agreed(run: Run, said: Sequence[Said], members: Sequence[int]) -> Run:
     )
 
 
-def first_failed(said: Sequence[Said]) -> int | None:
+def first_failed(said: Sequence[RankReport]) -> int | None:
     """Position of the first rank whose run failed or was refused; None where all went well."""
     return next((at for at, told in enumerate(said) if told.ending in ("failed", "refused")), None)
 

@@ -30,14 +30,14 @@ NEAR = 0.05  # how far above the window a run may lie and still belong to the st
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stretch:
+class CleanTail:
     """The runs since the last one-time work: wall seconds, and the seconds of each spent waiting for a processor."""
 
     wall_s: tuple[float, ...]
     wait_s: tuple[float, ...]
 
     @classmethod
-    def of(cls, runs: Iterable[Run]) -> Stretch:
+    def of(cls, runs: Iterable[Run]) -> CleanTail:
         """Of runs; one whose time is no number is passed over, a wait that is not known is none."""
         timed = [run for run in runs if math.isfinite(run.duration_ns)]
         return cls(wall_s=tuple(run.duration_s for run in timed), wait_s=tuple(_waited(run) for run in timed))
@@ -54,15 +54,15 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class TailLengths:
     """How many runs each path wants to see: the newest ``quiet``, ``stable``, and four times ``stable`` for noise."""
 
     quiet: int = 3
     stable: int = 5
 
 
-NORMAL = Patience()
-STRICT = Patience(quiet=5, stable=8)
+NORMAL = TailLengths()
+STRICT = TailLengths(quiet=5, stable=8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ class Rest:
     start: int
 
 
-def find_rest(stretch: Stretch, patience: Patience = NORMAL, *, causes_watched: bool = False) -> Rest | None:
+def find_rest(stretch: CleanTail, patience: TailLengths = NORMAL, *, causes_watched: bool = False) -> Rest | None:
     """The first of the paths quiet, stable, cause and noise_floor that holds; None where none does."""
     if fall_per_run(stretch.wall_s[-patience.stable :]) > FALLING:
         return None  # of the wall time, whatever the waits explain
@@ -144,12 +144,12 @@ def log_ratio(one: float, two: float) -> float:
     return abs(math.log(one) - math.log(two)) if one > 0 and two > 0 else math.inf
 
 
-def _quiet(seen: Sequence[float], patience: Patience) -> int:
+def _quiet(seen: Sequence[float], patience: TailLengths) -> int:
     size = patience.quiet
     return size if len(seen) >= size and cov(seen[-size:]) <= QUIET else 0
 
 
-def _stable(seen: Sequence[float], patience: Patience) -> int:
+def _stable(seen: Sequence[float], patience: TailLengths) -> int:
     size = patience.stable
     if len(seen) < size or cov(seen[-size:]) > STABLE:
         return 0
@@ -157,14 +157,14 @@ def _stable(seen: Sequence[float], patience: Patience) -> int:
     return size if log_ratio(median(newest[:part]), median(newest[-part:])) <= LEVEL else 0
 
 
-def _cause(seen: Sequence[float], patience: Patience, share: float) -> int:
+def _cause(seen: Sequence[float], patience: TailLengths, share: float) -> int:
     """With the causes watched and silent, noise that is known to be the host's will not get better by waiting."""
     size = patience.stable
     ripe = share > CONTENDED and len(seen) >= size
     return size if ripe and mann_kendall_z(seen[-size:]) > FALLING_Z else 0
 
 
-def _noise_floor(seen: Sequence[float], patience: Patience, share: float) -> int:
+def _noise_floor(seen: Sequence[float], patience: TailLengths, share: float) -> int:
     """The noise itself has settled: both halves of a long window agree in level and in spread, and it falls no more."""
     size = patience.stable * (2 if share > CONTENDED else 4)
     if len(seen) < size:

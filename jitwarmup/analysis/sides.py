@@ -15,7 +15,7 @@ from typing import Any
 
 from jitwarmup.analysis.compose import timed
 from jitwarmup.analysis.recurrence import is_compiling
-from jitwarmup.analysis.rest import Stretch
+from jitwarmup.analysis.rest import CleanTail
 from jitwarmup.records.codec import Record
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.report import Report
@@ -43,7 +43,7 @@ class Series(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Side(Record):
+class Measured(Record):
     """
     One function as it was measured, in one process or several.
 
@@ -63,7 +63,7 @@ class Side(Record):
     failed: int = 0
 
 
-def read_sides(text: str) -> dict[str, Side]:
+def read_sides(text: str) -> dict[str, Measured]:
     """
     The sides of a saved file by name, in the order in which they appear.
 
@@ -134,9 +134,9 @@ def is_a(document: Mapping[str, Any], schema: str) -> bool:
 # ------------------------------------------------------------------ from reports
 
 
-def side_of(reports: Sequence[Report], name: str | None = None) -> Side:
+def side_of(reports: Sequence[Report], name: str | None = None) -> Measured:
     """One function, measured once or in several processes."""
-    side = Side(name=name or reports[0].callable, processes=len(reports))
+    side = Measured(name=name or reports[0].callable, processes=len(reports))
     kept = [timed(report.runs) for report in reports]
     clean = [[run for run in runs if run.clean] or runs for runs in kept]
     return replace(
@@ -155,7 +155,7 @@ def series_of(runs: Sequence[Run]) -> Series:
     """The durations of one process's runs."""
     return Series(
         seconds=tuple(run.duration_s for run in runs),
-        quiet=Stretch.of(runs).corrected_s if all(run.wait_s is not None for run in runs) else (),
+        quiet=CleanTail.of(runs).corrected_s if all(run.wait_s is not None for run in runs) else (),
         places=tuple(run.index for run in runs),
         started_at=tuple(run.started_at for run in runs),
     )
@@ -197,7 +197,7 @@ def compiles_in(runs: Iterable[Run]) -> Counter[str]:
 # ------------------------------------------------------------------ from events
 
 
-def side_of_events(name: str, events: Sequence[Mapping[str, Any]]) -> Side | None:
+def side_of_events(name: str, events: Sequence[Mapping[str, Any]]) -> Measured | None:
     """
     One function as its log tells it: its timed calls, else the medians of its measurements. None where nothing is timed.
 
@@ -212,7 +212,7 @@ def side_of_events(name: str, events: Sequence[Mapping[str, Any]]) -> Side | Non
     if not steady and not colds:
         return None
     firsts = calls[:1]
-    return Side(name=name, processes=max(1, len(colds)), cold_s=colds, first_s=firsts, steady=tuple(steady))
+    return Measured(name=name, processes=max(1, len(colds)), cold_s=colds, first_s=firsts, steady=tuple(steady))
 
 
 def seconds_in(events: Iterable[Mapping[str, Any]], event: str, key: str) -> tuple[float, ...]:

@@ -25,12 +25,12 @@ from jitwarmup.engine import drivers, procedures
 from jitwarmup.engine.account import new_id
 from jitwarmup.engine.agreement import level_of
 from jitwarmup.engine.announce import call_fields, rank_fields, say
-from jitwarmup.engine.function import Core
-from jitwarmup.engine.instruments import Session, open_session
+from jitwarmup.engine.function import WarmedFunction
+from jitwarmup.engine.instruments import Instruments, open_session
 from jitwarmup.engine.measurement import Measurement
 from jitwarmup.engine.options import UNSET, Options, check_block_settings, check_function
 from jitwarmup.engine.steps import Step
-from jitwarmup.engine.timed_region import Taken, Window
+from jitwarmup.engine.timed_region import RunOutcome, TimedRegion
 from jitwarmup.events import schema
 from jitwarmup.events.emit import Silence
 from jitwarmup.host.scope import Frame, block_settings, part
@@ -49,7 +49,7 @@ class SteadyState:
     ``block`` is the Run of the body after the exit; ``reports`` what was measured in it.
     """
 
-    _window: Window | None = None
+    _window: TimedRegion | None = None
 
     def __init__(self, function: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> None:
         self.block: Run | None = None
@@ -59,7 +59,7 @@ class SteadyState:
         self._args = args
         self._lock = threading.Lock()
         self._entered = False
-        self._session: Session | None = None
+        self._session: Instruments | None = None
         self._prepared: Measurement | None = None
         self._latest: Measurement | None = None  # of the entry, then of the body
         self._owes_stop = False
@@ -111,7 +111,7 @@ class SteadyState:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        taken: Taken | None = None
+        taken: RunOutcome | None = None
         try:
             taken = self._body_over(kind, error, trace)
             if taken is None:
@@ -131,7 +131,7 @@ class SteadyState:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        taken: Taken | None = None
+        taken: RunOutcome | None = None
         try:
             taken = self._body_over(kind, error, trace)
             if taken is None:
@@ -150,7 +150,7 @@ class SteadyState:
 
     def _body_over(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> Taken | None:
+    ) -> RunOutcome | None:
         """The timed region ends; None where it never began, or ended before."""
         window = self._window
         if window is None:
@@ -166,7 +166,7 @@ class SteadyState:
         finally:
             window.abandon()
 
-    def _open(self) -> Session:
+    def _open(self) -> Instruments:
         """Claim the block."""
         with self._lock:
             if self._entered:
@@ -178,29 +178,29 @@ class SteadyState:
         self._session = open_session(block_settings() | self._settings, explicit=True)
         return self._session
 
-    def _start(self, session: Session) -> None:
+    def _start(self, session: Instruments) -> None:
         """Start the monitor where nobody has."""
         if session.monitor is not None:
             self._owes_stop = True  # until it is known: interrupted meanwhile, a stop too many does no harm
             self._owes_stop = session.monitor.start(self)
 
-    def _begin(self, session: Session) -> Self:
+    def _begin(self, session: Instruments) -> Self:
         """The body begins: from here on it is timed, and its settings hold."""
         inner = {name: value for name, value in self._settings.items() if name not in FOR_ONE_FUNCTION}
         frame = Frame(settings={**inner, "report_id": self._report_id})
-        window = Window(session, Step(Phase.MEASURE, 0), session.clock, frame=frame, name="block")
+        window = TimedRegion(session, Step(Phase.MEASURE, 0), session.clock, frame=frame, name="block")
         window.__enter__()
         self._window = window
         return self
 
-    def _stop(self, session: Session) -> None:
+    def _stop(self, session: Instruments) -> None:
         """Stop the monitor where this block started it, and let go of the block's own probes."""
         if self._owes_stop and session.monitor is not None:
             session.monitor.stop(self)
         if "watch" in self._settings:
             session.watch.disarm()  # this block's own probes; the usual ones stay for everybody
 
-    def _fail_on_entry(self, session: Session, error: BaseException) -> None:
+    def _fail_on_entry(self, session: Instruments, error: BaseException) -> None:
         """Validation or warm-up on entry failed: the body is never run."""
         self._give_up(error)
         fields: dict[str, Any] = {"report_id": self._report_id, "reports": 0, "error_type": type(error).__name__}
@@ -229,7 +229,7 @@ class SteadyState:
             window.abandon()
             self._give_up(KeyboardInterrupt())
 
-    def _measurement_of_body(self, taken: Taken) -> Measurement | None:
+    def _measurement_of_body(self, taken: RunOutcome) -> Measurement | None:
         """What the body's run belongs to: the warm-up on entry, or inline code; None where there is no more to tell."""
         assert self._session is not None  # noqa: S101 - an open block has one
         ranks = self._session.ranks()
@@ -251,7 +251,7 @@ class SteadyState:
             part(ranks.members)
             ranks.leave("lost other ranks in a block")
 
-    def _conclude(self, measurement: Measurement | None, taken: Taken) -> None:
+    def _conclude(self, measurement: Measurement | None, taken: RunOutcome) -> None:
         """Keep what the block measured, and say its one line; of several ranks the first says it, the others at debug."""
         session = self._session
         assert session is not None  # noqa: S101 - an open block has one
@@ -406,7 +406,7 @@ class SteadyState:
 
     # ------------------------------------------------------------------ helpers
 
-    def _core_of_function(self) -> Core | None:
+    def _core_of_function(self) -> WarmedFunction | None:
         """The function given to the block, if any."""
         if self._function is None:
             return None
@@ -419,7 +419,7 @@ class SteadyState:
         check_function(function, descriptors=False)
         return Warmed(function, Options())
 
-    def _measurement_of(self, core: Core, session: Session) -> Measurement:
+    def _measurement_of(self, core: WarmedFunction, session: Instruments) -> Measurement:
         """The measurement whose validation and warm-up are made on entry."""
         prefix, args = self._function._split(self._args)
         task = core.task(prefix, args, {}, explicit=True, **self._settings)
@@ -432,10 +432,10 @@ class SteadyState:
         return self._settings.get("name") or own
 
 
-def nameless(session: Session, name: str, settings: dict[str, Any]) -> Measurement:
+def nameless(session: Instruments, name: str, settings: dict[str, Any]) -> Measurement:
     """A measurement of inline code, which has no function and no key."""
     rng = "leave" if in_event_loop() else None  # other tasks draw between our runs
-    core = Core(nothing, Options(name=settings.get("name"), rng=rng))
+    core = WarmedFunction(nothing, Options(name=settings.get("name"), rng=rng))
     core.name = name
     inner = {name: value for name, value in settings.items() if name != "accept"}  # inline code has no value
     task = core.task((), (), {}, explicit=True, **inner)

@@ -1,7 +1,7 @@
 """
 ``@warmed``: the decorator, and the descriptor that stands in the function's place.
 
-A `Warmed` quacks as its function and binds as one. All that its calls share is in one `Core`; a `Bound` is made for each
+A `Warmed` quacks as its function and binds as one. All that its calls share is in one `WarmedFunction`; a `Bound` is made for each
 attribute access and thrown away. The warm path with ``emit="off"`` is one frame: a flag, and the function.
 """
 
@@ -15,8 +15,8 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast, overload
 from jitwarmup.api.production import Production, inactive
 from jitwarmup.engine import drivers, procedures
 from jitwarmup.engine.callables import face_of
-from jitwarmup.engine.commands import Colour, Course, Task
-from jitwarmup.engine.function import Core, Prefix
+from jitwarmup.engine.commands import Call, CallableKind, Procedure
+from jitwarmup.engine.function import Prefix, WarmedFunction
 from jitwarmup.engine.options import Options, check_function
 from jitwarmup.host.scope import CURRENT
 from jitwarmup.host.switch import SWITCH
@@ -30,7 +30,7 @@ Q = ParamSpec("Q")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 S = TypeVar("S")
-Spell = Callable[[Task], Course]
+Spell = Callable[[Call], Procedure]
 
 
 class Warmed(Production[P, R_co]):
@@ -41,10 +41,10 @@ class Warmed(Production[P, R_co]):
     is that of the last run. See ``warm``, ``measure``, ``state`` and ``ready``; ``__wrapped__`` is the user's function.
     """
 
-    _core: Core
+    _core: WarmedFunction
 
     def __init__(self, raw: Callable[P, R_co], options: Options) -> None:
-        core = Core(raw, options)
+        core = WarmedFunction(raw, options)
         face = face_of(core.function)
         ours = {name for name in face if hasattr(Warmed, name) and not name.startswith("__")}
         self.__dict__.update({name: value for name, value in face.items() if name not in ours})
@@ -166,7 +166,7 @@ class Warmed(Production[P, R_co]):
         core = self._core
         prefix, rest = self._split(args)
 
-        def make() -> Course:
+        def make() -> Procedure:
             return spell(core.task(prefix, rest, kwargs, explicit=explicit, **(settings or {})))
 
         return drivers.acall(make, core.colour) if core.colour.asynchronous else drivers.call(make, core.colour)
@@ -271,10 +271,10 @@ def bound_otherwise(warmed: Warmed[Any, Any], instance: Any, owner: type[Any] | 
     return warmed
 
 
-def spoken(core: Core, prefix: Prefix, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def spoken(core: WarmedFunction, prefix: Prefix, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A plain call that is timed: validated and warmed up first where its key is cold."""
     colour = core.colour
-    if colour is Colour.PLAIN:
+    if colour is CallableKind.PLAIN:
         if core.steps_aside():
             return core.function(*prefix, *args, **kwargs)
         entry = core.entry(prefix, args, kwargs)
@@ -282,16 +282,16 @@ def spoken(core: Core, prefix: Prefix, args: tuple[Any, ...], kwargs: dict[str, 
             return procedures.warm_call(core.subject(), entry, (*prefix, *args), kwargs)
         return drivers.call(lambda: procedures.plain(core.task(prefix, args, kwargs, entry=entry)), colour)
 
-    def make() -> Course:
+    def make() -> Procedure:
         """The course is chosen when the body begins to run, where a task's or consumer's scope is known."""
         if core.steps_aside():
             return procedures.aside(core.function, (*prefix, *args), kwargs)
         return procedures.plain(core.task(prefix, args, kwargs))
 
-    pumps: dict[Colour, Callable[[Callable[[], Course]], Any]] = {
-        Colour.COROUTINE: drivers.acall,
-        Colour.GENERATOR: drivers.stream,
-        Colour.ASYNC_GENERATOR: drivers.astream,
+    pumps: dict[CallableKind, Callable[[Callable[[], Procedure]], Any]] = {
+        CallableKind.COROUTINE: drivers.acall,
+        CallableKind.GENERATOR: drivers.stream,
+        CallableKind.ASYNC_GENERATOR: drivers.astream,
     }
     return pumps[colour](make)
 

@@ -17,22 +17,22 @@ from typing import Any
 
 from jitwarmup.api.decorator import Warmed
 from jitwarmup.engine import drivers, procedures
-from jitwarmup.engine.agreement import Agree
-from jitwarmup.engine.commands import Colour, Course, Result, Take
-from jitwarmup.engine.function import Core
-from jitwarmup.keys.registry import Pause
+from jitwarmup.engine.agreement import AllGather
+from jitwarmup.engine.commands import CallableKind, CallResult, Procedure, RunRequest
+from jitwarmup.engine.function import WarmedFunction
+from jitwarmup.keys.registry import Wait
 from jitwarmup.records.errors import ArgumentError
-from jitwarmup.records.protocols import Heard
+from jitwarmup.records.protocols import Exchanged
 from jitwarmup.records.report import Report
 from jitwarmup.records.runs import Phase
 
-Make = Callable[[], Course]
+Make = Callable[[], Procedure]
 
 
-class Lane:
+class Participant:
     """One function's course, and what it wishes next."""
 
-    def __init__(self, course: Course) -> None:
+    def __init__(self, course: Procedure) -> None:
         self.course = course
         self.wish: Any = None
 
@@ -43,54 +43,54 @@ class Lane:
     @property
     def open(self) -> bool:
         """Whether it has not come to a result."""
-        return not isinstance(self.wish, Result)
+        return not isinstance(self.wish, CallResult)
 
     @property
     def measures(self) -> bool:
         """Whether its next run is a measured one."""
-        return isinstance(self.wish, Take) and self.wish.step.phase is Phase.MEASURE
+        return isinstance(self.wish, RunRequest) and self.wish.step.phase is Phase.MEASURE
 
 
-def interleaved(makes: Sequence[Make]) -> Course:
+def interleaved(makes: Sequence[Make]) -> Procedure:
     """
     One course made of several, whose result holds the value of each; an interruption of one ends all.
 
     All are begun before any run is made, so that each notes, and restores, the same random streams.
     """
-    lanes = [Lane(make()) for make in makes]
+    lanes = [Participant(make()) for make in makes]
     try:
         for lane in lanes:
             lane.send(None)
         turned = False
-        lost: list[Heard] = []
+        lost: list[Exchanged] = []
         while going := [lane for lane in lanes if lane.open]:
             preparing = [lane for lane in going if not lane.measures]
             for lane in in_turn(preparing or going, turned=turned):
                 yield from waited(lane, lost)
-                if isinstance(lane.wish, Take):
+                if isinstance(lane.wish, RunRequest):
                     taken = yield lane.wish
                     lane.send(taken)
                     del taken
                 yield from waited(lane, lost)
-                if isinstance(lane.wish, Result) and lane.wish.error is not None:
+                if isinstance(lane.wish, CallResult) and lane.wish.error is not None:
                     return lane.wish
             turned = not turned
     finally:
         for lane in lanes:
             lane.course.close()
-    return Result(tuple(lane.wish.value for lane in lanes))
+    return CallResult(tuple(lane.wish.value for lane in lanes))
 
 
-def waited(lane: Lane, lost: list[Heard]) -> Generator[Pause, Any, None]:
+def waited(lane: Participant, lost: list[Exchanged]) -> Generator[Wait, Any, None]:
     """Wait for other callers, or other ranks, which hear of each run at once; those whom one lane lost, all have lost."""
-    while isinstance(lane.wish, Pause):
-        told = lost[0] if lost and isinstance(lane.wish, Agree) else (yield lane.wish)
-        if isinstance(told, Heard) and told.lost is not None:
+    while isinstance(lane.wish, Wait):
+        told = lost[0] if lost and isinstance(lane.wish, AllGather) else (yield lane.wish)
+        if isinstance(told, Exchanged) and told.lost is not None:
             lost.append(told)
         lane.send(told)
 
 
-def in_turn(lanes: list[Lane], *, turned: bool) -> Iterable[Lane]:
+def in_turn(lanes: list[Participant], *, turned: bool) -> Iterable[Participant]:
     """The lanes in this round's order: first, second, second, first, first, ..."""
     return reversed(lanes) if turned else lanes
 
@@ -111,7 +111,7 @@ def distinct(functions: Sequence[Warmed[Any, Any]]) -> list[Warmed[Any, Any]]:
     return seen
 
 
-def one_colour(cores: Sequence[Core]) -> Colour:
+def one_colour(cores: Sequence[WarmedFunction]) -> CallableKind:
     """The colour that all have in common; ArgumentError where they have none, since one pump drives them."""
     colours = {core.colour for core in cores}
     if len(colours) == 1:
@@ -140,12 +140,12 @@ def interleave(functions: Sequence[Any], settings: dict[str, Any], keep: Callabl
     colour = one_colour([function._core for function in warmed])
     kept: dict[int, Report] = {}
 
-    def make(at: int) -> Course:
+    def make(at: int) -> Procedure:
         prefix, rest = warmed[at]._split(parts[at][1])
         task = warmed[at]._core.task(prefix, rest, parts[at][2], explicit=True, **settings)
         return procedures.measure(task, functools.partial(kept.__setitem__, at))
 
-    def whole() -> Course:
+    def whole() -> Procedure:
         return interleaved([functools.partial(make, at) for at in range(len(parts))])
 
     def hand_over() -> None:

@@ -8,8 +8,8 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 from jitwarmup.api import warm_many, worker_thread
 from jitwarmup.api.warm_many import Item
 from jitwarmup.engine import procedures
-from jitwarmup.engine.commands import Course, Task
-from jitwarmup.engine.function import Core, Prefix
+from jitwarmup.engine.commands import Call, Procedure
+from jitwarmup.engine.function import Prefix, WarmedFunction
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.keys.status import status_of
 from jitwarmup.records.coverage import Coverage
@@ -23,7 +23,7 @@ R_co = TypeVar("R_co", covariant=True)
 class Production(Generic[P, R_co]):
     """The part of a `Warmed` that services use."""
 
-    _core: Core
+    _core: WarmedFunction
 
     async def awarm(self, /, *args: P.args, **kwargs: P.kwargs) -> Warmup:
         """
@@ -159,7 +159,7 @@ class Production(Generic[P, R_co]):
 
     def _spell(
         self,
-        spell: Callable[[Task], Course],
+        spell: Callable[[Call], Procedure],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         settings: dict[str, Any] | None = None,
@@ -169,12 +169,12 @@ class Production(Generic[P, R_co]):
         raise NotImplementedError
 
 
-def budget(core: Core, limit_s: float | None) -> dict[str, Any]:
+def budget(core: WarmedFunction, limit_s: float | None) -> dict[str, Any]:
     """The budget of one key as a setting: the smaller of what is left and the decorator's own."""
     given = [s for s in (limit_s, core.options.budget_s) if s is not None]
     return {"budget_s": min(given)} if given else {}
 
 
-def inactive(core: Core) -> Warmup:
+def inactive(core: WarmedFunction) -> Warmup:
     """The record of a warm-up that is not made since jitwarmup is switched off."""
     return Warmup(callable=core.name, key="default", skipped="inactive")

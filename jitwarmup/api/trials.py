@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import Self
 
 from jitwarmup.engine import drivers, procedures
-from jitwarmup.engine.commands import End, Result, Take
+from jitwarmup.engine.commands import CallResult, Ending, RunRequest
 from jitwarmup.engine.measurement import Measurement
 from jitwarmup.engine.procedures import Keep
-from jitwarmup.engine.timed_region import Taken, Window
+from jitwarmup.engine.timed_region import RunOutcome, TimedRegion
 from jitwarmup.records.errors import ArgumentError, Overlap
 from jitwarmup.records.runs import Phase
 
@@ -21,11 +21,11 @@ from jitwarmup.records.runs import Phase
 class Trial:
     """One pass through the loop: validation, warm-up or a measured run (``phase``). Enter it once, in its own pass."""
 
-    def __init__(self, loop: TrialLoop, command: Take) -> None:
+    def __init__(self, loop: TrialLoop, command: RunRequest) -> None:
         self._loop = loop
         self._command = command
-        self._window: Window | None = None
-        self.taken: Taken | None = None
+        self._window: TimedRegion | None = None
+        self.taken: RunOutcome | None = None
         self.entered = False
 
     @property
@@ -43,7 +43,7 @@ class Trial:
         self.entered = True
         command = self._command
         assert command.session is not None  # noqa: S101 - only calls that step aside have none
-        self._window = Window(command.session, command.step, command.clock)
+        self._window = TimedRegion(command.session, command.step, command.clock)
         self._window.__enter__()
         return self
 
@@ -97,11 +97,11 @@ class TrialLoop:
             )
         return self.settle(previous.taken)
 
-    def settle(self, taken: Taken | None) -> Trial | None:
+    def settle(self, taken: RunOutcome | None) -> Trial | None:
         """Send the course what came of a trial."""
         self.current = None
         command = drivers.through(self._course, taken)
-        if isinstance(command, Result):
+        if isinstance(command, CallResult):
             self._done = True
             return None
         self.current = Trial(self, command)
@@ -119,5 +119,5 @@ class TrialLoop:
         self.current = None
         self._course.close()
         if self._measurement.runs:
-            self._measurement.end = End.LEFT
+            self._measurement.end = Ending.LEFT
             procedures.conclude(self._measurement, self._keep)

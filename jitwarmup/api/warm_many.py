@@ -11,9 +11,9 @@ from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jitwarmup.engine.function import Core, Prefix
+from jitwarmup.engine.function import Prefix, WarmedFunction
 from jitwarmup.engine.options import one_of, seconds, shown
-from jitwarmup.keys.registry import BUDGET_SPENT, Entry
+from jitwarmup.keys.registry import BUDGET_SPENT, KeyState
 from jitwarmup.records.errors import ArgumentError, MeasurementFailed
 from jitwarmup.records.preparation import Preparation
 from jitwarmup.records.runs import Warmup
@@ -29,7 +29,7 @@ class Item:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     weight: float
-    entry: Entry | None
+    entry: KeyState | None
     was_asked: bool
 
     @property
@@ -42,7 +42,9 @@ Wish = tuple[Item, float | None]  # warm this one up, within so many seconds
 Pumped = Generator[Wish, Warmup, Preparation]
 
 
-def items_of(core: Core, prefix: Prefix, inputs: Sequence[Any], weights: Sequence[float] | None) -> list[Item]:
+def items_of(
+    core: WarmedFunction, prefix: Prefix, inputs: Sequence[Any], weights: Sequence[float] | None
+) -> list[Item]:
     """
     The inputs in the order of their weight, each key once.
 
@@ -86,7 +88,7 @@ def checked_weights(weights: Sequence[float] | None, count: int) -> Sequence[flo
     return given
 
 
-def preparing(core: Core, items: Sequence[Item], *, budget_s: float | None, policy: str) -> Pumped:
+def preparing(core: WarmedFunction, items: Sequence[Item], *, budget_s: float | None, policy: str) -> Pumped:
     """
     Decide what is warmed next; return what came of it all.
 
@@ -137,7 +139,7 @@ def limit_s(done: Sequence[Warmup], budget_s: float | None) -> float | None:
     return max(budget_s - spent_s(done), predicted)
 
 
-def settle_left(core: Core, left: Sequence[Item], policy: str) -> None:
+def settle_left(core: WarmedFunction, left: Sequence[Item], policy: str) -> None:
     """What the keys mean that the budget did not reach: nothing (``ready``), a mark, or an error."""
     if not left:
         return

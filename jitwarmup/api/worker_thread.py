@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 from jitwarmup.host import torch_state
 from jitwarmup.host.scope import enclosing_run
-from jitwarmup.keys.registry import BEING_WARMED, Entry, Wait
+from jitwarmup.keys.registry import BEING_WARMED, KeyState, WaitForWarmup
 from jitwarmup.records.runs import Warmup
 
 
-async def warm(make: Callable[[], Warmup], entry: Entry | None) -> Warmup:
+async def warm(make: Callable[[], Warmup], entry: KeyState | None) -> Warmup:
     """
     Carry ``make`` out in a worker thread; it must not wait for others there.
 
@@ -27,7 +27,7 @@ async def warm(make: Callable[[], Warmup], entry: Entry | None) -> Warmup:
         entry.asked = True
     while True:
         while entry is not None and (flight := entry.flight) is not None and enclosing_run() is None:
-            await Wait(flight, None).sleep()
+            await WaitForWarmup(flight, None).sleep()
         if entry is not None and entry.is_warm and not entry.unready:
             return make()  # nothing is run
         warmup = await in_thread(make)

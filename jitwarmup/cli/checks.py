@@ -235,9 +235,9 @@ def logging() -> Iterator[Finding]:
 
 def probes() -> Iterator[Finding]:
     """What each probe can watch, with torch loaded where it is installed."""
-    from jitwarmup.probes import watch_of
+    from jitwarmup.probes import probe_set_of
 
-    watch = watch_of(None)
+    watch = probe_set_of(None)
     watch.arm()
     for name, state in watch.states().items():
         if state.state == "armed":

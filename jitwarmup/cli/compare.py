@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from jitwarmup.analysis.compare import compare
 from jitwarmup.analysis.gates import judge
-from jitwarmup.analysis.sides import Side, read_sides
+from jitwarmup.analysis.sides import Measured, read_sides
 from jitwarmup.cli.measure import gates
 from jitwarmup.cli.terminal import add_output, painter, read, width, write
 from jitwarmup.records.errors import ArgumentError
@@ -51,7 +51,7 @@ def run(argv: Sequence[str]) -> int:
     return Exit.GATE if failed or (missing and asked.fail_on) else Exit.GOOD
 
 
-def match(a: Mapping[str, Side], b: Mapping[str, Side]) -> tuple[list[tuple[Side, Side]], list[str]]:
+def match(a: Mapping[str, Measured], b: Mapping[str, Measured]) -> tuple[list[tuple[Measured, Measured]], list[str]]:
     """Sides of the same name; where each file has one function, these two, whatever they are called."""
     if len(a) == len(b) == 1:
         return [(next(iter(a.values())), next(iter(b.values())))], []

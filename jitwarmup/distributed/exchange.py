@@ -26,9 +26,9 @@ from datetime import timedelta
 from typing import Any
 
 from jitwarmup.distributed.identity import distributed
-from jitwarmup.distributed.notices import POST_S, Board, Notice, StoreGone, aside, patiently
-from jitwarmup.distributed.waiting import LOOK_S, Broken, Waiting, Watch, no_store
-from jitwarmup.records.protocols import Heard
+from jitwarmup.distributed.notices import POST_S, Departure, NoticeBoard, StoreGone, aside, with_timeout
+from jitwarmup.distributed.waiting import LOOK_S, Broken, ExchangeWait, Waiting, no_store
+from jitwarmup.records.protocols import Exchanged
 
 ROOM = 192  # bytes of a row; what a quiet run has to say fits
 HEAD = 4  # of them, the length of what is said
@@ -38,7 +38,7 @@ MOST_PAUSES = 25  # of 20 ms, between two looks for the other members
 PROBE_TAG = 77
 
 
-class Side:
+class ExchangeGroup:
     """
     The side group of one set of ranks; shared by every plan over the same members.
 
@@ -59,30 +59,30 @@ class Side:
         self.name = "jitwarmup/" + hashlib.sha256(repr(members).encode()).hexdigest()[:16]
 
     @property
-    def board(self) -> Board:
+    def board(self) -> NoticeBoard:
         """Where this generation leaves notes."""
-        return Board(f"{self.name}/{self.generation}")
+        return NoticeBoard(f"{self.name}/{self.generation}")
 
     # ------------------------------------------------------------------ what plans ask for
 
-    def exchange(self, said: bytes, timeout_s: float) -> Generator[Any, None, Heard]:
+    def exchange(self, said: bytes, timeout_s: float) -> Generator[Any, None, Exchanged]:
         """Hear what every member says; each is waited for ``timeout_s`` at most."""
         while not self.lock.acquire(blocking=False):  # another thread's plan is exchanging
             yield None
         try:
-            watch = Watch(self, timeout_s)
+            watch = ExchangeWait(self, timeout_s)
             if self.group is None:
                 yield from self.open(watch)
             self.count += 1
-            return Heard(said=(yield from self.hear(said, watch)))
+            return Exchanged(said=(yield from self.hear(said, watch)))
         except Broken as broken:
             yield from self.let_others_look()
             self.abandon()
             self.generation += not broken.final
-            return Heard(lost=broken.error)
+            return Exchanged(lost=broken.error)
         except StoreGone:
             self.abandon()
-            return Heard(lost=no_store())
+            return Exchanged(lost=no_store())
         finally:
             self.lock.release()
 
@@ -95,7 +95,7 @@ class Side:
         """Tell the others that this rank will not come; never waits, never raises."""
         if distributed() is None:
             return
-        self.board.post_and_go(Notice("left", (self.rank,), reason))
+        self.board.post_and_go(Departure("left", (self.rank,), reason))
         self.abandon()
         self.generation += 1
 
@@ -108,12 +108,12 @@ class Side:
         """
         group, self.group = self.group, None
         if group is not None and self.pending:
-            give_away(group)
+            leak(group)
         self.pending = False
 
     # ------------------------------------------------------------------ how a generation begins
 
-    def open(self, watch: Watch) -> Waiting:
+    def open(self, watch: ExchangeWait) -> Waiting:
         """Wait for all members, then connect."""
         yield from self.gather_members(watch)
         made: list[Any] = []
@@ -122,12 +122,12 @@ class Side:
         connecting.start()
         while not made:
             if failed:
-                watch.fail(Notice("died", (), f"connecting failed ({type(failed[0]).__name__})"))
+                watch.fail(Departure("died", (), f"connecting failed ({type(failed[0]).__name__})"))
             yield from watch.look()
             yield None
         self.group, self.count = made[0], 0
 
-    def gather_members(self, watch: Watch) -> Waiting:
+    def gather_members(self, watch: ExchangeWait) -> Waiting:
         """
         Until all are here.
 
@@ -139,7 +139,7 @@ class Side:
         yield from aside(lambda: self.board.put("here", self.rank))
         pauses = 1
         while True:
-            watch.heed((yield from aside(self.board.notice)))
+            watch.raise_if_any((yield from aside(self.board.notice)))
             if (yield from aside(lambda: self.board.all_put("here", self.members))):
                 return
             if watch.spent:
@@ -160,7 +160,7 @@ class Side:
 
     # ------------------------------------------------------------------ one exchange
 
-    def hear(self, said: bytes, watch: Watch) -> Generator[Any, None, tuple[bytes, ...]]:
+    def hear(self, said: bytes, watch: ExchangeWait) -> Generator[Any, None, tuple[bytes, ...]]:
         """One row of each member; a second, longer one where somebody has more to say."""
         first = yield from self.gather(row_of(said, ROOM), watch)
         lengths = [int.from_bytes(row[:HEAD], "big") for row in first]
@@ -169,7 +169,7 @@ class Side:
         whole = yield from self.gather(row_of(said, HEAD + max(lengths)), watch)
         return tuple(row[HEAD : HEAD + length] for row, length in zip(whole, lengths, strict=True))
 
-    def gather(self, row: bytes, watch: Watch) -> Generator[Any, None, list[bytes]]:
+    def gather(self, row: bytes, watch: ExchangeWait) -> Generator[Any, None, list[bytes]]:
         """One all-gather of rows of equal length."""
         import torch
 
@@ -190,11 +190,11 @@ class Side:
         finally:
             if work is not None and not work.is_completed():
                 self.pending = True
-                give_away(work)
+                leak(work)
         with torch._C._DisableTorchDispatch():
             return [bytes(each.tolist()) for each in taken]
 
-    def options(self, watch: Watch) -> Any:
+    def options(self, watch: ExchangeWait) -> Any:
         """The group's own time-out is beyond ours: we know better whom we waited for."""
         from torch._C._distributed_c10d import AllgatherOptions
 
@@ -202,7 +202,7 @@ class Side:
         options.timeout = timedelta(seconds=watch.timeout_s + CONNECT_S)
         return options
 
-    def explain(self, watch: Watch) -> Waiting:
+    def explain(self, watch: ExchangeWait) -> Waiting:
         """A connection was closed: by whom, and why? Raises Broken."""
         yield from watch.look(now=True)  # who left on purpose said so before
         dead = self.probe()
@@ -210,7 +210,7 @@ class Side:
         while time.monotonic() < until:  # other probes must find us connected
             yield from watch.look(now=True)
             yield None
-        watch.fail(Notice("died", dead, "its process ended, or its host cannot be reached"))
+        watch.fail(Departure("died", dead, "its process ended, or its host cannot be reached"))
 
     def probe(self) -> tuple[int, ...]:
         """The members whose connection is closed: an operation on it fails at once."""
@@ -223,7 +223,7 @@ class Side:
                     with torch._C._DisableTorchDispatch():
                         room = [torch.zeros(1, dtype=torch.uint8, device="cpu")]
                     self.pending = True
-                    give_away(self.group.recv(room, at, PROBE_TAG))
+                    leak(self.group.recv(room, at, PROBE_TAG))
             except RuntimeError:
                 dead.append(rank)
         return tuple(dead)
@@ -234,24 +234,26 @@ def row_of(said: bytes, length: int) -> bytes:
     return (len(said).to_bytes(HEAD, "big") + said)[:length].ljust(length, b"\0")
 
 
-def give_away(thing: Any) -> None:
+def leak(thing: Any) -> None:
     """Keep an object alive for as long as the process lives, its destructor never run."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
-SIDES: weakref.WeakKeyDictionary[Any, dict[tuple[int, ...], Side]] = weakref.WeakKeyDictionary()  # by the job's group
+SIDES: weakref.WeakKeyDictionary[Any, dict[tuple[int, ...], ExchangeGroup]] = (
+    weakref.WeakKeyDictionary()
+)  # by the job's group
 MAKING = threading.Lock()
 atexit.register(SIDES.clear)  # gloo's threads end while the interpreter is still whole
 
 
-def side_of(members: tuple[int, ...], rank: int) -> Side:
+def side_of(members: tuple[int, ...], rank: int) -> ExchangeGroup:
     """The side group of these members; forgotten when torch.distributed is shut down, with its hold on the store."""
     with MAKING:
         sides = SIDES.setdefault(distributed().group.WORLD, {})
         if members not in sides:
-            made = sides[members] = Side(members, rank)
+            made = sides[members] = ExchangeGroup(members, rank)
             with suppress(StoreGone):  # a store may outlive a job of this process, with its notes
-                made.name += f"/{patiently(lambda: Board(made.name).count('jobs', rank), POST_S)}"
+                made.name += f"/{with_timeout(lambda: NoticeBoard(made.name).count('jobs', rank), POST_S)}"
         return sides[members]
 
 

@@ -7,11 +7,11 @@ import time
 from contextlib import closing
 from typing import Any
 
-from jitwarmup.distributed.exchange import Side, side_of, wait_for
+from jitwarmup.distributed.exchange import ExchangeGroup, side_of, wait_for
 from jitwarmup.distributed.identity import distributed
 from jitwarmup.distributed.waiting import LOOK_S
 from jitwarmup.records.errors import ArgumentError
-from jitwarmup.records.protocols import Heard, Ranks
+from jitwarmup.records.protocols import Exchanged, Ranks
 
 TIMEOUT_S = 1800.0  # torch.distributed's own default for gloo: longer than any compile that anybody waits for
 SHORTEST_S, LONGEST_S = 0.0002, 0.02  # between two looks of a task
@@ -70,9 +70,9 @@ class RankGroup:
             )
         return ranks
 
-    def exchange(self, said: bytes) -> SideExchange:
+    def exchange(self, said: bytes) -> GroupExchange:
         """Hear what every member says."""
-        return SideExchange(side_of(self.members, self.rank), said, self.timeout_s)
+        return GroupExchange(side_of(self.members, self.rank), said, self.timeout_s)
 
     def leave(self, reason: str) -> None:
         """Tell the others, without waiting, that this rank will not come to the next exchange."""
@@ -80,12 +80,12 @@ class RankGroup:
             side_of(self.members, self.rank).leave(reason)
 
 
-class SideExchange:
+class GroupExchange:
     """One exchange over the side group, waited for in a thread or in a task."""
 
-    def __init__(self, side: Side, said: bytes, timeout_s: float) -> None:
+    def __init__(self, side: ExchangeGroup, said: bytes, timeout_s: float) -> None:
         self._steps = side.exchange(said, timeout_s)
-        self._heard: list[Heard] = []
+        self._heard: list[Exchanged] = []
 
     def _advance(self) -> Any:
         """What is to be waited for next; whatever it is when the exchange is over."""
@@ -94,7 +94,7 @@ class SideExchange:
         except StopIteration as stop:
             self._heard.append(stop.value)
 
-    def block(self) -> Heard:
+    def block(self) -> Exchanged:
         """Wait in a thread; an interrupt is noticed between two looks."""
         with closing(self._steps):  # interrupted, it lets go of the side group at once
             while True:
@@ -106,7 +106,7 @@ class SideExchange:
                 else:
                     wait_for(wanted, LOOK_S)
 
-    async def sleep(self) -> Heard:
+    async def sleep(self) -> Exchanged:
         """Wait in a task, looking ever less often."""
         pause_s = SHORTEST_S
         with closing(self._steps):

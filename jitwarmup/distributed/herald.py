@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from jitwarmup.distributed.identity import distributed
-from jitwarmup.distributed.notices import Board, StoreGone
+from jitwarmup.distributed.notices import NoticeBoard, StoreGone
 
 LOOK_S = 0.5  # between two looks
 IDLE_S = 60.0  # without a question, after which nobody looks any more
@@ -25,7 +25,7 @@ class Herald:
     """Tells the other ranks of this one, and this one of the others. Nothing here raises or waits."""
 
     def __init__(self) -> None:
-        self._board = Board("jitwarmup")
+        self._board = NoticeBoard("jitwarmup")
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._looker: threading.Thread | None = None
@@ -40,7 +40,7 @@ class Herald:
         self._ready = ready
         if dist is not None:
             telling = (self._tell, dist.get_rank())
-            threading.Thread(target=quietly, args=telling, name="jitwarmup-herald", daemon=True).start()
+            threading.Thread(target=ignoring_store_errors, args=telling, name="jitwarmup-herald", daemon=True).start()
 
     def _tell(self, rank: int) -> None:
         """One at a time, and whatever is true by then: threads may come in another order than they were started."""
@@ -64,7 +64,7 @@ class Herald:
         """Look until nobody has asked for a while."""
         while time.monotonic() - self._asked_at < IDLE_S:
             for members in tuple(self._missing):
-                quietly(self._look, members)
+                ignoring_store_errors(self._look, members)
             if self._stop.wait(LOOK_S):
                 return
 
@@ -80,7 +80,7 @@ class Herald:
             self._looker.join(STOP_S)
 
 
-def quietly(act: Callable[..., object], *args: object) -> None:
+def ignoring_store_errors(act: Callable[..., object], *args: object) -> None:
     """Do something with the store, which may be gone."""
     try:
         act(*args)

@@ -32,7 +32,7 @@ class StoreGone(Exception):  # noqa: N818 - internal: the store does not answer
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class Departure:
     """Why a set of ranks cannot go on together: some ``left``, ``died`` or were ``late``."""
 
     kind: Literal["left", "died", "late"]
@@ -78,7 +78,7 @@ def job_store() -> Any:
         raise StoreGone(type(error).__name__) from error
 
 
-class Board:
+class NoticeBoard:
     """
     Where one generation of a side group leaves notes for its members.
 
@@ -122,25 +122,25 @@ class Board:
         """Those that did not; one question each."""
         return tuple(rank for rank in ranks if not self.all_put(name, [rank]))
 
-    def notice(self) -> Notice | None:
+    def notice(self) -> Departure | None:
         """What ended this generation; None while nothing did."""
         key = self.key("notice")
         if not self._ask("check", [key]):
             return None
         told = json.loads(self._ask("get", key))
-        return Notice(told["kind"], tuple(told["ranks"]), told["reason"])
+        return Departure(told["kind"], tuple(told["ranks"]), told["reason"])
 
-    def post(self, notice: Notice) -> Notice:
+    def post(self, notice: Departure) -> Departure:
         """Say what ended it. The first notice counts, and is returned."""
         self._pin(notice)
         return self.notice() or notice
 
-    def post_and_go(self, notice: Notice) -> None:
+    def post_and_go(self, notice: Departure) -> None:
         """The same for who cannot wait for an answer."""
         with suppress(StoreGone):
-            patiently(lambda: self._pin(notice), POST_S)
+            with_timeout(lambda: self._pin(notice), POST_S)
 
-    def _pin(self, notice: Notice) -> None:
+    def _pin(self, notice: Departure) -> None:
         """Only where no notice is yet."""
         self._ask("compare_set", self.key("notice"), "", json.dumps(asdict(notice)))
 
@@ -183,7 +183,7 @@ def aside(act: Callable[[], Any]) -> Generator[Asked, None, Any]:
     return asked.answer()
 
 
-def patiently(act: Callable[[], Any], seconds: float) -> Any:
+def with_timeout(act: Callable[[], Any], seconds: float) -> Any:
     """The same for who may wait, so long at most."""
     asked = Asked(act)
     asked.wait(timedelta(seconds=seconds))

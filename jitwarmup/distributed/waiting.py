@@ -6,7 +6,7 @@ import time
 from collections.abc import Generator
 from typing import Any, Protocol
 
-from jitwarmup.distributed.notices import POST_S, Board, Notice, StoreGone, aside, patiently
+from jitwarmup.distributed.notices import POST_S, Departure, NoticeBoard, StoreGone, aside, with_timeout
 from jitwarmup.records.errors import RankFailed
 
 LOOK_S = 0.5  # between two looks for a notice
@@ -33,12 +33,12 @@ class Waited(Protocol):
     count: int
 
     @property
-    def board(self) -> Board: ...
+    def board(self) -> NoticeBoard: ...
 
     def probe(self) -> tuple[int, ...]: ...
 
 
-class Watch:
+class ExchangeWait:
     """How long one exchange has waited, and what is looked for meanwhile."""
 
     def __init__(self, side: Waited, timeout_s: float) -> None:
@@ -54,9 +54,9 @@ class Watch:
         """Whether the others were waited for long enough."""
         return time.monotonic() - self.began >= self.timeout_s
 
-    def late(self, ranks: tuple[int, ...]) -> Notice:
+    def late(self, ranks: tuple[int, ...]) -> Departure:
         """The notice about members that did not come."""
-        return Notice("late", ranks, f"within {self.timeout_s:g} s")
+        return Departure("late", ranks, f"within {self.timeout_s:g} s")
 
     def look(self, *, now: bool = False) -> Waiting:
         """Now and then: was a notice posted, is a roll called, have we waited long enough? Raises Broken."""
@@ -74,14 +74,14 @@ class Watch:
     def look_at_board(self) -> None:
         """The look itself: questions to the store."""
         board, count = self.side.board, self.side.count
-        self.heed(board.notice())
+        self.raise_if_any(board.notice())
         if not self.answered and (self.spent or board.all_put("roll", [count])):
             board.put("roll", count)
             board.put(f"at/{count}", self.side.rank)
             self.answered = True
         self.call_roll(board, count)
 
-    def call_roll(self, board: Board, count: int) -> None:
+    def call_roll(self, board: NoticeBoard, count: int) -> None:
         """Once we have waited long enough, and those who wait had time to say so: who is missing?"""
         if not self.spent:
             return
@@ -90,17 +90,17 @@ class Watch:
         if time.monotonic() - self.called_at >= ROLL_CALL_S:
             self.fail(self.late(board.missing(f"at/{count}", self.side.members)))
 
-    def heed(self, notice: Notice | None) -> None:
+    def raise_if_any(self, notice: Departure | None) -> None:
         """Give up where somebody said why it cannot go on. Raises Broken."""
         if notice is not None:
             raise Broken(notice.error(), final=notice.final)
 
-    def fail(self, notice: Notice) -> None:
+    def fail(self, notice: Departure) -> None:
         """Post a notice, unless somebody was quicker, and give up. Raises Broken."""
         try:
-            self.heed(patiently(lambda: self.side.board.post(notice), POST_S))
+            self.raise_if_any(with_timeout(lambda: self.side.board.post(notice), POST_S))
         except StoreGone:
-            self.heed(notice)
+            self.raise_if_any(notice)
 
 
 def no_store(dead: tuple[int, ...] = ()) -> RankFailed:

@@ -14,21 +14,21 @@ from typing import Any
 from jitwarmup.analysis.audit import audit
 from jitwarmup.analysis.compose import compose, ledger_of, timed
 from jitwarmup.analysis.growth import growths
-from jitwarmup.analysis.ranks import Words
+from jitwarmup.analysis.ranks import RemoteError
 from jitwarmup.analysis.recurrence import learn_recurrence
-from jitwarmup.engine.agreement import Together, level_of
+from jitwarmup.engine.agreement import RankAgreement, level_of
 from jitwarmup.engine.announce import decision_fields, growth_fields, run_fields, warmup_fields
-from jitwarmup.engine.commands import End, Task, refused
+from jitwarmup.engine.commands import Call, Ending, refused
 from jitwarmup.engine.inputs import rewinds_process
 from jitwarmup.engine.rules import engaged, seeks_proof, would_have_said
 from jitwarmup.events import schema
 from jitwarmup.gpu.reasons import with_devices
 from jitwarmup.host.environment import environment
 from jitwarmup.host.process_size import Size
-from jitwarmup.keys.registry import Lease
+from jitwarmup.keys.registry import Claim
 from jitwarmup.probes import exclusive_costs
 from jitwarmup.records.errors import RankFailed
-from jitwarmup.records.protocols import Clock, Note
+from jitwarmup.records.protocols import Clock, RunAnnotation
 from jitwarmup.records.ranks import RankTimes
 from jitwarmup.records.report import SENTINEL_S, Failure, Report
 from jitwarmup.records.runs import Decision, Phase, Run, Warmup
@@ -50,7 +50,7 @@ class Account:
 
     """
 
-    def __init__(self, task: Task, lease: Lease | None, clock: Clock, report_id: str | None = None) -> None:
+    def __init__(self, task: Call, lease: Claim | None, clock: Clock, report_id: str | None = None) -> None:
         self.task = task
         self.lease = lease
         self.clock = clock
@@ -62,12 +62,12 @@ class Account:
         self.value: Any = None
         self.decision: Decision | None = None
         self.failure: Failure | None = None
-        self.end = End.DONE
+        self.end = Ending.DONE
         self.replay = False
         self.kept: list[Any] | None = None
-        self.notes: list[tuple[Run, Note]] = []
-        self.together: Together | None = None
-        self.words: Words | None = None  # of the rank that failed, where another one did
+        self.notes: list[tuple[Run, RunAnnotation]] = []
+        self.together: RankAgreement | None = None
+        self.words: RemoteError | None = None  # of the rank that failed, where another one did
         self.common: Verdict | None = None  # the verdict of all ranks
         task.session.watch.arm()
         self.rng_restored = rewinds_process(task.options.rng, asynchronous=task.colour.asynchronous)
@@ -109,21 +109,21 @@ class Account:
             duration_s=self.spent_s(),
             decision=self.decision,
             ledger=ledger_of(runs, costs_of(runs), None),
-            skipped=End.MUTATED.value if self.end is End.MUTATED else None,
+            skipped=Ending.MUTATED.value if self.end is Ending.MUTATED else None,
             rng_restored=self.rng_restored,
         )
 
     def fail(self) -> None:
         """Turn what ended the runs into the report's failure: the one place where a user's exception becomes data."""
-        if self.end is End.REFUSED:
+        if self.end is Ending.REFUSED:
             self.error = refused(self.task)
-        if self.end is End.ELSEWHERE:
+        if self.end is Ending.ELSEWHERE:
             self.failure = self.failure or failure_elsewhere(self.runs[-1], self.error, self.words)
         if self.error is not None and self.failure is None:
             self.failure = Failure.of(self.runs[-1], self.error)
             if self.together is not None:
                 self.failure = replace(self.failure, rank=self.together.rank)
-            if self.end is End.REFUSED:
+            if self.end is Ending.REFUSED:
                 self.failure = replace(self.failure, type=NOT_ACCEPTED)
 
     def verdict(self, runs: Sequence[Run]) -> Verdict:
@@ -136,7 +136,7 @@ class Account:
                 numbers={"index": float(self.failure.index)},
                 subject=self.failure.type,
             )
-        elif self.end is not End.DONE:
+        elif self.end is not Ending.DONE:
             cut_short = Reason(kind=self.end.value)
         if self.failure is not None and self.failure.rank is not None and failure is not None:
             failure = replace(failure, numbers={**failure.numbers, "rank": float(self.failure.rank)})
@@ -176,8 +176,8 @@ class Account:
             failure=self.failure,
             costs=costs_of(runs),
             decision=self.decision,
-            would_have_said=would_have_said(runs) if self.end is End.DONE else None,
-            skipped=End.MUTATED.value if self.end is End.MUTATED else None,
+            would_have_said=would_have_said(runs) if self.end is Ending.DONE else None,
+            skipped=Ending.MUTATED.value if self.end is Ending.MUTATED else None,
             rng_restored=self.rng_restored,
             environment=environment(),
             facts=facts,
@@ -189,7 +189,7 @@ class Account:
     @property
     def others_left(self) -> bool:
         """Whether it ended because another rank went its own way: an interruption here too, and all may try again."""
-        return self.end is End.ELSEWHERE and isinstance(self.error, RankFailed) and self.error.left
+        return self.end is Ending.ELSEWHERE and isinstance(self.error, RankFailed) and self.error.left
 
     def failed_ranks(self) -> dict[str, list[str]]:
         """Of several ranks those that failed, as an event tells them."""
@@ -243,7 +243,7 @@ class Account:
 
     def decision_so_far(self) -> Decision | None:
         """What the rule says of the runs so far; None where it was never asked."""
-        if self.decision is None and self.end is End.DONE:
+        if self.decision is None and self.end is Ending.DONE:
             self.decision = self.rule(self.runs)
         return self.decision
 
@@ -277,7 +277,7 @@ def costs_of_run(run: Run) -> Mapping[str, float]:
     return max(costs, key=lambda cost: sum(cost.values()), default={})
 
 
-def failure_elsewhere(run: Run, error: BaseException | None, words: Words | None) -> Failure:
+def failure_elsewhere(run: Run, error: BaseException | None, words: RemoteError | None) -> Failure:
     """The failure of a measurement whose last run went well here: what the rank that failed says of it."""
     ranks = error.ranks if isinstance(error, RankFailed) else ()
     return Failure(
@@ -291,7 +291,9 @@ def failure_elsewhere(run: Run, error: BaseException | None, words: Words | None
     )
 
 
-def facts_of(notes: Sequence[tuple[Run, Note]], runs: Sequence[Run]) -> tuple[dict[str, Any], tuple[Reason, ...]]:
+def facts_of(
+    notes: Sequence[tuple[Run, RunAnnotation]], runs: Sequence[Run]
+) -> tuple[dict[str, Any], tuple[Reason, ...]]:
     """What the notes of all runs tell together: facts, and advice."""
     facts: dict[str, Any] = {}
     advice: list[Reason] = []

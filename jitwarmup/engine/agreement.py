@@ -16,18 +16,18 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from jitwarmup.analysis.ranks import Said, Words, agreed, first_failed, one_verdict
+from jitwarmup.analysis.ranks import RankReport, RemoteError, agreed, first_failed, one_verdict
 from jitwarmup.engine.options import Options
 from jitwarmup.engine.rules import Both, Either, Rule, RuleLike
 from jitwarmup.host.scope import current, part
-from jitwarmup.keys.registry import Pause
+from jitwarmup.keys.registry import Wait
 from jitwarmup.records.codec import decode_record, encode
 from jitwarmup.records.errors import ArgumentError, RankFailed
-from jitwarmup.records.protocols import Heard, Ranks
+from jitwarmup.records.protocols import Exchanged, Ranks
 from jitwarmup.records.runs import Run
 from jitwarmup.records.verdict import Verdict
 
-Hearing = Generator[Pause, Heard, Any]
+Hearing = Generator[Wait, Exchanged, Any]
 Moment = Literal["begin", "after", "verdict"]
 SHOWN = 8  # ranks that a message names
 MOMENTS: dict[str, str] = {
@@ -37,33 +37,33 @@ MOMENTS: dict[str, str] = {
 }
 
 
-class Agree(Pause):
+class AllGather(Wait):
     """The wish to hear what every rank says; answered with what was heard."""
 
     def __init__(self, ranks: Ranks, said: bytes) -> None:
         self.ranks = ranks
         self.said = said
 
-    def block(self) -> Heard:
+    def block(self) -> Exchanged:
         """Wait in a thread."""
         return self.ranks.exchange(self.said).block()
 
-    async def sleep(self) -> Heard:
+    async def sleep(self) -> Exchanged:
         """Wait in a task; the event loop goes on."""
         return await self.ranks.exchange(self.said).sleep()
 
 
 @dataclass(slots=True)
-class Common:
+class AgreedRun:
     """What all ranks know of a run: the run itself, and how it stands with the plan after it."""
 
     run: Run
     elsewhere: RankFailed | None = None  # the run went wrong on another rank
-    words: Words | None = None  # what that rank says of it
+    words: RemoteError | None = None  # what that rank says of it
     mutated: bool = False
 
 
-class Together:
+class RankAgreement:
     """The ranks of one plan. ``lost`` is set as soon as they cannot go on together."""
 
     def __init__(self, ranks: Ranks) -> None:
@@ -85,7 +85,7 @@ class Together:
         """What every member says at this moment, in their order; None where somebody is lost."""
         if self.lost is not None:
             return None
-        heard = yield Agree(self.ranks, f"{moment} ".encode() + said)
+        heard = yield AllGather(self.ranks, f"{moment} ".encode() + said)
         if heard.lost is not None:
             return self.lose(heard.lost if isinstance(heard.lost, RankFailed) else RankFailed(str(heard.lost)))
         moments, told = zip(*(each.split(b" ", 1) for each in heard.said), strict=True)
@@ -126,17 +126,17 @@ class Together:
         check_same(plans, self.members)
         return min(earlier)
 
-    def after(self, run: Run, said: Said) -> Generator[Pause, Heard, Common]:
+    def after(self, run: Run, said: RankReport) -> Generator[Wait, Exchanged, AgreedRun]:
         """What all ranks know of the run that each has just made."""
         heard = yield from self.hear("after", said.to_bytes())
         if heard is None:
-            return Common(run, elsewhere=self.lost)
-        told = [Said.from_bytes(each) for each in heard]
+            return AgreedRun(run, elsewhere=self.lost)
+        told = [RankReport.from_bytes(each) for each in heard]
         if len({(each.phase, each.index) for each in told}) > 1:
             self.lose(out_of_step([f"after {each.phase} run {each.index}" for each in told], self.members))
-            return Common(run, elsewhere=self.lost)
+            return AgreedRun(run, elsewhere=self.lost)
         self.watched = all(each.watched for each in told)
-        common = Common(agreed(run, told, self.members), mutated=any(each.ending == "mutated" for each in told))
+        common = AgreedRun(agreed(run, told, self.members), mutated=any(each.ending == "mutated" for each in told))
         at = first_failed(told)
         if at is not None and said.ending in ("ok", "mutated"):
             common.words = told[at].words
@@ -151,7 +151,7 @@ class Together:
         return one_verdict([decode_record(Verdict, json.loads(each)) for each in heard], self.members)
 
 
-def level_of(together: Together | None) -> str | None:
+def level_of(together: RankAgreement | None) -> str | None:
     """The level at which this rank says an event: the first member at the event's own (None), the others at debug."""
     return None if together is None or together.speaks else "debug"
 
@@ -198,7 +198,7 @@ def out_of_step(doing: Sequence[str], members: Sequence[int]) -> RankFailed:
     )
 
 
-def failed_elsewhere(rank: int, said: Said) -> RankFailed:
+def failed_elsewhere(rank: int, said: RankReport) -> RankFailed:
     """The error that a rank gets whose own run went well."""
     kind = said.words.type if said.words is not None else "an error"
     return RankFailed(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jitwarmup.distributed import identity
-from jitwarmup.engine.instruments import Session
+from jitwarmup.engine.instruments import Instruments
 from jitwarmup.events import schema
 from jitwarmup.events.device import device_fields, ledger_fields
 from jitwarmup.host.switch import SWITCH
@@ -17,7 +17,7 @@ from jitwarmup.records.runs import Decision, Phase, Run, Warmup
 from jitwarmup.records.verdict import Reason
 
 
-def say(session: Session, event: str, *, level: str | None = None, **fields: Any) -> None:
+def say(session: Instruments, event: str, *, level: str | None = None, **fields: Any) -> None:
     """Emit one event, with this rank's identity where there are several; switched off, nothing is said."""
     if SWITCH.reasons:
         return

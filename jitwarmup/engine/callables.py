@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from jitwarmup.engine.commands import Colour
+from jitwarmup.engine.commands import CallableKind
 
 FACE = ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__", "__type_params__")
 CODE = ("__code__", "__defaults__", "__kwdefaults__")
@@ -33,15 +33,15 @@ def innermost(function: Any) -> Any:
             return function
 
 
-def colour_of(function: Callable[..., Any]) -> Colour:
+def colour_of(function: Callable[..., Any]) -> CallableKind:
     """The colour, by what the function was declared as."""
     code_holder = innermost(function)
     tests = {
-        Colour.COROUTINE: inspect.iscoroutinefunction,
-        Colour.ASYNC_GENERATOR: inspect.isasyncgenfunction,
-        Colour.GENERATOR: inspect.isgeneratorfunction,
+        CallableKind.COROUTINE: inspect.iscoroutinefunction,
+        CallableKind.ASYNC_GENERATOR: inspect.isasyncgenfunction,
+        CallableKind.GENERATOR: inspect.isgeneratorfunction,
     }
-    return next((colour for colour, test in tests.items() if test(function) or test(code_holder)), Colour.PLAIN)
+    return next((colour for colour, test in tests.items() if test(function) or test(code_holder)), CallableKind.PLAIN)
 
 
 def name_of(function: Any) -> str:

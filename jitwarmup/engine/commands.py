@@ -1,5 +1,5 @@
 """
-What is run, and how the engine asks for a run: one call's `Task`, and the wish `Take` that a pump fulfils.
+What is run, and how the engine asks for a run: one call's `Call`, and the wish `RunRequest` that a pump fulfils.
 
 Nothing here runs anything.
 """
@@ -14,20 +14,20 @@ from typing import Any
 
 from jitwarmup.engine.announce import say
 from jitwarmup.engine.inputs import Inputs
-from jitwarmup.engine.instruments import Session
+from jitwarmup.engine.instruments import Instruments
 from jitwarmup.engine.options import Options
 from jitwarmup.engine.rules import Fixed
 from jitwarmup.engine.steps import Step
-from jitwarmup.engine.timed_region import Taken
-from jitwarmup.keys.registry import Entry, Ledger, Pause
-from jitwarmup.probes import Served
+from jitwarmup.engine.timed_region import RunOutcome
+from jitwarmup.keys.registry import KeyRegistry, KeyState, Wait
+from jitwarmup.probes import CompiledCallCounter
 from jitwarmup.records.errors import ArgumentError, MeasurementFailed
 from jitwarmup.records.protocols import Clock
 from jitwarmup.records.report import text_of
 from jitwarmup.records.runs import Run
 
 
-class Colour(Enum):
+class CallableKind(Enum):
     """What kind of callable the user's function is."""
 
     PLAIN = "def"
@@ -38,28 +38,28 @@ class Colour(Enum):
     @property
     def asynchronous(self) -> bool:
         """Whether its runs are awaited."""
-        return self in (Colour.COROUTINE, Colour.ASYNC_GENERATOR)
+        return self in (CallableKind.COROUTINE, CallableKind.ASYNC_GENERATOR)
 
     @property
     def streams(self) -> bool:
         """Whether its runs yield items."""
-        return self in (Colour.GENERATOR, Colour.ASYNC_GENERATOR)
+        return self in (CallableKind.GENERATOR, CallableKind.ASYNC_GENERATOR)
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class TimedFunction:
     """The function that is run, how, and with which ports. Holds no argument."""
 
     name: str
     function: Callable[..., Any]
-    colour: Colour
+    colour: CallableKind
     options: Options
-    session: Session
-    ledger: Ledger
+    session: Instruments
+    ledger: KeyRegistry
 
-    def alone(self) -> Subject:
-        """The same without what a `Task` knows of one call, to be kept for longer."""
-        return Subject(self.name, self.function, self.colour, self.options, self.session, self.ledger)
+    def alone(self) -> TimedFunction:
+        """The same without what a `Call` knows of one call, to be kept for longer."""
+        return TimedFunction(self.name, self.function, self.colour, self.options, self.session, self.ledger)
 
     def say(self, event: str, *, error: BaseException | None = None, level: str | None = None, **fields: Any) -> None:
         """Emit one event about this function; what an exception says only where the user asked for it."""
@@ -71,11 +71,11 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Task(Subject):
+class Call(TimedFunction):
     """One call of the function, with everything that was decided about it before the first run."""
 
     inputs: Inputs
-    entry: Entry | None
+    entry: KeyState | None
     listener: Callable[[Run], None] | None = None  # a command of ours that draws between runs
     report_id: str | None = None  # of the block around the call
 
@@ -88,19 +88,19 @@ class Task(Subject):
         """Emit one event about this call, of the block around it unless it belongs to a measurement."""
         if self.report_id is not None:
             fields.setdefault("report_id", self.report_id)
-        Subject.say(self, event, **fields)
+        TimedFunction.say(self, event, **fields)
 
 
-def key_of(entry: Entry | None) -> str:
+def key_of(entry: KeyState | None) -> str:
     """A key's label; ``other`` beyond the bound on keys."""
     return entry.label if entry is not None else "other"
 
 
 @dataclass(slots=True)
-class Take:
+class RunRequest:
     """The wish to run the user's function once, in a window; answered with what was taken."""
 
-    session: Session | None  # None: the call steps aside, no window
+    session: Instruments | None  # None: the call steps aside, no window
     step: Step
     clock: Clock
     function: Callable[..., Any]
@@ -112,7 +112,7 @@ class Take:
     kept: list[Any] | None = None  # a stream's items, where they may have to be handed on; None again where it was cut
 
 
-class Result:
+class CallResult:
     """What the caller gets: a value, or an exception that is raised outside of every generator of ours."""
 
     __slots__ = ("error", "items", "value")
@@ -132,17 +132,17 @@ class Result:
             self.error = None  # an exception that refers to the frame that refers to it is garbage for the collector
 
 
-Course = Generator[Pause | Take, Any, Any]
+Procedure = Generator[Wait | RunRequest, Any, Any]
 
 
-def one(command: Take) -> Generator[Take, Taken, Taken]:
+def one(command: RunRequest) -> Generator[RunRequest, RunOutcome, RunOutcome]:
     """Have one run made."""
     return (yield command)
 
 
-def audited(command: Take) -> Generator[Take, Taken, Taken]:
+def audited(command: RunRequest) -> Generator[RunRequest, RunOutcome, RunOutcome]:
     """Have one run made that tells whether compiled code really ran; the hook is put in and out around the window."""
-    audit = Served()
+    audit = CompiledCallCounter()
     with audit, audit:
         looks = audit.start()
         taken = yield command
@@ -151,7 +151,7 @@ def audited(command: Take) -> Generator[Take, Taken, Taken]:
     return taken
 
 
-class End(Enum):
+class Ending(Enum):
     """How the runs of a plan ended."""
 
     DONE = "done"
@@ -168,7 +168,7 @@ def planned(options: Options) -> int | None:
     return 1 + options.rule.count if isinstance(options.rule, Fixed) else None
 
 
-def check_colour(task: Task, value: Any) -> None:
+def check_colour(task: Call, value: Any) -> None:
     """
     Refuse a plain function whose value is only the promise of work: its runs would time nothing.
 
@@ -176,7 +176,7 @@ def check_colour(task: Task, value: Any) -> None:
         ArgumentError: names the colour that was found.
 
     """
-    if task.colour is not Colour.PLAIN:
+    if task.colour is not CallableKind.PLAIN:
         return
     kinds: dict[str, Callable[[object], bool]] = {
         "a coroutine": inspect.iscoroutine,
@@ -197,6 +197,6 @@ def check_colour(task: Task, value: Any) -> None:
     )
 
 
-def refused(task: Task) -> MeasurementFailed:
+def refused(task: Call) -> MeasurementFailed:
     """The error for a value that ``accept=`` said no to."""
     return MeasurementFailed(f"accept= refused the value of the validation run of {task.name}; nothing was warmed up")

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from jitwarmup.analysis.recurrence import own_one_time
-from jitwarmup.engine.commands import Subject, key_of
+from jitwarmup.engine.commands import TimedFunction, key_of
 from jitwarmup.events import schema
-from jitwarmup.keys.registry import Entry
+from jitwarmup.keys.registry import KeyState
 from jitwarmup.keys.status import tell_other_ranks
 from jitwarmup.probes import Usage, usage
 from jitwarmup.records.errors import MeasurementFailed
@@ -29,7 +29,7 @@ EAGER_FALLBACK = "eager_fallback"
 NEARLY_SPENT = "recompile limit nearly spent"
 
 
-def after_call(subject: Subject, entry: Entry, run: Run, *, was_warm: bool) -> MeasurementFailed | None:
+def after_call(subject: TimedFunction, entry: KeyState, run: Run, *, was_warm: bool) -> MeasurementFailed | None:
     """Settle what one call did to its key; the error where ``on_loss="raise"`` wants one."""
     if not run.contaminated:
         recover(subject, entry, run)
@@ -44,7 +44,9 @@ def after_call(subject: Subject, entry: Entry, run: Run, *, was_warm: bool) -> M
     return error_of(subject, paid) if subject.options.on_loss == "raise" else None
 
 
-def say_lost(subject: Subject, entry: Entry, run: Run, paid: Sequence[OneTimeWork], spent: Usage | None) -> None:
+def say_lost(
+    subject: TimedFunction, entry: KeyState, run: Run, paid: Sequence[OneTimeWork], spent: Usage | None
+) -> None:
     """The event, on the very call."""
     kinds = list(dict.fromkeys(work.kind for work in paid))
     recompiles = sum(work.count for work in paid if work.kind == "dynamo.recompile")
@@ -65,7 +67,7 @@ def reason_of(paid: Sequence[OneTimeWork]) -> str:
     return next((work.reason for work in paid if work.reason), paid[0].kind)
 
 
-def mark(subject: Subject, entry: Entry, reason: str) -> None:
+def mark(subject: TimedFunction, entry: KeyState, reason: str) -> None:
     """Do to the key what ``on_loss`` says; a key that somebody is warming already is left to them."""
     policy, ledger = subject.options.on_loss, subject.ledger
     if policy == "unready":
@@ -83,7 +85,7 @@ def mark(subject: Subject, entry: Entry, reason: str) -> None:
     ledger.changed()
 
 
-def recover(subject: Subject, entry: Entry, run: Run) -> None:
+def recover(subject: TimedFunction, entry: KeyState, run: Run) -> None:
     """A clean call: enough of them in a row, and the key is warm again, unless it cannot be by itself."""
     if run.outcome != "ok":
         return
@@ -94,14 +96,14 @@ def recover(subject: Subject, entry: Entry, run: Run) -> None:
         entry.state, entry.reason = State.WARM, None
 
 
-def after_warmup(subject: Subject, entry: Entry | None, runs: Sequence[Run]) -> None:
+def after_warmup(subject: TimedFunction, entry: KeyState | None, runs: Sequence[Run]) -> None:
     """Look at a warm-up that ended well: did it use up what torch allows?"""
     if entry is not None and any(run.work for run in runs):
         note_fallback(subject, entry, runs)
         warn_of_limit(subject, entry, usage(runs))
 
 
-def note_fallback(subject: Subject, entry: Entry, runs: Sequence[Run]) -> None:
+def note_fallback(subject: TimedFunction, entry: KeyState, runs: Sequence[Run]) -> None:
     """Once the limit is hit the function runs eagerly, silently, for as long as the process lives."""
     own = (work for run in runs for work in run.work if work.scope == "own")
     if not any(work.kind == "dynamo.eager_fallback" for work in own):
@@ -112,7 +114,7 @@ def note_fallback(subject: Subject, entry: Entry, runs: Sequence[Run]) -> None:
             entry.state = State.DEGRADED
 
 
-def warn_of_limit(subject: Subject, entry: Entry, spent: Usage | None) -> None:
+def warn_of_limit(subject: TimedFunction, entry: KeyState, spent: Usage | None) -> None:
     """Once per function, when most of the limit is used up."""
     ledger = subject.ledger
     if spent is None or not spent.near:
@@ -124,7 +126,7 @@ def warn_of_limit(subject: Subject, entry: Entry, spent: Usage | None) -> None:
         subject.say(schema.STEADY_STATE_LOST, reason=NEARLY_SPENT, **fields)
 
 
-def error_of(subject: Subject, paid: Sequence[OneTimeWork]) -> MeasurementFailed:
+def error_of(subject: TimedFunction, paid: Sequence[OneTimeWork]) -> MeasurementFailed:
     """The error of ``on_loss="raise"``."""
     kinds = ", ".join(dict.fromkeys(work.kind for work in paid))
     return MeasurementFailed(

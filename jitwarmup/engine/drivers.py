@@ -12,29 +12,29 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import suppress
 from typing import Any
 
-from jitwarmup.engine.commands import Colour, Course, Result, Take
-from jitwarmup.engine.timed_region import CALL, MEASURE, Bare, StreamWindow, Taken, Window
-from jitwarmup.keys.registry import Pause
+from jitwarmup.engine.commands import CallableKind, CallResult, Procedure, RunRequest
+from jitwarmup.engine.timed_region import CALL, MEASURE, RunOutcome, TimedRegion, TimedStream, UntimedRegion
+from jitwarmup.keys.registry import Wait
 
-Command = Pause | Take | Result
-Make = Callable[[], Course]
+Command = Wait | RunRequest | CallResult
+Make = Callable[[], Procedure]
 
 
-def advance(course: Course, sent: Any) -> Command:
+def advance(course: Procedure, sent: Any) -> Command:
     """The course's next wish, or its result."""
     try:
         command: Command = course.send(sent)
     except StopIteration as stop:
-        result: Result = stop.value
+        result: CallResult = stop.value
         return result
     return command
 
 
-def through(course: Course, sent: Any = None) -> Take | Result:
+def through(course: Procedure, sent: Any = None) -> RunRequest | CallResult:
     """The course's next run or result, after the pauses before it; for whoever makes the runs by himself."""
     try:
         command = advance(course, sent)
-        while isinstance(command, Pause):
+        while isinstance(command, Wait):
             command = advance(course, command.block())
     except BaseException:
         course.close()  # interrupted while it waited: it says so now, not when the traceback is dropped
@@ -42,11 +42,11 @@ def through(course: Course, sent: Any = None) -> Take | Result:
     return command
 
 
-async def athrough(course: Course, sent: Any = None) -> Take | Result:
+async def athrough(course: Procedure, sent: Any = None) -> RunRequest | CallResult:
     """The same in a task; the event loop goes on."""
     try:
         command = advance(course, sent)
-        while isinstance(command, Pause):
+        while isinstance(command, Wait):
             command = advance(course, await command.sleep())
     except BaseException:
         course.close()
@@ -54,7 +54,7 @@ async def athrough(course: Course, sent: Any = None) -> Take | Result:
     return command
 
 
-def call(make: Make, colour: Colour = Colour.PLAIN) -> Any:
+def call(make: Make, colour: CallableKind = CallableKind.PLAIN) -> Any:
     """Pump for ``def``, and for streams whose items nobody receives (``warm`` and ``measure`` of a generator)."""
     course = make()
     sent: Any = None
@@ -62,9 +62,9 @@ def call(make: Make, colour: Colour = Colour.PLAIN) -> Any:
         while True:
             command = advance(course, sent)
             sent = None
-            if isinstance(command, Result):
+            if isinstance(command, CallResult):
                 break
-            if isinstance(command, Pause):
+            if isinstance(command, Wait):
                 sent = command.block()
             else:
                 sent = drained(command) if colour.streams else once(command)
@@ -73,19 +73,19 @@ def call(make: Make, colour: Colour = Colour.PLAIN) -> Any:
     return command.unwrap()
 
 
-def single_window(command: Take) -> Window:
+def single_window(command: RunRequest) -> TimedRegion:
     """The window of a run that returns its value at once."""
     if command.session is None:
-        return Bare()
-    return Window(command.session, command.step, command.clock, name=CALL if command.live else MEASURE)
+        return UntimedRegion()
+    return TimedRegion(command.session, command.step, command.clock, name=CALL if command.live else MEASURE)
 
 
-def stream_window(command: Take) -> StreamWindow:
+def stream_window(command: RunRequest) -> TimedStream:
     """The window of a run that yields items."""
-    return Bare() if command.session is None else StreamWindow(command.session, command.step, command.clock)
+    return UntimedRegion() if command.session is None else TimedStream(command.session, command.step, command.clock)
 
 
-def once(command: Take) -> Taken:
+def once(command: RunRequest) -> RunOutcome:
     """One run of a plain function."""
     window = single_window(command)
     try:
@@ -96,7 +96,7 @@ def once(command: Take) -> Taken:
         window.abandon()
 
 
-async def acall(make: Make, colour: Colour = Colour.COROUTINE) -> Any:
+async def acall(make: Make, colour: CallableKind = CallableKind.COROUTINE) -> Any:
     """Pump for ``async def``, and for async streams whose items nobody receives."""
     course = make()
     sent: Any = None
@@ -104,9 +104,9 @@ async def acall(make: Make, colour: Colour = Colour.COROUTINE) -> Any:
         while True:
             command = advance(course, sent)
             sent = None
-            if isinstance(command, Result):
+            if isinstance(command, CallResult):
                 break
-            if isinstance(command, Pause):
+            if isinstance(command, Wait):
                 sent = await command.sleep()
             else:
                 sent = await (adrained(command) if colour.streams else aonce(command))
@@ -115,7 +115,7 @@ async def acall(make: Make, colour: Colour = Colour.COROUTINE) -> Any:
     return command.unwrap()
 
 
-async def aonce(command: Take) -> Taken:
+async def aonce(command: RunRequest) -> RunOutcome:
     """One run of a coroutine function."""
     window = single_window(command)
     try:
@@ -126,19 +126,19 @@ async def aonce(command: Take) -> Taken:
         window.abandon()
 
 
-def satisfied(command: Take, window: StreamWindow) -> bool:
+def satisfied(command: RunRequest, window: TimedStream) -> bool:
     """Whether an extra run has had enough items, or has used up the budget."""
     spent = command.left_s is not None and window.spent_ns / 1e9 >= command.left_s
     return spent or (command.drain is not None and window.items >= command.drain)
 
 
-def keep(command: Take, item: Any) -> None:
+def keep(command: RunRequest, item: Any) -> None:
     """Drop an item of an extra run, unless it may turn out to be the only run that is made."""
     if command.kept is not None:
         command.kept.append(item)
 
 
-def drained(command: Take) -> Taken:
+def drained(command: RunRequest) -> RunOutcome:
     """One run of a generator to its end (or ``drain`` items, then closed); nobody receives the items."""
     window = stream_window(command)
     try:
@@ -148,7 +148,7 @@ def drained(command: Take) -> Taken:
         window.abandon()
 
 
-def drain(window: StreamWindow, command: Take) -> None:
+def drain(window: TimedStream, command: RunRequest) -> None:
     """Make the run."""
     window.begin()
     error: BaseException | None = None
@@ -171,7 +171,7 @@ def drain(window: StreamWindow, command: Take) -> None:
     window.finish(error)
 
 
-async def adrained(command: Take) -> Taken:
+async def adrained(command: RunRequest) -> RunOutcome:
     """One run of an async generator to its end (or ``drain`` items, then closed); nobody receives the items."""
     window = stream_window(command)
     try:
@@ -181,7 +181,7 @@ async def adrained(command: Take) -> Taken:
         window.abandon()
 
 
-async def adrain(window: StreamWindow, command: Take) -> None:
+async def adrain(window: TimedStream, command: RunRequest) -> None:
     """Make the run."""
     window.begin()
     error: BaseException | None = None
@@ -208,14 +208,14 @@ def stream(make: Make) -> Generator[Any, Any, Any]:
     """Pump for generators: extra runs are drained in silence, the caller's own run streams live."""
     course = make()
     sent: Any = None
-    window: StreamWindow = Bare()
+    window: TimedStream = UntimedRegion()
     try:
         while True:
             command = advance(course, sent)
             sent = None
-            if isinstance(command, Result):
+            if isinstance(command, CallResult):
                 break
-            if isinstance(command, Pause):
+            if isinstance(command, Wait):
                 sent = command.block()
             elif not command.live:
                 sent = drained(command)
@@ -231,7 +231,7 @@ def stream(make: Make) -> Generator[Any, Any, Any]:
     return command.unwrap()
 
 
-def live(window: StreamWindow, command: Take) -> Generator[Any, Any, None]:
+def live(window: TimedStream, command: RunRequest) -> Generator[Any, Any, None]:
     """The caller's own run of a generator: every item at once, ``send``, ``throw``, ``close`` and return value too."""
     window.begin()
     error: BaseException | None = None
@@ -270,14 +270,14 @@ async def astream(make: Make) -> AsyncGenerator[Any, Any]:  # noqa: C901, PLR091
     """
     course = make()
     sent: Any = None
-    window: StreamWindow = Bare()
+    window: TimedStream = UntimedRegion()
     try:
         while True:
             command = advance(course, sent)
             sent = None
-            if isinstance(command, Result):
+            if isinstance(command, CallResult):
                 break
-            if isinstance(command, Pause):
+            if isinstance(command, Wait):
                 sent = await command.sleep()
                 continue
             if not command.live:

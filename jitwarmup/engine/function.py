@@ -8,14 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from jitwarmup.engine.callables import colour_of, innermost, name_of
-from jitwarmup.engine.commands import Colour, Subject, Task, planned
+from jitwarmup.engine.commands import Call, CallableKind, TimedFunction, planned
 from jitwarmup.engine.inputs import Inputs
-from jitwarmup.engine.instruments import Session, open_session
+from jitwarmup.engine.instruments import Instruments, open_session
 from jitwarmup.engine.options import UNSET, Options
 from jitwarmup.host.scope import CURRENT, block_settings, enclosing_run
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.host.tracing import Tracing
-from jitwarmup.keys.registry import Entry, Ledger
+from jitwarmup.keys.registry import KeyRegistry, KeyState
 from jitwarmup.records.errors import ArgumentError
 
 Prefix = tuple[Any, ...]
@@ -27,7 +27,7 @@ def binding_of(raw: Any) -> tuple[str, Any]:
         return "none", raw.__func__
     if isinstance(raw, classmethod):
         return "class", raw.__func__
-    if isinstance(inner := getattr(raw, "_core", None), Core) and not hasattr(raw, "__self__"):
+    if isinstance(inner := getattr(raw, "_core", None), WarmedFunction) and not hasattr(raw, "__self__"):
         return inner.binding, raw  # a warmed one binds as what it was made of
     if not hasattr(type(raw), "__get__") or hasattr(raw, "__self__"):  # a bound method is not bound again
         return "none", raw
@@ -44,7 +44,7 @@ def through(descriptor: Any) -> Callable[..., Any]:
     return bound
 
 
-def check_dry_run(dry_run: Any, colour: Colour) -> None:
+def check_dry_run(dry_run: Any, colour: CallableKind) -> None:
     """Refuse a stand-in that cannot be run as the function is."""
     if dry_run is not None and colour_of(dry_run) is not colour:
         raise ArgumentError(
@@ -53,7 +53,7 @@ def check_dry_run(dry_run: Any, colour: Colour) -> None:
         )
 
 
-class Core:
+class WarmedFunction:
     """
     One decorated function.
 
@@ -73,9 +73,9 @@ class Core:
         self.owner: type[Any] | None = None
         self.quiet = False
         self.quiet_tokens: frozenset[int] = frozenset()
-        self.sessions: dict[bool, Session] = {}
-        self._subject: Subject | None = None
-        self.ledger = Ledger()
+        self.sessions: dict[bool, Instruments] = {}
+        self._subject: TimedFunction | None = None
+        self.ledger = KeyRegistry()
         self.ledger.name = options.name or self.name
         self.ledger.planned = planned(options)
         self.ledger.listeners.append(self.refresh)
@@ -118,15 +118,15 @@ class Core:
         kwargs: dict[str, Any],
         *,
         explicit: bool = False,
-        entry: Entry | None = UNSET,
+        entry: KeyState | None = UNSET,
         **over: Any,
-    ) -> Task:
+    ) -> Call:
         """Everything that is decided about one call before the first run; the key function is asked once."""
         settings = (block_settings() if CURRENT.get() is not None else {}) | over
         options = self.options.with_settings(settings) if settings else self.options
         if own := {name: over[name] for name in ("accept", "name") if name in over}:
             options = replace(options, **own)
-        return Task(
+        return Call(
             name=over.get("name") or self.name,
             function=self.function,
             colour=self.colour,
@@ -139,7 +139,7 @@ class Core:
             report_id=settings.get("report_id"),
         )
 
-    def session(self, settings: dict[str, Any], *, explicit: bool) -> Session:
+    def session(self, settings: dict[str, Any], *, explicit: bool) -> Instruments:
         """The session of a call; without blocks around it, always the same one."""
         if not settings and explicit in self.sessions:
             return self.sessions[explicit]
@@ -149,14 +149,14 @@ class Core:
             self.sessions[explicit] = session
         return session
 
-    def subject(self) -> Subject:
+    def subject(self) -> TimedFunction:
         """What warm calls outside of any block share; made once."""
         if self._subject is None:
             session = self.session({}, explicit=False)
-            self._subject = Subject(self.name, self.function, self.colour, self.options, session, self.ledger)
+            self._subject = TimedFunction(self.name, self.function, self.colour, self.options, session, self.ledger)
         return self._subject
 
-    def entry(self, prefix: Prefix, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry | None:
+    def entry(self, prefix: Prefix, args: tuple[Any, ...], kwargs: dict[str, Any]) -> KeyState | None:
         """The ledger's entry for a call; None where there are too many keys already."""
         make = self.options.key
         key: Hashable = None if make is None else make(*args, **kwargs)

@@ -13,12 +13,12 @@ from typing import Any
 from jitwarmup.distributed import EVERYBODY, ranks_of
 from jitwarmup.engine.options import UNSET
 from jitwarmup.events import schema
-from jitwarmup.events.emit import adapt
-from jitwarmup.events.guard import Guarded
-from jitwarmup.gpu.shared import Counted
+from jitwarmup.events.emit import as_emitter
+from jitwarmup.events.guard import SafeEmitter
+from jitwarmup.gpu.shared import SharedMonitor
 from jitwarmup.host.clock import SystemClock
 from jitwarmup.host.switch import SWITCH
-from jitwarmup.probes import Watch, watch_of
+from jitwarmup.probes import ProbeSet, probe_set_of
 from jitwarmup.records.protocols import Clock, Emitter, Ranks
 
 PLAIN_CLOCK = SystemClock(every_stream=False)  # other streams are other people's work
@@ -26,14 +26,14 @@ FULL_CLOCK = SystemClock(every_stream=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class Instruments:
     """One of each port. ``plain_clock`` times the calls of a service, ``clock`` measurements and blocks."""
 
     clock: Clock
     plain_clock: Clock
-    monitor: Counted | None
-    watch: Watch
-    emitter: Guarded
+    monitor: SharedMonitor | None
+    watch: ProbeSet
+    emitter: SafeEmitter
     port: Ranks | None
 
     def ranks(self) -> Ranks | None:
@@ -43,7 +43,7 @@ class Session:
 
 def open_session(
     settings: Mapping[str, Any], *, monitor: Any = None, ranks: Any = UNSET, explicit: bool = False
-) -> Session:
+) -> Instruments:
     """
     The session for a call.
 
@@ -56,12 +56,12 @@ def open_session(
     """
     given = settings.get("clock")
     meter = settings.get("monitor", monitor)
-    emitter = Guarded(adapt(settings.get("log")))
-    return Session(
+    emitter = SafeEmitter(as_emitter(settings.get("log")))
+    return Instruments(
         clock=given if given is not None else FULL_CLOCK,
         plain_clock=given if given is not None else PLAIN_CLOCK,
         monitor=counted(meter, emitter) if meter is not None else None,
-        watch=settings["watch"] if "watch" in settings else watch_of(None),
+        watch=settings["watch"] if "watch" in settings else probe_set_of(None),
         emitter=emitter,
         port=port_of(settings.get("ranks", UNSET), ranks, explicit=explicit),
     )
@@ -81,9 +81,9 @@ def port_of(block: Any, own: Any, *, explicit: bool) -> Ranks | None:
     return EVERYBODY if explicit else None
 
 
-def counted(monitor: Any, emitter: Emitter) -> Counted:
+def counted(monitor: Any, emitter: Emitter) -> SharedMonitor:
     """The monitor as everybody shares it; what it cannot read is said, once for each metric and reason."""
-    shared = Counted.of(monitor)
+    shared = SharedMonitor.of(monitor)
     if shared.on_degraded is None:
         kind = type(monitor)
         name = f"{kind.__module__}.{kind.__qualname__}"

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from jitwarmup.engine.commands import Task
+from jitwarmup.engine.commands import Call
 from jitwarmup.events import schema
-from jitwarmup.keys.registry import Entry
+from jitwarmup.keys.registry import KeyState
 from jitwarmup.records.runs import Run, State
 
 
-class Visit:
+class LiveCall:
     """One live call, from when it comes to when it is over; ``runs`` are those it had to make."""
 
     __slots__ = ("entry", "hit", "reason", "runs", "task")
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Call) -> None:
         entry = task.entry
         self.task = task
         self.entry = entry
@@ -35,13 +35,13 @@ class Visit:
             task.say(schema.COVERAGE_MISSED, key=task.key, missed_count=1, keys_warm=warm, reason=self.reason)
 
 
-def asked_by_name(task: Task) -> bool:
+def asked_by_name(task: Call) -> bool:
     """Whether ``.warm`` was called for any key of the task's instance."""
     token = None if task.entry is None else task.entry.token
     return any(entry.asked for entry in task.ledger.met(token))
 
 
-def why_cold(entry: Entry | None) -> str:
+def why_cold(entry: KeyState | None) -> str:
     """Why a key is not warm, in fixed words."""
     if entry is None:
         return "more keys than are kept"

@@ -15,27 +15,27 @@ from itertools import takewhile
 from types import TracebackType
 from typing import Any, Self
 
-from jitwarmup.analysis.ranks import TEXT, Ending, Said, Words, of_rank
+from jitwarmup.analysis.ranks import TEXT, RankEnding, RankReport, RemoteError, of_rank
 from jitwarmup.analysis.recurrence import learn_recurrence
 from jitwarmup.engine.account import NOT_ACCEPTED, Account
-from jitwarmup.engine.agreement import Together
-from jitwarmup.engine.commands import Course, End, Take, Task, audited, check_colour, one, planned, refused
+from jitwarmup.engine.agreement import RankAgreement
+from jitwarmup.engine.commands import Call, Ending, Procedure, RunRequest, audited, check_colour, one, planned, refused
 from jitwarmup.engine.steps import Flow, Step
-from jitwarmup.engine.timed_region import Taken
+from jitwarmup.engine.timed_region import RunOutcome
 from jitwarmup.host import process_size
 from jitwarmup.host.switch import SWITCH
-from jitwarmup.keys.registry import Lease, Pause
+from jitwarmup.keys.registry import Claim, Wait
 from jitwarmup.keys.status import tell_other_ranks
 from jitwarmup.records.errors import RankFailed
 from jitwarmup.records.protocols import Clock
 from jitwarmup.records.report import text_of
 from jitwarmup.records.runs import Phase, Run, State
 
-ENDINGS: dict[End, Ending] = {
-    End.DONE: "ok",
-    End.FAILED: "failed",
-    End.REFUSED: "refused",
-    End.MUTATED: "mutated",
+ENDINGS: dict[Ending, RankEnding] = {
+    Ending.DONE: "ok",
+    Ending.FAILED: "failed",
+    Ending.REFUSED: "refused",
+    Ending.MUTATED: "mutated",
 }
 
 
@@ -48,7 +48,7 @@ class Measurement(Account):
     the other ranks, which would wait for the next run.
     """
 
-    def __init__(self, task: Task, lease: Lease | None, clock: Clock, report_id: str | None = None) -> None:
+    def __init__(self, task: Call, lease: Claim | None, clock: Clock, report_id: str | None = None) -> None:
         super().__init__(task, lease, clock, report_id)
         self.silent = False
         self.hooks = ExitStack()
@@ -65,7 +65,7 @@ class Measurement(Account):
 
     # ------------------------------------------------------------------ the runs
 
-    def follow(self, steps: Flow) -> Course:
+    def follow(self, steps: Flow) -> Procedure:
         """Carry out the steps; afterwards ``end`` says how it went."""
         run: Run | None = None
         while True:
@@ -76,17 +76,17 @@ class Measurement(Account):
                 return
             self.turn_to(step)
             run = yield from self.take(step)
-            if self.end is not End.DONE:
+            if self.end is not Ending.DONE:
                 return
 
-    def take(self, step: Step) -> Generator[Pause | Take, Any, Run]:
+    def take(self, step: Step) -> Generator[Wait | RunRequest, Any, Run]:
         """Make one run and look at what came of it."""
         task = self.task
         extra = step.phase is not Phase.MEASURE
         args, kwargs = task.inputs.extra(silent=extra)
         task.inputs.rewind()  # after `fresh`, which may draw too
         function = task.options.dry_run if extra and task.options.dry_run is not None else task.function
-        command = Take(task.session, step, self.clock, function, args, kwargs)
+        command = RunRequest(task.session, step, self.clock, function, args, kwargs)
         if extra:
             command.drain, command.left_s = task.options.drain, self.left_s()
         if self.replay and step.phase is Phase.VALIDATE:
@@ -94,15 +94,15 @@ class Measurement(Account):
         del args, kwargs
         taken = yield from audited(command) if step.phase is Phase.WARM and step.index == 0 else one(command)
         run = yield from self.record(step, taken)
-        self.kept = command.kept if self.end in (End.MUTATED, End.REFUSED, End.ELSEWHERE) else None
+        self.kept = command.kept if self.end in (Ending.MUTATED, Ending.REFUSED, Ending.ELSEWHERE) else None
         return run
 
-    def record(self, step: Step, taken: Taken) -> Generator[Pause, Any, Run]:
+    def record(self, step: Step, taken: RunOutcome) -> Generator[Wait, Any, Run]:
         """Note a run, and whether it is the last one; its value is dropped unless it is the validation's."""
         run: Run = taken.run
         if taken.error is not None:
             self.error = taken.error
-            self.end = End.FAILED if isinstance(taken.error, Exception) else End.INTERRUPTED
+            self.end = Ending.FAILED if isinstance(taken.error, Exception) else Ending.INTERRUPTED
         elif step.phase is Phase.VALIDATE:
             run = self.judge(run, taken.value)
         if self.together is not None:
@@ -116,7 +116,7 @@ class Measurement(Account):
             self.lease.finished(self.runs)
         if self.task.listener is not None:
             self.task.listener(run)
-        if step.phase is Phase.VALIDATE and self.end in (End.DONE, End.MUTATED):
+        if step.phase is Phase.VALIDATE and self.end in (Ending.DONE, Ending.MUTATED):
             self.say_validated(run)
         return run
 
@@ -125,9 +125,9 @@ class Measurement(Account):
     def meet(self) -> None:
         """From here on the plan is carried out together with the other ranks, where there are any."""
         ranks = self.task.session.ranks()
-        self.together = Together(ranks) if ranks is not None else None
+        self.together = RankAgreement(ranks) if ranks is not None else None
 
-    def join(self) -> Generator[Pause, Any, None]:
+    def join(self) -> Generator[Wait, Any, None]:
         """Before the first run: wait for the other ranks, and go on from the runs that all have."""
         self.meet()
         if self.together is not None:
@@ -142,41 +142,41 @@ class Measurement(Account):
         if self.together is not None:
             self.together.leave(f"{why}, after {len(self.runs)} runs")
 
-    def agree(self, together: Together, run: Run, taken: Taken) -> Generator[Pause, Any, Run]:
+    def agree(self, together: RankAgreement, run: Run, taken: RunOutcome) -> Generator[Wait, Any, Run]:
         """The run that all ranks decide on. Interrupted, this rank leaves: nobody who interrupts wants to wait."""
-        if self.end is End.INTERRUPTED:
+        if self.end is Ending.INTERRUPTED:
             together.leave(f"{run.error_type} in {run.phase} run {run.index}")
             return run
-        said = Said.of(run, ending=ENDINGS[self.end], watched=self.watches_causes, words=self.own_words(run))
+        said = RankReport.of(run, ending=ENDINGS[self.end], watched=self.watches_causes, words=self.own_words(run))
         common = yield from together.after(run, said)
-        if common.elsewhere is not None and self.end in (End.DONE, End.MUTATED):
-            self.end, self.error, self.words = End.ELSEWHERE, common.elsewhere, common.words
-        elif common.mutated and self.end is End.DONE:
-            self.end = End.MUTATED
-        if self.end in (End.ELSEWHERE, End.MUTATED) and run.phase is Phase.VALIDATE:
+        if common.elsewhere is not None and self.end in (Ending.DONE, Ending.MUTATED):
+            self.end, self.error, self.words = Ending.ELSEWHERE, common.elsewhere, common.words
+        elif common.mutated and self.end is Ending.DONE:
+            self.end = Ending.MUTATED
+        if self.end in (Ending.ELSEWHERE, Ending.MUTATED) and run.phase is Phase.VALIDATE:
             self.value = taken.value  # it may be the only run that is made here
-        lost = self.end is End.ELSEWHERE and common.run.outcome == "ok"
+        lost = self.end is Ending.ELSEWHERE and common.run.outcome == "ok"
         return replace(common.run, outcome="error", error_type=RankFailed.__name__) if lost else common.run
 
-    def own_words(self, run: Run) -> Words | None:
+    def own_words(self, run: Run) -> RemoteError | None:
         """What other ranks' reports say of this rank's failure."""
         if run.outcome == "ok":
             return None
         if self.error is None:
-            return Words(type=NOT_ACCEPTED, message=str(refused(self.task)))
+            return RemoteError(type=NOT_ACCEPTED, message=str(refused(self.task)))
         text = "".join(traceback.format_exception(self.error))
-        return Words(type=type(self.error).__name__, message=text_of(self.error)[:TEXT], traceback=text[-TEXT:])
+        return RemoteError(type=type(self.error).__name__, message=text_of(self.error)[:TEXT], traceback=text[-TEXT:])
 
-    def agree_verdict(self) -> Generator[Pause, Any, None]:
+    def agree_verdict(self) -> Generator[Wait, Any, None]:
         """When the runs are over: one verdict of all ranks."""
         together = self.together
-        if together is None or together.lost is not None or self.end is End.INTERRUPTED or not self.runs:
+        if together is None or together.lost is not None or self.end is Ending.INTERRUPTED or not self.runs:
             return
-        if self.end in (End.FAILED, End.REFUSED, End.ELSEWHERE):
+        if self.end in (Ending.FAILED, Ending.REFUSED, Ending.ELSEWHERE):
             self.fail()
         self.common = yield from together.verdict(self.verdict(learn_recurrence(self.runs)))
-        if self.common is None and self.end is End.DONE:
-            self.end, self.error = End.ELSEWHERE, together.lost
+        if self.common is None and self.end is Ending.DONE:
+            self.end, self.error = Ending.ELSEWHERE, together.lost
 
     # ------------------------------------------------------------------ the value
 
@@ -186,14 +186,14 @@ class Measurement(Account):
         try:
             accepted = self.task.options.accept is None or self.task.options.accept(value)
         except Exception as error:  # noqa: BLE001 - the check is a part of the validation: its failure is handed on as it is
-            self.error, self.end = error, End.FAILED
+            self.error, self.end = error, Ending.FAILED
             return replace(run, outcome="error", error_type=type(error).__name__)
         if not accepted:
-            self.end = End.REFUSED
+            self.end = Ending.REFUSED
             self.value = value
             return replace(run, outcome="error", error_type=NOT_ACCEPTED)
         if self.task.inputs.changed():
-            self.end = End.MUTATED
+            self.end = Ending.MUTATED
             self.value = value
         return run
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from jitwarmup.distributed import checked_ranks
 from jitwarmup.engine.rules import Fixed
-from jitwarmup.probes import watch_of
+from jitwarmup.probes import probe_set_of
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.protocols import Probe, Rule
 
@@ -125,7 +125,7 @@ def check_block_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     one_of("on_contamination", given.get("on_contamination", "mark"), ON_CONTAMINATION)
     callable_or_none("accept", given.get("accept"))
     if "probes" in given:
-        given["watch"] = watch_of(checked_probes(given.pop("probes")))
+        given["watch"] = probe_set_of(checked_probes(given.pop("probes")))
     check_monitor(given.get("monitor"))
     check_clock(given.get("clock"))
     check_name(given.get("name"))

@@ -1,9 +1,9 @@
 """
 What a call does, once for all colours: a plain call, ``.warm`` and ``.measure``, as courses.
 
-A course is a generator that decides and never runs user code: it yields a `Pause` (`Wait`: somebody else is warming this
-key; `Agree`: other ranks are to be heard) and `Take` (run the function once, in a window), is sent what came of it, and
-returns a `Result`. ``drive`` pumps it.
+A course is a generator that decides and never runs user code: it yields a `Wait` (`WaitForWarmup`: somebody else is warming this
+key; `AllGather`: other ranks are to be heard) and `RunRequest` (run the function once, in a window), is sent what came of it, and
+returns a `CallResult`. ``drive`` pumps it.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any
 
 from jitwarmup.engine import demotion
 from jitwarmup.engine.announce import call_fields, report_fields
-from jitwarmup.engine.commands import Course, End, Result, Subject, Take, Task, key_of, refused
+from jitwarmup.engine.commands import Call, CallResult, Ending, Procedure, RunRequest, TimedFunction, key_of, refused
 from jitwarmup.engine.instruments import PLAIN_CLOCK
-from jitwarmup.engine.live_call import Visit, asked_by_name
+from jitwarmup.engine.live_call import LiveCall, asked_by_name
 from jitwarmup.engine.measurement import Measurement
 from jitwarmup.engine.rules import seeks_proof
 from jitwarmup.engine.steps import Step, flow
-from jitwarmup.engine.timed_region import CALL, Taken, Window
+from jitwarmup.engine.timed_region import CALL, RunOutcome, TimedRegion
 from jitwarmup.events import schema
 from jitwarmup.host.scope import enclosing_run
-from jitwarmup.keys.registry import BEING_WARMED, Entry, Landing, Lease, Wait
+from jitwarmup.keys.registry import BEING_WARMED, Claim, KeyState, Landing, WaitForWarmup
 from jitwarmup.records.errors import MeasurementFailed, RankFailed
 from jitwarmup.records.report import Report
 from jitwarmup.records.runs import Phase, Run, State, Warmup
@@ -30,16 +30,16 @@ from jitwarmup.records.runs import Phase, Run, State, Warmup
 Keep = Callable[[Report], None] | None
 INTERRUPTED: tuple[State, Landing] = (State.COLD, "interrupted")
 FAILED: tuple[State, Landing] = (State.FAILED, "failed")
-WENT_WRONG = (End.FAILED, End.REFUSED, End.ELSEWHERE)
+WENT_WRONG = (Ending.FAILED, Ending.REFUSED, Ending.ELSEWHERE)
 STEP = Step(Phase.MEASURE, 0)  # a plain call is a measured run of its own
 
 
-def plain(task: Task) -> Course:
+def plain(task: Call) -> Procedure:
     """``f(x)``: validate and warm up when the key is cold, then one timed run whose value is returned."""
-    visit = Visit(task)
+    visit = LiveCall(task)
     try:
         if task.entry is not None and not task.entry.is_warm and not passes(task):
-            lease = Lease(task.ledger, task.entry)
+            lease = Claim(task.ledger, task.entry)
             with lease, lease:
                 if (yield from turn(task, lease, demand=False)):
                     ended = yield from warm_for_call(task, lease, visit)
@@ -50,7 +50,7 @@ def plain(task: Task) -> Course:
         visit.over()
 
 
-def turn(task: Task, lease: Lease, *, demand: bool, wait: bool = True) -> Generator[Wait, bool, bool]:
+def turn(task: Call, lease: Claim, *, demand: bool, wait: bool = True) -> Generator[WaitForWarmup, bool, bool]:
     """Whether the key is ours to warm, after waiting for others as the options say (on demand: as ``wait`` says)."""
     options = task.options
     policy = options.while_warming
@@ -60,7 +60,7 @@ def turn(task: Task, lease: Lease, *, demand: bool, wait: bool = True) -> Genera
     return (yield from task.ledger.turn(lease, policy=policy, wait_s=wait_s, demand=demand, name=task.name))
 
 
-def passes(task: Task) -> bool:
+def passes(task: Call) -> bool:
     """Whether a plain call of this cold key shall run plainly, since warm-up was asked for by name and not for it."""
     entry, chosen = task.entry, task.options.on_new_key
     if entry is None or entry.is_warm or entry.asked or entry.flight is not None or entry.warmup is not None:
@@ -68,12 +68,12 @@ def passes(task: Task) -> bool:
     return chosen != "warm" and (chosen == "pass" or asked_by_name(task))
 
 
-def warm_at_once(task: Task) -> Course:
+def warm_at_once(task: Call) -> Procedure:
     """``warm`` that waits for nobody: in a worker thread, which is not to be held; the event loop does the waiting."""
     return warm(task, wait=False)
 
 
-def warm_for_call(task: Task, lease: Lease, visit: Visit) -> Generator[Any, Any, Result | None]:
+def warm_for_call(task: Call, lease: Claim, visit: LiveCall) -> Generator[Any, Any, CallResult | None]:
     """Warm up for a plain call; a Result where the call is over, None where its own run is still to be made."""
     measurement = Measurement(task, lease, task.session.plain_clock, task.report_id)
     own = task.options.fresh is None and task.options.dry_run is None
@@ -86,11 +86,11 @@ def warm_for_call(task: Task, lease: Lease, visit: Visit) -> Generator[Any, Any,
     finally:
         visit.runs += measurement.made
     end = measurement.end
-    if end is End.INTERRUPTED or (end is End.FAILED and measurement.runs[-1].phase is Phase.VALIDATE):
-        return Result(error=measurement.error)
-    first = end in (End.MUTATED, End.REFUSED) or (end is End.ELSEWHERE and validated_only(measurement))
+    if end is Ending.INTERRUPTED or (end is Ending.FAILED and measurement.runs[-1].phase is Phase.VALIDATE):
+        return CallResult(error=measurement.error)
+    first = end in (Ending.MUTATED, Ending.REFUSED) or (end is Ending.ELSEWHERE and validated_only(measurement))
     if first and own and (measurement.kept is not None or not task.colour.streams):
-        return Result(measurement.value, items=measurement.kept or ())
+        return CallResult(measurement.value, items=measurement.kept or ())
     task.inputs.rewind()
     return None
 
@@ -100,7 +100,7 @@ def validated_only(measurement: Measurement) -> bool:
     return bool(measurement.runs) and measurement.runs[-1].phase is Phase.VALIDATE
 
 
-def warming(measurement: Measurement) -> Course:
+def warming(measurement: Measurement) -> Procedure:
     """Validate and warm up, settle the key's state, and say how it went."""
     task, lease = measurement.task, measurement.lease
     task.inputs.refuse_once_only()
@@ -108,7 +108,7 @@ def warming(measurement: Measurement) -> Course:
         yield from measurement.join()
         measurement.hush()
         yield from measurement.follow(flow(measurement.rule, 0, history=measurement.runs))
-    if measurement.end in (End.DONE, End.MUTATED):
+    if measurement.end in (Ending.DONE, Ending.MUTATED):
         measurement.settle_warm()
         demotion.after_warmup(task, task.entry, measurement.made)
         return
@@ -123,35 +123,35 @@ def landing(measurement: Measurement) -> tuple[State, Landing]:
 
     So does an interruption on another rank: its own key is cold, and its next call will wait for ours.
     """
-    if measurement.end is End.INTERRUPTED or not measurement.runs or measurement.others_left:
+    if measurement.end is Ending.INTERRUPTED or not measurement.runs or measurement.others_left:
         return INTERRUPTED
     return FAILED if measurement.runs[-1].phase is Phase.WARM else (State.COLD, "failed")
 
 
-def timed(task: Task, visit: Visit) -> Generator[Any, Any, Result]:
+def timed(task: Call, visit: LiveCall) -> Generator[Any, Any, CallResult]:
     """One timed run of the caller's own arguments, and its event."""
     entry = task.entry
     was_warm = entry is not None and entry.is_warm
     unread = was_warm and task.options.emit == "off"
     args, kwargs = task.inputs.own()
     session = None if unread else task.session
-    command = Take(session, STEP, task.session.plain_clock, task.function, args, kwargs, live=True)
+    command = RunRequest(session, STEP, task.session.plain_clock, task.function, args, kwargs, live=True)
     del args, kwargs
-    taken: Taken = yield command
+    taken: RunOutcome = yield command
     if unread:
-        return Result(taken.value, taken.error)
+        return CallResult(taken.value, taken.error)
     visit.runs.append(taken.run)
     lost = say_call(task, entry, taken.run, was_warm=was_warm, error=taken.error)
-    return Result(taken.value, taken.error if taken.error is not None else lost)
+    return CallResult(taken.value, taken.error if taken.error is not None else lost)
 
 
-def aside(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Course:
+def aside(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Procedure:
     """A call that steps aside: the plain call, nothing read around it."""
-    taken = yield Take(None, STEP, PLAIN_CLOCK, function, args, kwargs, live=True)
-    return Result(taken.value, taken.error)
+    taken = yield RunRequest(None, STEP, PLAIN_CLOCK, function, args, kwargs, live=True)
+    return CallResult(taken.value, taken.error)
 
 
-def warm_call(subject: Subject, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def warm_call(subject: TimedFunction, entry: KeyState, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """
     A plain call of a plain function whose key is warm: what ``plain`` comes to then, in a straight line.
 
@@ -159,7 +159,7 @@ def warm_call(subject: Subject, entry: Entry, args: tuple[Any, ...], kwargs: dic
     """
     if subject.options.emit == "off":
         return subject.function(*args, **kwargs)
-    window = Window(subject.session, STEP, subject.session.plain_clock, name=CALL)
+    window = TimedRegion(subject.session, STEP, subject.session.plain_clock, name=CALL)
     try:
         with window:
             window.value = subject.function(*args, **kwargs)
@@ -172,11 +172,11 @@ def warm_call(subject: Subject, entry: Entry, args: tuple[Any, ...], kwargs: dic
     taken = window.taken()
     lost = say_call(subject, entry, taken.run, was_warm=True, error=taken.error)
     error = taken.error if taken.error is not None else lost
-    return taken.value if error is None else Result(error=error).unwrap()
+    return taken.value if error is None else CallResult(error=error).unwrap()
 
 
 def say_call(
-    subject: Subject, entry: Entry | None, run: Run, *, was_warm: bool, error: BaseException | None = None
+    subject: TimedFunction, entry: KeyState | None, run: Run, *, was_warm: bool, error: BaseException | None = None
 ) -> MeasurementFailed | None:
     """The event of one plain call, and of steady state lost in it; the error where ``on_loss`` asked for one."""
     emit = subject.options.emit
@@ -191,26 +191,26 @@ def say_call(
     return demotion.after_call(subject, entry, run, was_warm=was_warm)
 
 
-def warm(task: Task, *, wait: bool = True) -> Course:
+def warm(task: Call, *, wait: bool = True) -> Procedure:
     """``f.warm(x)``: validate and warm up only. For a warm key nothing is done, nor where others are to be waited for."""
     entry = task.entry
     if entry is not None:
         entry.asked = True
-    lease = Lease(task.ledger, entry)
+    lease = Claim(task.ledger, entry)
     with lease, lease:
         if not (yield from turn(task, lease, demand=True, wait=wait)):
-            return Result(known_warmup(task))
+            return CallResult(known_warmup(task))
         measurement = Measurement(task, lease, task.session.clock, task.report_id)
         try:
             yield from warming(measurement)
         finally:
             task.inputs.rewind()
-    if measurement.end in (End.DONE, End.MUTATED):
-        return Result(measurement.warmup())
-    return Result(error=refused(task) if measurement.end is End.REFUSED else measurement.error)
+    if measurement.end in (Ending.DONE, Ending.MUTATED):
+        return CallResult(measurement.warmup())
+    return CallResult(error=refused(task) if measurement.end is Ending.REFUSED else measurement.error)
 
 
-def known_warmup(task: Task) -> Warmup:
+def known_warmup(task: Call) -> Warmup:
     """The record of a warm-up that need not or cannot be made now."""
     entry = task.entry
     if entry is not None and entry.warmup is not None and entry.flight is None:
@@ -218,9 +218,9 @@ def known_warmup(task: Task) -> Warmup:
     return Warmup(callable=task.name, key=task.key, skipped="too_many_keys" if entry is None else BEING_WARMED)
 
 
-def measure(task: Task, keep: Keep = None) -> Course:
+def measure(task: Call, keep: Keep = None) -> Procedure:
     """``f.measure(x)``: the whole plan, whatever is warm already; a Report, also given to ``keep``."""
-    lease = Lease(task.ledger, task.entry)
+    lease = Claim(task.ledger, task.entry)
     with lease, lease:
         held = yield from turn(task, lease, demand=True)
         if held and task.entry is not None:
@@ -239,11 +239,11 @@ def measure(task: Task, keep: Keep = None) -> Course:
 def conclude_interrupted(measurement: Measurement, keep: Keep, error: BaseException) -> None:
     """Interrupted between two runs, or given up by whoever pumps: the finished runs are kept all the same."""
     if measurement.runs and not isinstance(error, Exception):
-        measurement.end = End.INTERRUPTED
+        measurement.end = Ending.INTERRUPTED
         conclude(measurement, keep)
 
 
-def measuring(measurement: Measurement) -> Course:
+def measuring(measurement: Measurement) -> Procedure:
     """Validate, warm up and measure; the key is warm as soon as measuring begins."""
     task = measurement.task
     redo = task.options.on_contamination == "redo" or seeks_proof(task.options.rule)
@@ -254,9 +254,9 @@ def measuring(measurement: Measurement) -> Course:
         yield from measurement.follow(flow(measurement.rule, task.options.measurements, redo=redo))
         measurement.unmute()
         yield from measurement.agree_verdict()
-    if measurement.end is End.MUTATED:
+    if measurement.end is Ending.MUTATED:
         measurement.settle_warm()
-    elif measurement.end is End.DONE:
+    elif measurement.end is Ending.DONE:
         demotion.after_warmup(task, task.entry, measurement.made)
     else:
         measurement.say_ended_early()
@@ -264,7 +264,7 @@ def measuring(measurement: Measurement) -> Course:
             measurement.lease.settle(*landing(measurement), reason=measurement.reason_of_end())
 
 
-def conclude(measurement: Measurement, keep: Keep = None) -> Result:
+def conclude(measurement: Measurement, keep: Keep = None) -> CallResult:
     """The report of a measurement and its canonical line; interruptions pass through."""
     if measurement.end in WENT_WRONG:
         measurement.fail()
@@ -272,15 +272,15 @@ def conclude(measurement: Measurement, keep: Keep = None) -> Result:
     if keep is not None:
         keep(report)
     say_measured(measurement, report)
-    if measurement.end is End.INTERRUPTED:
-        return Result(error=measurement.error)
+    if measurement.end is Ending.INTERRUPTED:
+        return CallResult(error=measurement.error)
     paid = next((run for run in report.measured if run.contaminated), None)
     if paid is not None and measurement.task.options.on_contamination == "raise":
-        return Result(error=contaminated(measurement.task, paid))
-    return Result(report)
+        return CallResult(error=contaminated(measurement.task, paid))
+    return CallResult(report)
 
 
-def contaminated(task: Task, run: Run) -> MeasurementFailed:
+def contaminated(task: Call, run: Run) -> MeasurementFailed:
     """The error of ``on_contamination="raise"``."""
     kinds = ", ".join(dict.fromkeys(work.kind for work in run.work if work.recurrence == "one_time"))
     return MeasurementFailed(
@@ -292,7 +292,7 @@ def contaminated(task: Task, run: Run) -> MeasurementFailed:
 def say_measured(measurement: Measurement, report: Report) -> None:
     """The canonical line: exactly one per measurement."""
     fields = report_fields(report, measurements=measurement.task.options.measurements)
-    if measurement.end in WENT_WRONG or measurement.end is End.INTERRUPTED:
+    if measurement.end in WENT_WRONG or measurement.end is Ending.INTERRUPTED:
         last = report.runs[-1]
         where = {"phase": last.phase, "index": last.index, "error_type": last.error_type or "Interrupted"}
         measurement.say(schema.MEASUREMENT_FAILED, error=measurement.error, **fields, **where)
@@ -300,7 +300,7 @@ def say_measured(measurement: Measurement, report: Report) -> None:
         measurement.say(schema.MEASUREMENT_COMPLETED, **fields)
 
 
-def trials(measurement: Measurement, keep: Keep) -> Course:
+def trials(measurement: Measurement, keep: Keep) -> Procedure:
     """An inline block, repeated: the same plan, whose runs are made by ``with trial:``."""
     try:
         yield from measuring(measurement)
@@ -309,34 +309,34 @@ def trials(measurement: Measurement, keep: Keep) -> Course:
     return conclude(measurement, keep)
 
 
-def body(measurement: Measurement, run: Run, error: BaseException | None) -> Course:
+def body(measurement: Measurement, run: Run, error: BaseException | None) -> Procedure:
     """The body of a block is over: note its run, as all ranks know it. A rank whose body failed waits for nobody."""
     if error is not None:
-        measurement.error, measurement.end = error, End.FAILED
+        measurement.error, measurement.end = error, Ending.FAILED
     together = measurement.together
     with measurement, measurement:
         if together is not None and error is not None:
             together.leave(f"{type(error).__name__} in a block")
         elif together is not None:
-            run = yield from measurement.agree(together, run, Taken(run, None, None))
+            run = yield from measurement.agree(together, run, RunOutcome(run, None, None))
         measurement.runs.append(run)
         if together is not None and error is None and len(measurement.runs) > 1:
             yield from measurement.agree_verdict()
     if measurement.end in WENT_WRONG:
         measurement.fail()
-    return Result()
+    return CallResult()
 
 
-def prepare(measurement: Measurement) -> Course:
+def prepare(measurement: Measurement) -> Procedure:
     """``with steady_state(fn, *args)``: validate and warm up on entry, so that the key is warm in the body."""
     task = measurement.task
-    lease = Lease(task.ledger, task.entry)
+    lease = Claim(task.ledger, task.entry)
     with lease, lease:
         measurement.lease = lease if (yield from turn(task, lease, demand=True)) else None
         try:
             yield from warming(measurement)
         finally:
             task.inputs.rewind()
-    if measurement.end in (End.DONE, End.MUTATED):
-        return Result()
-    return Result(error=refused(task) if measurement.end is End.REFUSED else measurement.error)
+    if measurement.end in (Ending.DONE, Ending.MUTATED):
+        return CallResult()
+    return CallResult(error=refused(task) if measurement.end is Ending.REFUSED else measurement.error)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from jitwarmup.analysis.recurrence import is_compiling, learn_recurrence, own_one_time
-from jitwarmup.analysis.rest import NORMAL, STRICT, Rest, Stretch, find_rest, rest_start
+from jitwarmup.analysis.rest import NORMAL, STRICT, CleanTail, Rest, find_rest, rest_start
 from jitwarmup.analysis.stats import cov
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.runs import Decision, Phase, Run
@@ -238,21 +238,21 @@ def _ends_stretch(run: Run) -> bool:
     return run.phase is Phase.VALIDATE or compiles or bool(own_one_time(run))
 
 
-def _stretch(runs: Sequence[Run]) -> tuple[list[int], Stretch]:
+def _stretch(runs: Sequence[Run]) -> tuple[list[int], CleanTail]:
     """The finished runs since the last one-time work: their positions in ``runs``, and their times."""
     told = learn_recurrence(runs)
     since = max((at + 1 for at, run in enumerate(told) if _ends_stretch(run)), default=0)
     at = [place for place, run in enumerate(told) if place >= since and run.outcome == "ok"]
     at = [place for place in at if math.isfinite(told[place].duration_ns)]
-    return at, Stretch.of(told[place] for place in at)
+    return at, CleanTail.of(told[place] for place in at)
 
 
-def _end(at: Sequence[int], stretch: Stretch, rest: Rest | None) -> int:
+def _end(at: Sequence[int], stretch: CleanTail, rest: Rest | None) -> int:
     """Position of the first run of the steady part, for a stretch that is not empty."""
     return at[rest_start(stretch.corrected_s, rest.window if rest else NORMAL.stable)]
 
 
-def _numbers(runs: Sequence[Run], at: Sequence[int], stretch: Stretch, rest: Rest | None) -> dict[str, float]:
+def _numbers(runs: Sequence[Run], at: Sequence[int], stretch: CleanTail, rest: Rest | None) -> dict[str, float]:
     numbers = {
         "n": float(len(_warm(runs))),
         "clean": float(len(at)),

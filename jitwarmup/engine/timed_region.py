@@ -14,22 +14,22 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from jitwarmup.engine.instruments import Session
+from jitwarmup.engine.instruments import Instruments
 from jitwarmup.engine.steps import Step
-from jitwarmup.gpu.shared import CountedWindow
+from jitwarmup.gpu.shared import SharedWindow
 from jitwarmup.host.scope import Frame
-from jitwarmup.records.protocols import Clock, Note
+from jitwarmup.records.protocols import Clock, RunAnnotation
 from jitwarmup.records.runs import OneTimeWork, Outcome, Phase, Run
 
 MEASURE, CALL, BLOCK = "measure", "call", "block"  # names of a monitor's windows
 
 
-class Taken:
+class RunOutcome:
     """What came of one run: the Run, and the value or the exception of the user's function."""
 
     __slots__ = ("error", "notes", "run", "value")
 
-    def __init__(self, run: Any, value: Any, error: BaseException | None, notes: Sequence[Note] = ()) -> None:
+    def __init__(self, run: Any, value: Any, error: BaseException | None, notes: Sequence[RunAnnotation] = ()) -> None:
         self.run = run
         self.value = value
         self.error = error
@@ -43,7 +43,7 @@ def outcome_of(error: BaseException | None) -> Outcome:
     return "error" if isinstance(error, Exception) else "cancelled"
 
 
-class Window:
+class TimedRegion:
     """
     One timed run: ``with window: window.value = function(...)``, then ``window.taken()``.
 
@@ -75,7 +75,7 @@ class Window:
     )
 
     def __init__(
-        self, session: Session, step: Step, clock: Clock, frame: Frame | None = None, name: str = MEASURE
+        self, session: Instruments, step: Step, clock: Clock, frame: Frame | None = None, name: str = MEASURE
     ) -> None:
         self.name = name
         self.session = session
@@ -84,7 +84,7 @@ class Window:
         self.frame = frame if frame is not None else Frame(phase=step.phase)
         self.value: Any = None
         self.error: BaseException | None = None
-        self.meter: CountedWindow | None = None
+        self.meter: SharedWindow | None = None
         self.token: Any = None
         self.open = False
 
@@ -178,15 +178,15 @@ class Window:
             **fields,
         )
 
-    def taken(self) -> Taken:
+    def taken(self) -> RunOutcome:
         """The outcome; the window keeps no value and no exception alive."""
-        result = Taken(self.run(), self.value, self.error, self.frame.notes or ())
+        result = RunOutcome(self.run(), self.value, self.error, self.frame.notes or ())
         self.frame.notes = None
         self.value = self.error = None
         return result
 
 
-def settled(notes: Sequence[Note], t0_ns: int) -> dict[str, Any]:
+def settled(notes: Sequence[RunAnnotation], t0_ns: int) -> dict[str, Any]:
     """Read the notes that were left in a run that began at ``t0_ns``; what they know of the Run (its items), together."""
     told: dict[str, Any] = {}
     for note in notes:
@@ -213,7 +213,7 @@ def paid_once(work: OneTimeWork) -> bool:
     return work.scope == "own" and work.recurrence == "one_time"
 
 
-class StreamWindow(Window):
+class TimedStream(TimedRegion):
     """
     A timed run whose value is a stream: only the time inside its steps counts, never the consumer's.
 
@@ -223,7 +223,7 @@ class StreamWindow(Window):
 
     __slots__ = ("began_ns", "closed", "first_ns", "gaps_ns", "items", "spent_ns", "stepping")
 
-    def __init__(self, session: Session, step: Step, clock: Clock) -> None:
+    def __init__(self, session: Instruments, step: Step, clock: Clock) -> None:
         super().__init__(session, step, clock)
         self.spent_ns = 0
         self.items = 0
@@ -286,7 +286,7 @@ class StreamWindow(Window):
         )
 
 
-class Bare(StreamWindow):
+class UntimedRegion(TimedStream):
     """No window at all: a call that steps aside is the plain call, and nothing is read around it."""
 
     __slots__ = ()
@@ -321,6 +321,6 @@ class Bare(StreamWindow):
         """Keep what ended the stream."""
         self.error = error
 
-    def taken(self) -> Taken:
+    def taken(self) -> RunOutcome:
         """The outcome, without a Run."""
-        return Taken(None, self.value, self.error)
+        return RunOutcome(None, self.value, self.error)

@@ -14,15 +14,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jitwarmup.events.emit import adapt as adapt
+    from jitwarmup.events.emit import as_emitter as as_emitter
     from jitwarmup.events.emit import default_emitter as default_emitter
     from jitwarmup.events.emit import set_hooks as set_hooks
     from jitwarmup.events.fanout import WARMUP_STARTED as WARMUP_STARTED
     from jitwarmup.events.fanout import Details as Details
     from jitwarmup.events.fanout import HookFactory as HookFactory
     from jitwarmup.events.fanout import Hooks as Hooks
-    from jitwarmup.events.guard import Guarded as Guarded
-    from jitwarmup.events.guard import Handover as Handover
+    from jitwarmup.events.guard import QueueSink as QueueSink
+    from jitwarmup.events.guard import SafeEmitter as SafeEmitter
     from jitwarmup.events.json_lines import JsonLines as JsonLines
     from jitwarmup.events.json_schema import json_schema as json_schema
     from jitwarmup.events.metrics import OpenTelemetryMetrics as OpenTelemetryMetrics
@@ -37,15 +37,15 @@ _MODULES = {
     "WARMUP_STARTED": "fanout",
     "Details": "fanout",
     "GenAI": "processors",
-    "Guarded": "guard",
-    "Handover": "guard",
+    "SafeEmitter": "guard",
+    "QueueSink": "guard",
     "HookFactory": "fanout",
     "Hooks": "fanout",
     "JsonLines": "json_lines",
     "OpenTelemetryLogs": "otel_logs",
     "OpenTelemetryMetrics": "metrics",
     "PrometheusMetrics": "metrics",
-    "adapt": "emit",
+    "as_emitter": "emit",
     "add_trace_ids": "processors",
     "default_emitter": "emit",
     "json_schema": "json_schema",

@@ -11,7 +11,7 @@ from jitwarmup.host.fork_safe import Locked
 _PATIENCE = Patience()
 
 
-class Losses(Locked):
+class Dropped(Locked):
     """Counts the events one sink lost; the first is said on stderr, with the reason's type and never its message."""
 
     def __init__(self, sink: str) -> None:

@@ -74,7 +74,7 @@ _HOOKS: Hooks | None = None
 
 
 @contextmanager
-def diverted(emitter: Emitter) -> Iterator[None]:
+def captured(emitter: Emitter) -> Iterator[None]:
     """Send what would go out of the default way to ``emitter`` instead, for tests."""
     _DIVERSIONS.append(emitter)
     try:
@@ -127,7 +127,7 @@ def configured_logger() -> Any | None:
     return None
 
 
-def adapt(log: Any) -> Emitter:
+def as_emitter(log: Any) -> Emitter:
     """
     The emitter for whatever was given as ``log=``: None, an Emitter, a structlog logger or a ``logging.Logger``.
 

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from jitwarmup.events.dropped import Losses, name_of
+from jitwarmup.events.dropped import Dropped, name_of
 from jitwarmup.events.spans import harmless
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.protocols import Emitter
@@ -57,7 +57,7 @@ class Hooks:
                     "fields), or a HookFactory. Wrap a logger with adapt(logger)."
                 )
         self._waiting: tuple[Hook | Emitter | HookFactory, ...] = sinks
-        self._told: list[tuple[Hook, Losses]] = []
+        self._told: list[tuple[Hook, Dropped]] = []
 
     @property
     def lost(self) -> int:
@@ -80,11 +80,11 @@ class Hooks:
                     stack.enter_context(harmless(_tell(hook, losses, details), losses))
             yield
 
-    def _ready(self) -> list[tuple[Hook, Losses]]:
+    def _ready(self) -> list[tuple[Hook, Dropped]]:
         if self._waiting:
             waiting, self._waiting = self._waiting, ()
             for sink in waiting:
-                losses = Losses(name_of(sink))
+                losses = Dropped(name_of(sink))
                 try:
                     self._told.append((_as_hook(sink), losses))
                 except Exception as error:  # noqa: BLE001 - an extra that is not installed must not break the user
@@ -107,7 +107,7 @@ def _as_hook(sink: Hook | Emitter | HookFactory) -> Hook:
     return _AsHook(made) if isinstance(made, Emitter) else made
 
 
-def _tell(hook: Hook, losses: Losses, details: Details) -> AbstractContextManager[Any] | None:
+def _tell(hook: Hook, losses: Dropped, details: Details) -> AbstractContextManager[Any] | None:
     try:
         return hook(details)
     except Exception as error:  # noqa: BLE001 - a hook's failure must not become the user's

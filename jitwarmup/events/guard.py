@@ -6,7 +6,7 @@ A sink must not break, hold up or lose the user's function; this is the fence ar
               the sink is fed by a daemon thread over a bounded queue, and what does not fit is lost, counted, said once
 
 Files and pipes of ours (``files.py``, ``losses.write_line``) ask beforehand whether there is room, so they have a bound
-from the first event on; so has any sink wrapped in ``Handover`` from the start.
+from the first event on; so has any sink wrapped in ``QueueSink`` from the start.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from contextvars import Context, copy_context
 from typing import Any, Final
 from weakref import WeakSet, ref
 
-from jitwarmup.events.dropped import Losses, name_of, write_line
+from jitwarmup.events.dropped import Dropped, name_of, write_line
 from jitwarmup.events.sinks import LoggingEmitter, StructlogEmitter
 from jitwarmup.events.spans import harmless
 from jitwarmup.records.protocols import Emitter
@@ -33,11 +33,11 @@ QUEUE: Final = 1000  # events that may wait for a slow sink
 _Item = tuple[Emitter, Context, str, str, Mapping[str, Any]]
 
 
-class Guarded:
+class SafeEmitter:
     """
     Around an emitter: never raises an ``Exception``, and is slow at most once.
 
-    What it knows of a sink (``lost``, whether it is slow) is shared by every Guarded around the same emitter, and by all
+    What it knows of a sink (``lost``, whether it is slow) is shared by every SafeEmitter around the same emitter, and by all
     loggers of structlog or of standard logging. ``KeyboardInterrupt`` and the like pass.
     """
 
@@ -83,7 +83,7 @@ class Guarded:
         return self._known.feeder is None or self._known.feeder.flush(timeout_s)
 
 
-class Handover:
+class QueueSink:
     """
     Feeds a slow sink from a daemon thread over a bounded queue: ``emit`` takes microseconds, whatever the sink does.
 
@@ -93,7 +93,7 @@ class Handover:
 
     def __init__(self, emitter: Emitter, *, size: int = QUEUE) -> None:
         self._emitter = emitter
-        self._losses = Losses(name_of(emitter))
+        self._losses = Dropped(name_of(emitter))
         self._feeder = _Feeder(self._losses, size)
 
     @property
@@ -113,7 +113,7 @@ class Handover:
 class _Feeder:
     """A bounded queue of events and the thread that empties it."""
 
-    def __init__(self, losses: Losses, size: int) -> None:
+    def __init__(self, losses: Dropped, size: int) -> None:
         self._losses = losses
         self._size = size
         self._begin()
@@ -141,7 +141,7 @@ class _Feeder:
         threading.Thread(target=_feed, args=(self._queue, self._losses), name="jitwarmup-events", daemon=True).start()
 
 
-def _feed(waiting: queue.Queue[_Item], losses: Losses) -> None:
+def _feed(waiting: queue.Queue[_Item], losses: Dropped) -> None:
     while True:
         emitter, context, event, level, fields = waiting.get()
         try:
@@ -157,7 +157,7 @@ class _Known:
 
     def __init__(self, sink: str) -> None:
         self.sink = sink
-        self.losses = Losses(sink)
+        self.losses = Dropped(sink)
         self.feeder: _Feeder | None = None
 
     def hand_over(self, took: float) -> None:
@@ -180,7 +180,7 @@ def _known_of(emitter: Emitter) -> _Known:
     weak, known = _KNOWN.get(key, (None, None))
     if known is None or (weak is not None and weak() is not emitter):
         known = _Known(name_of(emitter))
-        with suppress(TypeError):  # what has no weak reference keeps what is known of it to this one Guarded
+        with suppress(TypeError):  # what has no weak reference keeps what is known of it to this one SafeEmitter
             _KNOWN[key] = (None if made_for_each_call else ref(emitter, lambda _: _KNOWN.pop(key, None)), known)
     return known
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from types import TracebackType
 from typing import Any, Final, Self
 
-from jitwarmup.events.dropped import Losses
+from jitwarmup.events.dropped import Dropped
 from jitwarmup.events.render import find_dumps, now
 from jitwarmup.events.writability import Patience
 from jitwarmup.host.fork_safe import Locked
@@ -43,7 +43,7 @@ class JsonLines(Locked):
         self.path = os.fspath(path)
         self._processors = tuple(processors)
         self._dumps = find_dumps()
-        self._losses = Losses(self.path)
+        self._losses = Dropped(self.path)
         self._patience = Patience()
         self._fd: int | None = None
         self._identity: tuple[int, int] | None = None

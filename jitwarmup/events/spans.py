@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from jitwarmup.events.dropped import Losses
+from jitwarmup.events.dropped import Dropped
 
 
 @contextmanager
-def harmless(span: AbstractContextManager[Any] | None, losses: Losses) -> Iterator[None]:
+def harmless(span: AbstractContextManager[Any] | None, losses: Dropped) -> Iterator[None]:
     """Enter and leave a hook's context manager; it can neither raise nor swallow what is raised inside."""
     entered = False
     try:
@@ -26,7 +26,7 @@ def harmless(span: AbstractContextManager[Any] | None, losses: Losses) -> Iterat
             _leave(span, losses)
 
 
-def _leave(span: AbstractContextManager[Any], losses: Losses) -> None:
+def _leave(span: AbstractContextManager[Any], losses: Dropped) -> None:
     try:
         span.__exit__(None, None, None)
     except Exception as error:  # noqa: BLE001 - as above

@@ -83,7 +83,7 @@ class Degraded:
         self._lock = threading.Lock()
 
 
-class Link:
+class Connection:
     """The devices of one session, asked through a source. No method raises for what a driver does."""
 
     def __init__(self, devices: Sequence[object] | None, make: Callable[[], Source], degraded: Degraded) -> None:

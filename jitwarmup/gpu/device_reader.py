@@ -14,7 +14,7 @@ from jitwarmup.gpu.asker import ENERGY, POWER_AVERAGE, POWER_NOW, Asker
 from jitwarmup.gpu.binding import Binding
 from jitwarmup.gpu.clocks import Clocks
 from jitwarmup.gpu.devices import SM_CLOCK, Device
-from jitwarmup.gpu.power_log import PowerLog
+from jitwarmup.gpu.power_log import PowerHistory
 from jitwarmup.gpu.reading import Edge, Span, reasons_of
 
 LIMITS = {74: "power", 75: "thermal", 76: "sync_boost", 77: "board", 78: "low_utilization", 79: "reliability"}  # ns
@@ -33,7 +33,7 @@ OF_INSTANCE = ("memory_used_bytes", "other_pids")
 QUIET = frozenset({*ACTIVITY.values(), "ring"})  # newer GPUs only, by design: not worth a warning
 
 
-class Meter:
+class DeviceReader:
     """A device and what was learnt of it. A metric that is not supported or not permitted is asked for only once."""
 
     def __init__(self, binding: Binding, device: Device, clocks: Clocks, notes: list[tuple[str, str]]) -> None:
@@ -45,7 +45,7 @@ class Meter:
         self._power_fields: list[tuple[int, int]] = []
         self._counter_way: tuple[Any, ...] | None = None
         self._looks: list[Any] = []
-        self._power = PowerLog(self._asker, clocks)
+        self._power = PowerHistory(self._asker, clocks)
 
     # ---- what the reader asks for
 

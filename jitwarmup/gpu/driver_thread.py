@@ -35,7 +35,7 @@ def _serve(jobs: SimpleQueue[Job | None]) -> None:
         del job, work, answers
 
 
-class Guard:
+class DriverThread:
     """Runs jobs in a thread of its own, each for ``timeout_s`` seconds at most."""
 
     def __init__(self, timeout_s: float) -> None:

@@ -27,7 +27,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from jitwarmup.gpu.clocks import Clocks, HostClocks
-from jitwarmup.gpu.connection import Degraded, Down, Link, Listener
+from jitwarmup.gpu.connection import Connection, Degraded, Down, Listener
 from jitwarmup.gpu.devices import checked
 from jitwarmup.gpu.reading import joined, of_plain
 from jitwarmup.gpu.sources import Local, Remote, Source
@@ -86,7 +86,7 @@ class GPUMonitor:
         self._depth = 0
         self._session = 0
         self._keys = 0
-        self._link: Link | None = None
+        self._link: Connection | None = None
         self._finalizer = weakref.finalize(self, int)  # of a session that there is not yet
         self._open: weakref.WeakKeyDictionary[GPUWindow, int] = weakref.WeakKeyDictionary()
         self._lock = threading.RLock()  # the state; never held during a call to the driver
@@ -125,7 +125,7 @@ class GPUMonitor:
                 if self._link is not None:  # of windows that were never left
                     self._link.abandon()
                 self._state, self._depth, self._session = "running", 0, self._session + 1
-                self._link = link = Link(self._devices, self._maker(), self._degraded)
+                self._link = link = Connection(self._devices, self._maker(), self._degraded)
             self._finalizer.detach()
             self._finalizer = weakref.finalize(self, link.abandon)
             self._finalizer.atexit = False  # at exit it is stopped
@@ -234,7 +234,7 @@ class GPUMonitor:
                 raise
         self._degraded.tell()
 
-    def _begin(self, window: GPUWindow, key: int, link: Link) -> None:
+    def _begin(self, window: GPUWindow, key: int, link: Connection) -> None:
         window.peaks.begin([found.torch_index for found in link.found if found.torch_index is not None])
         if link.ask("begin", key=key, pids=window.measured) is None:
             window.unread = link.why
@@ -274,7 +274,7 @@ class GPUMonitor:
             return OVERLAP
         return None if mine else BUSY
 
-    def _end(self, window: GPUWindow, key: int, link: Link) -> DeviceReading:
+    def _end(self, window: GPUWindow, key: int, link: Connection) -> DeviceReading:
         answer = link.ask("end", key=key, pids=window.measured, listed=cuda_in_use() is not None)
         if answer is None:
             return link.unread(None)
@@ -292,7 +292,7 @@ class GPUMonitor:
             if mine:
                 self._calls.release()
 
-    def _demand(self, verb: str, *states: State, deepest: int | None = None) -> Link | None:
+    def _demand(self, verb: str, *states: State, deepest: int | None = None) -> Connection | None:
         """The link, if the state allows the verb; None in a forked child, where nothing is done and nothing raised."""
         if self._state == "foreign":
             return None
@@ -318,7 +318,7 @@ class GPUMonitor:
             return partial(Remote, self._timeout_s, self._period_s)
         return partial(Local, self._clocks, self._timeout_s)
 
-    def _take_link(self) -> Link | None:
+    def _take_link(self) -> Connection | None:
         link, self._link = self._link, None
         return link
 

@@ -13,7 +13,7 @@ from typing import Any
 from jitwarmup.gpu.asker import ENERGY, Asker, number_of
 from jitwarmup.gpu.clocks import Clocks
 from jitwarmup.gpu.reading import Edge
-from jitwarmup.gpu.ring import Energy, History, Moment, Samples, Scale, clock_of
+from jitwarmup.gpu.ring import Energy, Moment, SampleHistory, Samples, Scale, clock_of
 
 RING = 0  # NVML_TOTAL_POWER_SAMPLES
 STALE_NS = 1_500_000_000  # a history not looked after for this long is about to lose samples: the ring holds 2.4 s
@@ -22,11 +22,11 @@ POLL_S = 0.001
 SETTLE_NS = 1_000_000  # a sample is there a little after its time
 
 
-class PowerLog:
+class PowerHistory:
     """History and counter of one device."""
 
     def __init__(self, asker: Asker, clocks: Clocks) -> None:
-        self.history = History()
+        self.history = SampleHistory()
         self.scale = Scale()
         self._asker = asker
         self._clocks = clocks

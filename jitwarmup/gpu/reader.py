@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from jitwarmup.gpu.asker import Uninitialised
 from jitwarmup.gpu.binding import Binding, Unavailable, conflict, load
 from jitwarmup.gpu.clocks import Clocks
-from jitwarmup.gpu.device_reader import Meter
+from jitwarmup.gpu.device_reader import DeviceReader
 from jitwarmup.gpu.devices import Device, Wanted, resolve
 from jitwarmup.gpu.reading import Edge, reading_of, unread
 from jitwarmup.records.runs import DeviceReading
@@ -25,7 +25,7 @@ WAIT_SHARE = 0.05  # a measured window may be followed by a wait of this share o
 
 
 @dataclass(slots=True)
-class Window:
+class OpenWindow:
     """An open window: the edge it began with, per device, and what a sampler saw within it."""
 
     before: list[Edge]
@@ -43,8 +43,8 @@ class Reader:
         self._own_pid = own_pid
         self._binding: Binding | None = None
         self._wanted = Wanted(None)
-        self._meters: list[Meter] = []
-        self._windows: dict[int, Window] = {}
+        self._meters: list[DeviceReader] = []
+        self._windows: dict[int, OpenWindow] = {}
         self._dead: str | None = None
         self._renewed = False
         self._began_ns = 0
@@ -69,7 +69,7 @@ class Reader:
         self._wanted = wanted
         devices = resolve(self._binding, wanted)
         self._drop_meters()
-        self._meters = [Meter(self._binding, device, self._clocks, self.notes) for device in devices]
+        self._meters = [DeviceReader(self._binding, device, self._clocks, self.notes) for device in devices]
         try:
             self._began_ns = time.perf_counter_ns()
             for place, meter in enumerate(self._meters):
@@ -81,7 +81,7 @@ class Reader:
     def begin(self, key: int, *, pids: bool) -> None:
         """The edge before a window."""
         edges = self._each(lambda meter, soon, late: meter.begin(soon, late, pids=pids), 0.25, 0.5)
-        self._windows[key] = Window(edges, [[] for _ in edges])
+        self._windows[key] = OpenWindow(edges, [[] for _ in edges])
         for edge in edges:  # of several devices, no call of one lies within the window of another
             edge.at_ns, edge.calls = self._clocks.now_ns(), self._calls
 
@@ -174,7 +174,7 @@ class Reader:
         parts = (place + 1) / max(1, len(self._meters))
         return self._began_ns + round(self._timeout_ns * share * parts)
 
-    def _each(self, look: Callable[[Meter, int, int], Edge], soon: float, late: float) -> list[Edge]:
+    def _each(self, look: Callable[[DeviceReader, int, int], Edge], soon: float, late: float) -> list[Edge]:
         """The same look at every device; empty once NVML is gone. Somebody else's shutdown is mended once."""
         if self._dead:
             return []

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from typing import Any
 
-from jitwarmup.gpu.ring import COUNTER_STEP_S, Check, Energy, History, Moment
+from jitwarmup.gpu.ring import COUNTER_STEP_S, Check, Energy, Moment, SampleHistory
 from jitwarmup.records.runs import DeviceReading
 
 FULL_CLOCK = 0.985  # a limit that leaves this share of the clock is ordinary regulation, not throttling
@@ -63,7 +63,7 @@ class Span:
 
     before: Edge
     after: Edge
-    history: History
+    history: SampleHistory
     check: Check | None = None
     samples: Sequence[tuple[int, float]] = ()  # (monotonic ns, watts), of process mode
     activity: Mapping[str, float] = field(default_factory=dict)

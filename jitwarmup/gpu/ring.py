@@ -66,7 +66,7 @@ class Moment:
     watts: float | None = None
 
 
-class History:
+class SampleHistory:
     """Power over time, from samples that were read now and then."""
 
     def __init__(self) -> None:
@@ -198,7 +198,7 @@ class Scale:
         self._readings: list[tuple[int, int]] = []
         self.check: Check | None = None
 
-    def note(self, history: History, at_ns: int, counter_mj: int) -> None:
+    def note(self, history: SampleHistory, at_ns: int, counter_mj: int) -> None:
         """A reading of the counter, made when ``history`` was brought up to date."""
         begin = history.begin_ns
         if self._readings and counter_mj < self._readings[-1][1]:
@@ -211,7 +211,7 @@ class Scale:
         for reading in (long_ago[-1], long_ago[0]) if long_ago else ():
             self._compare(history, reading, (at_ns, counter_mj))
 
-    def _compare(self, history: History, first: tuple[int, int], last: tuple[int, int]) -> None:
+    def _compare(self, history: SampleHistory, first: tuple[int, int], last: tuple[int, int]) -> None:
         span_s, counted_j = (last[0] - first[0]) / 1e9, (last[1] - first[1]) / 1e3
         energy = history.energy(Moment(first[0]), Moment(last[0]))
         if energy is None or counted_j <= 0 or (self.check and not self.check.agrees):

@@ -18,7 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from jitwarmup.gpu.clocks import HostClocks
-from jitwarmup.gpu.driver_thread import Guard, Stalled
+from jitwarmup.gpu.driver_thread import DriverThread, Stalled
 from jitwarmup.gpu.service import Answer, Service
 
 
@@ -26,7 +26,7 @@ class Sampler:
     """The service, and the ticks between its verbs."""
 
     def __init__(self, *, timeout_s: float, period_s: float, own_pid: int) -> None:
-        self._guard = Guard(timeout_s)
+        self._guard = DriverThread(timeout_s)
         self._service = Service(HostClocks(), timeout_s, own_pid)
         self._period_s = period_s
         self._open: set[int] = set()

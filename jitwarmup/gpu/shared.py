@@ -1,7 +1,7 @@
 """
 What stands between the engine and any monitor: it counts, it catches, and it never raises.
 
-One `Counted` serves one monitor *object*, however many functions warm over it at once:
+One `SharedMonitor` serves one monitor *object*, however many functions warm over it at once:
 
     f warms:  pause ............................ resume
     g warms:         pause ........ resume
@@ -51,7 +51,7 @@ def _as_cut(reading: DeviceReading) -> DeviceReading:
     return replace(reading, status=status, missing=missing, others=tuple(map(_as_cut, reading.others)))
 
 
-class CountedWindow:
+class SharedWindow:
     """
     One window of a monitor, entered once. Neither entering nor leaving raises an `Exception` of the monitor's.
 
@@ -61,7 +61,7 @@ class CountedWindow:
 
     __slots__ = ("__weakref__", "_counted", "_inner", "_name", "_value", "cut", "reading", "reason")
 
-    def __init__(self, counted: Counted, name: str) -> None:
+    def __init__(self, counted: SharedMonitor, name: str) -> None:
         self._counted = counted
         self._name = name
         self._inner: AbstractContextManager[Any] | None = None
@@ -113,11 +113,11 @@ class CountedWindow:
             self.reason = CUT if self.cut else None
 
 
-class Counted:
+class SharedMonitor:
     """
     A monitor whose pauses and starts are counted over everybody who uses it, and whose failures are only noted.
 
-    Get one with `Counted.of(monitor)` and hold it as long as pauses, starts or windows of it are open. ``problems``
+    Get one with `SharedMonitor.of(monitor)` and hold it as long as pauses, starts or windows of it are open. ``problems``
     maps a place (``start``, ``stop``, ``pause``, ``resume``, ``window``) to the first reason seen there.
     ``on_degraded(metric, reason)`` hears each of them once, and is handed on to a monitor that has such an attribute.
     """
@@ -129,18 +129,18 @@ class Counted:
         self._holders: list[object] = []  # who holds a pause
         self._starters: list[object] = []  # who is owed a stop
         self._paused = False
-        self._open: set[CountedWindow] = set()
+        self._open: set[SharedWindow] = set()
         self._renew_locks()
 
     @classmethod
-    def of(cls, monitor: Any) -> Counted:
+    def of(cls, monitor: Any) -> SharedMonitor:
         """
         The one of this monitor object.
 
         Found by identity, so monitors that are equal, unhashable or not weakly referable are all served. It lives as
         long as somebody holds it: with nobody holding it there is no pause to count.
         """
-        if isinstance(monitor, Counted):
+        if isinstance(monitor, SharedMonitor):
             return monitor
         with _registry_lock:
             found = _registry.get(id(monitor))
@@ -228,9 +228,9 @@ class Counted:
                 self._holders.remove(holder)
         self._settle()
 
-    def window(self, name: str) -> CountedWindow:
-        """A window that never raises; see `CountedWindow`."""
-        return CountedWindow(self, name)
+    def window(self, name: str) -> SharedWindow:
+        """A window that never raises; see `SharedWindow`."""
+        return SharedWindow(self, name)
 
     def _started_by_us(self) -> bool:
         """Start a monitor that can be started and does not run; whether that went well."""
@@ -306,7 +306,7 @@ class Counted:
         for window in self._open:
             window.cut = True
 
-    def _admit(self, window: CountedWindow) -> bool:
+    def _admit(self, window: SharedWindow) -> bool:
         """Count the window as open, unless somebody holds a pause."""
         with self._state:
             if self._holders:
@@ -314,7 +314,7 @@ class Counted:
             self._open.add(window)
             return True
 
-    def _dismiss(self, window: CountedWindow) -> None:
+    def _dismiss(self, window: SharedWindow) -> None:
         with self._state:
             self._open.discard(window)
 
@@ -324,7 +324,7 @@ class Counted:
         self._effective = True
 
 
-_registry: weakref.WeakValueDictionary[int, Counted] = weakref.WeakValueDictionary()
+_registry: weakref.WeakValueDictionary[int, SharedMonitor] = weakref.WeakValueDictionary()
 _registry_lock = threading.RLock()
 
 

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from jitwarmup.gpu.binding import Unavailable
 from jitwarmup.gpu.clocks import Clocks
-from jitwarmup.gpu.driver_thread import Guard, Stalled
+from jitwarmup.gpu.driver_thread import DriverThread, Stalled
 from jitwarmup.gpu.sampler import lines_of
 from jitwarmup.gpu.service import Answer, Service
 
@@ -54,7 +54,7 @@ class Local:
     """The service behind a guard thread of this process."""
 
     def __init__(self, clocks: Clocks, timeout_s: float) -> None:
-        self._guard = Guard(timeout_s)
+        self._guard = DriverThread(timeout_s)
         self._service = Service(clocks, timeout_s, os.getpid())
 
     def ask(self, verb: str, **arguments: Any) -> Answer:

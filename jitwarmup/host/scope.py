@@ -11,7 +11,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any
 
-from jitwarmup.records.protocols import Clock, Note
+from jitwarmup.records.protocols import Clock, RunAnnotation
 from jitwarmup.records.runs import Phase
 
 
@@ -26,7 +26,7 @@ class Frame:
         self.settings = settings
         self.closed = False
         self.clock: Clock | None = None  # of the window around this run or block
-        self.notes: list[Note] | None = None
+        self.notes: list[RunAnnotation] | None = None
         self.parted: list[tuple[int, ...]] = []  # ranks that measured together inside of it and lost each other
 
     def enter(self) -> None:
@@ -60,7 +60,7 @@ def enclosing_run() -> Frame | None:
     return frame
 
 
-def leave_note(note: Note) -> Frame | None:
+def leave_note(note: RunAnnotation) -> Frame | None:
     """
     Leave a note with the run or block that the calling code is inside of; it is read when the clock has stopped.
 

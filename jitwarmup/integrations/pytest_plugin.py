@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from jitwarmup.analysis.sides import Side
+    from jitwarmup.analysis.sides import Measured
     from jitwarmup.records.report import Report
 
 ROWS = pytest.StashKey[list[dict[str, Any]]]()  # of a test: what it measured
@@ -181,7 +181,7 @@ def compared(against: Mapping[str, Any], name: str, report: Report, row: dict[st
     from jitwarmup.analysis.gates import judge, percent
     from jitwarmup.analysis.sides import side_of
 
-    side: Side | None = against["sides"].get(name)
+    side: Measured | None = against["sides"].get(name)
     if side is None:
         row["change"] = "new"
         return []

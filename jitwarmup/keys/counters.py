@@ -19,7 +19,7 @@ OTHER = "other"
 KEYS_AT_MOST = 1024  # an unbounded key function must not become a leak
 
 
-class Misses:
+class MissCounter:
     """What the calls paid that did not find one key warm."""
 
     __slots__ = ("count", "first_s", "paid_s")
@@ -37,7 +37,7 @@ class Misses:
         self.paid_s += sum(paid_s(run) for run in runs)
 
 
-class Counts:
+class HitCounter:
     """Hits and misses of one warmed function."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Counts:
         """Count from nothing."""
         self._hits = itertools.count()
         self.hit: Callable[[], Any] = self._hits.__next__
-        self._misses: dict[str | None, Misses] = {}
+        self._misses: dict[str | None, MissCounter] = {}
 
     @property
     def hits(self) -> int:
@@ -64,7 +64,7 @@ class Counts:
         with self._lock:
             if label not in self._misses and len(self._misses) > KEYS_AT_MOST:
                 label = None  # instances come and go, and their keys' labels with them
-            misses = self._misses.setdefault(label, Misses())
+            misses = self._misses.setdefault(label, MissCounter())
             misses.add(runs)
             return misses.count
 

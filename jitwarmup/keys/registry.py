@@ -20,10 +20,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from jitwarmup.analysis.habits import Habits
+from jitwarmup.analysis.habits import RecurringWork
 from jitwarmup.host.process_size import Size
-from jitwarmup.keys.counters import KEYS_AT_MOST, Counts
-from jitwarmup.keys.summary import Tally
+from jitwarmup.keys.counters import KEYS_AT_MOST, HitCounter
+from jitwarmup.keys.summary import CallSummary
 from jitwarmup.records.errors import NotReady
 from jitwarmup.records.runs import Phase, Run, State, Warmup
 
@@ -34,7 +34,7 @@ Landing = Literal["warm", "failed", "interrupted"]
 Key = tuple[int, Hashable]
 
 
-class Flight:
+class InFlight:
     """A warm-up in progress; those who wait for it are woken when it lands, in threads and event loops alike."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class Flight:
                 self._wakers.remove(wake)
 
 
-class Pause:
+class Wait:
     """The wish of a course to wait for somebody: in a thread, or in a task."""
 
     __slots__ = ()
@@ -78,12 +78,12 @@ class Pause:
         raise NotImplementedError
 
 
-class Wait(Pause):
+class WaitForWarmup(Wait):
     """The wish to wait for a flight; answered with whether it landed in time."""
 
     __slots__ = ("deadline", "flight")
 
-    def __init__(self, flight: Flight, deadline: float | None) -> None:
+    def __init__(self, flight: InFlight, deadline: float | None) -> None:
         self.flight = flight
         self.deadline = deadline
 
@@ -121,7 +121,7 @@ class Wait(Pause):
         return True
 
 
-class Entry:
+class KeyState:
     """One key: its state, its warm-up, and the runs of an interrupted warm-up that still count."""
 
     __slots__ = (
@@ -145,13 +145,13 @@ class Entry:
         self.state = State.COLD
         self.warmup: Warmup | None = None
         self.finished: tuple[Run, ...] = ()
-        self.flight: Flight | None = None
+        self.flight: InFlight | None = None
         self.asked = False
         self.lost = 0  # clean calls that are wanted before the key is warm again after a loss
         self.unready = False  # readiness was taken back, until the key is warmed again
         self.planned: int | None = None  # runs of the warm-up under way, where a count decides
         self.reason: str | None = None  # why it stands where it stands, in words that hold no value
-        self.habits = Habits()
+        self.habits = RecurringWork()
 
     @property
     def is_warm(self) -> bool:
@@ -164,21 +164,21 @@ class Entry:
         return self.reason == BUDGET_SPENT and self.state is State.COLD
 
 
-class Lease:
+class Claim:
     """
-    The right and duty to warm one key, once ``Ledger.turn`` has claimed it. Left without ``settle``, it counts as interrupted.
+    The right and duty to warm one key, once ``KeyRegistry.turn`` has claimed it. Left without ``settle``, it counts as interrupted.
 
     Entered before the claim, and twice (``with lease, lease:``): an interrupt may come at the very beginning of an exit,
     and a key that nobody gives back is waited for for ever. ``entry`` is None beyond the bound on keys.
     """
 
-    def __init__(self, ledger: Ledger, entry: Entry | None) -> None:
+    def __init__(self, ledger: KeyRegistry, entry: KeyState | None) -> None:
         self.ledger = ledger
         self.entry = entry
-        self.flight = Flight()
+        self.flight = InFlight()
 
     @property
-    def held(self) -> Entry | None:
+    def held(self) -> KeyState | None:
         """The key, while it is ours to warm."""
         entry = self.entry
         return entry if entry is not None and entry.flight is self.flight else None
@@ -232,23 +232,23 @@ class Lease:
         self.flight.land(how)
 
 
-class Ledger:
+class KeyRegistry:
     """The keys of one warmed function."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.entries: dict[Key, Entry] = {}
+        self.entries: dict[Key, KeyState] = {}
         self.latched: set[int] = set()
         self.dead: deque[int] = deque()
         self.watching: dict[int, weakref.ref[Any]] = {}
         self.listeners: list[Callable[[], None]] = []
-        self.tally = Tally()
-        self.counts = Counts()
+        self.tally = CallSummary()
+        self.counts = HitCounter()
         self.rounds: deque[Size] = deque(maxlen=ROUNDS)  # what the process held after each of the newest warm-ups
         self.limit_told = False
         self.name = ""
         self.planned: int | None = None  # runs of a warm-up, where a count decides
-        LEDGERS.add(self)
+        REGISTRIES.add(self)
 
     def after_fork(self) -> None:
         """In a child, what is warm stays warm; a warm-up that was under way goes on in the parent only."""
@@ -303,7 +303,7 @@ class Ledger:
                     del self.entries[key]
             self.changed()
 
-    def entry(self, key: Key) -> Entry | None:
+    def entry(self, key: Key) -> KeyState | None:
         """The entry of a key, made where there is room; None where the bound on keys is reached."""
         found = self.entries.get(key)
         if found is not None:
@@ -311,9 +311,9 @@ class Ledger:
         with self.lock:
             if len(self.entries) >= KEYS_AT_MOST and key not in self.entries:
                 return None
-            return self.entries.setdefault(key, Entry(label_of(key[1], len(self.entries) + 1), key[0]))
+            return self.entries.setdefault(key, KeyState(label_of(key[1], len(self.entries) + 1), key[0]))
 
-    def claim(self, lease: Lease, entry: Entry, *, demand: bool) -> Flight | None:
+    def claim(self, lease: Claim, entry: KeyState, *, demand: bool) -> InFlight | None:
         """
         Give the lease its key, where that has to be warmed; ``demand`` warms failed keys again.
 
@@ -331,8 +331,8 @@ class Ledger:
         return None
 
     def turn(
-        self, lease: Lease, *, policy: str, wait_s: float | None, demand: bool, name: str
-    ) -> Generator[Wait, bool, bool]:
+        self, lease: Claim, *, policy: str, wait_s: float | None, demand: bool, name: str
+    ) -> Generator[WaitForWarmup, bool, bool]:
         """
         Whether the lease got its key; False where the key is warm or the call shall run plainly.
 
@@ -352,11 +352,11 @@ class Ledger:
                 )
             if policy == "pass":
                 return False
-            in_time = yield Wait(other, deadline)
+            in_time = yield WaitForWarmup(other, deadline)
             if not in_time or (other.landed == "failed" and not demand):
                 return False
 
-    def met(self, token: int | None) -> list[Entry]:
+    def met(self, token: int | None) -> list[KeyState]:
         """The keys met so far (of one instance). Takes no lock: whoever asks for the state never waits."""
         for _ in range(8):
             try:
@@ -365,7 +365,7 @@ class Ledger:
                 continue
         return []
 
-    def asked_or_met(self, token: int | None) -> list[Entry]:
+    def asked_or_met(self, token: int | None) -> list[KeyState]:
         """The keys that were asked to be warmed or, where none was, all keys met (of one instance)."""
         met = self.met(token)
         return [entry for entry in met if entry.asked] or met
@@ -396,19 +396,19 @@ class Ledger:
         wanted = [entry for entry in met if entry.asked] or met[:1]
         return bool(wanted) and all(entry.is_warm and not entry.unready for entry in wanted)
 
-    def take_back(self, entry: Entry) -> None:
+    def take_back(self, entry: KeyState) -> None:
         """The key is not to be relied upon until it is warmed again: readiness latches no more."""
         with self.lock:
             entry.unready = True
             self.latched -= {0, entry.token}
 
 
-LEDGERS: weakref.WeakSet[Ledger] = weakref.WeakSet()
+REGISTRIES: weakref.WeakSet[KeyRegistry] = weakref.WeakSet()
 
 
 def after_fork_in_child() -> None:
     """Locks that another thread held would stay held for ever, and warm-ups of other threads would never land."""
-    for ledger in tuple(LEDGERS):
+    for ledger in tuple(REGISTRIES):
         ledger.after_fork()
 
 

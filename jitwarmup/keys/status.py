@@ -9,16 +9,16 @@ from typing import Any
 
 from jitwarmup.distributed import HERALD, identity
 from jitwarmup.host.switch import SWITCH
-from jitwarmup.keys.registry import LEDGERS, WORST_FIRST, Entry, Ledger
+from jitwarmup.keys.registry import REGISTRIES, WORST_FIRST, KeyRegistry, KeyState
 from jitwarmup.records.runs import Phase, State
 
 STATUS_SCHEMA = "jitwarmup.status/1"
 KEYS_SHOWN = 64  # a health document is polled every few seconds
 PHASES = {State.VALIDATING: Phase.VALIDATE.value, State.WARMING: Phase.WARM.value}
-Subjects = list[tuple[Ledger, int | None]]
+Subjects = list[tuple[KeyRegistry, int | None]]
 
 
-def status_of(ledger: Ledger, token: int | None) -> dict[str, Any]:
+def status_of(ledger: KeyRegistry, token: int | None) -> dict[str, Any]:
     """The status document of one function (of one instance)."""
     entries = ledger.asked_or_met(token)
     state = ledger.state(token)
@@ -38,7 +38,7 @@ def status_of(ledger: Ledger, token: int | None) -> dict[str, Any]:
     }
 
 
-def key_status(ledger: Ledger, entry: Entry) -> dict[str, Any]:
+def key_status(ledger: KeyRegistry, entry: KeyState) -> dict[str, Any]:
     """One key in the document."""
     done, planned = progress_of(ledger, entry)
     return {
@@ -51,7 +51,7 @@ def key_status(ledger: Ledger, entry: Entry) -> dict[str, Any]:
     }
 
 
-def progress_of(ledger: Ledger, entry: Entry) -> tuple[int, int | None]:
+def progress_of(ledger: KeyRegistry, entry: KeyState) -> tuple[int, int | None]:
     """Runs made and runs planned of one key's warm-up; planned is None where a rule decides."""
     warmup = entry.warmup
     if entry.is_warm and warmup is not None:
@@ -59,7 +59,7 @@ def progress_of(ledger: Ledger, entry: Entry) -> tuple[int, int | None]:
     return len(entry.finished), entry.planned if entry.planned is not None else ledger.planned
 
 
-def eta_s(ledger: Ledger, entries: Sequence[Entry]) -> float | None:
+def eta_s(ledger: KeyRegistry, entries: Sequence[KeyState]) -> float | None:
     """
     Seconds until all keys are warm, from what was seen so far: 0.0 when they are, None where nothing is known yet.
 
@@ -73,7 +73,7 @@ def eta_s(ledger: Ledger, entries: Sequence[Entry]) -> float | None:
     return math.fsum(part for part in parts if part is not None)
 
 
-def remaining_s(ledger: Ledger, entry: Entry, typical: float | None) -> float | None:
+def remaining_s(ledger: KeyRegistry, entry: KeyState, typical: float | None) -> float | None:
     """Seconds that one key still needs; None where nobody can know."""
     done, planned = progress_of(ledger, entry)
     runs = entry.finished
@@ -83,7 +83,7 @@ def remaining_s(ledger: Ledger, entry: Entry, typical: float | None) -> float | 
     return None if typical is None else max(0.0, typical - spent)
 
 
-def last_reason(entries: Sequence[Entry]) -> str | None:
+def last_reason(entries: Sequence[KeyState]) -> str | None:
     """Why the key that stands worst stands where it does."""
     told = sorted((WORST_FIRST.index(entry.state), at) for at, entry in enumerate(entries) if entry.reason)
     return entries[told[0][1]].reason if told else None
@@ -93,7 +93,7 @@ def asked_ledgers() -> Subjects:
     """Every function of the process that was asked to warm up."""
     for _ in range(8):
         try:
-            return [(ledger, None) for ledger in list(LEDGERS) if any(entry.asked for entry in ledger.met(None))]
+            return [(ledger, None) for ledger in list(REGISTRIES) if any(entry.asked for entry in ledger.met(None))]
         except RuntimeError:  # another thread decorated a function meanwhile
             continue
     return []
@@ -101,7 +101,7 @@ def asked_ledgers() -> Subjects:
 
 def is_rank_ready() -> bool:
     """Whether all that this process was asked to warm up (or, where nothing was, all that it met) is warm."""
-    subjects = asked_ledgers() or [(ledger, None) for ledger in list(LEDGERS) if ledger.met(None)]
+    subjects = asked_ledgers() or [(ledger, None) for ledger in list(REGISTRIES) if ledger.met(None)]
     return bool(subjects) and all(ledger.warm_now(token) for ledger, token in subjects)
 
 

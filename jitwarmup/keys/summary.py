@@ -36,7 +36,7 @@ class Speaker(Protocol):
     def say(self) -> Callable[..., None]: ...
 
 
-class Tally:
+class CallSummary:
     """Durations of calls between two summaries of one function."""
 
     def __init__(self) -> None:
@@ -117,7 +117,7 @@ class Tally:
         }
 
 
-PENDING: weakref.WeakSet[Tally] = weakref.WeakSet()
+PENDING: weakref.WeakSet[CallSummary] = weakref.WeakSet()
 
 
 @atexit.register

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from jitwarmup.probes.loaded import loaded
-from jitwarmup.probes.run_table import HUB, Compile
+from jitwarmup.probes.run_table import RUNS, Compile
 from jitwarmup.records.runs import OneTimeWork
 
 try:
@@ -103,25 +103,25 @@ def _describe(arguments: tuple[Any, ...]) -> tuple[str, str | None]:
 
 def _on_start(*arguments: Any) -> None:
     with suppress(BaseException):  # raising here would abort the user's call
-        HUB.compile_started(*_describe(arguments)).children_s = children_cpu_s()
+        RUNS.compile_started(*_describe(arguments)).children_s = children_cpu_s()
 
 
 def _on_end(*arguments: Any) -> None:
     with suppress(BaseException):  # raising here would leak torch's pending counter for good
         trigger, compile_id = _describe(arguments)
-        compiled = HUB.compile_ended(compile_id)
+        compiled = RUNS.compile_ended(compile_id)
         if compiled is not None:
             _announce(trigger, compiled)
 
 
 def _announce(trigger: str, compiled: Compile) -> None:
     if trigger == RECORDING:
-        HUB.push("cudagraph", CALLBACKS.recording(compiled), compiled)
+        RUNS.push("cudagraph", CALLBACKS.recording(compiled), compiled)
     else:
-        HUB.push("dynamo", unexplained_compile(compiled), compiled, backstop=True)
+        RUNS.push("dynamo", unexplained_compile(compiled), compiled, backstop=True)
     spent = children_cpu_s() - compiled.children_s
     if spent > 0:
-        HUB.push("subprocess", _children(spent), compiled)
+        RUNS.push("subprocess", _children(spent), compiled)
 
 
 def children_cpu_s() -> float:

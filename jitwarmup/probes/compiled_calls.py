@@ -13,10 +13,12 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-_SLOT: dict[str, Served] = {}  # the hook is one slot of the process: of two audits at once the second looks at nothing
+_SLOT: dict[
+    str, CompiledCallCounter
+] = {}  # the hook is one slot of the process: of two audits at once the second looks at nothing
 
 
-class Served:
+class CompiledCallCounter:
     """
     Counts, from ``start`` to ``stop``, calls of compiled functions that compiled code served, and those it did not.
 

@@ -56,7 +56,7 @@ class _Slot:
             os.close(self.descriptor)
 
 
-class Interference:
+class CpuContention:
     """Reads the calling thread; what the system does not tell is None."""
 
     name = "interference"

@@ -17,7 +17,7 @@ from typing import Any
 from jitwarmup.probes import dynamo_records
 from jitwarmup.probes.compile_callbacks import CALLBACKS, RECORDING
 from jitwarmup.probes.loaded import ARMED, DORMANT, absent, loaded
-from jitwarmup.probes.run_table import HUB
+from jitwarmup.probes.run_table import RUNS
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork
 
@@ -218,5 +218,5 @@ def _skips(utils: Any) -> int:
 
 def _captured() -> None:
     with suppress(BaseException):  # a hook never breaks the user's capture
-        if not any(compiled.trigger == RECORDING for compiled in HUB.open):
-            HUB.push("cudagraph", OneTimeWork(kind="cudagraph.record", reason="captured by user code"))
+        if not any(compiled.trigger == RECORDING for compiled in RUNS.open):
+            RUNS.push("cudagraph", OneTimeWork(kind="cudagraph.record", reason="captured by user code"))

@@ -22,13 +22,13 @@ from typing import Any
 
 from jitwarmup.probes import dynamo_records
 from jitwarmup.probes.compile_callbacks import unexplained_compile
-from jitwarmup.probes.contention import FAULTS, Interference, page_faults, taken
+from jitwarmup.probes.contention import FAULTS, CpuContention, page_faults, taken
 from jitwarmup.probes.cuda import Allocator, CudaGraphs
 from jitwarmup.probes.dynamo import Dynamo
 from jitwarmup.probes.inductor import Inductor
 from jitwarmup.probes.loaded import LOADING
 from jitwarmup.probes.process import Children, Collections, Imports, SharedObjects
-from jitwarmup.probes.run_table import HUB, Compile, Token, relation
+from jitwarmup.probes.run_table import RUNS, Compile, Token, relation
 from jitwarmup.probes.transformers import Transformers
 from jitwarmup.probes.triton import Triton
 from jitwarmup.records.protocols import ArmState, Probe
@@ -36,7 +36,7 @@ from jitwarmup.records.runs import OneTimeWork, Scope
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observation:
     """
     What was seen of one run. ``work`` merges equal pieces; ``cpu_s``, ``wait_s`` (run-queue) and ``switches``
     (involuntary) are of the calling thread, None where the system does not tell.
@@ -70,11 +70,11 @@ DEFAULT: tuple[Probe, ...] = (
 )
 """The probes of this process: one set, since a hook is of the process. Making them reads and installs nothing."""
 
-THREAD = Interference()
+THREAD = CpuContention()
 FAILED = object()
 
 
-class Watch:
+class ProbeSet:
     """
     Watches runs with a set of probes; None means all. Several may be armed at once, in any number of threads.
 
@@ -103,20 +103,20 @@ class Watch:
 
     def arm(self) -> None:
         """Arm everything that can be, again where a hook was taken out. Cheap when nothing has changed."""
-        with HUB.lock:
+        with RUNS.lock:
             for probe in self._probes:
                 state = self._ask(probe, "arm")
                 self._states[probe.name] = self._broken[probe.name] if state is FAILED else state
                 if id(probe) not in self._held:
                     self._held.add(id(probe))
-                    HUB.held[id(probe)] = HUB.held.get(id(probe), 0) + 1
+                    RUNS.held[id(probe)] = RUNS.held.get(id(probe), 0) + 1
             self._states[self._thread.name] = self._thread.arm()
             self._plan()
             self._restless = any(state.reason == LOADING.reason for state in self._states.values())
 
     def disarm(self) -> None:
         """Let go of every hook that no other Watch holds. May be called twice, and armed again."""
-        with HUB.lock:
+        with RUNS.lock:
             let_go(self._probes, self._held)
             self._base = None
             self._states.clear()
@@ -146,37 +146,37 @@ class Watch:
         token.base = self._current()
         if self._always:
             token.extra = tuple(self._ask(probe, "snapshot") for probe in self._always)
-        if HUB.open:
-            HUB.forget_stale()
+        if RUNS.open:
+            RUNS.forget_stale()
         token.reading = self._thread.read(cpu=cpu)
-        HUB.enter(token)  # last: an interrupt before or in it leaves nothing behind
+        RUNS.enter(token)  # last: an interrupt before or in it leaves nothing behind
         return token
 
     def suspend(self, token: Token) -> None:
         """A stream hands out an item: what its consumer does is not this run's. Cheap; pairs with ``resume``."""
-        HUB.suspend(token)
+        RUNS.suspend(token)
 
     def resume(self, token: Token) -> None:
         """The stream's next step begins."""
-        HUB.resume(token)
+        RUNS.resume(token)
 
-    def close(self, token: Token) -> Seen:
+    def close(self, token: Token) -> Observation:
         """End the run, after its last clock read; in any thread or context. Closing twice sees nothing."""
         if token.closed:
-            return Seen()
+            return Observation()
         reading = self._thread.read(cpu=token.cpu)
-        HUB.leave(token)
-        if HUB.open:
-            HUB.forget_stale()
+        RUNS.leave(token)
+        if RUNS.open:
+            RUNS.forget_stale()
         base, before = token.base, token.reading
         moved = self._look() != base.stamps
         work: Iterable[OneTimeWork] = ()
-        if moved or token.inbox or HUB.open or self._always:
+        if moved or token.inbox or RUNS.open or self._always:
             work = self._work(token, moved)
         if reading[FAULTS] != before[FAULTS]:
             work = [*work, *page_faults(before, reading)]
         token.base, token.extra, token.inbox = None, (), []
-        return Seen(merged(work) if work else (), *taken(before, reading))
+        return Observation(merged(work) if work else (), *taken(before, reading))
 
     def _look(self) -> list[Any]:
         self.looks += 1
@@ -241,14 +241,14 @@ class Watch:
 
 def let_go(probes: Sequence[Probe], held: set[int]) -> None:
     """Give up one Watch's hold of its probes; what nobody holds any more is disarmed, whatever it does about it."""
-    with HUB.lock:
+    with RUNS.lock:
         for probe in probes:
             if id(probe) not in held:
                 continue
             held.discard(id(probe))
-            left = HUB.held.pop(id(probe), 1) - 1
+            left = RUNS.held.pop(id(probe), 1) - 1
             if left > 0:
-                HUB.held[id(probe)] = left
+                RUNS.held[id(probe)] = left
                 continue
             with suppress(Exception):  # a probe of the user's may fail at this too
                 probe.disarm()
@@ -261,7 +261,7 @@ class Scopes:
         self._token = token
         self._matched: set[int] = set()
         others = any(notice.compile and not own for notice, own in token.inbox)
-        self.otherwise: Scope = "shared" if token.overlapped or others or HUB.open else "own"
+        self.otherwise: Scope = "shared" if token.overlapped or others or RUNS.open else "own"
 
     def of(self, record: dynamo_records.Record) -> Scope | None:
         """
@@ -290,7 +290,7 @@ class Scopes:
                     scope = relation(self._token, compiled, compiled.owners[-1])
                 work.append(replace(notice.work, scope=scope))
         if {"dynamo", "cudagraph"} & names:
-            work += [self._under_way(compiled) for compiled in list(HUB.open)]
+            work += [self._under_way(compiled) for compiled in list(RUNS.open)]
         return work
 
     def _under_way(self, compiled: Compile) -> OneTimeWork:
@@ -306,7 +306,7 @@ def _callbacks_of(record: dynamo_records.Record) -> tuple[Compile, Token | None]
     """
     interval = dynamo_records.interval_us(record)
     name = str(getattr(record, "compile_id", None))
-    for compiled in reversed(list(HUB.compiles)):
+    for compiled in reversed(list(RUNS.compiles)):
         inside = interval is None or interval[0] <= compiled.started_us <= interval[1]
         named = any(found is not None for found in compiled.ids)
         if inside and (not named or name in compiled.ids):

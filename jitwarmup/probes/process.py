@@ -18,7 +18,7 @@ from pathlib import Path
 from jitwarmup.analysis.costs import WITHIN
 from jitwarmup.probes.compile_callbacks import CALLBACKS, CHILDREN_TOLD
 from jitwarmup.probes.loaded import ARMED, absent, compiling, loaded
-from jitwarmup.probes.run_table import HUB
+from jitwarmup.probes.run_table import RUNS
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork
 
@@ -184,7 +184,7 @@ class Collections:
     def _heard(self, phase: str, info: Mapping[str, int]) -> None:
         with suppress(BaseException):  # Python would print it in the middle of the user's output
             if phase == "start":
-                self._began_ns = time.perf_counter_ns() if HUB.live else 0
+                self._began_ns = time.perf_counter_ns() if RUNS.live else 0
             elif self._began_ns:
                 self._ended(time.perf_counter_ns() - self._began_ns, info["generation"])
 
@@ -192,7 +192,7 @@ class Collections:
         self._began_ns = 0
         if generation < FULL_GENERATION and spent_ns < LONG_COLLECTION_NS:
             return
-        HUB.push(
+        RUNS.push(
             self.name,
             OneTimeWork(
                 kind="gc.collect",

@@ -48,7 +48,7 @@ class Token:
     seq = 0
 
     def __init__(self) -> None:
-        self.inbox: list[tuple[Notice, bool]] = []
+        self.inbox: list[tuple[HookEvent, bool]] = []
 
 
 @dataclass(slots=True, eq=False)
@@ -73,7 +73,7 @@ class Compile:
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class HookEvent:
     """
     What a hook saw. ``source`` is the probe's name; ``compile`` the pair of callbacks it came from, if any; a
     ``backstop`` counts only where no record tells of that compile.
@@ -98,8 +98,8 @@ def chain(token: Token | None) -> list[Token]:
 
 
 @dataclass(slots=True, eq=False)
-class Hub:
-    """The process-wide state. Use the module's ``HUB``; a second one only makes sense in a test."""
+class RunTable:
+    """The process-wide state. Use the module's ``RUNS``; a second one only makes sense in a test."""
 
     live: dict[int, Token] = field(default_factory=dict)
     open: list[Compile] = field(default_factory=list)
@@ -156,7 +156,7 @@ class Hub:
         """Tell every live run: it is its own where the hook fired in the run's context."""
         if not self.live:
             return
-        notice = Notice(source, work, compiled, backstop)
+        notice = HookEvent(source, work, compiled, backstop)
         owners = [] if compiled is None else [t for owner in compiled.owners for t in chain(owner)]
         mine = owners or chain(CURRENT.get())
         for token in _values(self.live):
@@ -227,7 +227,7 @@ def relation(token: Token, compiled: Compile, owner: Token | None) -> Scope:
     return "shared" if owner is None and compiled.native else "foreign"
 
 
-HUB = Hub()
+RUNS = RunTable()
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=HUB.after_fork)
+    os.register_at_fork(after_in_child=RUNS.after_fork)

@@ -14,7 +14,7 @@ from functools import wraps
 from typing import Any
 
 from jitwarmup.probes.loaded import ARMED, absent, loaded
-from jitwarmup.probes.run_table import HUB
+from jitwarmup.probes.run_table import RUNS
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork
 
@@ -94,4 +94,4 @@ def _allocated(layer: Any) -> None:
     with suppress(BaseException):  # a hook never breaks generate()
         shape = tuple(int(size) for size in getattr(getattr(layer, "keys", None), "shape", ()))
         told = f"{type(layer).__name__} {shape}" if any(shape) else type(layer).__name__
-        HUB.push("transformers", OneTimeWork(kind="kv_cache.allocate", reason=told))
+        RUNS.push("transformers", OneTimeWork(kind="kv_cache.allocate", reason=told))

@@ -16,14 +16,14 @@ from functools import wraps
 from typing import Any
 
 from jitwarmup.probes.loaded import ARMED, absent, compiling, loaded
-from jitwarmup.probes.run_table import HUB
+from jitwarmup.probes.run_table import RUNS
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork
 
 Hook = Callable[..., Any]
 
 
-class Slot:
+class ChainedHook:
     """One hook slot of another library: ours goes in front of whoever was there, and leaves without a trace."""
 
     def __init__(self, owner: Any, attribute: str, told: Hook) -> None:
@@ -66,7 +66,7 @@ class Triton:
     follows = True  # everything here is pushed
 
     def __init__(self) -> None:
-        self._slots: dict[str, Slot] = {}
+        self._slots: dict[str, ChainedHook] = {}
 
     def arm(self) -> ArmState:
         """Dormant until triton is loaded; unavailable where it has none of the hooks we know."""
@@ -80,7 +80,7 @@ class Triton:
 
     def _take(self, purpose: str, places: Sequence[tuple[Any, str, Hook]]) -> None:
         if purpose not in self._slots and places:
-            self._slots[purpose] = Slot(*places[0])
+            self._slots[purpose] = ChainedHook(*places[0])
 
     def snapshot(self) -> None:
         """Nothing to read."""
@@ -121,7 +121,7 @@ def _autotune_slots() -> list[tuple[Any, str, Hook]]:
 def _compiled(**told: Any) -> None:
     """``CompilationListener``: times are microseconds (``CompileTimes.total``)."""
     spent = getattr(told.get("times"), "total", None)
-    HUB.push(
+    RUNS.push(
         "triton",
         OneTimeWork(
             kind="triton.cache_hit" if told.get("cache_hit") else "triton.compile",
@@ -132,7 +132,7 @@ def _compiled(**told: Any) -> None:
 
 
 def _compiled_before_3_4(**told: Any) -> None:
-    HUB.push(
+    RUNS.push(
         "triton", OneTimeWork(kind="triton.compile", reason=_kernel(getattr(told.get("fn"), "jit_function", None)))
     )
 
@@ -142,11 +142,11 @@ def _autotuned(**told: Any) -> None:
     if not told.get("cache_hit"):
         spent = told.get("duration")
         work = OneTimeWork(kind="autotune", duration_s=spent, reason=_kernel(told.get("fn")))
-        HUB.push("triton", work)
+        RUNS.push("triton", work)
 
 
 def _tried(tuner: Any, *_args: Any, **_kwargs: Any) -> None:
-    HUB.push("triton", OneTimeWork(kind="autotune", reason=_kernel(getattr(tuner, "base_fn", None))))
+    RUNS.push("triton", OneTimeWork(kind="autotune", reason=_kernel(getattr(tuner, "base_fn", None))))
 
 
 def _kernel(function: Any) -> str | None:

@@ -76,7 +76,7 @@ class Probe(Protocol):
     def disarm(self) -> None: ...
 
 
-class Note(Protocol):
+class RunAnnotation(Protocol):
     """
     What code inside of a run leaves behind (token times, facts of generation), read when the clock has stopped.
 
@@ -87,7 +87,7 @@ class Note(Protocol):
     def settle(self, t0_ns: int) -> Mapping[str, Any]: ...
 
     def facts(
-        self, notes: Sequence[tuple[Run, Note]], runs: Sequence[Run]
+        self, notes: Sequence[tuple[Run, RunAnnotation]], runs: Sequence[Run]
     ) -> tuple[Mapping[str, str | int | float | bool], Sequence[Reason]]: ...
 
 
@@ -99,7 +99,7 @@ class Emitter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Exchanged:
     """What came of one exchange: what each member said, in their order; or why it failed (a RankFailed), and nothing."""
 
     said: tuple[bytes, ...] = ()
@@ -109,11 +109,11 @@ class Heard:
 class Exchange(Protocol):
     """One exchange under way. Neither way of waiting raises for what another rank did: that is in the Heard."""
 
-    def block(self) -> Heard:
+    def block(self) -> Exchanged:
         """Wait in a thread."""
         ...
 
-    async def sleep(self) -> Heard:
+    async def sleep(self) -> Exchanged:
         """Wait in a task; the event loop goes on."""
         ...
 

@@ -42,7 +42,7 @@ def capture_events() -> Iterator[Recorder]:
         assert [event["event"] for event in events] == [...]
     """
     recorder = Recorder()
-    with emit.diverted(recorder):
+    with emit.captured(recorder):
         yield recorder
 
 

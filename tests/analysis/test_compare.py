@@ -6,7 +6,7 @@ import random
 import pytest
 
 from jitwarmup.analysis.compare import LEVEL, blocks, compare, pairs_of
-from jitwarmup.analysis.sides import Series, Side, side_of
+from jitwarmup.analysis.sides import Measured, Series, side_of
 
 
 def series(values, at=0.0):
@@ -16,7 +16,7 @@ def series(values, at=0.0):
 
 
 def side(values, *, at=0.0, name="f", **more):
-    return Side(name=name, steady=(series(values, at),), **more)
+    return Measured(name=name, steady=(series(values, at),), **more)
 
 
 def noisy(seed, count=20, scale=1.0, host=None):
@@ -74,7 +74,7 @@ def test_few_runs_are_not_enough_to_call_anything():
 def test_waits_for_a_processor_are_taken_off_where_both_sides_tell_them():
     walls = [1.0, 3.0] * 10
     calm = Series(seconds=tuple(walls), quiet=(1.0,) * 20, places=tuple(range(20)), started_at=tuple(range(20)))
-    one = Side(name="f", steady=(calm,))
+    one = Measured(name="f", steady=(calm,))
     assert compare(one, one).of("steady").a_s == 1.0
     assert compare(one, side(walls)).of("steady").a_s == 2.0  # one side does not tell: walls on both
 
@@ -85,15 +85,17 @@ def test_single_cold_runs_have_a_ratio_and_no_interval():
 
 
 def test_several_processes_are_compared_by_their_medians():
-    a = Side(name="f", cold_s=(10, 10.1, 10.2, 9.9, 10.0), steady=tuple(series(noisy(at)) for at in range(5)))
-    b = Side(name="f", cold_s=(13, 13.1, 13.2, 12.9, 13), steady=tuple(series(noisy(at, scale=1.3)) for at in range(5)))
+    a = Measured(name="f", cold_s=(10, 10.1, 10.2, 9.9, 10.0), steady=tuple(series(noisy(at)) for at in range(5)))
+    b = Measured(
+        name="f", cold_s=(13, 13.1, 13.2, 12.9, 13), steady=tuple(series(noisy(at, scale=1.3)) for at in range(5))
+    )
     found = compare(a, b)
     assert found.of("cold").called == found.of("steady").called == "slower"
     assert found.of("steady").how == "processes"
 
 
 def test_a_missing_metric_is_absent_and_not_zero():
-    found = compare(side([1.0] * 9), Side(name="f"))
+    found = compare(side([1.0] * 9), Measured(name="f"))
     assert (found.of("steady").b_s, found.of("steady").ratio) == (None, None)
     assert found.of("cold").how == "absent"
 

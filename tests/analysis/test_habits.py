@@ -2,7 +2,7 @@
 
 import pytest
 
-from jitwarmup.analysis.habits import Habits
+from jitwarmup.analysis.habits import RecurringWork
 from jitwarmup.records.runs import OneTimeWork, Phase, Run
 
 CACHE = OneTimeWork(kind="kv_cache.allocate", count=4)
@@ -22,7 +22,7 @@ def call(*work):
 
 
 def learnt(*runs):
-    habits = Habits()
+    habits = RecurringWork()
     habits.learn(runs)
     return habits
 
@@ -108,5 +108,5 @@ def test_pieces_of_one_kind_are_counted_together():
 
 
 def test_nothing_is_usual_before_anything_was_seen():
-    assert Habits().usual() == {}
-    assert not Habits()
+    assert RecurringWork().usual() == {}
+    assert not RecurringWork()

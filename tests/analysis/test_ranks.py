@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from jitwarmup.analysis.audit import WEIGHT
 from jitwarmup.analysis.compose import compose
-from jitwarmup.analysis.ranks import Said, Words, agreed, first_failed, of_rank, one_verdict, slowest
+from jitwarmup.analysis.ranks import RankReport, RemoteError, agreed, first_failed, of_rank, one_verdict, slowest
 from jitwarmup.records.ranks import RankTimes
 from jitwarmup.records.report import Failure, Report
 from jitwarmup.records.runs import DeviceReading, OneTimeWork, Phase, Run
@@ -24,7 +24,7 @@ def a_run(ns=1000, phase=Phase.WARM, index=3, **told):
 
 
 def told(ns=1000, phase=Phase.WARM, index=3, **more):
-    return Said(phase=phase, index=index, duration_ns=ns, **more)
+    return RankReport(phase=phase, index=index, duration_ns=ns, **more)
 
 
 def measured(*rows):
@@ -45,7 +45,7 @@ works = st.builds(
     rank=st.none() | st.integers(0, 5000),
 )
 anything_said = st.builds(
-    Said,
+    RankReport,
     phase=st.sampled_from(list(Phase)),
     index=st.integers(0, 1 << 31),
     duration_ns=st.integers(0, 1 << 62),
@@ -55,18 +55,18 @@ anything_said = st.builds(
     wait_s=numbers,
     switches=st.none() | st.integers(0, 1 << 40),
     work=st.lists(works, max_size=3).map(tuple),
-    words=st.none() | st.builds(Words, type=st.text(max_size=9), message=st.text(), traceback=st.text()),
+    words=st.none() | st.builds(RemoteError, type=st.text(max_size=9), message=st.text(), traceback=st.text()),
 )
 
 
 @given(anything_said)
 def test_what_is_told_arrives_as_it_was(said):
-    assert Said.from_bytes(said.to_bytes()) == said
+    assert RankReport.from_bytes(said.to_bytes()) == said
 
 
 def test_a_message_that_is_no_unicode_arrives_too():
-    said = told(words=Words(type="E", message="\udcff half a \ud83d pair"))
-    assert Said.from_bytes(said.to_bytes()) == said
+    said = told(words=RemoteError(type="E", message="\udcff half a \ud83d pair"))
+    assert RankReport.from_bytes(said.to_bytes()) == said
 
 
 def test_what_a_quiet_run_tells_fits_into_one_row():
@@ -76,8 +76,8 @@ def test_what_a_quiet_run_tells_fits_into_one_row():
 
 def test_a_run_is_told_with_all_that_decides():
     run = a_run(5, Phase.MEASURE, 2, work=(CAPTURE,), cpu_s=0.1, wait_s=0.2, switches=3)
-    said = Said.of(run, ending="ok", watched=True, words=Words(type="E"))
-    assert said == Said(
+    said = RankReport.of(run, ending="ok", watched=True, words=RemoteError(type="E"))
+    assert said == RankReport(
         phase=Phase.MEASURE,
         index=2,
         duration_ns=5,
@@ -86,14 +86,14 @@ def test_a_run_is_told_with_all_that_decides():
         wait_s=0.2,
         switches=3,
         work=(CAPTURE,),
-        words=Words(type="E"),
+        words=RemoteError(type="E"),
     )
 
 
 @pytest.mark.parametrize("garbage", [b"", b"{", b"[1,2]", b'["walk",0,1,"ok",0,null,null,null]', b"\xff\xfe"])
 def test_what_is_no_message_is_refused(garbage):
     with pytest.raises(ValueError):
-        Said.from_bytes(garbage)
+        RankReport.from_bytes(garbage)
 
 
 # ------------------------------------------------------------------------------------------------ the agreed run
@@ -139,7 +139,11 @@ def test_items_and_the_device_stay_the_ranks_own():
 
 @pytest.mark.parametrize("ending", ["failed", "refused"])
 def test_a_failure_anywhere_is_a_failure_of_the_run_on_all_ranks(ending):
-    said = [told(), told(ending=ending, words=Words(type="Boom")), told(ending="failed", words=Words(type="Late"))]
+    said = [
+        told(),
+        told(ending=ending, words=RemoteError(type="Boom")),
+        told(ending="failed", words=RemoteError(type="Late")),
+    ]
     run = agreed(a_run(), said, (0, 1, 2))
     assert (run.outcome, run.error_type) == ("error", "Boom")
 
@@ -150,7 +154,7 @@ def test_a_failure_without_words_is_one_too():
 
 def test_the_failure_of_ones_own_keeps_its_own_words():
     own = a_run(outcome="error", error_type="Mine")
-    run = agreed(own, [told(ending="failed", words=Words(type="Theirs")), told(ending="failed")], (0, 1))
+    run = agreed(own, [told(ending="failed", words=RemoteError(type="Theirs")), told(ending="failed")], (0, 1))
     assert (run.outcome, run.error_type) == ("error", "Mine")
 
 
@@ -160,7 +164,7 @@ def test_changed_arguments_are_no_failure():
 
 
 def test_every_rank_makes_the_same_run_of_the_same_words():
-    said = [told(1, work=(CAPTURE,)), told(3, ending="failed", words=Words(type="E")), told(2, work=(GROW,))]
+    said = [told(1, work=(CAPTURE,)), told(3, ending="failed", words=RemoteError(type="E")), told(2, work=(GROW,))]
     own = [a_run(1, work=(CAPTURE,)), a_run(3, outcome="error", error_type="E"), a_run(2, work=(GROW,))]
     assert len({repr(agreed(run, said, (0, 1, 2))) for run in own}) == 1
 

@@ -2,12 +2,12 @@ import math
 
 import pytest
 
-from jitwarmup.analysis.rest import STRICT, Stretch, contention_share, fall_per_run, find_rest, log_ratio, rest_start
+from jitwarmup.analysis.rest import STRICT, CleanTail, contention_share, fall_per_run, find_rest, log_ratio, rest_start
 from jitwarmup.records.runs import Phase, Run
 
 
 def stretch(*wall_s, wait_s=None):
-    return Stretch(wall_s=wall_s, wait_s=tuple(wait_s or [0.0] * len(wall_s)))
+    return CleanTail(wall_s=wall_s, wait_s=tuple(wait_s or [0.0] * len(wall_s)))
 
 
 def a_run(duration_ns, **told):
@@ -103,8 +103,8 @@ def test_levels_are_compared_on_the_logarithm():
 
 def test_a_wait_that_is_unknown_or_absurd_is_none():
     runs = [a_run(10**9, wait_s=wait) for wait in (None, 0.25, math.nan, math.inf, -1.0)]
-    assert Stretch.of(runs).wait_s == (0.0, 0.25, 0.0, 0.0, 0.0)
+    assert CleanTail.of(runs).wait_s == (0.0, 0.25, 0.0, 0.0, 0.0)
 
 
 def test_a_time_that_is_no_number_is_passed_over():
-    assert Stretch.of([a_run(math.nan, wait_s=1.0), a_run(10**9)]) == stretch(1.0)
+    assert CleanTail.of([a_run(math.nan, wait_s=1.0), a_run(10**9)]) == stretch(1.0)

@@ -22,7 +22,7 @@ from jitwarmup import (
 )
 from jitwarmup.events.recorder import Recorder
 from jitwarmup.host.scope import CURRENT, block_settings, current
-from jitwarmup.probes import Seen
+from jitwarmup.probes import Observation
 from jitwarmup.records.runs import OneTimeWork
 from jitwarmup.testing import FakeClock
 
@@ -519,12 +519,12 @@ def test_until_steady_and_budget_hold_in_blocks_too() -> None:
 
 
 def work(kind="dynamo.recompile", **more):
-    return Seen(work=(OneTimeWork(kind=kind, **more),))
+    return Observation(work=(OneTimeWork(kind=kind, **more),))
 
 
 def test_one_time_work_marks_measured_runs_and_the_clean_ones_make_the_summary(watch) -> None:
     clock = FakeClock()
-    watch.seen = [Seen(), Seen(), work(), Seen(), Seen()]
+    watch.seen = [Observation(), Observation(), work(), Observation(), Observation()]
     with steady_state(clock=clock, iterations=0, measurements=4) as steady:
         report = steady.measure(lambda: clock.advance(5 if len(watch.seen) == 3 else 1))
     assert [run.contaminated for run in report.measured] == [False, True, False, False]
@@ -537,7 +537,7 @@ def test_one_time_work_marks_measured_runs_and_the_clean_ones_make_the_summary(w
 
 def test_where_every_run_is_contaminated_latency_is_the_median_of_all(watch) -> None:
     clock, ticks = FakeClock(), iter(range(10))
-    watch.seen = [Seen(), *(work(scope="own") for _ in range(3))]
+    watch.seen = [Observation(), *(work(scope="own") for _ in range(3))]
     with steady_state(clock=clock, iterations=0, measurements=3) as steady:
         report = steady.measure(lambda: clock.advance(next(ticks)))
     assert report.latency.n == 0
@@ -545,7 +545,7 @@ def test_where_every_run_is_contaminated_latency_is_the_median_of_all(watch) -> 
 
 
 def test_redo_voids_measured_runs_with_one_time_work_and_keeps_them_in_runs(watch, names) -> None:
-    watch.seen = [Seen(), Seen(), Seen(), work(), Seen(), Seen(), Seen()]
+    watch.seen = [Observation(), Observation(), Observation(), work(), Observation(), Observation(), Observation()]
     with steady_state(iterations=1, measurements=2, on_contamination="redo") as steady:
         report = steady.measure(lambda: None)
     assert [(run.phase, run.discarded) for run in report.runs] == [
@@ -575,7 +575,7 @@ def test_one_time_work_on_a_call_after_warm_up_is_said(watch, events) -> None:
 
 
 def test_on_contamination_raise_raises_after_the_canonical_line(watch, names) -> None:
-    watch.seen = [Seen(), work(), Seen()]
+    watch.seen = [Observation(), work(), Observation()]
     with steady_state(iterations=0, measurements=2, on_contamination="raise") as steady:
         with pytest.raises(
             MeasurementFailed, match=r"measured run 0 of .* paid for one-time work \(dynamo.recompile\)"

@@ -17,7 +17,7 @@ import pytest
 
 from jitwarmup import State, Warmed, steady_state, warmed
 from jitwarmup.engine.callables import colour_of, innermost, name_of
-from jitwarmup.engine.commands import Colour
+from jitwarmup.engine.commands import CallableKind
 
 
 @warmed(iterations=1)
@@ -173,18 +173,18 @@ def test_warming_a_warmed_function_runs_the_inner_one_plainly() -> None:
 @pytest.mark.parametrize(
     ("make", "name", "colour"),
     [
-        (lambda: of_module, f"{__name__}.of_module", Colour.PLAIN),
-        (lambda: functools.partial(of_module.__wrapped__, "secret"), f"{__name__}.of_module", Colour.PLAIN),
-        (lambda: Plain().method, f"{__name__}.Plain.method", Colour.PLAIN),
-        (lambda: Model().method, f"{__name__}.Model.method", Colour.PLAIN),
-        (lambda: Model.of_class, f"{__name__}.Model.of_class", Colour.PLAIN),
-        (lambda: Model.upside_down, f"{__name__}.Model.upside_down", Colour.PLAIN),
-        (lambda: functools.partial(Model().coroutine, 1), f"{__name__}.Model.coroutine", Colour.COROUTINE),
-        (lambda: Model().async_generator, f"{__name__}.Model.async_generator", Colour.ASYNC_GENERATOR),
-        (CallableObject := type("CallableObject", (), {"__call__": lambda self: 1}), None, Colour.PLAIN),
-        (lambda: len, "builtins.len", Colour.PLAIN),
-        (lambda: [].append, "builtins.list.append", Colour.PLAIN),
-        (lambda: dict.fromkeys, "builtins.dict.fromkeys", Colour.PLAIN),
+        (lambda: of_module, f"{__name__}.of_module", CallableKind.PLAIN),
+        (lambda: functools.partial(of_module.__wrapped__, "secret"), f"{__name__}.of_module", CallableKind.PLAIN),
+        (lambda: Plain().method, f"{__name__}.Plain.method", CallableKind.PLAIN),
+        (lambda: Model().method, f"{__name__}.Model.method", CallableKind.PLAIN),
+        (lambda: Model.of_class, f"{__name__}.Model.of_class", CallableKind.PLAIN),
+        (lambda: Model.upside_down, f"{__name__}.Model.upside_down", CallableKind.PLAIN),
+        (lambda: functools.partial(Model().coroutine, 1), f"{__name__}.Model.coroutine", CallableKind.COROUTINE),
+        (lambda: Model().async_generator, f"{__name__}.Model.async_generator", CallableKind.ASYNC_GENERATOR),
+        (CallableObject := type("CallableObject", (), {"__call__": lambda self: 1}), None, CallableKind.PLAIN),
+        (lambda: len, "builtins.len", CallableKind.PLAIN),
+        (lambda: [].append, "builtins.list.append", CallableKind.PLAIN),
+        (lambda: dict.fromkeys, "builtins.dict.fromkeys", CallableKind.PLAIN),
     ],
 )
 def test_names_are_module_and_qualified_name_and_never_a_repr(make, name, colour) -> None:
@@ -203,8 +203,8 @@ def test_a_callable_object_with_an_async_call_has_the_colour_of_its_call() -> No
         async def __call__(self):
             return 1
 
-    assert colour_of(Streams()) is Colour.ASYNC_GENERATOR
-    assert colour_of(Awaits()) is Colour.COROUTINE
+    assert colour_of(Streams()) is CallableKind.ASYNC_GENERATOR
+    assert colour_of(Awaits()) is CallableKind.COROUTINE
     assert asyncio.run(warmed(Awaits())()) == 1
     assert innermost(Awaits()) is Awaits.__call__
     assert innermost(3) == 3

@@ -15,7 +15,7 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from thousand import make
 
 from jitwarmup.events.fanout import Hooks
-from jitwarmup.events.guard import Guarded
+from jitwarmup.events.guard import SafeEmitter
 from jitwarmup.events.metrics import OpenTelemetryMetrics
 from jitwarmup.events.otel_logs import OpenTelemetryLogs
 
@@ -25,7 +25,7 @@ logs.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter(endpoint=f
 reader = PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=f"{endpoint}/v1/metrics"), 1e9)
 metrics = MeterProvider(metric_readers=[reader])
 hooks = Hooks(OpenTelemetryLogs(logs), OpenTelemetryMetrics(metrics))
-out = Guarded(hooks)
+out = SafeEmitter(hooks)
 for event, level, fields in make():
     out.emit(event, level, fields)
 logs.force_flush()

@@ -10,11 +10,11 @@ import threading
 import prometheus_client
 from thousand import make
 
-from jitwarmup.events.guard import Guarded
+from jitwarmup.events.guard import SafeEmitter
 from jitwarmup.events.metrics import PrometheusMetrics
 
 registry = prometheus_client.CollectorRegistry()
-out = Guarded(PrometheusMetrics(registry))
+out = SafeEmitter(PrometheusMetrics(registry))
 for event, level, fields in make():
     out.emit(event, level, fields)
 if out.lost:

@@ -15,7 +15,7 @@ import sys
 from typing import Any
 
 from jitwarmup.events import keys, schema
-from jitwarmup.events.guard import Guarded
+from jitwarmup.events.guard import SafeEmitter
 from jitwarmup.events.json_lines import JsonLines
 
 TEXTS = {"callable": "module.generate", "outcome": "ok", "state": "warm", "phase": "measure"}
@@ -69,7 +69,7 @@ def median(events: list[Event]) -> float:
 def write(path: str) -> None:
     """Write them to a file of JSON lines."""
     with JsonLines(path) as out:
-        guarded = Guarded(out)
+        guarded = SafeEmitter(out)
         for event, level, fields in make():
             guarded.emit(event, level, fields)
         lost = out.lost + guarded.lost

@@ -24,9 +24,9 @@ from tempfile import TemporaryDirectory
 import structlog
 
 from jitwarmup.events import schema
-from jitwarmup.events.emit import adapt, default_emitter
+from jitwarmup.events.emit import as_emitter, default_emitter
 from jitwarmup.events.fanout import Hooks
-from jitwarmup.events.guard import Guarded, Handover
+from jitwarmup.events.guard import QueueSink, SafeEmitter
 from jitwarmup.events.json_lines import JsonLines
 from jitwarmup.events.metrics import OpenTelemetryMetrics, PrometheusMetrics
 from jitwarmup.events.otel_logs import OpenTelemetryLogs
@@ -79,7 +79,7 @@ def configure(file: int, *, cache: bool) -> None:
 
 
 def through(emitter: object) -> Callable[[], None]:
-    guarded = Guarded(emitter)  # type: ignore[arg-type]
+    guarded = SafeEmitter(emitter)  # type: ignore[arg-type]
 
     def event() -> None:
         guarded.emit(schema.CALL, "info", schema.build(schema.CALL, RAW))
@@ -108,11 +108,11 @@ def cases(folder: Path) -> dict[str, Callable[[], None]]:
         "bare structlog call, cached logger": bare(cached),
         "build alone": lambda: schema.build(schema.CALL, RAW) and None,
         "default emitter, structlog configured": through(default_emitter()),
-        "adapt(structlog logger)": through(adapt(structlog.get_logger("jitwarmup"))),
+        "adapt(structlog logger)": through(as_emitter(structlog.get_logger("jitwarmup"))),
         "JsonLines": through(JsonLines(folder / "events.jsonl")),
         "bare logging call": lambda: logger.info("a line", extra=fields),
-        "adapt(logging.Logger)": through(adapt(logger)),
-        "Handover(JsonLines), in the caller": through(Handover(JsonLines(folder / "handed.jsonl"), size=10**7)),
+        "adapt(logging.Logger)": through(as_emitter(logger)),
+        "QueueSink(JsonLines), in the caller": through(QueueSink(JsonLines(folder / "handed.jsonl"), size=10**7)),
         "Hooks(Recorder)": through(Hooks(Recorder())),
         "PrometheusMetrics": through(PrometheusMetrics()),
         "OpenTelemetryMetrics, no SDK": through(OpenTelemetryMetrics()),

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from jitwarmup.distributed import exchange, notices
 from jitwarmup.distributed import waiting as watching
-from jitwarmup.distributed.exchange import HEAD, ROOM, Side, row_of, side_of, wait_for
-from jitwarmup.distributed.notices import Asked, Notice, StoreGone
-from jitwarmup.distributed.waiting import LOOK_S, ROLL_CALL_S, Broken, Watch, no_store
+from jitwarmup.distributed.exchange import HEAD, ROOM, ExchangeGroup, row_of, side_of, wait_for
+from jitwarmup.distributed.notices import Asked, Departure, StoreGone
+from jitwarmup.distributed.waiting import LOOK_S, ROLL_CALL_S, Broken, ExchangeWait, no_store
 from jitwarmup.records.errors import RankFailed
 
 MEMBERS = (0, 1, 2)
@@ -58,8 +58,8 @@ def gone(monkeypatch):
 
 def gathering(rank, timeout_s=60.0):
     """A rank that waits for the others, and its side."""
-    here = Side(MEMBERS, rank)
-    return here, here.gather_members(Watch(here, timeout_s))
+    here = ExchangeGroup(MEMBERS, rank)
+    return here, here.gather_members(ExchangeWait(here, timeout_s))
 
 
 def came(waiting):
@@ -94,7 +94,7 @@ def test_a_row_is_as_long_as_all_others_and_holds_what_fits(said, length):
 
 @pytest.mark.parametrize("length", [0, ROOM - HEAD, ROOM - HEAD + 1, 5000])
 def test_who_has_more_to_say_than_fits_has_it_said_in_a_second_row(length):
-    here = Side(MEMBERS, 1)
+    here = ExchangeGroup(MEMBERS, 1)
     said = [b"short", b"x" * length, b""]
     rounds = []
 
@@ -122,12 +122,12 @@ def test_a_generation_begins_when_all_are_here(store, clock):
 
 
 def test_members_of_other_groups_do_not_count(store, clock):
-    other = Side((0, 1), 0)
-    assert other.name != Side(MEMBERS, 0).name
-    came(other.gather_members(Watch(other, 60.0)))
+    other = ExchangeGroup((0, 1), 0)
+    assert other.name != ExchangeGroup(MEMBERS, 0).name
+    came(other.gather_members(ExchangeWait(other, 60.0)))
     _, one = gathering(1)
     came(one)
-    assert Side(MEMBERS, 2).board.missing("here", MEMBERS) == (0, 2)
+    assert ExchangeGroup(MEMBERS, 2).board.missing("here", MEMBERS) == (0, 2)
 
 
 def test_who_does_not_come_is_named_to_all_who_wait(store, clock):
@@ -179,7 +179,7 @@ def heard(here, timeout_s=60.0):
 
 
 def test_a_rank_that_left_before_the_others_came_is_heard_of_by_each_of_them_once(store, clock):
-    one, two, leaver = (Side(MEMBERS, rank) for rank in MEMBERS)
+    one, two, leaver = (ExchangeGroup(MEMBERS, rank) for rank in MEMBERS)
     leaver.leave("Boom in a block")
     for waiting in (one, two):
         assert heard(waiting).lost.ranks == (2,)
@@ -190,27 +190,27 @@ def test_a_rank_that_left_before_the_others_came_is_heard_of_by_each_of_them_onc
 
 
 def test_a_dead_member_is_never_waited_for_again(store, clock):
-    here = Side(MEMBERS, 0)
-    here.board.post(Notice("died", (1,), "its process ended"))
+    here = ExchangeGroup(MEMBERS, 0)
+    here.board.post(Departure("died", (1,), "its process ended"))
     for _ in range(3):
         assert heard(here).lost.ranks == (1,)
     assert here.generation == 0
 
 
 def test_the_lock_is_given_back_on_every_way_out(store, clock):
-    here = Side(MEMBERS, 0)
+    here = ExchangeGroup(MEMBERS, 0)
     assert heard(here) is None  # given up while it waited
     assert here.lock.acquire(blocking=False)
     steps = here.exchange(b"x", 60.0)
     assert next(steps) is None, "another thread's plan is exchanging"
     here.lock.release()
-    here.board.post(Notice("left", (1,), ""))
+    here.board.post(Departure("left", (1,), ""))
     assert came(steps)
     assert not here.lock.locked()
 
 
 def test_without_a_store_nobody_waits(gone, clock):
-    here = Side(MEMBERS, 1)
+    here = ExchangeGroup(MEMBERS, 1)
     lost = heard(here).lost
     assert isinstance(lost, RankFailed)
     assert "the job's store does not answer: rank 0 or the launcher has ended" in str(lost)
@@ -218,7 +218,7 @@ def test_without_a_store_nobody_waits(gone, clock):
 
 
 def test_a_connection_that_cannot_be_made_is_the_end(store, clock, monkeypatch):
-    here = Side((0,), 0)
+    here = ExchangeGroup((0,), 0)
     failed = threading.Event()
 
     def connect(made, errors):
@@ -226,7 +226,7 @@ def test_a_connection_that_cannot_be_made_is_the_end(store, clock, monkeypatch):
         failed.set()
 
     here.connect = connect
-    watch = Watch(here, 60.0)
+    watch = ExchangeWait(here, 60.0)
     steps = here.open(watch)
     with pytest.raises(Broken, match=r"another rank is gone: connecting failed \(OSError\)") as broken:
         ended(steps)
@@ -235,7 +235,7 @@ def test_a_connection_that_cannot_be_made_is_the_end(store, clock, monkeypatch):
 
 def test_leaving_without_a_job_is_nothing(monkeypatch):
     monkeypatch.setattr(exchange, "distributed", lambda: None)
-    here = Side(MEMBERS, 0)
+    here = ExchangeGroup(MEMBERS, 0)
     here.leave("gone")
     assert here.generation == 0, "nobody was left"
 
@@ -248,7 +248,7 @@ def test_nothing_is_asked_of_the_store_before_it_is_time_to_look(clock, monkeypa
         raise AssertionError("asked")
 
     monkeypatch.setattr(notices, "job_store", ask)
-    watch = Watch(Side(MEMBERS, 0), 60.0)
+    watch = ExchangeWait(ExchangeGroup(MEMBERS, 0), 60.0)
     ended(watch.look())
     clock.now += 0.99 * LOOK_S
     ended(watch.look())
@@ -260,17 +260,17 @@ def test_nothing_is_asked_of_the_store_before_it_is_time_to_look(clock, monkeypa
 
 
 def test_a_notice_ends_the_waiting(store, clock):
-    here = Side(MEMBERS, 0)
-    watch = Watch(here, 60.0)
+    here = ExchangeGroup(MEMBERS, 0)
+    watch = ExchangeWait(here, 60.0)
     ended(watch.look(now=True))
-    here.board.post(Notice("left", (2,), "Boom"))
+    here.board.post(Departure("left", (2,), "Boom"))
     with pytest.raises(Broken, match=r"rank 2 left the measurement \(Boom\)"):
         ended(watch.look(now=True))
 
 
 def waiting(*ranks, timeout_s=10.0):
     """Watches of ranks that all wait in the same exchange."""
-    found = [Watch(Side(MEMBERS, rank), timeout_s) for rank in ranks]
+    found = [ExchangeWait(ExchangeGroup(MEMBERS, rank), timeout_s) for rank in ranks]
     for watch in found:
         watch.side.count = 4
     return found
@@ -308,18 +308,18 @@ def test_who_waits_patiently_calls_no_roll(store, clock):
 
 
 def test_a_store_that_goes_away_meanwhile_ends_the_waiting(gone, clock, monkeypatch):
-    watch = Watch(Side(MEMBERS, 0), 60.0)
+    watch = ExchangeWait(ExchangeGroup(MEMBERS, 0), 60.0)
     with pytest.raises(Broken, match="the job's store does not answer: rank 0 or the launcher has ended"):
         ended(watch.look(now=True))
     watch.side.group = object()
-    monkeypatch.setattr(Side, "probe", lambda self: (1, 2))
+    monkeypatch.setattr(ExchangeGroup, "probe", lambda self: (1, 2))
     with pytest.raises(Broken, match="and the connections to ranks 1, 2 are closed"):
         ended(watch.look(now=True))
 
 
 def test_a_notice_that_cannot_be_posted_is_known_here_at_least(gone, clock):
     with pytest.raises(Broken, match="rank 2 is gone: why"):
-        Watch(Side(MEMBERS, 0), 60.0).fail(Notice("died", (2,), "why"))
+        ExchangeWait(ExchangeGroup(MEMBERS, 0), 60.0).fail(Departure("died", (2,), "why"))
 
 
 def test_who_gives_up_waits_for_no_store_that_is_silent(monkeypatch, clock):
@@ -332,7 +332,7 @@ def test_who_gives_up_waits_for_no_store_that_is_silent(monkeypatch, clock):
     monkeypatch.setattr(notices, "job_store", lambda: SimpleNamespace(compare_set=compare_set))
     monkeypatch.setattr(watching, "POST_S", 0.0)
     with pytest.raises(Broken, match="rank 2 is gone: why"):
-        Watch(Side(MEMBERS, 0), 60.0).fail(Notice("died", (2,), "why"))
+        ExchangeWait(ExchangeGroup(MEMBERS, 0), 60.0).fail(Departure("died", (2,), "why"))
     assert not answered
     silent.set()
 
@@ -340,23 +340,23 @@ def test_who_gives_up_waits_for_no_store_that_is_silent(monkeypatch, clock):
 def test_of_two_reasons_the_first_that_was_posted_is_everybodys(store, clock):
     one, two = waiting(0, 1)
     with pytest.raises(Broken, match="rank 2 is gone"):
-        one.fail(Notice("died", (2,), "why"))
+        one.fail(Departure("died", (2,), "why"))
     with pytest.raises(Broken, match="rank 2 is gone"):
-        two.fail(Notice("late", (0,), "within 1 s"))
+        two.fail(Departure("late", (0,), "within 1 s"))
 
 
 def test_who_closed_a_connection_is_probed_and_who_said_why_is_believed(store, clock, monkeypatch):
-    here = Side(MEMBERS, 0)
-    monkeypatch.setattr(Side, "probe", lambda self: (2,))
-    steps = here.explain(Watch(here, 60.0))
+    here = ExchangeGroup(MEMBERS, 0)
+    monkeypatch.setattr(ExchangeGroup, "probe", lambda self: (2,))
+    steps = here.explain(ExchangeWait(here, 60.0))
     came(steps)
     clock.now += 2 * LOOK_S
     with pytest.raises(Broken, match="rank 2 is gone: its process ended, or its host cannot be reached"):
         came(steps)
-    other = Side((0, 1), 0)
-    steps = other.explain(Watch(other, 60.0))
+    other = ExchangeGroup((0, 1), 0)
+    steps = other.explain(ExchangeWait(other, 60.0))
     next(steps)
-    other.board.post(Notice("left", (1,), "KeyboardInterrupt"))
+    other.board.post(Departure("left", (1,), "KeyboardInterrupt"))
     with pytest.raises(Broken, match="rank 1 left"):
         came(steps)
 

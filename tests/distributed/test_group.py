@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import pytest
 
 from jitwarmup.distributed import EVERYBODY, RankGroup, checked_ranks, group, ranks_of
-from jitwarmup.distributed.exchange import Side
-from jitwarmup.distributed.group import SideExchange
+from jitwarmup.distributed.exchange import ExchangeGroup
+from jitwarmup.distributed.group import GroupExchange
 from jitwarmup.records.errors import ArgumentError
-from jitwarmup.records.protocols import Heard, Ranks
+from jitwarmup.records.protocols import Exchanged, Ranks
 
 
 class Group:
@@ -158,7 +158,7 @@ class Steps:
     def exchange(self, said, timeout_s):
         try:
             yield from self.wanted
-            return Heard(said=(said,))
+            return Exchanged(said=(said,))
         finally:
             self.closed = True
 
@@ -168,9 +168,9 @@ def test_a_thread_and_a_task_wait_for_the_same(monkeypatch):
     monkeypatch.setattr(group.time, "sleep", slept.append)
     looked = []
     monkeypatch.setattr(group, "wait_for", lambda work, seconds: looked.append(work))
-    assert SideExchange(Steps(None, "work", None), b"x", 1.0).block() == Heard(said=(b"x",))
+    assert GroupExchange(Steps(None, "work", None), b"x", 1.0).block() == Exchanged(said=(b"x",))
     assert (slept, looked) == ([group.LONGEST_S] * 2, ["work"])
-    assert asyncio.run(SideExchange(Steps(None, "work"), b"x", 1.0).sleep()) == Heard(said=(b"x",))
+    assert asyncio.run(GroupExchange(Steps(None, "work"), b"x", 1.0).sleep()) == Exchanged(said=(b"x",))
 
 
 def test_a_task_looks_ever_less_often(monkeypatch):
@@ -180,7 +180,7 @@ def test_a_task_looks_ever_less_often(monkeypatch):
         pauses.append(seconds)
 
     monkeypatch.setattr(group.asyncio, "sleep", pause)
-    asyncio.run(SideExchange(Steps(*[None] * 12), b"", 1.0).sleep())
+    asyncio.run(GroupExchange(Steps(*[None] * 12), b"", 1.0).sleep())
     assert pauses[:3] == [0.0002, 0.0004, 0.0008]
     assert pauses[-1] == max(pauses) == group.LONGEST_S
 
@@ -193,17 +193,17 @@ def test_an_interrupted_wait_lets_go_of_the_side_group_at_once(asynchronous, mon
     monkeypatch.setattr(group.time, "sleep", interrupt)
     monkeypatch.setattr(group.asyncio, "sleep", interrupt)
     side = Steps(None)
-    exchange = SideExchange(side, b"", 1.0)
+    exchange = GroupExchange(side, b"", 1.0)
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(exchange.sleep()) if asynchronous else exchange.block()
     assert side.closed, "also while somebody holds the exchange, or the traceback"
 
 
 def test_the_lock_of_an_interrupted_exchange_is_free(monkeypatch):
-    side = Side((0, 1), 0)
-    monkeypatch.setattr(Side, "open", lambda self, watch: iter([None]))
+    side = ExchangeGroup((0, 1), 0)
+    monkeypatch.setattr(ExchangeGroup, "open", lambda self, watch: iter([None]))
     monkeypatch.setattr(group.time, "sleep", lambda seconds: (_ for _ in ()).throw(KeyboardInterrupt))
-    exchange = SideExchange(side, b"", 1.0)
+    exchange = GroupExchange(side, b"", 1.0)
     with pytest.raises(KeyboardInterrupt):
         exchange.block()
     assert side.lock.acquire(blocking=False), "the next exchange of this process would wait for ever"

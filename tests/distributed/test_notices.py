@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 
 from jitwarmup.distributed import notices
-from jitwarmup.distributed.notices import Board, Notice, StoreGone, aside, job_store, named, patiently
+from jitwarmup.distributed.notices import Departure, NoticeBoard, StoreGone, aside, job_store, named, with_timeout
 from jitwarmup.records.errors import RankFailed
 
-LEFT = Notice("left", (1,), "KeyboardInterrupt in warm run 3")
+LEFT = Departure("left", (1,), "KeyboardInterrupt in warm run 3")
 
 
 @pytest.fixture(params=["hash", "file"])
@@ -38,35 +38,35 @@ def gone(monkeypatch):
 
 
 def test_nobody_has_said_anything_at_first(store):
-    board = Board("jitwarmup/x/0")
+    board = NoticeBoard("jitwarmup/x/0")
     assert board.notice() is None
     assert board.missing("here", (0, 1, 2)) == (0, 1, 2)
     assert not board.all_put("here", (0,))
 
 
 def test_who_is_here_is_known_to_all(store):
-    Board("p").put("here", 0)
-    Board("p").put("here", 2)
-    board = Board("p")
+    NoticeBoard("p").put("here", 0)
+    NoticeBoard("p").put("here", 2)
+    board = NoticeBoard("p")
     assert board.missing("here", (0, 1, 2)) == (1,)
     assert not board.all_put("here", (0, 1, 2))
     board.put("here", 1)
     assert board.all_put("here", (0, 1, 2))
-    assert Board("another").missing("here", (0, 1)) == (0, 1), "another generation knows nothing of it"
+    assert NoticeBoard("another").missing("here", (0, 1)) == (0, 1), "another generation knows nothing of it"
 
 
 def test_what_was_said_can_be_taken_back(store):
-    board = Board("p")
+    board = NoticeBoard("p")
     board.put("here", 0)
     board.drop("here", 0)
     assert board.missing("here", (0,)) == (0,)
 
 
 def test_the_first_notice_counts(store):
-    assert Board("p").post(LEFT) == LEFT
-    assert Board("p").post(Notice("died", (2,), "its process ended")) == LEFT
-    assert Board("p").notice() == LEFT
-    assert Board("q").notice() is None
+    assert NoticeBoard("p").post(LEFT) == LEFT
+    assert NoticeBoard("p").post(Departure("died", (2,), "its process ended")) == LEFT
+    assert NoticeBoard("p").notice() == LEFT
+    assert NoticeBoard("q").notice() is None
 
 
 def test_of_ranks_that_post_at_once_all_read_the_same(store):
@@ -75,7 +75,7 @@ def test_of_ranks_that_post_at_once_all_read_the_same(store):
 
     def post(rank):
         barrier.wait()
-        found.append(Board("p").post(Notice("late", (rank,), "")))
+        found.append(NoticeBoard("p").post(Departure("late", (rank,), "")))
 
     threads = [threading.Thread(target=post, args=(rank,)) for rank in range(4)]
     for thread in threads:
@@ -87,12 +87,12 @@ def test_of_ranks_that_post_at_once_all_read_the_same(store):
 
 
 def test_a_notice_is_posted_without_waiting_for_more_than_it_takes(store):
-    Board("p").post_and_go(LEFT)
-    assert Board("p").notice() == LEFT
+    NoticeBoard("p").post_and_go(LEFT)
+    assert NoticeBoard("p").notice() == LEFT
 
 
 def test_a_store_that_does_not_answer_is_gone(gone):
-    board = Board("p")
+    board = NoticeBoard("p")
     for ask in (
         board.notice,
         lambda: board.put("here", 0),
@@ -115,7 +115,7 @@ def test_nobody_waits_long_for_a_store_that_hangs(monkeypatch):
 
     monkeypatch.setattr(notices, "job_store", Hanging)
     monkeypatch.setattr(notices, "POST_S", 0.01)
-    Board("p").post_and_go(LEFT)
+    NoticeBoard("p").post_and_go(LEFT)
     (poster,) = [thread for thread in threading.enumerate() if thread.name == "jitwarmup-store"]
     assert poster.daemon, "it holds up nobody's exit"
     held.set()
@@ -134,11 +134,11 @@ def test_without_a_job_there_is_no_store(module, monkeypatch):
 WORDS = [
     (LEFT, "rank 1 left the measurement (KeyboardInterrupt in warm run 3); wanted every rank to take part to the end"),
     (
-        Notice("died", (2, 3), "its process ended"),
+        Departure("died", (2, 3), "its process ended"),
         "ranks 2, 3 are gone: its process ended; start the job again, or measure each rank by itself with ranks=None",
     ),
     (
-        Notice("late", (1,), "within 5 s"),
+        Departure("late", (1,), "within 5 s"),
         (
             "rank 1 did not come to the agreement within 5 s: still in user code, hung, or never called; let every rank make "
             "the same measurement, give it longer with ranks=RankGroup(timeout_s=...), or opt out with ranks=None"
@@ -190,7 +190,7 @@ def test_what_is_asked_of_the_store_is_waited_for_elsewhere():
 def test_a_silent_store_is_told_from_one_that_is_gone():
     never = threading.Event()
     with pytest.raises(StoreGone) as silent:
-        patiently(lambda: never.wait(30), 0.0)
+        with_timeout(lambda: never.wait(30), 0.0)
     never.set()
     assert silent.value.silent
 
@@ -198,5 +198,5 @@ def test_a_silent_store_is_told_from_one_that_is_gone():
         raise StoreGone("DistNetworkError")
 
     with pytest.raises(StoreGone, match="DistNetworkError") as told:
-        patiently(gone, 30.0)
+        with_timeout(gone, 30.0)
     assert not told.value.silent

@@ -14,10 +14,10 @@ import re
 import pytest
 
 from jitwarmup import ArgumentError, MeasurementFailed, Phase, RankFailed, State, steady_state, until_steady, warmed
-from jitwarmup.engine.agreement import Together
+from jitwarmup.engine.agreement import RankAgreement
 from jitwarmup.engine.options import UNSET
 from jitwarmup.engine.rules import Fixed, Rule
-from jitwarmup.records.protocols import Heard
+from jitwarmup.records.protocols import Exchanged
 from jitwarmup.records.report import Report
 from jitwarmup.records.runs import Decision, OneTimeWork
 from jitwarmup.records.verdict import Verdict
@@ -501,11 +501,11 @@ def test_ranks_that_are_at_different_places_of_their_programs_are_out_of_step(la
 
 
 def test_what_is_no_verdict_is_out_of_step(ranks) -> None:
-    together = Together(ranks(2).seats[0])
+    together = RankAgreement(ranks(2).seats[0])
     asking = together.verdict(Verdict(state="steady"))
     next(asking)
     with pytest.raises(StopIteration) as stop:
-        asking.send(Heard(said=(b"verdict {}", b"after []")))
+        asking.send(Exchanged(said=(b"verdict {}", b"after []")))
     assert stop.value.value is None
     assert "the ranks are out of step (rank 0 ends a measurement, rank 1 is after a run" in str(together.lost)
 

@@ -12,7 +12,7 @@ import pytest
 from jitwarmup import State, steady_state, warmed
 from jitwarmup.events import schema
 from jitwarmup.keys import summary
-from jitwarmup.probes import Seen
+from jitwarmup.probes import Observation
 from jitwarmup.testing import FakeClock, capture_events
 
 NAME = __name__
@@ -242,7 +242,7 @@ def test_emit_off_says_nothing_after_warm_up_and_reads_no_clock_and_no_probe(eve
             events.clear()
             log.clear()
             runs.clear()
-            watch.seen = [Seen()]
+            watch.seen = [Observation()]
             made(1)
             made(1)
             assert log == []
@@ -341,7 +341,7 @@ def test_percentiles_are_over_the_last_ten_thousand_calls(events) -> None:
         def say(self, event, **fields):
             said.append((event, fields))
 
-    said, subject, counts = [], Alone(), summary.Tally()
+    said, subject, counts = [], Alone(), summary.CallSummary()
     for ns in range(20_000):
         counts.count(subject, ns)
     counts.flush()
@@ -403,7 +403,7 @@ def test_emit_off_reads_nothing_for_a_warm_key_outside_of_blocks_either(events, 
     made = warmed(iterations=0, emit="off", key=lambda x: x)(lambda x: x)
     made(1)
     events.clear()
-    watch.seen = [Seen()]
+    watch.seen = [Observation()]
     assert made(1) == 1
     assert len(watch.seen) == 1
     assert list(events) == []

@@ -9,7 +9,7 @@ import pytest
 
 from jitwarmup import warmed
 from jitwarmup.engine.callables import colour_of, face_of, innermost, name_of
-from jitwarmup.engine.commands import Colour
+from jitwarmup.engine.commands import CallableKind
 from jitwarmup.testing import capture_events
 
 
@@ -75,16 +75,16 @@ class Methods:
 
 
 COLOURS = {
-    plain: Colour.PLAIN,
-    coroutine: Colour.COROUTINE,
-    generator: Colour.GENERATOR,
-    async_generator: Colour.ASYNC_GENERATOR,
+    plain: CallableKind.PLAIN,
+    coroutine: CallableKind.COROUTINE,
+    generator: CallableKind.GENERATOR,
+    async_generator: CallableKind.ASYNC_GENERATOR,
 }
 QUESTIONS = {
-    Colour.PLAIN: None,
-    Colour.COROUTINE: inspect.iscoroutinefunction,
-    Colour.GENERATOR: inspect.isgeneratorfunction,
-    Colour.ASYNC_GENERATOR: inspect.isasyncgenfunction,
+    CallableKind.PLAIN: None,
+    CallableKind.COROUTINE: inspect.iscoroutinefunction,
+    CallableKind.GENERATOR: inspect.isgeneratorfunction,
+    CallableKind.ASYNC_GENERATOR: inspect.isasyncgenfunction,
 }
 WRAPPINGS = {
     "bare": lambda function: function,
@@ -108,9 +108,9 @@ def test_the_colour_is_what_the_function_was_declared_as(function, wrap):
 
 
 def test_the_colour_of_a_callable_object_is_that_of_its_call():
-    assert colour_of(Callable_()) is Colour.PLAIN
-    assert colour_of(AsyncCallable()) is Colour.COROUTINE
-    assert colour_of(len) is colour_of(dict) is Colour.PLAIN
+    assert colour_of(Callable_()) is CallableKind.PLAIN
+    assert colour_of(AsyncCallable()) is CallableKind.COROUTINE
+    assert colour_of(len) is colour_of(dict) is CallableKind.PLAIN
     assert innermost(3) == 3
     assert innermost(functools.partialmethod(plain)) is plain
 
@@ -119,7 +119,7 @@ def test_the_colour_of_a_callable_object_is_that_of_its_call():
 def test_inspect_answers_for_a_warmed_function_as_for_its_function(function):
     decorated = warmed()(function)
     assert answers(decorated) == answers(function)
-    assert sum(answers(decorated).values()) == (COLOURS[function] is not Colour.PLAIN)
+    assert sum(answers(decorated).values()) == (COLOURS[function] is not CallableKind.PLAIN)
 
 
 @pytest.mark.parametrize("name", ["plain", "coroutine", "generator", "async_generator"])

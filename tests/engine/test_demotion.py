@@ -6,14 +6,14 @@ import pytest
 
 from jitwarmup import MeasurementFailed, OneTimeWork, State, warmed
 from jitwarmup.engine.demotion import EAGER_FALLBACK
-from jitwarmup.keys.registry import Lease
-from jitwarmup.probes import Seen
+from jitwarmup.keys.registry import Claim
+from jitwarmup.probes import Observation
 
-RECOMPILE = Seen(work=(OneTimeWork(kind="dynamo.recompile", duration_s=0.1, reason="size of x changed"),))
-FALLBACK = Seen(work=(OneTimeWork(kind="dynamo.eager_fallback", reason="recompile limit reached"),))
-FOREIGN = Seen(work=(OneTimeWork(kind="dynamo.recompile", scope="foreign"),))
-SHARED = Seen(work=(OneTimeWork(kind="dynamo.recompile", scope="shared"),))
-QUIET = Seen()
+RECOMPILE = Observation(work=(OneTimeWork(kind="dynamo.recompile", duration_s=0.1, reason="size of x changed"),))
+FALLBACK = Observation(work=(OneTimeWork(kind="dynamo.eager_fallback", reason="recompile limit reached"),))
+FOREIGN = Observation(work=(OneTimeWork(kind="dynamo.recompile", scope="foreign"),))
+SHARED = Observation(work=(OneTimeWork(kind="dynamo.recompile", scope="shared"),))
+QUIET = Observation()
 
 
 def warm_one(watch, **options):
@@ -166,7 +166,7 @@ def test_a_key_that_somebody_is_warming_is_left_to_them(watch) -> None:
     function, _ = warm_one(watch, on_loss="rewarm")
     entry = function._core.entry((), (), {})
     entry.state = State.COLD
-    lease = Lease(function._core.ledger, entry)
+    lease = Claim(function._core.ledger, entry)
     function._core.ledger.claim(lease, entry, demand=True)
     entry.state = State.WARMING
     from jitwarmup.engine import demotion

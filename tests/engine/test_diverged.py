@@ -8,7 +8,7 @@ import json
 import pytest
 
 from jitwarmup import MeasurementFailed, RankFailed, State, warmed
-from jitwarmup.engine.commands import End
+from jitwarmup.engine.commands import Ending
 from jitwarmup.engine.options import UNSET
 from jitwarmup.host.scope import current
 from jitwarmup.records.errors import ArgumentError
@@ -443,7 +443,7 @@ def test_a_loop_that_one_rank_leaves_is_over_for_the_others(ranks) -> None:
 
     one, two = job.run(rank)
     assert (one.failure.type, one.failure.rank) == ("RankFailed", 1)
-    assert End.LEFT.value in [reason.kind for reason in two.verdict.reasons]
+    assert Ending.LEFT.value in [reason.kind for reason in two.verdict.reasons]
     assert job.seats[1].left[0] == "left early, after 2 runs"
 
 

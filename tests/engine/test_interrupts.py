@@ -28,8 +28,8 @@ from jitwarmup.engine import instruments, options
 from jitwarmup.gpu.shared import PATIENCE_S
 from jitwarmup.host import scope
 from jitwarmup.host.scope import current
-from jitwarmup.probes import Watch, compiled_calls, run_table
-from jitwarmup.records.protocols import Heard
+from jitwarmup.probes import ProbeSet, compiled_calls, run_table
+from jitwarmup.records.protocols import Exchanged
 from jitwarmup.testing import RecordingMonitor
 
 PLACES = 120  # that are tried of one spelling at most
@@ -102,21 +102,21 @@ class OneOfTwo:
         self.left = False
 
     def exchange(self, said: bytes) -> Any:
-        return Said(self, said)
+        return RankReport(self, said)
 
     def leave(self, reason: str) -> None:
         self.left = True
 
 
-class Said:
+class RankReport:
     """One exchange: the neighbour says the same."""
 
     def __init__(self, ranks: OneOfTwo, said: bytes) -> None:
         self.ranks, self.said = ranks, said
 
-    def block(self) -> Heard:
+    def block(self) -> Exchanged:
         self.ranks.met += 1
-        return Heard(said=(self.said, self.said))
+        return Exchanged(said=(self.said, self.said))
 
 
 class House:
@@ -172,7 +172,7 @@ class House:
         """What an interrupt left behind."""
         if current() is not None:
             yield "the caller is inside a run or block"
-        if run_table.HUB.live or (run_table.CURRENT.get() is not None and not run_table.CURRENT.get().closed):
+        if run_table.RUNS.live or (run_table.CURRENT.get() is not None and not run_table.CURRENT.get().closed):
             yield "a run is under way for the probes"
         if self.monitor.paused != 0:
             yield f"the monitor is paused {self.monitor.paused} times"
@@ -218,7 +218,7 @@ def forget() -> None:
     """Begin with nothing open, whatever the last interrupt left."""
     scope.CURRENT.set(None)
     run_table.CURRENT.set(None)
-    run_table.HUB.live.clear()
+    run_table.RUNS.live.clear()
     compiled_calls._SLOT.clear()
 
 
@@ -295,9 +295,9 @@ def hooks(monkeypatch: pytest.MonkeyPatch) -> Hooks:
 
 
 @pytest.fixture(autouse=True)
-def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
+def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProbeSet]:
     """The probes are real here: what they keep of a run is a part of what must not stay."""
-    real = Watch(())
+    real = ProbeSet(())
     monkeypatch.setattr(instruments, "watch_of", lambda probes: real)
     monkeypatch.setattr(options, "watch_of", lambda probes: real)
     yield real

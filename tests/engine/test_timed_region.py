@@ -27,7 +27,7 @@ class Boom(Exception):
     pass
 
 
-class Subject:
+class TimedFunction:
     """A function of each colour that writes into the log, and fails where it is told to."""
 
     def __init__(self, log, *, fail_at=None, error=Boom) -> None:
@@ -100,7 +100,7 @@ def under(log, **options):
 
 @pytest.mark.parametrize("colour", COLOURS)
 def test_a_plain_call_reads_everything_in_order_and_pauses_the_monitor_for_extra_runs(colour, log) -> None:
-    subject = Subject(log)
+    subject = TimedFunction(log)
     function = warmed(subject.of(colour))
     with under(log) as (_, subject.monitor):
         carry_out(function, colour)
@@ -114,7 +114,7 @@ def test_a_plain_call_reads_everything_in_order_and_pauses_the_monitor_for_extra
 @pytest.mark.parametrize("decorated", [True, False])
 @pytest.mark.parametrize("colour", COLOURS)
 def test_a_measurement_does_the_same_for_each_of_its_runs(colour, decorated, log) -> None:
-    subject = Subject(log)
+    subject = TimedFunction(log)
     function = warmed(subject.of(colour)) if decorated else subject.of(colour)
     with under(log) as (steady, subject.monitor):
         report = finish(steady.measure(function))
@@ -139,7 +139,7 @@ def test_trials_do_the_same_for_each_pass(log) -> None:
 
 
 def test_a_block_around_a_function_pauses_for_the_warm_up_on_entry_and_times_its_body(log) -> None:
-    subject = Subject(log)
+    subject = TimedFunction(log)
     monitor = subject.monitor = log.monitor()
     with steady_state(subject.plain, clock=log.clock(), monitor=monitor, iterations=1):
         log.append("body")
@@ -170,7 +170,7 @@ def test_items_of_a_stream_are_clocked_and_never_fenced(log) -> None:
     ],
 )
 def test_a_measurement_that_ends_early_leaves_everything_right(colour, fail_at, error, log) -> None:
-    subject = Subject(log, fail_at=fail_at, error=error)
+    subject = TimedFunction(log, fail_at=fail_at, error=error)
     with under(log) as (steady, subject.monitor):
         if issubclass(error, Exception):
             report = finish(steady.measure(subject.of(colour)))
@@ -193,7 +193,7 @@ def test_a_measurement_that_ends_early_leaves_everything_right(colour, fail_at, 
 @pytest.mark.parametrize("fail_at", [0, 1, 2, 3])
 @pytest.mark.parametrize("colour", COLOURS)
 def test_a_plain_call_that_ends_early_leaves_everything_right(colour, fail_at, error, log) -> None:
-    subject = Subject(log, fail_at=fail_at, error=error)
+    subject = TimedFunction(log, fail_at=fail_at, error=error)
     function = warmed(subject.of(colour))
     plainly_instead = error is Boom and fail_at in (1, 2)
     with under(log) as (_, subject.monitor):
@@ -307,7 +307,7 @@ class StubbornFence(FakeClock):
 @pytest.mark.parametrize("error", [Boom, KeyboardInterrupt])
 @pytest.mark.parametrize("colour", COLOURS)
 def test_what_the_fence_after_a_run_raises_is_that_runs_own_failure(colour, error, log) -> None:
-    subject = Subject(log)
+    subject = TimedFunction(log)
     monitor = log.monitor()
     function = warmed(iterations=0)(subject.of(colour))
     for fail_at in range(4):  # before and after the validation run, before and after the timed run
@@ -322,7 +322,7 @@ def test_what_the_fence_after_a_run_raises_is_that_runs_own_failure(colour, erro
 
 
 def test_an_interrupt_at_the_fence_after_a_run_does_not_turn_later_calls_plain(log) -> None:
-    subject = Subject(log)
+    subject = TimedFunction(log)
     function = warmed(iterations=0)(subject.plain)
     with steady_state(clock=StubbornFence(2, KeyboardInterrupt)), pytest.raises(KeyboardInterrupt):
         function()
@@ -369,7 +369,7 @@ def test_a_monitor_that_raises_anywhere_costs_its_reading_and_nothing_else(colou
         if what == broken:
             raise error("a secret")
 
-    subject = Subject(log)
+    subject = TimedFunction(log)
     monitor = RecordingMonitor(fail=fail, running=broken not in ("start", "stop"))
     with steady_state(monitor=monitor, iterations=1, measurements=2) as steady:
         report = finish(steady.measure(subject.of(colour)))
@@ -514,15 +514,15 @@ def test_a_monitor_is_told_a_measured_run_from_a_call_in_service(log):
     """Only around measured runs may a monitor take its time (process lists, the driver's next sample)."""
     asked = []
 
-    class Meter(RecordingMonitor):
+    class DeviceReader(RecordingMonitor):
         def window(self, name):
             asked.append(name)
             return super().window(name)
 
-    function = warmed(iterations=1, measurements=2, monitor=Meter(log))(lambda: 1)
+    function = warmed(iterations=1, measurements=2, monitor=DeviceReader(log))(lambda: 1)
     function()
     function()
     function.measure()
-    with steady_state(monitor=Meter(log)):
+    with steady_state(monitor=DeviceReader(log)):
         pass
     assert asked == ["call", "call", "measure", "measure", "block"]

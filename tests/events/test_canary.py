@@ -13,7 +13,7 @@ import structlog
 from jitwarmup.events import emit, schema
 from jitwarmup.events.configure import configure_json
 from jitwarmup.events.fanout import HookFactory, Hooks
-from jitwarmup.events.guard import Guarded, Handover
+from jitwarmup.events.guard import QueueSink, SafeEmitter
 from jitwarmup.events.json_lines import JsonLines
 from jitwarmup.events.metrics import OpenTelemetryMetrics, PrometheusMetrics
 from jitwarmup.events.otel_logs import OpenTelemetryLogs
@@ -85,8 +85,8 @@ def test_the_canary_gets_out_nowhere(caplog, capfd, tmp_path, monkeypatch):
         configure_json()
         sinks = [
             emit.default_emitter(),
-            emit.adapt(structlog.get_logger()),
-            emit.adapt(logging.getLogger("jitwarmup")),
+            emit.as_emitter(structlog.get_logger()),
+            emit.as_emitter(logging.getLogger("jitwarmup")),
             StderrLines(),
             JsonLines(tmp_path / "events.jsonl"),
             PrometheusMetrics(registry),
@@ -97,7 +97,7 @@ def test_the_canary_gets_out_nowhere(caplog, capfd, tmp_path, monkeypatch):
         for event in schema.EVENTS:
             fields = schema.build(event.name, poisoned(event)) | {"callable": "module.generate"}
             for sink in sinks:
-                Guarded(sink).emit(event.name, event.level, fields)
+                SafeEmitter(sink).emit(event.name, event.level, fields)
         heard = everything()
     assert CANARY not in heard
     for event in schema.EVENTS:  # the test heard something: every event came out of several sinks
@@ -120,17 +120,17 @@ class Failing:
         raise OSError(CANARY)
 
 
-def failing(tmp_path: Path) -> list[Guarded]:
-    handover = Handover(Failing())
+def failing(tmp_path: Path) -> list[SafeEmitter]:
+    handover = QueueSink(Failing())
     handover.emit(schema.CALL, "info", {})
     handover.flush(10)
     return [
-        Guarded(Failing()),
-        Guarded(handover),
-        Guarded(Hooks(Failing().__call__, Failing(), HookFactory(Failing()))),
-        Guarded(Hooks(lambda details: Failing())),
-        Guarded(JsonLines(tmp_path / "e", processors=[Failing()])),
-        Guarded(emit.adapt(structlog.wrap_logger(None, processors=[Failing()]))),
+        SafeEmitter(Failing()),
+        SafeEmitter(handover),
+        SafeEmitter(Hooks(Failing().__call__, Failing(), HookFactory(Failing()))),
+        SafeEmitter(Hooks(lambda details: Failing())),
+        SafeEmitter(JsonLines(tmp_path / "e", processors=[Failing()])),
+        SafeEmitter(emit.as_emitter(structlog.wrap_logger(None, processors=[Failing()]))),
     ]
 
 

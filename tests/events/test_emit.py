@@ -147,7 +147,7 @@ def test_jitwarmup_log_off_silences_every_way(value):
 def test_a_recorder_hears_even_where_the_operator_wants_silence(monkeypatch):
     monkeypatch.setattr(emit, "SILENT", True)
     recorder = Recorder()
-    emit.adapt(recorder).emit(schema.CALL, "info", FIELDS)
+    emit.as_emitter(recorder).emit(schema.CALL, "info", FIELDS)
     assert recorder.events == [{"event": schema.CALL, "level": "info", **FIELDS}]
 
 
@@ -247,17 +247,17 @@ def test_an_async_bound_logger_is_heard_through_its_synchronous_half():
 
 
 def test_each_kind_of_log_is_adapted():
-    assert emit.adapt(None) is emit.default_emitter()
-    assert isinstance(emit.adapt(logging.getLogger("x")), LoggingEmitter)
+    assert emit.as_emitter(None) is emit.default_emitter()
+    assert isinstance(emit.as_emitter(logging.getLogger("x")), LoggingEmitter)
     for log in (structlog.get_logger(), structlog.get_logger().bind(a=1), structlog.stdlib.get_logger("x")):
-        assert isinstance(emit.adapt(log), StructlogEmitter)
+        assert isinstance(emit.as_emitter(log), StructlogEmitter)
     recorder = Recorder()
-    assert emit.adapt(recorder) is recorder
+    assert emit.as_emitter(recorder) is recorder
 
 
 def test_a_bound_logger_keeps_what_was_bound_to_it():
     with structlog.testing.capture_logs() as logs:
-        emit.adapt(structlog.get_logger().bind(service="chat")).emit(schema.CALL, "info", FIELDS)
+        emit.as_emitter(structlog.get_logger().bind(service="chat")).emit(schema.CALL, "info", FIELDS)
     assert logs[0]["service"] == "chat"
 
 
@@ -267,7 +267,7 @@ def test_a_bound_logger_keeps_what_was_bound_to_it():
 )
 def test_what_is_no_log_is_refused_with_the_way_out(log):
     with pytest.raises(ArgumentError, match=r"got .*wanted .*Hand over"):
-        emit.adapt(log)
+        emit.as_emitter(log)
 
 
 def test_a_recorder_can_be_asked():

@@ -7,7 +7,7 @@ import pytest
 
 from jitwarmup.events import emit, schema
 from jitwarmup.events.fanout import WARMUP_STARTED, Details, HookFactory, Hooks
-from jitwarmup.events.guard import Guarded
+from jitwarmup.events.guard import SafeEmitter
 from jitwarmup.events.recorder import Recorder
 from jitwarmup.records.errors import ArgumentError
 
@@ -88,7 +88,7 @@ class Span:
 
 def test_a_hook_may_span_the_warm_up():
     span, recorder = Span(), Recorder()
-    guarded = Guarded(Hooks(span, recorder))
+    guarded = SafeEmitter(Hooks(span, recorder))
     with guarded.warming({"callable": "f"}):
         span.log.append("runs")
     guarded.emit(schema.CALL, "info", FIELDS)
@@ -99,7 +99,7 @@ def test_a_hook_may_span_the_warm_up():
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, GeneratorExit])
 def test_what_the_warm_up_raises_passes_through_a_spanning_hook(error):
     span = Span()
-    with pytest.raises(error), Guarded(Hooks(span)).warming({}):
+    with pytest.raises(error), SafeEmitter(Hooks(span)).warming({}):
         raise error
     assert span.log == ["enter", "exit"]
 
@@ -113,7 +113,7 @@ def test_a_spanning_hook_cannot_swallow_what_is_raised_inside():
             assert error == (None, None, None)  # it does not even see it
             return True
 
-    with pytest.raises(ValueError, match="mine"), Guarded(Hooks(lambda details: Swallows())).warming({}):
+    with pytest.raises(ValueError, match="mine"), SafeEmitter(Hooks(lambda details: Swallows())).warming({}):
         raise ValueError("mine")
 
 
@@ -136,7 +136,7 @@ class Fails:
 def test_a_spanning_hook_that_fails_harms_nobody(where, log, capsys):
     fails, ran = Fails(where), []
     hooks = Hooks(lambda details: fails)
-    with Guarded(hooks).warming({}):
+    with SafeEmitter(hooks).warming({}):
         ran.append(1)
     assert (ran, fails.log, hooks.lost) == ([1], log, 1)
     assert f"raised OSError on {where}" in capsys.readouterr().err
@@ -147,14 +147,14 @@ def test_an_emitter_whose_warming_raises_harms_nobody(capsys):
         def warming(self, fields):
             raise OSError
 
-    guarded, ran = Guarded(Bad()), []
+    guarded, ran = SafeEmitter(Bad()), []
     with guarded.warming({}):
         ran.append(1)
     assert (ran, guarded.lost) == ([1], 1)
 
 
 def test_an_emitter_without_warming_spans_nothing():
-    with Guarded(Recorder()).warming({}):
+    with SafeEmitter(Recorder()).warming({}):
         pass
 
 
@@ -163,10 +163,10 @@ def test_hooks_of_the_process_hear_besides_the_log(caplog):
     span, recorder = Span(), Recorder()
     emit.set_hooks(HookFactory(lambda: span), recorder)
     try:
-        guarded = Guarded(emit.adapt(None))
+        guarded = SafeEmitter(emit.as_emitter(None))
         with guarded.warming({}):
             guarded.emit(schema.CALL, "info", FIELDS)
-        with emit.diverted(Recorder()), guarded.warming({}):
+        with emit.captured(Recorder()), guarded.warming({}):
             guarded.emit(schema.CALL, "info", FIELDS)  # a test that captures events keeps them to itself
     finally:
         emit.set_hooks()
@@ -183,7 +183,7 @@ def test_hooks_hear_even_where_the_operator_silences_the_log(monkeypatch, capsys
     monkeypatch.setattr(emit, "SILENT", True)
     emit.set_hooks(recorder)
     try:
-        emit.adapt(None).emit(schema.CALL, "info", FIELDS)
+        emit.as_emitter(None).emit(schema.CALL, "info", FIELDS)
     finally:
         emit.set_hooks()
     assert len(recorder) == 1

@@ -10,8 +10,8 @@ import pytest
 import structlog
 
 from jitwarmup.events import guard
-from jitwarmup.events.emit import adapt
-from jitwarmup.events.guard import Guarded, Handover
+from jitwarmup.events.emit import as_emitter
+from jitwarmup.events.guard import QueueSink, SafeEmitter
 from jitwarmup.events.recorder import Recorder
 
 FIELDS = {"callable": "f"}
@@ -38,7 +38,7 @@ class Blocked:
 
 
 def test_a_raising_sink_is_counted_and_said_once(capsys):
-    guarded = Guarded(Raising(ValueError("secret prompt")))
+    guarded = SafeEmitter(Raising(ValueError("secret prompt")))
     for _ in range(5):
         guarded.emit("a", "info", FIELDS)
     said = capsys.readouterr()
@@ -51,12 +51,12 @@ def test_a_raising_sink_is_counted_and_said_once(capsys):
 
 def test_an_interrupt_passes_through():
     with pytest.raises(KeyboardInterrupt):
-        Guarded(Raising(KeyboardInterrupt())).emit("a", "info", FIELDS)
+        SafeEmitter(Raising(KeyboardInterrupt())).emit("a", "info", FIELDS)
 
 
 def test_a_good_sink_is_left_alone(capsys):
     recorder = Recorder()
-    guarded = Guarded(recorder)
+    guarded = SafeEmitter(recorder)
     guarded.emit("a", "info", FIELDS)
     assert (guarded.lost, len(recorder), guarded.flush()) == (0, 1, True)
     assert capsys.readouterr().err == ""
@@ -69,7 +69,7 @@ def test_a_slow_sink_is_slow_once_and_then_fed_by_a_thread(capsys):
         def emit(self, event, level, fields):
             threads.append(threading.current_thread().name)
 
-    guarded = Guarded(Slow(), bound_s=-1.0)  # so short a bound that every sink is slow
+    guarded = SafeEmitter(Slow(), bound_s=-1.0)  # so short a bound that every sink is slow
     for _ in range(3):
         guarded.emit("a", "info", FIELDS)
     assert guarded.flush(10)
@@ -80,8 +80,8 @@ def test_a_slow_sink_is_slow_once_and_then_fed_by_a_thread(capsys):
 def test_what_is_known_of_a_sink_is_shared_by_all_guards_around_it(capsys):
     raising = Raising(ValueError())
     for _ in range(3):  # as where each call inside a block opens a session of its own
-        Guarded(raising).emit("a", "info", FIELDS)
-    assert Guarded(raising).lost == 3
+        SafeEmitter(raising).emit("a", "info", FIELDS)
+    assert SafeEmitter(raising).lost == 3
     assert capsys.readouterr().err.count("\n") == 1
 
 
@@ -91,13 +91,13 @@ def test_all_structlog_loggers_are_one_sink(capsys):
 
     for number in range(3):
         log = structlog.wrap_logger(None, processors=[fail]).bind(number=number)
-        Guarded(adapt(log)).emit("a", "info", FIELDS)
+        SafeEmitter(as_emitter(log)).emit("a", "info", FIELDS)
     assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_a_sink_that_is_gone_is_forgotten():
     recorder = Recorder()
-    Guarded(recorder)
+    SafeEmitter(recorder)
     key = id(recorder)
     assert key in guard._KNOWN
     del recorder
@@ -116,14 +116,14 @@ def test_emitters_that_compare_equal_or_have_slots_are_still_told_apart():
         def emit(self, event, level, fields):
             raise ValueError
 
-    first, second = Guarded(Slotted()), Guarded(Slotted())
+    first, second = SafeEmitter(Slotted()), SafeEmitter(Slotted())
     first.emit("a", "info", FIELDS)
     assert (first.lost, second.lost) == (1, 0)
 
 
 def test_a_blocked_sink_holds_nobody_up_and_loses_only_what_does_not_fit(capsys):
     blocked = Blocked()
-    handover = Handover(blocked, size=10)
+    handover = QueueSink(blocked, size=10)
     began = time.monotonic()
     for number in range(50):
         handover.emit(str(number), "info", FIELDS)
@@ -138,7 +138,7 @@ def test_a_blocked_sink_holds_nobody_up_and_loses_only_what_does_not_fit(capsys)
 
 
 def test_a_raising_sink_does_not_end_its_thread(capsys):
-    handover = Handover(Raising(OSError(28, "No space left on device")))
+    handover = QueueSink(Raising(OSError(28, "No space left on device")))
     for _ in range(3):
         handover.emit("a", "info", FIELDS)
     assert handover.flush(10)
@@ -155,7 +155,7 @@ def test_the_callers_context_goes_along():
             seen.append(who.get())
 
     who.set("me")
-    handover = Handover(Asking())
+    handover = QueueSink(Asking())
     handover.emit("a", "info", FIELDS)
     assert handover.flush(10)
     assert seen == ["me"]
@@ -165,7 +165,7 @@ def test_the_callers_context_goes_along():
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_child_has_a_thread_of_its_own():
     recorder = Recorder()
-    handover = Handover(recorder)
+    handover = QueueSink(recorder)
     handover.emit("parent", "info", FIELDS)
     assert handover.flush(10)
     child = os.fork()

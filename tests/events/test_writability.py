@@ -59,7 +59,7 @@ def test_a_line_for_a_reader_that_stands_still_is_given_up(full_pipe, monkeypatc
 
 
 def test_losses_are_counted_and_the_first_is_said(capsys):
-    lost = dropped.Losses("sink")
+    lost = dropped.Dropped("sink")
     for _ in range(3):
         lost.add("burns")
     assert lost.count == 3

@@ -7,12 +7,12 @@ import time
 
 import pytest
 
-from jitwarmup.gpu.driver_thread import Guard, Stalled
+from jitwarmup.gpu.driver_thread import DriverThread, Stalled
 
 
 @pytest.fixture
 def guard():
-    guard = Guard(5.0)
+    guard = DriverThread(5.0)
     yield guard
     guard.end()
 

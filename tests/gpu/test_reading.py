@@ -4,7 +4,7 @@ import pytest
 
 from jitwarmup.gpu.reading import Edge, Span, joined, of_plain, reading_of, reasons_of, to_plain, unread
 from jitwarmup.gpu.reasons import clock_settled, foreign_pids, temperature_drift_c, throttled_share
-from jitwarmup.gpu.ring import Check, Energy, History
+from jitwarmup.gpu.ring import Check, Energy, SampleHistory
 from jitwarmup.records.runs import DeviceReading
 
 SECOND = 1_000_000_000
@@ -15,7 +15,7 @@ def edge(at_s, **values):
 
 
 def read(before, after, **values):
-    values.setdefault("history", History())
+    values.setdefault("history", SampleHistory())
     span = Span(before, after, **values)
     return reading_of(span, uuid="GPU-1", name="GPU", clock_max_mhz=1980, own_pid=1)
 
@@ -58,7 +58,7 @@ def test_without_any_source_the_reasons_are_told():
 
 
 def test_samples_that_fit_the_counter_bound_each_other():
-    power = History()
+    power = SampleHistory()
     power.add([(place * 20_000_000, 300.0) for place in range(1, 300)])
     before, after = edge(1, counter_mj=0), edge(3, counter_mj=600_000)
     doubtful = read(before, after, history=power, check=Check(off=0.0, blur=0.5, span_s=1), limit_w=700)

@@ -6,19 +6,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jitwarmup.gpu.ring import History, Moment, Scale, clock_of
+from jitwarmup.gpu.ring import Moment, SampleHistory, Scale, clock_of
 
 MS = 1_000_000
 
 
 def history(*watts, period_ms=20, first_ms=20):
-    made = History()
+    made = SampleHistory()
     made.add([((first_ms + place * period_ms) * MS, float(value)) for place, value in enumerate(watts)])
     return made
 
 
 def test_an_empty_history_knows_nothing():
-    empty = History()
+    empty = SampleHistory()
     assert not empty.covers(0, 1)
     assert empty.energy(Moment(0), Moment(1)) is None
     assert empty.peak_w(0, 1) is None
@@ -119,7 +119,7 @@ def test_the_true_energy_is_always_within_the_stated_error(seed, seconds, offset
 
     begin = 1.0 + offset
     end = begin + seconds
-    known = History()
+    known = SampleHistory()
     periods = [k * 0.02 for k in range(1, int(end / 0.02) + 1)]
     known.add([(round(t * 1e9), (joules(t) - joules(t - 0.02)) / 0.02) for t in periods])
     moments = [Moment(round(t * 1e9), power(t) if told else None) for t in (begin, end)]

@@ -10,7 +10,7 @@ import pytest
 
 from jitwarmup.gpu import shared as module
 from jitwarmup.gpu.null import NullMonitor
-from jitwarmup.gpu.shared import Counted
+from jitwarmup.gpu.shared import SharedMonitor
 from jitwarmup.records.runs import DeviceReading
 
 
@@ -72,10 +72,10 @@ def test_one_monitor_object_has_one_wrapper_even_if_it_is_unhashable_and_equal_t
         __hash__ = None
 
     first, second = Equal(), Equal()
-    mine = Counted.of(first)
-    assert Counted.of(first) is mine
-    assert Counted.of(mine) is mine
-    assert Counted.of(second) is not mine
+    mine = SharedMonitor.of(first)
+    assert SharedMonitor.of(first) is mine
+    assert SharedMonitor.of(mine) is mine
+    assert SharedMonitor.of(second) is not mine
 
 
 def test_a_monitor_that_cannot_be_weakly_referenced_is_served_too():
@@ -88,16 +88,16 @@ def test_a_monitor_that_cannot_be_weakly_referenced_is_served_too():
     monitor = Slotted()
     with pytest.raises(TypeError):
         weakref.ref(monitor)
-    kept = Counted.of(monitor)
+    kept = SharedMonitor.of(monitor)
     kept.pause()
     assert monitor.paused
-    assert Counted.of(monitor) is kept
+    assert SharedMonitor.of(monitor) is kept
 
 
 def test_the_wrapper_keeps_no_monitor_alive_once_nobody_holds_it():
     monitor = Recorder()
     gone = weakref.ref(monitor)
-    kept = Counted.of(monitor)
+    kept = SharedMonitor.of(monitor)
     del monitor
     gc.collect()
     assert gone() is not None
@@ -108,7 +108,7 @@ def test_the_wrapper_keeps_no_monitor_alive_once_nobody_holds_it():
 
 def test_only_the_first_pause_and_the_last_resume_reach_the_monitor():
     monitor = Recorder()
-    one, other = Counted.of(monitor), Counted.of(monitor)
+    one, other = SharedMonitor.of(monitor), SharedMonitor.of(monitor)
     one.pause()
     other.pause()
     one.resume()
@@ -122,7 +122,7 @@ def test_only_the_first_pause_and_the_last_resume_reach_the_monitor():
 
 def test_a_window_hands_on_the_reading_of_the_monitor():
     monitor = Recorder()
-    with Counted.of(monitor).window("measure") as window:
+    with SharedMonitor.of(monitor).window("measure") as window:
         assert window.reading is None
     assert window.reading is monitor.given
     assert window.reason is None
@@ -131,7 +131,7 @@ def test_a_window_hands_on_the_reading_of_the_monitor():
 
 def test_a_window_asked_for_while_somebody_warms_is_not_opened_and_says_so():
     monitor = Recorder()
-    shared = Counted.of(monitor)
+    shared = SharedMonitor.of(monitor)
     shared.pause()
     with shared.window("measure") as window:
         pass
@@ -143,7 +143,7 @@ def test_a_window_asked_for_while_somebody_warms_is_not_opened_and_says_so():
 def test_a_window_cut_by_a_warm_up_keeps_its_reading_and_says_so(status, kept):
     second = DeviceReading(uuid="GPU-2", energy_j=3.0)
     reading = DeviceReading(uuid="GPU-1", energy_j=2.0, status=status, missing={"power": "x"}, others=(second,))
-    shared = Counted.of(Recorder(reading))
+    shared = SharedMonitor.of(Recorder(reading))
     with shared.window("measure") as window:
         shared.pause()
         shared.resume()
@@ -157,7 +157,7 @@ def test_a_window_cut_by_a_warm_up_keeps_its_reading_and_says_so(status, kept):
 
 
 def test_a_window_after_the_warm_up_is_whole_again():
-    shared = Counted.of(Recorder())
+    shared = SharedMonitor.of(Recorder())
     shared.pause()
     shared.resume()
     with shared.window("measure") as window:
@@ -166,7 +166,7 @@ def test_a_window_after_the_warm_up_is_whole_again():
 
 
 def test_nothing_that_a_monitor_raises_gets_out_and_no_message_is_kept():
-    shared = Counted.of(Broken())
+    shared = SharedMonitor.of(Broken())
     heard = []
     shared.on_degraded = lambda metric, reason: heard.append((metric, reason))
     assert shared.running is None
@@ -194,7 +194,7 @@ def test_a_pause_that_failed_is_owed_no_resume():
             raise RuntimeError
 
     monitor = HalfBroken()
-    shared = Counted.of(monitor)
+    shared = SharedMonitor.of(monitor)
     shared.pause()
     shared.resume()
     assert monitor.calls == []
@@ -209,7 +209,7 @@ def test_a_window_whose_exit_raises_has_a_reason_and_lets_the_body_s_exception_p
             finally:
                 raise OSError("secret")
 
-    with pytest.raises(KeyError), Counted.of(Bad()).window("measure") as window:
+    with pytest.raises(KeyError), SharedMonitor.of(Bad()).window("measure") as window:
         raise KeyError("body")
     assert window.reason == "OSError in window().__exit__"
 
@@ -219,13 +219,13 @@ def test_a_window_that_swallows_exceptions_cannot_swallow_the_body_s():
         def window(self, name):
             return contextlib.suppress(Exception)
 
-    with pytest.raises(KeyError), Counted.of(Swallower()).window("measure") as window:
+    with pytest.raises(KeyError), SharedMonitor.of(Swallower()).window("measure") as window:
         raise KeyError("body")
     assert window.reason == "no reading"
 
 
 def test_a_window_of_a_generator_that_lets_the_body_s_exception_through_is_no_problem_of_the_monitor():
-    shared = Counted.of(Recorder())
+    shared = SharedMonitor.of(Recorder())
     with pytest.raises(KeyError), shared.window("measure") as window:
         raise KeyError("body")
     assert shared.problems == {}
@@ -233,13 +233,13 @@ def test_a_window_of_a_generator_that_lets_the_body_s_exception_through_is_no_pr
 
 
 def test_what_is_no_device_reading_is_refused_with_a_reason():
-    with Counted.of(Recorder(reading={"energy": 3})).window("measure") as window:
+    with SharedMonitor.of(Recorder(reading={"energy": 3})).window("measure") as window:
         pass
     assert (window.reading, window.reason) == (None, "not a DeviceReading")
 
 
 def test_the_null_monitor_reads_nothing_and_is_never_started():
-    shared = Counted.of(NullMonitor())
+    shared = SharedMonitor.of(NullMonitor())
     assert shared.start() is False
     shared.pause()
     shared.resume()
@@ -252,7 +252,7 @@ def test_the_null_monitor_reads_nothing_and_is_never_started():
 def test_a_monitor_that_the_user_started_is_neither_started_nor_stopped():
     monitor = Recorder()
     monitor.start()
-    shared = Counted.of(monitor)
+    shared = SharedMonitor.of(monitor)
     assert shared.start() is False
     shared.stop()
     assert monitor.calls == ["start"]
@@ -260,7 +260,7 @@ def test_a_monitor_that_the_user_started_is_neither_started_nor_stopped():
 
 def test_of_two_blocks_that_overlap_the_last_one_stops_the_monitor():
     monitor = Recorder()
-    one, other = Counted.of(monitor), Counted.of(monitor)
+    one, other = SharedMonitor.of(monitor), SharedMonitor.of(monitor)
     assert one.start()
     assert other.start()
     one.stop()
@@ -271,7 +271,7 @@ def test_of_two_blocks_that_overlap_the_last_one_stops_the_monitor():
 
 def test_a_listener_is_handed_on_to_the_monitor_and_a_failing_one_is_dropped():
     monitor = Recorder(reading=3)
-    shared = Counted.of(monitor)
+    shared = SharedMonitor.of(monitor)
 
     def listener(metric, reason):
         raise RuntimeError
@@ -291,7 +291,7 @@ def test_an_interrupted_pause_is_undone():
             raise KeyboardInterrupt
 
     monitor = Interrupted()
-    shared = Counted.of(monitor)
+    shared = SharedMonitor.of(monitor)
     with pytest.raises(KeyboardInterrupt):
         shared.pause()
     assert not shared.paused
@@ -309,7 +309,7 @@ def test_a_monitor_held_up_in_pause_holds_up_others_only_for_the_patience(monkey
             free.wait(5)
 
     monitor = Slow()
-    shared = Counted.of(monitor)
+    shared = SharedMonitor.of(monitor)
     held = threading.Thread(target=shared.pause)
     held.start()
     assert entered.wait(5)
@@ -330,11 +330,11 @@ def test_a_monitor_that_calls_back_into_its_wrapper_does_not_lock_up():
     class Reentrant(Recorder):
         def pause(self):
             super().pause()
-            Counted.of(self).pause()
-            Counted.of(self).resume()
+            SharedMonitor.of(self).pause()
+            SharedMonitor.of(self).resume()
 
     monitor = Reentrant()
-    shared = Counted.of(monitor)
+    shared = SharedMonitor.of(monitor)
     shared.pause()
     shared.resume()
     assert monitor.calls == ["pause", "resume"]
@@ -342,7 +342,7 @@ def test_a_monitor_that_calls_back_into_its_wrapper_does_not_lock_up():
 
 def test_many_threads_leave_the_monitor_as_they_found_it():
     monitor = Recorder()
-    shared = Counted.of(monitor)
+    shared = SharedMonitor.of(monitor)
 
     def warm():
         for _ in range(50):
@@ -371,7 +371,7 @@ def test_a_child_forked_while_another_thread_holds_the_turn_is_not_locked_up(mon
             free.wait(5)
             super().start()
 
-    shared = Counted.of(Slow())
+    shared = SharedMonitor.of(Slow())
     held = threading.Thread(target=shared.start)
     held.start()
     entered.wait(5)
@@ -386,7 +386,7 @@ def test_a_child_forked_while_another_thread_holds_the_turn_is_not_locked_up(mon
 
 def test_the_gpu_monitor_behind_the_wrapper(make_monitor, nvmlsim):
     gpu = make_monitor()
-    shared = Counted.of(gpu)
+    shared = SharedMonitor.of(gpu)
     heard = []
     shared.on_degraded = lambda *told: heard.append(told)
     with shared.window("measure") as early:
@@ -420,7 +420,7 @@ def test_an_interrupted_entry_leaves_no_window_to_cut():
         def window(self, name):
             raise KeyboardInterrupt
 
-    shared = Counted.of(Interrupted())
+    shared = SharedMonitor.of(Interrupted())
     with pytest.raises(KeyboardInterrupt):
         shared.window("measure").__enter__()
     assert shared._open == set()
@@ -437,6 +437,6 @@ def test_a_monitor_that_refuses_a_listener_is_used_without_one():
             if listener is not None:
                 raise AttributeError
 
-    shared = Counted.of(Stubborn())
+    shared = SharedMonitor.of(Stubborn())
     shared.on_degraded = print
     assert shared.problems == {"on_degraded": "AttributeError in on_degraded"}

@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 
 from jitwarmup import Coverage, OneTimeWork, warmed
-from jitwarmup.keys.registry import Lease
-from jitwarmup.probes import Seen
+from jitwarmup.keys.registry import Claim
+from jitwarmup.probes import Observation
 from jitwarmup.records.errors import NotReady
 
 
@@ -67,7 +67,7 @@ def test_before_the_first_call_there_is_no_share() -> None:
 
 def test_a_miss_tells_what_the_caller_paid(watch) -> None:
     compile_work = OneTimeWork(kind="dynamo.capture", duration_s=1e-7)
-    watch.seen = [Seen(work=(compile_work,)), Seen(), Seen()]
+    watch.seen = [Observation(work=(compile_work,)), Observation(), Observation()]
     function = warmed(iterations=1)(identity)
     function(1)
     (one,) = function.coverage().missed
@@ -102,7 +102,7 @@ def test_calls_that_failed_or_were_turned_away_are_counted_too() -> None:
     with pytest.raises(ValueError):
         function(1)
     entry = function._core.entry((), (1,), {})
-    lease = Lease(function._core.ledger, entry)
+    lease = Claim(function._core.ledger, entry)
     function._core.ledger.claim(lease, entry, demand=False)
     with pytest.raises(NotReady):
         function(1)

@@ -11,7 +11,7 @@ from unittest import mock
 import pytest
 
 from jitwarmup import NotReady, State, is_warming, steady_state, warmed
-from jitwarmup.keys.registry import Flight, Lease, Ledger, Wait
+from jitwarmup.keys.registry import Claim, InFlight, KeyRegistry, WaitForWarmup
 from jitwarmup.records.runs import Phase, Run
 
 
@@ -269,9 +269,9 @@ def test_an_event_loop_that_closes_while_it_is_woken_keeps_nobody_else_from_waki
         coroutine.close()
         return Forever()
 
-    flight = Flight()
+    flight = InFlight()
     with mock.patch("asyncio.get_running_loop", Closing), mock.patch("asyncio.wait_for", wait_for):
-        gone = Wait(flight, None).sleep()
+        gone = WaitForWarmup(flight, None).sleep()
         gone.send(None)
     woken = []
     flight.join(lambda: woken.append(1))
@@ -419,19 +419,19 @@ def test_one_block_measures_one_thing_at_a_time() -> None:
 
 
 def test_landing_twice_counts_once() -> None:
-    ledger = Ledger()
+    ledger = KeyRegistry()
     entry = ledger.entry((0, None))
-    lease = Lease(ledger, entry)
+    lease = Claim(ledger, entry)
     with lease, lease:
         assert ledger.claim(lease, entry, demand=False) is None
-        assert ledger.claim(Lease(ledger, entry), entry, demand=True) is lease.flight
+        assert ledger.claim(Claim(ledger, entry), entry, demand=True) is lease.flight
         lease.settle(State.WARM, "warm")
         lease.settle(State.FAILED, "failed")
         lease.progress(State.VALIDATING)
     assert entry.state is State.WARM
     assert lease.flight.landed == "warm"
     assert not lease.flight.join(lambda: None)
-    assert Wait(lease.flight, None).block() is True
+    assert WaitForWarmup(lease.flight, None).block() is True
 
 
 def test_two_sweeps_at_once_forget_only_who_is_gone() -> None:
@@ -447,7 +447,7 @@ def test_two_sweeps_at_once_forget_only_who_is_gone() -> None:
         def popleft(self):
             raise IndexError
 
-    ledger = Ledger()
+    ledger = KeyRegistry()
     kept = ledger.entry((0, None))
     ledger.dead = Emptied([1])
     ledger.sweep()
@@ -455,9 +455,9 @@ def test_two_sweeps_at_once_forget_only_who_is_gone() -> None:
 
 
 def test_only_good_runs_of_the_warm_up_are_kept_for_whoever_goes_on() -> None:
-    ledger = Ledger()
+    ledger = KeyRegistry()
     entry = ledger.entry((0, None))
-    lease = Lease(ledger, entry)
+    lease = Claim(ledger, entry)
     ledger.claim(lease, entry, demand=False)
 
     def run(phase, outcome="ok"):

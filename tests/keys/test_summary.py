@@ -13,7 +13,7 @@ import pytest
 from jitwarmup import warmed
 from jitwarmup.events import schema
 from jitwarmup.keys import summary as room
-from jitwarmup.keys.summary import PERIOD_S, RECENT, Tally
+from jitwarmup.keys.summary import PERIOD_S, RECENT, CallSummary
 from jitwarmup.records.runs import Phase, Run
 from jitwarmup.testing import capture_events
 
@@ -48,7 +48,7 @@ def told():
 
 @pytest.fixture
 def tally(now):
-    return Tally()
+    return CallSummary()
 
 
 def a_run(ns, outcome="ok", contaminated=False):
@@ -141,7 +141,7 @@ def test_what_was_not_told_is_told_at_the_end(tally, told):
 
 
 def test_a_function_that_is_gone_is_not_kept_alive_for_its_summary(now, told):
-    forgotten = Tally()
+    forgotten = CallSummary()
     forgotten.count(told, 1)
     del forgotten
     gc.collect()

@@ -10,8 +10,8 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from jitwarmup.probes.probe_set import Watch
-from jitwarmup.probes.run_table import HUB
+from jitwarmup.probes.probe_set import ProbeSet
+from jitwarmup.probes.run_table import RUNS
 
 
 class Looker:
@@ -126,7 +126,7 @@ def fake_dynamo(monkeypatch):
 @pytest.fixture
 def look():
     """Run a function under a watch with all probes; ``look.watch`` is that watch."""
-    watch = Watch()
+    watch = ProbeSet()
     watch.arm()
     yield Looker(watch)
     watch.disarm()
@@ -137,7 +137,7 @@ def make_look():
     watches = []
 
     def make(*probes):
-        watches.append(Watch(probes or None))
+        watches.append(ProbeSet(probes or None))
         watches[-1].arm()
         return Looker(watches[-1])
 
@@ -163,9 +163,9 @@ def torch():
 def nothing_left_behind():
     """No test leaves a run open, a compile open, or a probe armed."""
     yield
-    assert not HUB.live
-    assert not HUB.open
-    assert not HUB.held
+    assert not RUNS.live
+    assert not RUNS.open
+    assert not RUNS.held
 
 
 @pytest.fixture

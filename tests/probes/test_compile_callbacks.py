@@ -4,7 +4,7 @@ import pytest
 
 from jitwarmup.probes import compile_callbacks
 from jitwarmup.probes.compile_callbacks import CALLBACKS
-from jitwarmup.probes.run_table import HUB, Compile, Token
+from jitwarmup.probes.run_table import RUNS, Compile, Token
 
 
 @pytest.fixture(autouse=True)
@@ -17,9 +17,9 @@ def released():
 @pytest.fixture
 def token():
     token = Token()
-    HUB.enter(token)
+    RUNS.enter(token)
     yield token
-    HUB.leave(token)
+    RUNS.leave(token)
 
 
 def test_two_holders_share_one_pair_and_the_last_takes_it_out(fake_dynamo):
@@ -119,11 +119,11 @@ def test_a_callback_never_raises(fake_dynamo, token, monkeypatch, broken, error)
         raise error
 
     CALLBACKS.ensure("a")
-    monkeypatch.setattr(type(HUB), broken, fail)
+    monkeypatch.setattr(type(RUNS), broken, fail)
     fake_dynamo.start()
     fake_dynamo.end()
     monkeypatch.undo()
-    HUB.open.clear()
+    RUNS.open.clear()
 
 
 def test_a_strange_argument_is_taken_for_a_frame():

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch._dynamo
 
-from jitwarmup.probes.compiled_calls import Served
+from jitwarmup.probes.compiled_calls import CompiledCallCounter
 
 HOOKS = torch._C._dynamo.eval_frame
 
@@ -26,7 +26,7 @@ def compiled():
 
 
 def counted(call) -> tuple[int, int]:
-    audit = Served()
+    audit = CompiledCallCounter()
     assert audit.start()
     try:
         call()
@@ -66,7 +66,7 @@ def test_a_hook_of_somebody_else_is_asked_and_put_back():
 
 
 def test_of_two_audits_at_once_the_second_looks_at_nothing():
-    first, second = Served(), Served()
+    first, second = CompiledCallCounter(), CompiledCallCounter()
     assert first.start()
     assert not second.start()
     second.stop()
@@ -77,4 +77,4 @@ def test_of_two_audits_at_once_the_second_looks_at_nothing():
 
 def test_where_torch_offers_no_hook_nothing_is_claimed(monkeypatch):
     monkeypatch.delattr(HOOKS, "set_guard_complete_hook")
-    assert not Served().start()
+    assert not CompiledCallCounter().start()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jitwarmup.probes import contention
-from jitwarmup.probes.contention import Interference, page_faults, taken
+from jitwarmup.probes.contention import CpuContention, page_faults, taken
 
 linux = pytest.mark.skipif(not Path(contention.SCHEDSTAT).exists(), reason="this system has no schedstat")
 
@@ -32,7 +32,7 @@ class Usage:
 
 @pytest.fixture
 def probe(schedstat):
-    probe = Interference(str(schedstat))
+    probe = CpuContention(str(schedstat))
     probe._usage = Usage()
     return probe
 
@@ -78,7 +78,7 @@ def test_each_thread_keeps_one_descriptor_and_gives_it_back(probe, monkeypatch):
 
 
 def test_without_schedstat_the_wait_is_absent_and_the_rest_is_there(tmp_path):
-    probe = Interference(str(tmp_path / "none"))
+    probe = CpuContention(str(tmp_path / "none"))
     probe._usage = Usage()
     assert probe.arm().state == "armed"
     assert probe.arm().reason.startswith("no run-queue wait")
@@ -96,7 +96,7 @@ def test_a_schedstat_of_another_form_is_absent(probe, schedstat, content):
 def test_a_schedstat_that_reads_zero_is_no_schedstat(tmp_path):
     file = tmp_path / "schedstat"
     file.write_bytes(b"0 0 0\n")
-    assert "does not tell it" in Interference(str(file)).arm().reason
+    assert "does not tell it" in CpuContention(str(file)).arm().reason
 
 
 def test_without_getrusage_of_a_thread_only_cpu_seconds_are_told(probe):
@@ -123,13 +123,13 @@ def test_major_page_faults_are_ambient(probe):
 
 @linux
 def test_the_self_test_passes_here():
-    assert Interference().arm().reason is None
+    assert CpuContention().arm().reason is None
 
 
 @linux
 def test_the_descriptor_is_the_threads_own_and_not_the_processes():
     """``/proc/self/schedstat`` is the main thread: a thread that runs must see its own time there, not the main's."""
-    probe, result = Interference(), []
+    probe, result = CpuContention(), []
 
     def work():
         slot = probe.read()[0]

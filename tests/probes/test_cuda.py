@@ -8,8 +8,8 @@ import pytest
 from jitwarmup.probes import cuda
 from jitwarmup.probes.cuda import NO_GRAPHS, Allocator, CudaGraphs, GraphSnapshot
 from jitwarmup.probes.loaded import ARMED
-from jitwarmup.probes.probe_set import Watch
-from jitwarmup.probes.run_table import HUB
+from jitwarmup.probes.probe_set import ProbeSet
+from jitwarmup.probes.run_table import RUNS
 
 MIB = 1024 * 1024
 
@@ -237,7 +237,7 @@ def test_a_capture_never_breaks_on_our_account(graph_class, monkeypatch):
 
     probe = CudaGraphs(lambda: graph_class)
     probe.arm()
-    monkeypatch.setattr(type(HUB), "push", fail)
+    monkeypatch.setattr(type(RUNS), "push", fail)
     assert graph_class().capture_begin() == "begun"
     probe.disarm()
 
@@ -263,4 +263,4 @@ def test_growth_between_runs_belongs_to_no_run(make_look, kinds):
     look = make_look(card.probe())
     card.devices = [stats(4)]
     assert kinds(look(lambda: None)) == []
-    assert isinstance(look.watch, Watch)
+    assert isinstance(look.watch, ProbeSet)

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from jitwarmup.probes import probe_set as room
-from jitwarmup.probes.probe_set import DEFAULT, THREAD, Seen, Watch, merged
+from jitwarmup.probes.probe_set import DEFAULT, THREAD, Observation, ProbeSet, merged
 from jitwarmup.probes.process import Collections, Imports
-from jitwarmup.probes.run_table import CURRENT, HUB
+from jitwarmup.probes.run_table import CURRENT, RUNS
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork
 
@@ -143,7 +143,7 @@ def counted(function, reads):
 
 def test_watches_share_their_hooks_and_the_last_takes_them_out():
     before = len(gc.callbacks)
-    first, second = Watch(), Watch()
+    first, second = ProbeSet(), ProbeSet()
     first.arm()
     second.arm()
     second.arm()
@@ -153,12 +153,12 @@ def test_watches_share_their_hooks_and_the_last_takes_them_out():
     assert len(gc.callbacks) == before + 1
     second.disarm()
     assert len(gc.callbacks) == before
-    assert not HUB.held
+    assert not RUNS.held
 
 
 def test_opening_arms_a_watch_that_was_not_armed_or_was_disarmed(make_look):
     meter = Meter()
-    watch = Watch([meter])
+    watch = ProbeSet([meter])
     assert watch.states() == {}
     watch.close(watch.open())
     assert watch.watched() == ("meter", "interference")
@@ -190,7 +190,7 @@ def test_a_state_without_a_reason_is_its_own_reason(make_look):
 @pytest.mark.parametrize("method", ["arm", "snapshot", "delta", "stamp", "disarm"])
 def test_a_probe_that_raises_is_out_and_the_user_never_notices(kind, method, make_look):
     meter, other = kind(), Collections()
-    watch = Watch([meter, other])
+    watch = ProbeSet([meter, other])
     watch.close(watch.open())
 
     def fail(*args):
@@ -222,8 +222,8 @@ def test_a_broken_probe_is_listed_as_unavailable_with_its_reason(make_look):
 def test_the_users_exception_is_let_through_and_the_run_is_closed(look):
     with pytest.raises(KeyError):
         look({}.__getitem__, "x")
-    assert isinstance(look.seen[0], Seen)
-    assert not HUB.live
+    assert isinstance(look.seen[0], Observation)
+    assert not RUNS.live
 
 
 def test_closing_twice_sees_nothing(make_look):
@@ -233,7 +233,7 @@ def test_closing_twice_sees_nothing(make_look):
     step(meter)
     assert told(watch.close(token)) == [("meter.step", 1, "own")]
     step(meter)
-    assert watch.close(token) == Seen()
+    assert watch.close(token) == Observation()
 
 
 def test_the_thread_is_read_and_absent_where_the_run_ended_elsewhere(look):
@@ -271,7 +271,7 @@ def test_what_an_inner_run_does_is_own_of_both(make_look):
 
 def test_two_watches_see_the_same_run_each_with_its_own_probes():
     meter, other = Meter(), Collections()
-    first, second = Watch([meter]), Watch([other])
+    first, second = ProbeSet([meter]), ProbeSet([other])
     tokens = first.open(), second.open()
     step(meter)
     gc.collect()
@@ -383,7 +383,7 @@ def test_a_record_that_torch_appends_after_its_compile_belongs_to_the_former_run
         thread.join()
 
     first = look(compiles)
-    late = HUB.compiles[-1].started_us
+    late = RUNS.compiles[-1].started_us
     second = look(fake_dynamo.records.append, record(compile_id="7/0", start_time_us=late - 5, end_time_us=late + 5))
     assert kinds(first, "foreign") == ["dynamo.capture"]
     assert kinds(second, "foreign") == kinds(second) == kinds(second, "shared") == []
@@ -393,7 +393,7 @@ def test_an_id_that_starts_again_after_a_reset_is_matched_by_its_time(make_look,
     look = make_look(*DEFAULT)
     fake_dynamo.start("0/0")
     fake_dynamo.end("0/0")
-    later = HUB.compiles[-1].started_us + 1_000_000
+    later = RUNS.compiles[-1].started_us + 1_000_000
     seen = look(fake_dynamo.records.append, record(start_time_us=later, end_time_us=later + 10))
     assert kinds(seen) == ["dynamo.capture"]
 
@@ -405,7 +405,7 @@ def test_callbacks_without_ids_are_matched_by_time_alone(make_look, fake_dynamo,
     def compiles():
         for callback in [*fake_dynamo.handler.start_callbacks, *fake_dynamo.handler.end_callbacks]:
             callback()
-        now = HUB.compiles[-1].started_us
+        now = RUNS.compiles[-1].started_us
         fake_dynamo.records.append(record(start_time_us=now - 1, end_time_us=now + 1))
 
     def elsewhere():

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from jitwarmup.probes.run_table import CURRENT, Hub, Token, chain, relation
+from jitwarmup.probes.run_table import CURRENT, RunTable, Token, chain, relation
 from jitwarmup.records.runs import OneTimeWork
 
 WORK = OneTimeWork(kind="gc.collect")
@@ -15,7 +15,7 @@ WORK = OneTimeWork(kind="gc.collect")
 
 @pytest.fixture
 def hub():
-    yield Hub()
+    yield RunTable()
     CURRENT.set(None)
 
 

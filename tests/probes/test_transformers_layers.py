@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from jitwarmup.probes.run_table import HUB
+from jitwarmup.probes.run_table import RUNS
 from jitwarmup.probes.transformers import MODULE, Transformers
 
 
@@ -111,7 +111,7 @@ def test_a_hook_never_breaks_generate(cache_utils, make_look, monkeypatch):
         raise RuntimeError
 
     look = make_look(Transformers())
-    monkeypatch.setattr(type(HUB), "push", fail)
+    monkeypatch.setattr(type(RUNS), "push", fail)
     assert told(look(cache_utils.StaticLayer().lazy_initialization, "keys")) == []
     assert look.value == "done"
 

@@ -6,7 +6,7 @@ import threading
 import pytest
 import torch
 
-from jitwarmup.probes import watch_of
+from jitwarmup.probes import probe_set_of
 
 COUNTER = itertools.count()
 
@@ -21,7 +21,7 @@ def _fresh_dynamo():
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()
-    watch_of(None).disarm()  # leave no hook to the tests of the probes
+    probe_set_of(None).disarm()  # leave no hook to the tests of the probes
 
 
 class Compiled:

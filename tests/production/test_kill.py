@@ -12,8 +12,8 @@ import pytest
 from jitwarmup import State, warmed
 from jitwarmup.engine import instruments
 from jitwarmup.events import emit
-from jitwarmup.probes import Watch, probe_set
-from jitwarmup.probes.run_table import HUB
+from jitwarmup.probes import ProbeSet, probe_set
+from jitwarmup.probes.run_table import RUNS
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.testing import RecordingMonitor
 
@@ -36,12 +36,12 @@ ERRORS = (RuntimeError, KeyboardInterrupt)
 OURS_TO_CATCH = ("probe", "monitor", "emitter")  # a failing one of these never breaks a user's call
 
 
-WATCHES: list[Watch] = []
+WATCHES: list[ProbeSet] = []
 
 
 @pytest.fixture(autouse=True)
 def _nothing_of_another_test():
-    HUB.live.clear()
+    RUNS.live.clear()
     yield
     while WATCHES:
         WATCHES.pop().disarm()
@@ -94,7 +94,7 @@ class Scene:
     def __init__(self, place, error, monkeypatch) -> None:
         self.fuse = fuse = Fuse(place, error)
         self.monitor = RecordingMonitor(fail=lambda note: fuse.at(f"monitor {note}"))
-        eyes = Watch((*probe_set.DEFAULT, FusedProbe(fuse)))
+        eyes = ProbeSet((*probe_set.DEFAULT, FusedProbe(fuse)))
         WATCHES.append(eyes)
         monkeypatch.setattr(instruments, "watch_of", lambda probes: eyes)
         self.begun = threading.Event()
@@ -157,7 +157,7 @@ class Scene:
 def test_after_a_kill_everything_is_right(place, error, monkeypatch, capsys) -> None:
     scene = Scene(place, error, monkeypatch)
     fuse = scene.fuse
-    with emit.diverted(FusedEmitter(fuse)):
+    with emit.captured(FusedEmitter(fuse)):
         scene.play()
     with capsys.disabled():
         print(
@@ -171,7 +171,7 @@ def test_after_a_kill_everything_is_right(place, error, monkeypatch, capsys) -> 
     failed = place == "warm-up run" and error is RuntimeError
     assert scene.function.state is (State.COLD if refused else State.FAILED if failed else State.WARM)
     assert scene.monitor.paused <= 0 or place == "monitor resume", "the monitor was left paused"
-    assert HUB.live == {}
+    assert RUNS.live == {}
     assert scene.function._core.entry((), (1,), {}).flight is None
     before = random.getstate()
     scene.function.warm(1)
@@ -193,11 +193,11 @@ def test_alone_the_random_streams_are_as_one_plain_call_or_none_leaves_them(plac
     once = random.getstate()
     random.setstate(untouched)
     monkeypatch.setattr(threading.Event, "wait", lambda *_: True)  # nobody comes: do not wait for them
-    with emit.diverted(FusedEmitter(scene.fuse)):
+    with emit.captured(FusedEmitter(scene.fuse)):
         scene.call("leader")
     assert scene.fuse.blown
     assert random.getstate() in (untouched, once)
-    assert HUB.live == {}
+    assert RUNS.live == {}
 
 
 @pytest.mark.parametrize("at", ["validate", "warm", "measure", "waiting"])
@@ -227,4 +227,4 @@ def test_a_cancelled_task_frees_its_waiters_and_keeps_its_finished_runs(at, even
     state, runs = asyncio.run(main())
     assert state is State.WARM
     assert runs == {"validate": 1 + 5, "warm": 1 + 5, "measure": 4 + 1 + 1, "waiting": 5}[at]
-    assert HUB.live == {}
+    assert RUNS.live == {}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jitwarmup.integrations.transformers.tokens import Fact, Stamps
-from jitwarmup.records.protocols import Note
+from jitwarmup.records.protocols import RunAnnotation
 from jitwarmup.records.runs import Phase, Run
 from jitwarmup.records.verdict import Reason
 
@@ -118,7 +118,7 @@ class Generated:
         return self.shape[-1] - (1 if self.asked.encoder_decoder else self.asked.input_tokens or 0)
 
     def facts(
-        self, notes: Sequence[tuple[Run, Note]], runs: Sequence[Run]
+        self, notes: Sequence[tuple[Run, RunAnnotation]], runs: Sequence[Run]
     ) -> tuple[Mapping[str, Fact], Sequence[Reason]]:
         """Everything that the calls of one measurement tell together."""
         calls = [(run, note) for run, note in notes if isinstance(note, Generated)]

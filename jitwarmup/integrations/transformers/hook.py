@@ -17,7 +17,7 @@ from jitwarmup.host.scope import current, leave_note
 from jitwarmup.integrations.transformers.generation import Asked, Compiled, Generated, given_to, is_compiled
 from jitwarmup.integrations.transformers.regions import compiled_regions
 from jitwarmup.integrations.transformers.tokens import TokenTimer
-from jitwarmup.probes.run_table import HUB
+from jitwarmup.probes.run_table import RUNS
 from jitwarmup.records.runs import OneTimeWork, Phase
 
 STREAMER_POSITION = 7  # of generate(inputs, generation_config, ..., streamer) where it is not given by keyword
@@ -87,7 +87,7 @@ class Spy:
         call.audited = Compiled(steps=max(0, steps), regions=seen.count)
         if call.audited.steps and not is_compiled(call.audited):
             told = f"{seen.count} compiled regions in {call.audited.steps} decode steps"
-            HUB.push("transformers", OneTimeWork(kind="generate.not_compiled", reason=told))
+            RUNS.push("transformers", OneTimeWork(kind="generate.not_compiled", reason=told))
         return value
 
 

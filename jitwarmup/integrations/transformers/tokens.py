@@ -21,7 +21,7 @@ from jitwarmup.analysis.stats import median
 from jitwarmup.engine.instruments import PLAIN_CLOCK
 from jitwarmup.host.scope import is_warming, leave_note
 from jitwarmup.records.codec import Record
-from jitwarmup.records.protocols import Clock, Note
+from jitwarmup.records.protocols import Clock, RunAnnotation
 from jitwarmup.records.runs import Run
 from jitwarmup.records.verdict import Reason
 
@@ -90,7 +90,7 @@ class Stamps:
         }
 
     def facts(
-        self, notes: Sequence[tuple[Run, Note]], runs: Sequence[Run]
+        self, notes: Sequence[tuple[Run, RunAnnotation]], runs: Sequence[Run]
     ) -> tuple[Mapping[str, Fact], Sequence[Reason]]:
         """Prefill and decode apart, each with its own class of series; over the clean measured runs where there are any."""
         told = {run.started_at: run for run in runs}

@@ -22,7 +22,7 @@ from jitwarmup.api.block import steady_state
 from jitwarmup.api.decorator import Warmed
 from jitwarmup.engine import procedures
 from jitwarmup.engine.callables import colour_of, innermost
-from jitwarmup.engine.commands import Colour
+from jitwarmup.engine.commands import CallableKind
 from jitwarmup.engine.options import Options, check_monitor
 from jitwarmup.integrations.transformers.hook import Spy, watching
 from jitwarmup.integrations.transformers.tokens import TokenTimer, TokenTimes
@@ -133,7 +133,7 @@ def looked_at(target: Callable[..., Any], spy: Spy) -> Callable[..., Any]:
 
     if inspect.ismethod(target) and target.__self__ is spy.model and target.__name__ == "generate":
         return named_as(directly, target)
-    return named_as(awaited if colour is Colour.COROUTINE else within, target)
+    return named_as(awaited if colour is CallableKind.COROUTINE else within, target)
 
 
 def named_as(call: Callable[..., Any], target: Any) -> Callable[..., Any]:

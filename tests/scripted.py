@@ -58,8 +58,8 @@ class ScriptedProbeSet:
 @pytest.fixture(autouse=True)
 def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedProbeSet]:
     scripted = ScriptedProbeSet()
-    monkeypatch.setattr(instruments, "watch_of", lambda probes: scripted)
-    monkeypatch.setattr(options, "watch_of", lambda probes: scripted)
+    monkeypatch.setattr(instruments, "probe_set_of", lambda probes: scripted)
+    monkeypatch.setattr(options, "probe_set_of", lambda probes: scripted)
     yield scripted
     assert scripted.open_now == 0, "a window was opened and never closed"
 
@@ -302,7 +302,7 @@ def ranks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job]:
 
     Every rank has a watch of its own; all are of one size, since they are one process.
     """
-    monkeypatch.setattr(instruments, "watch_of", lambda probes: SEAT.get().watch)
-    monkeypatch.setattr(options, "watch_of", lambda probes: SEAT.get().watch)
+    monkeypatch.setattr(instruments, "probe_set_of", lambda probes: SEAT.get().watch)
+    monkeypatch.setattr(options, "probe_set_of", lambda probes: SEAT.get().watch)
     monkeypatch.setattr(process_size, "read", process_size.Size)
     return Job

@@ -24,16 +24,16 @@ from jitwarmup.api.trials import Trial, TrialLoop
 from jitwarmup.engine import drivers, procedures
 from jitwarmup.engine.account import new_id
 from jitwarmup.engine.agreement import level_of
-from jitwarmup.engine.announce import call_fields, rank_fields, say
+from jitwarmup.engine.announce import call_fields, emit, rank_fields
 from jitwarmup.engine.function import WarmedFunction
-from jitwarmup.engine.instruments import Instruments, open_session
+from jitwarmup.engine.instruments import Instruments, open_instruments
 from jitwarmup.engine.measurement import Measurement
 from jitwarmup.engine.options import UNSET, Options, check_block_settings, check_function
 from jitwarmup.engine.steps import Step
 from jitwarmup.engine.timed_region import RunOutcome, TimedRegion
 from jitwarmup.events import schema
 from jitwarmup.events.emit import Silence
-from jitwarmup.host.scope import Frame, block_settings, part
+from jitwarmup.host.scope import Frame, block_settings, note_divergence
 from jitwarmup.records.errors import ArgumentError, Overlap
 from jitwarmup.records.protocols import Ranks
 from jitwarmup.records.report import Report
@@ -49,7 +49,7 @@ class SteadyState:
     ``block`` is the Run of the body after the exit; ``reports`` what was measured in it.
     """
 
-    _window: TimedRegion | None = None
+    _region: TimedRegion | None = None
 
     def __init__(self, function: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> None:
         self.block: Run | None = None
@@ -76,95 +76,95 @@ class SteadyState:
 
     def __enter__(self) -> Self:
         core = self._core_of_function()
-        if core is not None and core.colour.asynchronous:
+        if core is not None and core.kind.asynchronous:
             raise ArgumentError(
-                f"a plain 'with steady_state({core.name}, ...)' got an {core.colour.value} function, which it cannot "
+                f"a plain 'with steady_state({core.name}, ...)' got an {core.kind.value} function, which it cannot "
                 "await; wanted 'async with steady_state(...)'"
             )
-        session = self._open()
+        instruments = self._open()
         try:
-            self._start(session)
+            self._start(instruments)
             if core is not None:
-                measurement = self._measurement_of(core, session)
-                drivers.call(lambda: procedures.prepare(measurement), core.colour)
-            return self._begin(session)
+                measurement = self._measurement_of(core, instruments)
+                drivers.call(lambda: procedures.prepare(measurement), core.kind)
+            return self._begin(instruments)
         except BaseException as error:
-            self._fail_on_entry(session, error)
+            self._fail_on_entry(instruments, error)
             raise
 
     async def __aenter__(self) -> Self:
         core = self._core_of_function()
-        session = self._open()
+        instruments = self._open()
         try:
-            self._start(session)
+            self._start(instruments)
             if core is not None:
-                measurement = self._measurement_of(core, session)
-                if core.colour.asynchronous:
-                    await drivers.acall(lambda: procedures.prepare(measurement), core.colour)
+                measurement = self._measurement_of(core, instruments)
+                if core.kind.asynchronous:
+                    await drivers.acall(lambda: procedures.prepare(measurement), core.kind)
                 else:
-                    drivers.call(lambda: procedures.prepare(measurement), core.colour)
-            return self._begin(session)
+                    drivers.call(lambda: procedures.prepare(measurement), core.kind)
+            return self._begin(instruments)
         except BaseException as error:
-            self._fail_on_entry(session, error)
+            self._fail_on_entry(instruments, error)
             raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        taken: RunOutcome | None = None
+        outcome: RunOutcome | None = None
         try:
-            taken = self._body_over(kind, error, trace)
-            if taken is None:
+            outcome = self._body_over(kind, error, trace)
+            if outcome is None:
                 return
-            measurement = self._measurement_of_body(taken)
+            measurement = self._measurement_of_body(outcome)
             try:
                 if measurement is not None:
-                    drivers.through(procedures.body(measurement, taken.run, taken.error))
+                    drivers.through(procedures.body(measurement, outcome.run, outcome.error))
             finally:
-                self._conclude(measurement, taken)
+                self._conclude(measurement, outcome)
         except BaseException as interrupt:
             self._give_up(interrupt)
             raise
-        if error is None and taken.error is not None:
-            raise taken.error  # the device failed after the body had started the work
+        if error is None and outcome.error is not None:
+            raise outcome.error  # the device failed after the body had started the work
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        taken: RunOutcome | None = None
+        outcome: RunOutcome | None = None
         try:
-            taken = self._body_over(kind, error, trace)
-            if taken is None:
+            outcome = self._body_over(kind, error, trace)
+            if outcome is None:
                 return
-            measurement = self._measurement_of_body(taken)
+            measurement = self._measurement_of_body(outcome)
             try:
                 if measurement is not None:
-                    await drivers.athrough(procedures.body(measurement, taken.run, taken.error))
+                    await drivers.athrough(procedures.body(measurement, outcome.run, outcome.error))
             finally:
-                self._conclude(measurement, taken)
+                self._conclude(measurement, outcome)
         except BaseException as interrupt:
             self._give_up(interrupt)
             raise
-        if error is None and taken.error is not None:
-            raise taken.error  # as above
+        if error is None and outcome.error is not None:
+            raise outcome.error  # as above
 
     def _body_over(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> RunOutcome | None:
         """The timed region ends; None where it never began, or ended before."""
-        window = self._window
-        if window is None:
+        region = self._region
+        if region is None:
             return None
-        self._window = None
+        self._region = None
         try:
-            window.__exit__(kind, error, trace)
+            region.__exit__(kind, error, trace)
             for loop in (ref() for ref in self._loops):
                 if loop is not None:
                     loop.leave()
-            self._parted = window.frame.parted  # ranks that were lost in the body are not waited for at its end
-            return window.taken()
+            self._parted = region.frame.diverged  # ranks that were lost in the body are not waited for at its end
+            return region.outcome()
         finally:
-            window.abandon()
+            region.abandon()
 
     def _open(self) -> Instruments:
         """Claim the block."""
@@ -175,37 +175,37 @@ class SteadyState:
                     "steady_state(...)"
                 )
             self._entered = True
-        self._session = open_session(block_settings() | self._settings, explicit=True)
+        self._session = open_instruments(block_settings() | self._settings, explicit=True)
         return self._session
 
-    def _start(self, session: Instruments) -> None:
+    def _start(self, instruments: Instruments) -> None:
         """Start the monitor where nobody has."""
-        if session.monitor is not None:
+        if instruments.monitor is not None:
             self._owes_stop = True  # until it is known: interrupted meanwhile, a stop too many does no harm
-            self._owes_stop = session.monitor.start(self)
+            self._owes_stop = instruments.monitor.start(self)
 
-    def _begin(self, session: Instruments) -> Self:
+    def _begin(self, instruments: Instruments) -> Self:
         """The body begins: from here on it is timed, and its settings hold."""
         inner = {name: value for name, value in self._settings.items() if name not in FOR_ONE_FUNCTION}
         frame = Frame(settings={**inner, "report_id": self._report_id})
-        window = TimedRegion(session, Step(Phase.MEASURE, 0), session.clock, frame=frame, name="block")
-        window.__enter__()
-        self._window = window
+        region = TimedRegion(instruments, Step(Phase.MEASURE, 0), instruments.clock, frame=frame, name="block")
+        region.__enter__()
+        self._region = region
         return self
 
-    def _stop(self, session: Instruments) -> None:
+    def _stop(self, instruments: Instruments) -> None:
         """Stop the monitor where this block started it, and let go of the block's own probes."""
-        if self._owes_stop and session.monitor is not None:
-            session.monitor.stop(self)
+        if self._owes_stop and instruments.monitor is not None:
+            instruments.monitor.stop(self)
         if "watch" in self._settings:
-            session.watch.disarm()  # this block's own probes; the usual ones stay for everybody
+            instruments.probe_set.disarm()  # this block's own probes; the usual ones stay for everybody
 
-    def _fail_on_entry(self, session: Instruments, error: BaseException) -> None:
+    def _fail_on_entry(self, instruments: Instruments, error: BaseException) -> None:
         """Validation or warm-up on entry failed: the body is never run."""
         self._give_up(error)
         fields: dict[str, Any] = {"report_id": self._report_id, "reports": 0, "error_type": type(error).__name__}
-        together = self._prepared.together if self._prepared is not None else None
-        say(session, schema.BLOCK_FAILED, level=level_of(together), callable=self._name, **fields)
+        agreement = self._prepared.agreement if self._prepared is not None else None
+        emit(instruments, schema.BLOCK_FAILED, level=level_of(agreement), callable=self._name, **fields)
 
     def _give_up(self, error: BaseException) -> None:
         """
@@ -213,51 +213,51 @@ class SteadyState:
 
         May be called twice. What failed in a run, or on another rank, the ranks know from their agreements.
         """
-        session = self._session
-        assert session is not None  # noqa: S101 - it was opened
-        self._stop(session)
-        ranks = session.ranks()
-        together = self._latest.together if self._latest is not None else None
-        told = together is not None and together.left
+        instruments = self._session
+        assert instruments is not None  # noqa: S101 - it was opened
+        self._stop(instruments)
+        ranks = instruments.ranks()
+        agreement = self._latest.agreement if self._latest is not None else None
+        told = agreement is not None and agreement.left
         if ranks is not None and not told and not isinstance(error, Exception):
             ranks.leave(f"{type(error).__name__} at the edge of a block")
 
     def __del__(self) -> None:
         """Interrupted at the very beginning of its exit, or never left: what it holds open is closed all the same."""
-        window, self._window = self._window, None
-        if window is not None:
-            window.abandon()
+        region, self._region = self._region, None
+        if region is not None:
+            region.abandon()
             self._give_up(KeyboardInterrupt())
 
-    def _measurement_of_body(self, taken: RunOutcome) -> Measurement | None:
+    def _measurement_of_body(self, outcome: RunOutcome) -> Measurement | None:
         """What the body's run belongs to: the warm-up on entry, or inline code; None where there is no more to tell."""
         assert self._session is not None  # noqa: S101 - an open block has one
         ranks = self._session.ranks()
-        if self._prepared is None and taken.error is None and (self._parted or ranks is None):
-            self._tell_parted(ranks)
+        if self._prepared is None and outcome.error is None and (self._parted or ranks is None):
+            self._note_divergence(ranks)
             return None
-        measurement = self._latest = self._prepared or nameless(self._session, self._name, self._settings)
+        measurement = self._latest = self._prepared or inline_function(self._session, self._name, self._settings)
         measurement.report_id = self._report_id
         if self._parted:
-            self._tell_parted(ranks)
-            measurement.together = None
-        elif measurement.together is None:
+            self._note_divergence(ranks)
+            measurement.agreement = None
+        elif measurement.agreement is None:
             measurement.meet()
         return measurement
 
-    def _tell_parted(self, ranks: Ranks | None) -> None:
+    def _note_divergence(self, ranks: Ranks | None) -> None:
         """Only some of the ranks may have lost each other in the body: the others would wait at its end."""
         if self._parted and ranks is not None and ranks.members not in self._parted:
-            part(ranks.members)
+            note_divergence(ranks.members)
             ranks.leave("lost other ranks in a block")
 
-    def _conclude(self, measurement: Measurement | None, taken: RunOutcome) -> None:
+    def _conclude(self, measurement: Measurement | None, outcome: RunOutcome) -> None:
         """Keep what the block measured, and say its one line; of several ranks the first says it, the others at debug."""
-        session = self._session
-        assert session is not None  # noqa: S101 - an open block has one
-        self._stop(session)
+        instruments = self._session
+        assert instruments is not None  # noqa: S101 - an open block has one
+        self._stop(instruments)
         noted = measurement.runs if measurement is not None else []
-        self.block = noted[-1] if noted else taken.run
+        self.block = noted[-1] if noted else outcome.run
         failure = measurement.failure if measurement is not None and noted else None
         if measurement is not None and noted and (self._prepared is not None or failure is not None):
             self._reports.append(measurement.report())
@@ -266,9 +266,9 @@ class SteadyState:
         fields |= {"report_id": self._report_id, "reports": len(self._reports)}
         if failure is not None:
             fields["error_type"] = failure.type
-        event = schema.BLOCK_FAILED if failure is not None or taken.error is not None else schema.BLOCK_COMPLETED
-        together = measurement.together if measurement is not None else None
-        say(session, event, level=level_of(together), **fields)
+        event = schema.BLOCK_FAILED if failure is not None or outcome.error is not None else schema.BLOCK_COMPLETED
+        agreement = measurement.agreement if measurement is not None else None
+        emit(instruments, event, level=level_of(agreement), **fields)
 
     # ------------------------------------------------------------------ what is measured inside
 
@@ -291,16 +291,18 @@ class SteadyState:
 
         """
         warmed = function if isinstance(function, Warmed) else self._warmed(function)
-        spell = functools.partial(procedures.measure, keep=self._reports.append)
-        if not warmed._core.colour.asynchronous:
+        procedure = functools.partial(procedures.measure, keep=self._reports.append)
+        if not warmed._core.kind.asynchronous:
             with self._one_at_a_time():
                 work = self._packed(function, args, kwargs)
-                return self._repeated(warmed._spell(spell, args, kwargs, self._settings, explicit=True), work)
+                return self._repeated(warmed._carry_out(procedure, args, kwargs, self._settings, explicit=True), work)
 
         async def measured() -> Report:
             with self._one_at_a_time():
                 work = self._packed(function, args, kwargs)
-                return self._repeated(await warmed._spell(spell, args, kwargs, self._settings, explicit=True), work)
+                return self._repeated(
+                    await warmed._carry_out(procedure, args, kwargs, self._settings, explicit=True), work
+                )
 
         return measured()
 
@@ -320,7 +322,7 @@ class SteadyState:
 
         """
         ready = [self._with_arguments(function) for function in functions]
-        if not any(call.func._core.colour.asynchronous for call in ready):
+        if not any(call.func._core.kind.asynchronous for call in ready):
             with self._one_at_a_time():
                 return interleave(ready, self._settings, self._reports.append)
 
@@ -370,7 +372,7 @@ class SteadyState:
         """
         self._check_open()
         assert self._session is not None  # noqa: S101 - an open block has one
-        loop = TrialLoop(nameless(self._session, self._name, self._settings), self._reports.append)
+        loop = TrialLoop(inline_function(self._session, self._name, self._settings), self._reports.append)
         self._loops.append(weakref.ref(loop))
         return self._iterate(loop)
 
@@ -398,7 +400,7 @@ class SteadyState:
             self._lock.release()
 
     def _check_open(self) -> None:
-        if self._window is None:
+        if self._region is None:
             raise ArgumentError(
                 "this steady_state() block is not open; wanted its measure() and trials() inside "
                 "'with steady_state(...) as steady:'"
@@ -419,11 +421,11 @@ class SteadyState:
         check_function(function, descriptors=False)
         return Warmed(function, Options())
 
-    def _measurement_of(self, core: WarmedFunction, session: Instruments) -> Measurement:
+    def _measurement_of(self, core: WarmedFunction, instruments: Instruments) -> Measurement:
         """The measurement whose validation and warm-up are made on entry."""
         prefix, args = self._function._split(self._args)
-        task = core.task(prefix, args, {}, explicit=True, **self._settings)
-        self._prepared = self._latest = Measurement(task, None, session.clock, self._report_id)
+        call = core.call(prefix, args, {}, explicit=True, **self._settings)
+        self._prepared = self._latest = Measurement(call, None, instruments.clock, self._report_id)
         return self._prepared
 
     @property
@@ -432,14 +434,14 @@ class SteadyState:
         return self._settings.get("name") or own
 
 
-def nameless(session: Instruments, name: str, settings: dict[str, Any]) -> Measurement:
+def inline_function(instruments: Instruments, name: str, settings: dict[str, Any]) -> Measurement:
     """A measurement of inline code, which has no function and no key."""
     rng = "leave" if in_event_loop() else None  # other tasks draw between our runs
     core = WarmedFunction(nothing, Options(name=settings.get("name"), rng=rng))
     core.name = name
     inner = {name: value for name, value in settings.items() if name != "accept"}  # inline code has no value
-    task = core.task((), (), {}, explicit=True, **inner)
-    return Measurement(task, None, session.clock)
+    call = core.call((), (), {}, explicit=True, **inner)
+    return Measurement(call, None, instruments.clock)
 
 
 def in_event_loop() -> bool:

@@ -30,7 +30,7 @@ Q = ParamSpec("Q")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 S = TypeVar("S")
-Spell = Callable[[Call], Procedure]
+ProcedureOf = Callable[[Call], Procedure]
 
 
 class Warmed(Production[P, R_co]):
@@ -55,10 +55,10 @@ class Warmed(Production[P, R_co]):
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         core = self._core
-        if core.quiet or Tracing.compiling():
+        if core.bypass or Tracing.compiling():
             value: R_co = core.function(*args, **kwargs)
             return value
-        return cast("R_co", spoken(core, *core.split(args), kwargs))
+        return cast("R_co", timed_call(core, *core.split(args), kwargs))
 
     @overload
     def __get__(self, instance: None, owner: type[Any] | None = None, /) -> Self: ...
@@ -100,7 +100,7 @@ class Warmed(Production[P, R_co]):
         """
         if SWITCH.reasons:
             return self._plainly(inactive(self._core))
-        return self._spell(procedures.warm, args, kwargs)
+        return self._carry_out(procedures.warm, args, kwargs)
 
     @overload
     def measure(  # type: ignore[overload-overlap]  # see warm
@@ -122,36 +122,36 @@ class Warmed(Production[P, R_co]):
             RankFailed: another rank did not come to the measurement.
 
         """
-        return self._spell(procedures.measure, args, kwargs, explicit=True)
+        return self._carry_out(procedures.measure, args, kwargs, explicit=True)
 
     @property
     def state(self) -> State:
         """Where it stands, in one word: of the keys asked to be warmed or, where none was, of all keys met."""
-        return self._core.ledger.state(self._token)
+        return self._core.registry.state(self._instance_id)
 
     @property
     def ready(self) -> bool:
         """Whether every key asked for (or the first) is warm; latches. True where jitwarmup is switched off."""
-        return bool(SWITCH.reasons) or self._core.ledger.ready(self._token)
+        return bool(SWITCH.reasons) or self._core.registry.ready(self._instance_id)
 
     def flush(self) -> None:
         """With ``emit="summary"``: tell now what was counted since the last summary."""
-        self._core.ledger.tally.flush()
+        self._core.registry.summary.flush()
 
     def reset(self) -> None:
         """Forget what is warm: the next call of every key is a first call."""
         self._core.reset()
 
     @property
-    def _token(self) -> int | None:
+    def _instance_id(self) -> int | None:
         return None
 
     def _split(self, args: tuple[Any, ...]) -> tuple[Prefix, tuple[Any, ...]]:
         return self._core.split(args)
 
-    def _spell(
+    def _carry_out(
         self,
-        spell: Spell,
+        procedure: ProcedureOf,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         settings: dict[str, Any] | None = None,
@@ -167,13 +167,13 @@ class Warmed(Production[P, R_co]):
         prefix, rest = self._split(args)
 
         def make() -> Procedure:
-            return spell(core.task(prefix, rest, kwargs, explicit=explicit, **(settings or {})))
+            return procedure(core.call(prefix, rest, kwargs, explicit=explicit, **(settings or {})))
 
-        return drivers.acall(make, core.colour) if core.colour.asynchronous else drivers.call(make, core.colour)
+        return drivers.acall(make, core.kind) if core.kind.asynchronous else drivers.call(make, core.kind)
 
     def _plainly(self, value: Any) -> Any:
         """A value, as the function's colour hands it over."""
-        if not self._core.colour.asynchronous:
+        if not self._core.kind.asynchronous:
             return value
 
         async def give() -> Any:
@@ -215,12 +215,12 @@ class Bound(Warmed[P, R_co]):
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         core = self._core
-        if id(self._instance) in core.quiet_tokens and not core.ledger.dead:
+        if id(self._instance) in core.bypass_instances and not core.registry.dead:
             value: R_co = core.function(self._instance, *args, **kwargs)
             return value
         if Tracing.compiling():
             return cast("R_co", core.function(self._instance, *args, **kwargs))
-        return cast("R_co", spoken(core, (self._instance,), args, kwargs))
+        return cast("R_co", timed_call(core, (self._instance,), args, kwargs))
 
     @property
     def __wrapped__(self) -> Any:
@@ -238,8 +238,8 @@ class Bound(Warmed[P, R_co]):
         return self._warmed
 
     @property
-    def _token(self) -> int | None:
-        return self._core.ledger.token_of(self._instance)
+    def _instance_id(self) -> int | None:
+        return self._core.registry.instance_id_of(self._instance)
 
     def _split(self, args: tuple[Any, ...]) -> tuple[Prefix, tuple[Any, ...]]:
         return (self._instance,), args
@@ -271,29 +271,29 @@ def bound_otherwise(warmed: Warmed[Any, Any], instance: Any, owner: type[Any] | 
     return warmed
 
 
-def spoken(core: WarmedFunction, prefix: Prefix, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def timed_call(core: WarmedFunction, prefix: Prefix, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A plain call that is timed: validated and warmed up first where its key is cold."""
-    colour = core.colour
-    if colour is CallableKind.PLAIN:
-        if core.steps_aside():
+    kind = core.kind
+    if kind is CallableKind.PLAIN:
+        if core.passes_through():
             return core.function(*prefix, *args, **kwargs)
         entry = core.entry(prefix, args, kwargs)
         if entry is not None and entry.is_warm and CURRENT.get() is None:
-            return procedures.warm_call(core.subject(), entry, (*prefix, *args), kwargs)
-        return drivers.call(lambda: procedures.plain(core.task(prefix, args, kwargs, entry=entry)), colour)
+            return procedures.warm_call(core.timed_function(), entry, (*prefix, *args), kwargs)
+        return drivers.call(lambda: procedures.plain(core.call(prefix, args, kwargs, entry=entry)), kind)
 
     def make() -> Procedure:
         """The course is chosen when the body begins to run, where a task's or consumer's scope is known."""
-        if core.steps_aside():
-            return procedures.aside(core.function, (*prefix, *args), kwargs)
-        return procedures.plain(core.task(prefix, args, kwargs))
+        if core.passes_through():
+            return procedures.passthrough(core.function, (*prefix, *args), kwargs)
+        return procedures.plain(core.call(prefix, args, kwargs))
 
-    pumps: dict[CallableKind, Callable[[Callable[[], Procedure]], Any]] = {
+    by_kind: dict[CallableKind, Callable[[Callable[[], Procedure]], Any]] = {
         CallableKind.COROUTINE: drivers.acall,
         CallableKind.GENERATOR: drivers.stream,
         CallableKind.ASYNC_GENERATOR: drivers.astream,
     }
-    return pumps[colour](make)
+    return by_kind[kind](make)
 
 
 class Decorator:

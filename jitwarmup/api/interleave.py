@@ -32,23 +32,23 @@ Make = Callable[[], Procedure]
 class Participant:
     """One function's course, and what it wishes next."""
 
-    def __init__(self, course: Procedure) -> None:
-        self.course = course
-        self.wish: Any = None
+    def __init__(self, procedure: Procedure) -> None:
+        self.procedure = procedure
+        self.request: Any = None
 
-    def send(self, taken: Any) -> None:
+    def send(self, outcome: Any) -> None:
         """Tell the course what came of its wish."""
-        self.wish = drivers.advance(self.course, taken)
+        self.request = drivers.advance(self.procedure, outcome)
 
     @property
     def open(self) -> bool:
         """Whether it has not come to a result."""
-        return not isinstance(self.wish, CallResult)
+        return not isinstance(self.request, CallResult)
 
     @property
     def measures(self) -> bool:
         """Whether its next run is a measured one."""
-        return isinstance(self.wish, RunRequest) and self.wish.step.phase is Phase.MEASURE
+        return isinstance(self.request, RunRequest) and self.request.step.phase is Phase.MEASURE
 
 
 def interleaved(makes: Sequence[Make]) -> Procedure:
@@ -57,42 +57,42 @@ def interleaved(makes: Sequence[Make]) -> Procedure:
 
     All are begun before any run is made, so that each notes, and restores, the same random streams.
     """
-    lanes = [Participant(make()) for make in makes]
+    participants = [Participant(make()) for make in makes]
     try:
-        for lane in lanes:
-            lane.send(None)
+        for participant in participants:
+            participant.send(None)
         turned = False
         lost: list[Exchanged] = []
-        while going := [lane for lane in lanes if lane.open]:
-            preparing = [lane for lane in going if not lane.measures]
-            for lane in in_turn(preparing or going, turned=turned):
-                yield from waited(lane, lost)
-                if isinstance(lane.wish, RunRequest):
-                    taken = yield lane.wish
-                    lane.send(taken)
-                    del taken
-                yield from waited(lane, lost)
-                if isinstance(lane.wish, CallResult) and lane.wish.error is not None:
-                    return lane.wish
+        while going := [participant for participant in participants if participant.open]:
+            preparing = [participant for participant in going if not participant.measures]
+            for participant in in_turn(preparing or going, turned=turned):
+                yield from waited(participant, lost)
+                if isinstance(participant.request, RunRequest):
+                    outcome = yield participant.request
+                    participant.send(outcome)
+                    del outcome
+                yield from waited(participant, lost)
+                if isinstance(participant.request, CallResult) and participant.request.error is not None:
+                    return participant.request
             turned = not turned
     finally:
-        for lane in lanes:
-            lane.course.close()
-    return CallResult(tuple(lane.wish.value for lane in lanes))
+        for participant in participants:
+            participant.procedure.close()
+    return CallResult(tuple(participant.request.value for participant in participants))
 
 
-def waited(lane: Participant, lost: list[Exchanged]) -> Generator[Wait, Any, None]:
+def waited(participant: Participant, lost: list[Exchanged]) -> Generator[Wait, Any, None]:
     """Wait for other callers, or other ranks, which hear of each run at once; those whom one lane lost, all have lost."""
-    while isinstance(lane.wish, Wait):
-        told = lost[0] if lost and isinstance(lane.wish, AllGather) else (yield lane.wish)
+    while isinstance(participant.request, Wait):
+        told = lost[0] if lost and isinstance(participant.request, AllGather) else (yield participant.request)
         if isinstance(told, Exchanged) and told.lost is not None:
             lost.append(told)
-        lane.send(told)
+        participant.send(told)
 
 
-def in_turn(lanes: list[Participant], *, turned: bool) -> Iterable[Participant]:
+def in_turn(participants: list[Participant], *, turned: bool) -> Iterable[Participant]:
     """The lanes in this round's order: first, second, second, first, first, ..."""
-    return reversed(lanes) if turned else lanes
+    return reversed(participants) if turned else participants
 
 
 def unbound(call: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
@@ -111,12 +111,12 @@ def distinct(functions: Sequence[Warmed[Any, Any]]) -> list[Warmed[Any, Any]]:
     return seen
 
 
-def one_colour(cores: Sequence[WarmedFunction]) -> CallableKind:
+def one_kind(cores: Sequence[WarmedFunction]) -> CallableKind:
     """The colour that all have in common; ArgumentError where they have none, since one pump drives them."""
-    colours = {core.colour for core in cores}
+    colours = {core.kind for core in cores}
     if len(colours) == 1:
         return colours.pop()
-    told = ", ".join(f"{core.name} ({core.colour.value})" for core in cores)
+    told = ", ".join(f"{core.name} ({core.kind.value})" for core in cores)
     raise ArgumentError(
         f"got functions of different colours: {told}; wanted all of one colour: wrap one in the other's"
     )
@@ -137,13 +137,13 @@ def interleave(functions: Sequence[Any], settings: dict[str, Any], keep: Callabl
     """
     parts = [unbound(call) for call in functions]
     warmed = distinct([function for function, _, _ in parts])
-    colour = one_colour([function._core for function in warmed])
+    kind = one_kind([function._core for function in warmed])
     kept: dict[int, Report] = {}
 
     def make(at: int) -> Procedure:
         prefix, rest = warmed[at]._split(parts[at][1])
-        task = warmed[at]._core.task(prefix, rest, parts[at][2], explicit=True, **settings)
-        return procedures.measure(task, functools.partial(kept.__setitem__, at))
+        call = warmed[at]._core.call(prefix, rest, parts[at][2], explicit=True, **settings)
+        return procedures.measure(call, functools.partial(kept.__setitem__, at))
 
     def whole() -> Procedure:
         return interleaved([functools.partial(make, at) for at in range(len(parts))])
@@ -152,15 +152,15 @@ def interleave(functions: Sequence[Any], settings: dict[str, Any], keep: Callabl
         for at in sorted(kept):
             keep(kept[at])
 
-    if not colour.asynchronous:
+    if not kind.asynchronous:
         try:
-            return drivers.call(whole, colour)
+            return drivers.call(whole, kind)
         finally:
             hand_over()
 
     async def measured() -> Any:
         try:
-            return await drivers.acall(whole, colour)
+            return await drivers.acall(whole, kind)
         finally:
             hand_over()
 

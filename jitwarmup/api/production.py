@@ -42,11 +42,11 @@ class Production(Generic[P, R_co]):
         prefix, rest = self._split(args)
         if SWITCH.reasons:
             return inactive(core)
-        if core.colour.asynchronous:
-            found: Warmup = await self._spell(procedures.warm, args, kwargs)
+        if core.kind.asynchronous:
+            found: Warmup = await self._carry_out(procedures.warm, args, kwargs)
             return found
         entry = core.entry(prefix, rest, kwargs)
-        return await worker_thread.warm(lambda: self._spell(procedures.warm_at_once, args, kwargs), entry)
+        return await worker_thread.warm(lambda: self._carry_out(procedures.warm_at_once, args, kwargs), entry)
 
     @overload
     def warm_all(  # type: ignore[overload-overlap]  # an awaitable where the function is asynchronous
@@ -99,9 +99,9 @@ class Production(Generic[P, R_co]):
         if SWITCH.reasons:
             return self._plainly(Preparation(callable=self._core.name, budget_s=budget_s))
         steps = self._preparing(inputs, weights, budget_s, policy)
-        if not self._core.colour.asynchronous:
-            return warm_many.pump(steps, self._warm_item)
-        return warm_many.apump(steps, self._warm_item)
+        if not self._core.kind.asynchronous:
+            return warm_many.drive(steps, self._warm_item)
+        return warm_many.adrive(steps, self._warm_item)
 
     async def awarm_all(
         self,
@@ -115,7 +115,7 @@ class Production(Generic[P, R_co]):
         warm_many.check_settings(budget_s, policy)
         if SWITCH.reasons:
             return Preparation(callable=self._core.name, budget_s=budget_s)
-        return await warm_many.apump(self._preparing(inputs, weights, budget_s, policy), self._awarm_item)
+        return await warm_many.adrive(self._preparing(inputs, weights, budget_s, policy), self._awarm_item)
 
     def coverage(self) -> Coverage:
         """
@@ -123,11 +123,11 @@ class Production(Generic[P, R_co]):
 
         Exact to the call, over threads too, since the start or ``reset()``; nothing is counted with ``emit="off"``.
         """
-        return self._core.ledger.counts.read(self._core.name)
+        return self._core.registry.counts.read(self._core.name)
 
     def status(self) -> dict[str, Any]:
         """Where it stands, as a document (schema ``jitwarmup.status/1``) of plain JSON types. Never waits for a warm-up."""
-        return status_of(self._core.ledger, self._token)
+        return status_of(self._core.registry, self._instance_id)
 
     def _preparing(
         self, inputs: Sequence[Any], weights: Sequence[float] | None, budget_s: float | None, policy: str
@@ -136,19 +136,19 @@ class Production(Generic[P, R_co]):
         return warm_many.preparing(self._core, items, budget_s=budget_s, policy=policy)
 
     def _warm_item(self, item: Item, limit_s: float | None) -> Any:
-        return self._spell(procedures.warm, item.args, item.kwargs, budget(self._core, limit_s))
+        return self._carry_out(procedures.warm, item.args, item.kwargs, budget(self._core, limit_s))
 
     async def _awarm_item(self, item: Item, limit_s: float | None) -> Warmup:
-        if self._core.colour.asynchronous:
+        if self._core.kind.asynchronous:
             found: Warmup = await self._warm_item(item, limit_s)
             return found
         settings = budget(self._core, limit_s)
         return await worker_thread.warm(
-            lambda: self._spell(procedures.warm_at_once, item.args, item.kwargs, settings), item.entry
+            lambda: self._carry_out(procedures.warm_at_once, item.args, item.kwargs, settings), item.entry
         )
 
     @property
-    def _token(self) -> int | None:
+    def _instance_id(self) -> int | None:
         raise NotImplementedError
 
     def _split(self, args: tuple[Any, ...]) -> tuple[Prefix, tuple[Any, ...]]:
@@ -157,9 +157,9 @@ class Production(Generic[P, R_co]):
     def _plainly(self, value: Any) -> Any:
         raise NotImplementedError
 
-    def _spell(
+    def _carry_out(
         self,
-        spell: Callable[[Call], Procedure],
+        procedure: Callable[[Call], Procedure],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         settings: dict[str, Any] | None = None,

@@ -15,7 +15,7 @@ from jitwarmup.api.decorator import Warmed
 from jitwarmup.distributed import EVERYBODY, HERALD, checked_ranks, ranks_of
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.keys.registry import WORST_FIRST
-from jitwarmup.keys.status import Subjects, asked_ledgers, status_of
+from jitwarmup.keys.status import Subjects, requested_registries, status_of
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.protocols import Ranks
 from jitwarmup.records.runs import State
@@ -32,7 +32,7 @@ class Readiness:
     """
 
     def __init__(self, functions: Sequence[Warmed[Any, Any]] = (), ranks: Ranks | None = EVERYBODY) -> None:
-        self._given: Subjects = [(function._core.ledger, function._token) for function in functions]
+        self._given: Subjects = [(function._core.registry, function._instance_id) for function in functions]
         self._latched: Subjects = []
         self._ranks = ranks
 
@@ -41,8 +41,8 @@ class Readiness:
         """Whether everything that was asked to warm is warm, on all ranks; latches."""
         if SWITCH.reasons:
             return True
-        subjects = self._latched or self._given or asked_ledgers()
-        ready = bool(subjects) and all(ledger.ready(token) for ledger, token in subjects)
+        subjects = self._latched or self._given or requested_registries()
+        ready = bool(subjects) and all(registry.ready(instance_id) for registry, instance_id in subjects)
         if ready:
             self._latched = subjects
         return ready and not self.missing_ranks()
@@ -59,7 +59,9 @@ class Readiness:
 
     def status(self) -> dict[str, Any]:
         """The status of all (schema ``jitwarmup.readiness/1``), of plain JSON types."""
-        documents = [status_of(ledger, token) for ledger, token in self._given or asked_ledgers()]
+        documents = [
+            status_of(registry, instance_id) for registry, instance_id in self._given or requested_registries()
+        ]
         states = {document["state"] for document in documents}
         etas = [document["eta_s"] for document in documents]
         return {

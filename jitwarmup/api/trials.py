@@ -21,11 +21,11 @@ from jitwarmup.records.runs import Phase
 class Trial:
     """One pass through the loop: validation, warm-up or a measured run (``phase``). Enter it once, in its own pass."""
 
-    def __init__(self, loop: TrialLoop, command: RunRequest) -> None:
+    def __init__(self, loop: TrialLoop, request: RunRequest) -> None:
         self._loop = loop
-        self._command = command
-        self._window: TimedRegion | None = None
-        self.taken: RunOutcome | None = None
+        self._command = request
+        self._region: TimedRegion | None = None
+        self.outcome: RunOutcome | None = None
         self.entered = False
 
     @property
@@ -41,29 +41,29 @@ class Trial:
                 "this trial was used outside its loop; wanted 'for trial in steady.trials(): with trial: ...'"
             )
         self.entered = True
-        command = self._command
-        assert command.session is not None  # noqa: S101 - only calls that step aside have none
-        self._window = TimedRegion(command.session, command.step, command.clock)
-        self._window.__enter__()
+        request = self._command
+        assert request.instruments is not None  # noqa: S101 - only calls that step aside have none
+        self._region = TimedRegion(request.instruments, request.step, request.clock)
+        self._region.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._window is not None:
-            self._window.__exit__(kind, error, trace)
-            self.taken = self._window.taken()
-            self._window = None
-            late = self.taken.error
+        if self._region is not None:
+            self._region.__exit__(kind, error, trace)
+            self.outcome = self._region.outcome()
+            self._region = None
+            late = self.outcome.error
             if late is not None:  # the loop will not come round again: conclude now, and let the exception pass
-                self._loop.settle(self.taken)
+                self._loop.finish(self.outcome)
             if error is None and late is not None:
                 raise late  # the device failed after the body had started the work
 
     def abandon(self) -> None:
         """An interrupt came between two steps of ours: the run is no run."""
-        if self._window is not None:
-            self._window.abandon()
+        if self._region is not None:
+            self._region.abandon()
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -90,27 +90,27 @@ class TrialLoop:
             return None
         previous = self.current
         if previous is None:
-            return self.settle(None)
-        if previous.taken is None:
+            return self.finish(None)
+        if previous.outcome is None:
             raise ArgumentError(
                 f"a trial ({previous.phase}) was skipped; wanted 'with trial:' around the code in every pass of the loop"
             )
-        return self.settle(previous.taken)
+        return self.finish(previous.outcome)
 
-    def settle(self, taken: RunOutcome | None) -> Trial | None:
+    def finish(self, outcome: RunOutcome | None) -> Trial | None:
         """Send the course what came of a trial."""
         self.current = None
-        command = drivers.through(self._course, taken)
-        if isinstance(command, CallResult):
+        request = drivers.through(self._course, outcome)
+        if isinstance(request, CallResult):
             self._done = True
             return None
-        self.current = Trial(self, command)
+        self.current = Trial(self, request)
         return self.current
 
     def leave(self) -> None:
         """The loop was left early: conclude with what there is."""
-        if not self._done and self.current is not None and self.current.taken is not None:
-            self.settle(self.current.taken)  # the pass that was left by `break` was made all the same
+        if not self._done and self.current is not None and self.current.outcome is not None:
+            self.finish(self.current.outcome)  # the pass that was left by `break` was made all the same
         if self._done:
             return
         self._done = True

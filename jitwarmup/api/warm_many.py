@@ -61,7 +61,7 @@ def items_of(
     for given, weight in zip(inputs, checked_weights(weights, len(inputs)), strict=True):
         args, kwargs = arguments_of(given)
         entry = core.entry(prefix, args, kwargs)
-        found.append(Item(args, kwargs, weight, entry, entry is not None and entry.asked))
+        found.append(Item(args, kwargs, weight, entry, entry is not None and entry.requested))
     found.sort(key=lambda item: -item.weight)  # stable: as given where weights are equal
     return list({id(item) if item.entry is None else id(item.entry): item for item in reversed(found)}.values())[::-1]
 
@@ -100,7 +100,7 @@ def preparing(core: WarmedFunction, items: Sequence[Item], *, budget_s: float | 
     left = list(items)
     for item in items:
         if item.entry is not None:
-            item.entry.asked = True
+            item.entry.requested = True
     while left and worth_it(done, budget_s):
         item = left[0]
         if item.entry is not None and item.entry.is_warm and not item.entry.unready:
@@ -108,7 +108,7 @@ def preparing(core: WarmedFunction, items: Sequence[Item], *, budget_s: float | 
         else:
             done.append((yield item, limit_s(done, budget_s)))
         left.pop(0)
-    settle_left(core, left, policy)
+    finish_left(core, left, policy)
     return Preparation(
         callable=core.name,
         done=tuple(done),
@@ -139,7 +139,7 @@ def limit_s(done: Sequence[Warmup], budget_s: float | None) -> float | None:
     return max(budget_s - spent_s(done), predicted)
 
 
-def settle_left(core: WarmedFunction, left: Sequence[Item], policy: str) -> None:
+def finish_left(core: WarmedFunction, left: Sequence[Item], policy: str) -> None:
     """What the keys mean that the budget did not reach: nothing (``ready``), a mark, or an error."""
     if not left:
         return
@@ -148,11 +148,11 @@ def settle_left(core: WarmedFunction, left: Sequence[Item], policy: str) -> None
             f"the budget of warm_all was spent before {len(left)} of the keys of {core.name} were warm: "
             f"{', '.join(item.label for item in left[:8])}; give more budget_s, fewer inputs, or policy='degraded'"
         )
-    with core.ledger.lock:
+    with core.registry.lock:
         for item in left:
-            if item.entry is None or item.entry.is_warm or item.entry.flight is not None:
+            if item.entry is None or item.entry.is_warm or item.entry.in_flight is not None:
                 continue
-            item.entry.asked = item.was_asked
+            item.entry.requested = item.was_asked
             if policy == "degraded":
                 item.entry.reason = BUDGET_SPENT
 
@@ -163,7 +163,7 @@ def check_settings(budget_s: Any, policy: Any) -> None:
     one_of("policy", policy, POLICIES)
 
 
-def pump(steps: Pumped, warm: Callable[[Item, float | None], Warmup]) -> Preparation:
+def drive(steps: Pumped, warm: Callable[[Item, float | None], Warmup]) -> Preparation:
     """Carry the steps out one after the other."""
     warmup: Warmup | None = None
     while True:
@@ -175,7 +175,7 @@ def pump(steps: Pumped, warm: Callable[[Item, float | None], Warmup]) -> Prepara
         warmup = warm(item, limit)
 
 
-async def apump(steps: Pumped, warm: Callable[[Item, float | None], Coroutine[Any, Any, Warmup]]) -> Preparation:
+async def adrive(steps: Pumped, warm: Callable[[Item, float | None], Coroutine[Any, Any, Warmup]]) -> Preparation:
     """Carry the steps out one after the other; the event loop goes on."""
     warmup: Warmup | None = None
     while True:

@@ -24,10 +24,10 @@ async def warm(make: Callable[[], Warmup], entry: KeyState | None) -> Warmup:
     event loop's default pool has few.
     """
     if entry is not None:
-        entry.asked = True
+        entry.requested = True
     while True:
-        while entry is not None and (flight := entry.flight) is not None and enclosing_run() is None:
-            await WaitForWarmup(flight, None).sleep()
+        while entry is not None and (in_flight := entry.in_flight) is not None and enclosing_run() is None:
+            await WaitForWarmup(in_flight, None).sleep()
         if entry is not None and entry.is_warm and not entry.unready:
             return make()  # nothing is run
         warmup = await in_thread(make)

@@ -50,12 +50,12 @@ class Account:
 
     """
 
-    def __init__(self, task: Call, lease: Claim | None, clock: Clock, report_id: str | None = None) -> None:
-        self.task = task
-        self.lease = lease
+    def __init__(self, call: Call, claim: Claim | None, clock: Clock, report_id: str | None = None) -> None:
+        self.call = call
+        self.claim = claim
         self.clock = clock
         self.report_id = report_id or new_id()
-        self.runs: list[Run] = list(task.entry.finished) if lease is not None and task.entry is not None else []
+        self.runs: list[Run] = list(call.entry.finished) if claim is not None and call.entry is not None else []
         self.inherited = len(self.runs)
         self.sizes: list[Size] = []
         self.error: BaseException | None = None
@@ -66,22 +66,22 @@ class Account:
         self.replay = False
         self.kept: list[Any] | None = None
         self.notes: list[tuple[Run, RunAnnotation]] = []
-        self.together: RankAgreement | None = None
+        self.agreement: RankAgreement | None = None
         self.words: RemoteError | None = None  # of the rank that failed, where another one did
-        self.common: Verdict | None = None  # the verdict of all ranks
-        task.session.watch.arm()
-        self.rng_restored = rewinds_process(task.options.rng, asynchronous=task.colour.asynchronous)
+        self.agreed_run: Verdict | None = None  # the verdict of all ranks
+        call.instruments.probe_set.arm()
+        self.rng_restored = rewinds_process(call.options.rng, asynchronous=call.kind.asynchronous)
 
     def rule(self, runs: Sequence[Run]) -> Decision:
         """The rule of the options, within the budget, told whether causes are watched (a module may appear in a run)."""
-        options = self.task.options
-        watched = self.watches_causes if self.together is None else self.together.watched
+        options = self.call.options
+        watched = self.watches_causes if self.agreement is None else self.agreement.watched
         return engaged(options.rule, budget_s=options.budget_s, causes_watched=watched)(runs)
 
     @property
     def watches_causes(self) -> bool:
         """Whether a probe looks whose silence is worth something."""
-        return bool(CAUSES & set(self.task.session.watch.watched()))
+        return bool(CAUSES & set(self.call.instruments.probe_set.watched()))
 
     def spent_s(self) -> float:
         """Seconds that validation and warm-up took so far."""
@@ -103,8 +103,8 @@ class Account:
         """The record of the warm-up so far."""
         runs = tuple(run for run in self.runs if run.phase is not Phase.MEASURE)
         return Warmup(
-            callable=self.task.name,
-            key=self.task.key,
+            callable=self.call.name,
+            key=self.call.key,
             runs=runs,
             duration_s=self.spent_s(),
             decision=self.decision,
@@ -116,19 +116,19 @@ class Account:
     def fail(self) -> None:
         """Turn what ended the runs into the report's failure: the one place where a user's exception becomes data."""
         if self.end is Ending.REFUSED:
-            self.error = refused(self.task)
+            self.error = refused(self.call)
         if self.end is Ending.ELSEWHERE:
             self.failure = self.failure or failure_elsewhere(self.runs[-1], self.error, self.words)
         if self.error is not None and self.failure is None:
             self.failure = Failure.of(self.runs[-1], self.error)
-            if self.together is not None:
-                self.failure = replace(self.failure, rank=self.together.rank)
+            if self.agreement is not None:
+                self.failure = replace(self.failure, rank=self.agreement.rank)
             if self.end is Ending.REFUSED:
                 self.failure = replace(self.failure, type=NOT_ACCEPTED)
 
     def verdict(self, runs: Sequence[Run]) -> Verdict:
         """What may be said of the series."""
-        watch = self.task.session.watch
+        probe_set = self.call.instruments.probe_set
         failure = cut_short = None
         if self.failure is not None:
             failure = Reason(
@@ -142,8 +142,8 @@ class Account:
             failure = replace(failure, numbers={**failure.numbers, "rank": float(self.failure.rank)})
         verdict = audit(
             runs,
-            watched=watch.watched(),
-            unwatched={**watch.unwatched(), **self.unwatched()},
+            watched=probe_set.watched(),
+            unwatched={**probe_set.unwatched(), **self.unwatched()},
             failure=failure,
             cut_short=cut_short,
         )
@@ -158,7 +158,7 @@ class Account:
 
     def unwatched(self) -> dict[str, str]:
         """Why the monitor could not read, where it could not."""
-        monitor = self.task.session.monitor
+        monitor = self.call.instruments.monitor
         return {} if monitor is None else {f"monitor.{place}": why for place, why in monitor.problems.items()}
 
     def report(self) -> Report:
@@ -167,12 +167,12 @@ class Account:
         facts, advice = facts_of(self.notes, runs)
         first, last = runs[0], runs[-1]
         return compose(
-            callable=self.task.name,
+            callable=self.call.name,
             report_id=self.report_id,
             started_at=first.started_at,
             duration_s=max(0.0, last.started_at - first.started_at) + last.duration_s,
             runs=runs,
-            verdict=self.common or self.verdict(runs),
+            verdict=self.agreed_run or self.verdict(runs),
             failure=self.failure,
             costs=costs_of(runs),
             decision=self.decision,
@@ -193,53 +193,53 @@ class Account:
 
     def failed_ranks(self) -> dict[str, list[str]]:
         """Of several ranks those that failed, as an event tells them."""
-        if self.together is None:
+        if self.agreement is None:
             return {}
-        ranks = self.error.ranks if isinstance(self.error, RankFailed) else (self.together.rank,)
+        ranks = self.error.ranks if isinstance(self.error, RankFailed) else (self.agreement.rank,)
         return {"failed_ranks": list(map(str, ranks))} if ranks else {}
 
     def rank_times(self, runs: Sequence[Run]) -> RankTimes | None:
         """How the ranks compare; None for one process alone."""
-        if self.together is None:
+        if self.agreement is None:
             return None
-        return RankTimes.of(timed(runs), rank=self.together.rank, members=self.together.members)
+        return RankTimes.of(timed(runs), rank=self.agreement.rank, members=self.agreement.members)
 
     # ------------------------------------------------------------------ what is said
 
-    def say_validated(self, run: Run) -> None:
+    def announce_validated(self, run: Run) -> None:
         """The validation run went well."""
-        self.say(schema.VALIDATION_COMPLETED, **run_fields(run))
+        self.emit(schema.VALIDATION_COMPLETED, **run_fields(run))
 
-    def say_ended_early(self) -> None:
+    def announce_ended_early(self) -> None:
         """Validation or warm-up did not go well; a failed validation carries the sentinel."""
         run = self.runs[-1]
         error = {"error_type": run.error_type, **self.failed_ranks()}
         if run.phase is Phase.VALIDATE:
-            self.say(schema.VALIDATION_FAILED, error=self.error, **run_fields(run), **error, latency_s=SENTINEL_S)
+            self.emit(schema.VALIDATION_FAILED, error=self.error, **run_fields(run), **error, latency_s=SENTINEL_S)
         elif run.phase is Phase.WARM:
             where = {"phase": run.phase, "index": run.index}
             fields = warmup_fields(self.warmup(), monitor_paused=self.monitor_paused)
-            self.say(schema.WARMUP_FAILED, error=self.error, **error, **where, **fields)
+            self.emit(schema.WARMUP_FAILED, error=self.error, **error, **where, **fields)
 
-    def say_nobody_came(self, lost: RankFailed) -> None:
+    def announce_nobody_came(self, lost: RankFailed) -> None:
         """The warm-up of several ranks could not begin."""
         fields = warmup_fields(self.warmup(), monitor_paused=self.monitor_paused)
         self.error = lost
-        self.say(schema.WARMUP_FAILED, error=lost, error_type=type(lost).__name__, **self.failed_ranks(), **fields)
+        self.emit(schema.WARMUP_FAILED, error=lost, error_type=type(lost).__name__, **self.failed_ranks(), **fields)
 
-    def say_warmed(self, warmup: Warmup) -> None:
+    def announce_warmed(self, warmup: Warmup) -> None:
         """The silent warm-up has ended."""
-        grown = growths(series_of(self.task.ledger.rounds)) if self.lease is not None else []
+        grown = growths(series_of(self.call.registry.rounds)) if self.claim is not None else []
         fields = warmup_fields(warmup, monitor_paused=self.monitor_paused)
-        self.say(schema.WARMUP_COMPLETED, **fields, **growth_fields(grown))
+        self.emit(schema.WARMUP_COMPLETED, **fields, **growth_fields(grown))
 
-    def say_proof(self) -> None:
+    def announce_proof(self) -> None:
         """Whether steady state was found, where the rule looked for it."""
         decision = self.decision_so_far()
-        if decision is None or not seeks_proof(self.task.options.rule):
+        if decision is None or not seeks_proof(self.call.options.rule):
             return
         event = schema.STEADY_STATE_REACHED if decision.state == "proven" else schema.STEADY_STATE_NOT_REACHED
-        self.say(event, **decision_fields(decision, self.runs))
+        self.emit(event, **decision_fields(decision, self.runs))
 
     def decision_so_far(self) -> Decision | None:
         """What the rule says of the runs so far; None where it was never asked."""
@@ -247,14 +247,14 @@ class Account:
             self.decision = self.rule(self.runs)
         return self.decision
 
-    def say(self, event: str, **fields: Any) -> None:
+    def emit(self, event: str, **fields: Any) -> None:
         """Emit one event of this measurement; of several ranks the first speaks, the others add theirs at debug."""
-        self.task.say(event, level=level_of(self.together), report_id=self.report_id, key=self.task.key, **fields)
+        self.call.emit(event, level=level_of(self.agreement), report_id=self.report_id, key=self.call.key, **fields)
 
     @property
     def monitor_paused(self) -> bool:
         """Whether there is a monitor, and it took our pause."""
-        monitor = self.task.session.monitor
+        monitor = self.call.instruments.monitor
         return monitor is not None and "pause" not in monitor.problems
 
 

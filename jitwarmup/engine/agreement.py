@@ -19,7 +19,7 @@ from typing import Any, Literal
 from jitwarmup.analysis.ranks import RankReport, RemoteError, agreed, first_failed, one_verdict
 from jitwarmup.engine.options import Options
 from jitwarmup.engine.rules import Both, Either, Rule, RuleLike
-from jitwarmup.host.scope import current, part
+from jitwarmup.host.scope import current, note_divergence
 from jitwarmup.keys.registry import Wait
 from jitwarmup.records.codec import decode_record, encode
 from jitwarmup.records.errors import ArgumentError, RankFailed
@@ -74,7 +74,7 @@ class RankAgreement:
         self.lost: RankFailed | None = None
         self.left = False
         self.around = current()
-        self.partings = len(self.around.parted) if self.around is not None else 0
+        self.partings = len(self.around.diverged) if self.around is not None else 0
 
     @property
     def speaks(self) -> bool:
@@ -95,15 +95,15 @@ class RankAgreement:
 
     def lose(self, error: RankFailed) -> None:
         """They cannot go on together."""
-        part(self.members)
+        note_divergence(self.members)
         self.lost = error
 
     def leave(self, reason: str) -> None:
         """Go one's own way; the others hear of it, once: of functions side by side the first that leaves tells it."""
-        told = self.around is not None and self.members in self.around.parted[self.partings :]
+        told = self.around is not None and self.members in self.around.diverged[self.partings :]
         if not self.left and self.lost is None and not told:
             self.ranks.leave(reason)
-            part(self.members)
+            note_divergence(self.members)
             self.left = True  # last: interrupted before it, the others hear of it once more
 
     # ------------------------------------------------------------------ the three agreements
@@ -136,12 +136,12 @@ class RankAgreement:
             self.lose(out_of_step([f"after {each.phase} run {each.index}" for each in told], self.members))
             return AgreedRun(run, elsewhere=self.lost)
         self.watched = all(each.watched for each in told)
-        common = AgreedRun(agreed(run, told, self.members), mutated=any(each.ending == "mutated" for each in told))
+        agreed_run = AgreedRun(agreed(run, told, self.members), mutated=any(each.ending == "mutated" for each in told))
         at = first_failed(told)
         if at is not None and said.ending in ("ok", "mutated"):
-            common.words = told[at].words
-            common.elsewhere = failed_elsewhere(self.members[at], told[at])
-        return common
+            agreed_run.words = told[at].words
+            agreed_run.elsewhere = failed_elsewhere(self.members[at], told[at])
+        return agreed_run
 
     def verdict(self, own: Verdict) -> Hearing:
         """The verdict of all; None where somebody was lost meanwhile."""
@@ -151,9 +151,9 @@ class RankAgreement:
         return one_verdict([decode_record(Verdict, json.loads(each)) for each in heard], self.members)
 
 
-def level_of(together: RankAgreement | None) -> str | None:
+def level_of(agreement: RankAgreement | None) -> str | None:
     """The level at which this rank says an event: the first member at the event's own (None), the others at debug."""
-    return None if together is None or together.speaks else "debug"
+    return None if agreement is None or agreement.speaks else "debug"
 
 
 def plan_of(name: str, options: Options, finished: int) -> bytes:

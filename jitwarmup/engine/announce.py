@@ -17,19 +17,19 @@ from jitwarmup.records.runs import Decision, Phase, Run, Warmup
 from jitwarmup.records.verdict import Reason
 
 
-def say(session: Instruments, event: str, *, level: str | None = None, **fields: Any) -> None:
+def emit(instruments: Instruments, event: str, *, level: str | None = None, **fields: Any) -> None:
     """Emit one event, with this rank's identity where there are several; switched off, nothing is said."""
     if SWITCH.reasons:
         return
     fields.update(identity())
-    session.emitter.emit(
+    instruments.emitter.emit(
         event, level or schema.LEVELS[event], schema.build(event, fields, log_messages="error_message" in fields)
     )
 
 
 def run_fields(run: Run) -> dict[str, Any]:
     """One run: how long, how it ended, what it paid for, and how much of it the machine's other work took."""
-    fields = told_fields(run)
+    fields = common_fields(run)
     fields["phase"] = run.phase.value
     if run.cpu_s is not None:
         fields["cpu_s"] = run.cpu_s
@@ -38,7 +38,7 @@ def run_fields(run: Run) -> dict[str, Any]:
     return fields
 
 
-def told_fields(run: Run) -> dict[str, Any]:
+def common_fields(run: Run) -> dict[str, Any]:
     """What every run tells; one dict and no absent keys, since one is made for every call."""
     fields: dict[str, Any] = {"duration_s": run.duration_ns / 1e9, "outcome": run.outcome}
     if run.work:
@@ -56,7 +56,7 @@ def told_fields(run: Run) -> dict[str, Any]:
 
 def call_fields(run: Run) -> dict[str, Any]:
     """One plain call."""
-    fields = told_fields(run)
+    fields = common_fields(run)
     fields["contaminated"] = run.contaminated
     if run.error_type is not None:
         fields["error_type"] = run.error_type

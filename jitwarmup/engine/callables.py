@@ -33,7 +33,7 @@ def innermost(function: Any) -> Any:
             return function
 
 
-def colour_of(function: Callable[..., Any]) -> CallableKind:
+def kind_of(function: Callable[..., Any]) -> CallableKind:
     """The colour, by what the function was declared as."""
     code_holder = innermost(function)
     tests = {
@@ -41,7 +41,7 @@ def colour_of(function: Callable[..., Any]) -> CallableKind:
         CallableKind.ASYNC_GENERATOR: inspect.isasyncgenfunction,
         CallableKind.GENERATOR: inspect.isgeneratorfunction,
     }
-    return next((colour for colour, test in tests.items() if test(function) or test(code_holder)), CallableKind.PLAIN)
+    return next((kind for kind, test in tests.items() if test(function) or test(code_holder)), CallableKind.PLAIN)
 
 
 def name_of(function: Any) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from jitwarmup.engine.announce import say
+from jitwarmup.engine.announce import emit
 from jitwarmup.engine.inputs import Inputs
 from jitwarmup.engine.instruments import Instruments
 from jitwarmup.engine.options import Options
@@ -52,22 +52,22 @@ class TimedFunction:
 
     name: str
     function: Callable[..., Any]
-    colour: CallableKind
+    kind: CallableKind
     options: Options
-    session: Instruments
-    ledger: KeyRegistry
+    instruments: Instruments
+    registry: KeyRegistry
 
     def alone(self) -> TimedFunction:
         """The same without what a `Call` knows of one call, to be kept for longer."""
-        return TimedFunction(self.name, self.function, self.colour, self.options, self.session, self.ledger)
+        return TimedFunction(self.name, self.function, self.kind, self.options, self.instruments, self.registry)
 
-    def say(self, event: str, *, error: BaseException | None = None, level: str | None = None, **fields: Any) -> None:
+    def emit(self, event: str, *, error: BaseException | None = None, level: str | None = None, **fields: Any) -> None:
         """Emit one event about this function; what an exception says only where the user asked for it."""
         if self.options.name is not None:
             fields["label"] = self.options.name
         if error is not None and self.options.log_messages:
             fields["error_message"] = text_of(error)
-        say(self.session, event, level=level, callable=self.name, **fields)
+        emit(self.instruments, event, level=level, callable=self.name, **fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +84,11 @@ class Call(TimedFunction):
         """The key's label."""
         return key_of(self.entry)
 
-    def say(self, event: str, **fields: Any) -> None:
+    def emit(self, event: str, **fields: Any) -> None:
         """Emit one event about this call, of the block around it unless it belongs to a measurement."""
         if self.report_id is not None:
             fields.setdefault("report_id", self.report_id)
-        TimedFunction.say(self, event, **fields)
+        TimedFunction.emit(self, event, **fields)
 
 
 def key_of(entry: KeyState | None) -> str:
@@ -100,7 +100,7 @@ def key_of(entry: KeyState | None) -> str:
 class RunRequest:
     """The wish to run the user's function once, in a window; answered with what was taken."""
 
-    session: Instruments | None  # None: the call steps aside, no window
+    instruments: Instruments | None  # None: the call steps aside, no window
     step: Step
     clock: Clock
     function: Callable[..., Any]
@@ -135,20 +135,20 @@ class CallResult:
 Procedure = Generator[Wait | RunRequest, Any, Any]
 
 
-def one(command: RunRequest) -> Generator[RunRequest, RunOutcome, RunOutcome]:
+def one(request: RunRequest) -> Generator[RunRequest, RunOutcome, RunOutcome]:
     """Have one run made."""
-    return (yield command)
+    return (yield request)
 
 
-def audited(command: RunRequest) -> Generator[RunRequest, RunOutcome, RunOutcome]:
+def audited(request: RunRequest) -> Generator[RunRequest, RunOutcome, RunOutcome]:
     """Have one run made that tells whether compiled code really ran; the hook is put in and out around the window."""
     audit = CompiledCallCounter()
     with audit, audit:
         looks = audit.start()
-        taken = yield command
+        outcome = yield request
     if looks:
-        taken.run = replace(taken.run, compiled_calls=audit.served, uncompiled_calls=audit.missed)
-    return taken
+        outcome.run = replace(outcome.run, compiled_calls=audit.served, uncompiled_calls=audit.missed)
+    return outcome
 
 
 class Ending(Enum):
@@ -168,7 +168,7 @@ def planned(options: Options) -> int | None:
     return 1 + options.rule.count if isinstance(options.rule, Fixed) else None
 
 
-def check_colour(task: Call, value: Any) -> None:
+def check_kind(call: Call, value: Any) -> None:
     """
     Refuse a plain function whose value is only the promise of work: its runs would time nothing.
 
@@ -176,7 +176,7 @@ def check_colour(task: Call, value: Any) -> None:
         ArgumentError: names the colour that was found.
 
     """
-    if task.colour is not CallableKind.PLAIN:
+    if call.kind is not CallableKind.PLAIN:
         return
     kinds: dict[str, Callable[[object], bool]] = {
         "a coroutine": inspect.iscoroutine,
@@ -191,12 +191,12 @@ def check_colour(task: Call, value: Any) -> None:
         value.close()
     wanted = {"a coroutine": "async def", "an awaitable": "async def", "a generator": "def with yield"}
     raise ArgumentError(
-        f"{task.name} is a plain function that returned {found}, so its runs would time nothing; wanted a function "
+        f"{call.name} is a plain function that returned {found}, so its runs would time nothing; wanted a function "
         f"declared as what it is ({wanted.get(found, 'async def with yield')}): decorate the inner function, or wrap it "
         "in one of that colour"
     )
 
 
-def refused(task: Call) -> MeasurementFailed:
+def refused(call: Call) -> MeasurementFailed:
     """The error for a value that ``accept=`` said no to."""
-    return MeasurementFailed(f"accept= refused the value of the validation run of {task.name}; nothing was warmed up")
+    return MeasurementFailed(f"accept= refused the value of the validation run of {call.name}; nothing was warmed up")

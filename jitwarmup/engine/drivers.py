@@ -20,245 +20,246 @@ Command = Wait | RunRequest | CallResult
 Make = Callable[[], Procedure]
 
 
-def advance(course: Procedure, sent: Any) -> Command:
+def advance(procedure: Procedure, sent: Any) -> Command:
     """The course's next wish, or its result."""
     try:
-        command: Command = course.send(sent)
+        request: Command = procedure.send(sent)
     except StopIteration as stop:
         result: CallResult = stop.value
         return result
-    return command
+    return request
 
 
-def through(course: Procedure, sent: Any = None) -> RunRequest | CallResult:
+def through(procedure: Procedure, sent: Any = None) -> RunRequest | CallResult:
     """The course's next run or result, after the pauses before it; for whoever makes the runs by himself."""
     try:
-        command = advance(course, sent)
-        while isinstance(command, Wait):
-            command = advance(course, command.block())
+        request = advance(procedure, sent)
+        while isinstance(request, Wait):
+            request = advance(procedure, request.block())
     except BaseException:
-        course.close()  # interrupted while it waited: it says so now, not when the traceback is dropped
+        procedure.close()  # interrupted while it waited: it says so now, not when the traceback is dropped
         raise
-    return command
+    return request
 
 
-async def athrough(course: Procedure, sent: Any = None) -> RunRequest | CallResult:
+async def athrough(procedure: Procedure, sent: Any = None) -> RunRequest | CallResult:
     """The same in a task; the event loop goes on."""
     try:
-        command = advance(course, sent)
-        while isinstance(command, Wait):
-            command = advance(course, await command.sleep())
+        request = advance(procedure, sent)
+        while isinstance(request, Wait):
+            request = advance(procedure, await request.sleep())
     except BaseException:
-        course.close()
+        procedure.close()
         raise
-    return command
+    return request
 
 
-def call(make: Make, colour: CallableKind = CallableKind.PLAIN) -> Any:
+def call(make: Make, kind: CallableKind = CallableKind.PLAIN) -> Any:
     """Pump for ``def``, and for streams whose items nobody receives (``warm`` and ``measure`` of a generator)."""
-    course = make()
+    procedure = make()
     sent: Any = None
     try:
         while True:
-            command = advance(course, sent)
+            request = advance(procedure, sent)
             sent = None
-            if isinstance(command, CallResult):
+            if isinstance(request, CallResult):
                 break
-            if isinstance(command, Wait):
-                sent = command.block()
-            else:
-                sent = drained(command) if colour.streams else once(command)
+            sent = request.block() if isinstance(request, Wait) else drained(request) if kind.streams else once(request)
     finally:
-        course.close()
-    return command.unwrap()
+        procedure.close()
+    return request.unwrap()
 
 
-def single_window(command: RunRequest) -> TimedRegion:
+def region_of(request: RunRequest) -> TimedRegion:
     """The window of a run that returns its value at once."""
-    if command.session is None:
+    if request.instruments is None:
         return UntimedRegion()
-    return TimedRegion(command.session, command.step, command.clock, name=CALL if command.live else MEASURE)
+    return TimedRegion(request.instruments, request.step, request.clock, name=CALL if request.live else MEASURE)
 
 
-def stream_window(command: RunRequest) -> TimedStream:
+def stream_of(request: RunRequest) -> TimedStream:
     """The window of a run that yields items."""
-    return UntimedRegion() if command.session is None else TimedStream(command.session, command.step, command.clock)
+    return (
+        UntimedRegion()
+        if request.instruments is None
+        else TimedStream(request.instruments, request.step, request.clock)
+    )
 
 
-def once(command: RunRequest) -> RunOutcome:
+def once(request: RunRequest) -> RunOutcome:
     """One run of a plain function."""
-    window = single_window(command)
+    region = region_of(request)
     try:
-        with window:
-            window.value = command.function(*command.args, **command.kwargs)
-        return window.taken()
+        with region:
+            region.value = request.function(*request.args, **request.kwargs)
+        return region.outcome()
     finally:
-        window.abandon()
+        region.abandon()
 
 
-async def acall(make: Make, colour: CallableKind = CallableKind.COROUTINE) -> Any:
+async def acall(make: Make, kind: CallableKind = CallableKind.COROUTINE) -> Any:
     """Pump for ``async def``, and for async streams whose items nobody receives."""
-    course = make()
+    procedure = make()
     sent: Any = None
     try:
         while True:
-            command = advance(course, sent)
+            request = advance(procedure, sent)
             sent = None
-            if isinstance(command, CallResult):
+            if isinstance(request, CallResult):
                 break
-            if isinstance(command, Wait):
-                sent = await command.sleep()
+            if isinstance(request, Wait):
+                sent = await request.sleep()
             else:
-                sent = await (adrained(command) if colour.streams else aonce(command))
+                sent = await (adrained(request) if kind.streams else aonce(request))
     finally:
-        course.close()
-    return command.unwrap()
+        procedure.close()
+    return request.unwrap()
 
 
-async def aonce(command: RunRequest) -> RunOutcome:
+async def aonce(request: RunRequest) -> RunOutcome:
     """One run of a coroutine function."""
-    window = single_window(command)
+    region = region_of(request)
     try:
-        with window:
-            window.value = await command.function(*command.args, **command.kwargs)
-        return window.taken()
+        with region:
+            region.value = await request.function(*request.args, **request.kwargs)
+        return region.outcome()
     finally:
-        window.abandon()
+        region.abandon()
 
 
-def satisfied(command: RunRequest, window: TimedStream) -> bool:
+def satisfied(request: RunRequest, region: TimedStream) -> bool:
     """Whether an extra run has had enough items, or has used up the budget."""
-    spent = command.left_s is not None and window.spent_ns / 1e9 >= command.left_s
-    return spent or (command.drain is not None and window.items >= command.drain)
+    spent = request.left_s is not None and region.spent_ns / 1e9 >= request.left_s
+    return spent or (request.drain is not None and region.items >= request.drain)
 
 
-def keep(command: RunRequest, item: Any) -> None:
+def keep(request: RunRequest, item: Any) -> None:
     """Drop an item of an extra run, unless it may turn out to be the only run that is made."""
-    if command.kept is not None:
-        command.kept.append(item)
+    if request.kept is not None:
+        request.kept.append(item)
 
 
-def drained(command: RunRequest) -> RunOutcome:
+def drained(request: RunRequest) -> RunOutcome:
     """One run of a generator to its end (or ``drain`` items, then closed); nobody receives the items."""
-    window = stream_window(command)
+    region = stream_of(request)
     try:
-        drain(window, command)
-        return window.taken()
+        drain(region, request)
+        return region.outcome()
     finally:
-        window.abandon()
+        region.abandon()
 
 
-def drain(window: TimedStream, command: RunRequest) -> None:
+def drain(region: TimedStream, request: RunRequest) -> None:
     """Make the run."""
-    window.begin()
+    region.begin()
     error: BaseException | None = None
     try:
-        stream = command.function(*command.args, **command.kwargs)
+        stream = request.function(*request.args, **request.kwargs)
         while True:
-            keep(command, next(stream))
-            window.leave_step(item=True)
-            done = satisfied(command, window)
-            window.enter_step()
+            keep(request, next(stream))
+            region.leave_step(item=True)
+            done = satisfied(request, region)
+            region.enter_step()
             if done:
-                command.kept = None
+                request.kept = None
                 stream.close()
                 break
     except StopIteration as stop:
-        window.value = stop.value
+        region.value = stop.value
     except BaseException as caught:  # noqa: BLE001 - handed on as it is by whoever pumps the course
         error = caught
-    window.leave_step(item=False)
-    window.finish(error)
+    region.leave_step(item=False)
+    region.finish(error)
 
 
-async def adrained(command: RunRequest) -> RunOutcome:
+async def adrained(request: RunRequest) -> RunOutcome:
     """One run of an async generator to its end (or ``drain`` items, then closed); nobody receives the items."""
-    window = stream_window(command)
+    region = stream_of(request)
     try:
-        await adrain(window, command)
-        return window.taken()
+        await adrain(region, request)
+        return region.outcome()
     finally:
-        window.abandon()
+        region.abandon()
 
 
-async def adrain(window: TimedStream, command: RunRequest) -> None:
+async def adrain(region: TimedStream, request: RunRequest) -> None:
     """Make the run."""
-    window.begin()
+    region.begin()
     error: BaseException | None = None
     try:
-        stream = command.function(*command.args, **command.kwargs)
+        stream = request.function(*request.args, **request.kwargs)
         while True:
-            keep(command, await anext(stream))
-            window.leave_step(item=True)
-            done = satisfied(command, window)
-            window.enter_step()
+            keep(request, await anext(stream))
+            region.leave_step(item=True)
+            done = satisfied(request, region)
+            region.enter_step()
             if done:
-                command.kept = None
+                request.kept = None
                 await stream.aclose()
                 break
     except StopAsyncIteration:
         pass
     except BaseException as caught:  # noqa: BLE001 - handed on as it is by whoever pumps the course
         error = caught
-    window.leave_step(item=False)
-    window.finish(error)
+    region.leave_step(item=False)
+    region.finish(error)
 
 
 def stream(make: Make) -> Generator[Any, Any, Any]:
     """Pump for generators: extra runs are drained in silence, the caller's own run streams live."""
-    course = make()
+    procedure = make()
     sent: Any = None
-    window: TimedStream = UntimedRegion()
+    region: TimedStream = UntimedRegion()
     try:
         while True:
-            command = advance(course, sent)
+            request = advance(procedure, sent)
             sent = None
-            if isinstance(command, CallResult):
+            if isinstance(request, CallResult):
                 break
-            if isinstance(command, Wait):
-                sent = command.block()
-            elif not command.live:
-                sent = drained(command)
+            if isinstance(request, Wait):
+                sent = request.block()
+            elif not request.live:
+                sent = drained(request)
             else:
-                window = stream_window(command)
+                region = stream_of(request)
                 with suppress(GeneratorExit):  # the consumer left; `live` has closed the user's stream and noted it
-                    yield from live(window, command)
-                sent = window.taken()
+                    yield from live(region, request)
+                sent = region.outcome()
     finally:
-        window.abandon()
-        course.close()
-    yield from command.items
-    return command.unwrap()
+        region.abandon()
+        procedure.close()
+    yield from request.items
+    return request.unwrap()
 
 
-def live(window: TimedStream, command: RunRequest) -> Generator[Any, Any, None]:
+def live(region: TimedStream, request: RunRequest) -> Generator[Any, Any, None]:
     """The caller's own run of a generator: every item at once, ``send``, ``throw``, ``close`` and return value too."""
-    window.begin()
+    region.begin()
     error: BaseException | None = None
     try:
-        inner = command.function(*command.args, **command.kwargs)
+        inner = request.function(*request.args, **request.kwargs)
         step, given = inner.send, None
         while True:
             item = step(given)
-            window.leave_step(item=True)
+            region.leave_step(item=True)
             try:
                 given = yield item
                 step = inner.send
             except GeneratorExit as left:
-                window.enter_step()
-                window.closed, error = True, left
+                region.enter_step()
+                region.closed, error = True, left
                 inner.close()
                 break
             except BaseException as thrown:  # noqa: BLE001 - the consumer's throw() belongs to the user's generator
                 step, given = inner.throw, thrown
             del item
-            window.enter_step()
+            region.enter_step()
     except StopIteration as stop:
-        window.value = stop.value
+        region.value = stop.value
     except BaseException as caught:  # noqa: BLE001 - handed on as it is by whoever pumps the course
         error = caught
-    window.leave_step(item=False)
-    window.finish(error)
+    region.leave_step(item=False)
+    region.finish(error)
 
 
 async def astream(make: Make) -> AsyncGenerator[Any, Any]:  # noqa: C901, PLR0915 - see below: it cannot be cut in two
@@ -268,53 +269,53 @@ async def astream(make: Make) -> AsyncGenerator[Any, Any]:  # noqa: C901, PLR091
     The live run stands in this body: a helper generator between the consumer and the user's stream would lose what is
     sent and thrown.
     """
-    course = make()
+    procedure = make()
     sent: Any = None
-    window: TimedStream = UntimedRegion()
+    region: TimedStream = UntimedRegion()
     try:
         while True:
-            command = advance(course, sent)
+            request = advance(procedure, sent)
             sent = None
-            if isinstance(command, CallResult):
+            if isinstance(request, CallResult):
                 break
-            if isinstance(command, Wait):
-                sent = await command.sleep()
+            if isinstance(request, Wait):
+                sent = await request.sleep()
                 continue
-            if not command.live:
-                sent = await adrained(command)
+            if not request.live:
+                sent = await adrained(request)
                 continue
-            window = stream_window(command)
-            window.begin()
+            region = stream_of(request)
+            region.begin()
             error: BaseException | None = None
             try:
-                inner = command.function(*command.args, **command.kwargs)
+                inner = request.function(*request.args, **request.kwargs)
                 step, given = inner.asend, None
                 while True:
                     item = await step(given)
-                    window.leave_step(item=True)
+                    region.leave_step(item=True)
                     try:
                         given = yield item
                         step = inner.asend
                     except GeneratorExit as left:
-                        window.enter_step()
-                        window.closed = True
+                        region.enter_step()
+                        region.closed = True
                         error = left
                         await inner.aclose()
                         break
                     except BaseException as thrown:  # noqa: BLE001 - the consumer's athrow() is the user's generator's
                         step, given = inner.athrow, thrown
                     del item
-                    window.enter_step()
+                    region.enter_step()
             except StopAsyncIteration:
                 pass
             except BaseException as caught:  # noqa: BLE001 - handed on as it is by whoever pumps the course
                 error = caught
-            window.leave_step(item=False)
-            window.finish(error)
-            sent = window.taken()
+            region.leave_step(item=False)
+            region.finish(error)
+            sent = region.outcome()
     finally:
-        window.abandon()
-        course.close()
-    for item in command.items:
+        region.abandon()
+        procedure.close()
+    for item in request.items:
         yield item
-    command.unwrap()
+    request.unwrap()

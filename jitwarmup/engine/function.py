@@ -7,10 +7,10 @@ from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Any
 
-from jitwarmup.engine.callables import colour_of, innermost, name_of
+from jitwarmup.engine.callables import innermost, kind_of, name_of
 from jitwarmup.engine.commands import Call, CallableKind, TimedFunction, planned
 from jitwarmup.engine.inputs import Inputs
-from jitwarmup.engine.instruments import Instruments, open_session
+from jitwarmup.engine.instruments import Instruments, open_instruments
 from jitwarmup.engine.options import UNSET, Options
 from jitwarmup.host.scope import CURRENT, block_settings, enclosing_run
 from jitwarmup.host.switch import SWITCH
@@ -44,11 +44,11 @@ def through(descriptor: Any) -> Callable[..., Any]:
     return bound
 
 
-def check_dry_run(dry_run: Any, colour: CallableKind) -> None:
+def check_dry_run(dry_run: Any, kind: CallableKind) -> None:
     """Refuse a stand-in that cannot be run as the function is."""
-    if dry_run is not None and colour_of(dry_run) is not colour:
+    if dry_run is not None and kind_of(dry_run) is not kind:
         raise ArgumentError(
-            f"dry_run got a function declared with '{colour_of(dry_run).value}'; wanted '{colour.value}', as the "
+            f"dry_run got a function declared with '{kind_of(dry_run).value}'; wanted '{kind.value}', as the "
             "decorated one is: it is run in its place"
         )
 
@@ -68,36 +68,36 @@ class WarmedFunction:
         self.binding, self.function = binding_of(raw)
         self.options = options
         self.name = options.name or name_of(self.function)
-        self.colour = colour_of(raw)
-        check_dry_run(options.dry_run, self.colour)
+        self.kind = kind_of(raw)
+        check_dry_run(options.dry_run, self.kind)
         self.owner: type[Any] | None = None
-        self.quiet = False
-        self.quiet_tokens: frozenset[int] = frozenset()
-        self.sessions: dict[bool, Instruments] = {}
-        self._subject: TimedFunction | None = None
-        self.ledger = KeyRegistry()
-        self.ledger.name = options.name or self.name
-        self.ledger.planned = planned(options)
-        self.ledger.listeners.append(self.refresh)
+        self.bypass = False
+        self.bypass_instances: frozenset[int] = frozenset()
+        self.instruments_of: dict[bool, Instruments] = {}
+        self._timed_function: TimedFunction | None = None
+        self.registry = KeyRegistry()
+        self.registry.name = options.name or self.name
+        self.registry.planned = planned(options)
+        self.registry.listeners.append(self.refresh)
 
     def refresh(self) -> None:
         """With ``emit="off"`` warm calls go straight to the function; note for whom that holds now."""
         if self.options.emit != "off" or self.options.key is not None:
             return
-        warm = [key[0] for key, entry in tuple(self.ledger.entries.items()) if entry.is_warm]
-        self.quiet = 0 in warm
-        self.quiet_tokens = frozenset(warm)
+        warm = [key[0] for key, entry in tuple(self.registry.entries.items()) if entry.is_warm]
+        self.bypass = 0 in warm
+        self.bypass_instances = frozenset(warm)
 
     def reset(self) -> None:
         """Forget what is warm: the next call of every key is a first call."""
-        with self.ledger.lock:
-            self.ledger.entries.clear()
-            self.ledger.latched.clear()
-            self.ledger.limit_told = False
-            self.ledger.counts.clear()
+        with self.registry.lock:
+            self.registry.entries.clear()
+            self.registry.latched.clear()
+            self.registry.limit_told = False
+            self.registry.counts.clear()
         self.refresh()
 
-    def steps_aside(self) -> bool:
+    def passes_through(self) -> bool:
         """Whether this call shall be the plain call: switched off, inside a run, or while a graph is recorded."""
         if SWITCH.reasons or (CURRENT.get() is not None and enclosing_run() is not None):
             return True
@@ -111,7 +111,7 @@ class WarmedFunction:
             return args[:1], args[1:]
         return (), args
 
-    def task(
+    def call(
         self,
         prefix: Prefix,
         args: tuple[Any, ...],
@@ -129,40 +129,42 @@ class WarmedFunction:
         return Call(
             name=over.get("name") or self.name,
             function=self.function,
-            colour=self.colour,
+            kind=self.kind,
             options=options,
-            session=self.session(settings, explicit=explicit),
+            instruments=self.instruments(settings, explicit=explicit),
             inputs=Inputs(self.function, args, kwargs, fresh=options.fresh, bound=prefix),
-            ledger=self.ledger,
+            registry=self.registry,
             entry=self.entry(prefix, args, kwargs) if entry is UNSET else entry,
             listener=settings.get("listener"),
             report_id=settings.get("report_id"),
         )
 
-    def session(self, settings: dict[str, Any], *, explicit: bool) -> Instruments:
+    def instruments(self, settings: dict[str, Any], *, explicit: bool) -> Instruments:
         """The session of a call; without blocks around it, always the same one."""
-        if not settings and explicit in self.sessions:
-            return self.sessions[explicit]
+        if not settings and explicit in self.instruments_of:
+            return self.instruments_of[explicit]
         ranks = self.options.ranks
-        session = open_session(settings, monitor=self.options.monitor, ranks=ranks, explicit=explicit)
+        instruments = open_instruments(settings, monitor=self.options.monitor, ranks=ranks, explicit=explicit)
         if not settings:
-            self.sessions[explicit] = session
-        return session
+            self.instruments_of[explicit] = instruments
+        return instruments
 
-    def subject(self) -> TimedFunction:
+    def timed_function(self) -> TimedFunction:
         """What warm calls outside of any block share; made once."""
-        if self._subject is None:
-            session = self.session({}, explicit=False)
-            self._subject = TimedFunction(self.name, self.function, self.colour, self.options, session, self.ledger)
-        return self._subject
+        if self._timed_function is None:
+            instruments = self.instruments({}, explicit=False)
+            self._timed_function = TimedFunction(
+                self.name, self.function, self.kind, self.options, instruments, self.registry
+            )
+        return self._timed_function
 
     def entry(self, prefix: Prefix, args: tuple[Any, ...], kwargs: dict[str, Any]) -> KeyState | None:
         """The ledger's entry for a call; None where there are too many keys already."""
         make = self.options.key
         key: Hashable = None if make is None else make(*args, **kwargs)
-        token = self.ledger.token_of(prefix[0]) if prefix else 0
+        instance_id = self.registry.instance_id_of(prefix[0]) if prefix else 0
         try:
-            return self.ledger.entry((token, key))
+            return self.registry.entry((instance_id, key))
         except TypeError as error:
             raise ArgumentError(
                 f"key= of {self.name} returned a {type(key).__name__}, which is not hashable; wanted a hashable key, "

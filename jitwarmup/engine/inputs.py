@@ -125,10 +125,10 @@ class Inputs:
         if not silent:
             return (*self.bound, *args), kwargs
         other = Inputs(self.function, args, kwargs, bound=self.bound)
-        quiet = {place: arguments.silent_streamer() for place in other.streamer_places()}
-        if quiet:
-            args = tuple(quiet.get(index, value) for index, value in enumerate(args))
-            kwargs = {name: quiet.get(name, value) for name, value in kwargs.items()}
+        bypass = {place: arguments.silent_streamer() for place in other.streamer_places()}
+        if bypass:
+            args = tuple(bypass.get(index, value) for index, value in enumerate(args))
+            kwargs = {name: bypass.get(name, value) for name, value in kwargs.items()}
         return (*self.bound, *args), kwargs
 
 

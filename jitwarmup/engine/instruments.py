@@ -32,7 +32,7 @@ class Instruments:
     clock: Clock
     plain_clock: Clock
     monitor: SharedMonitor | None
-    watch: ProbeSet
+    probe_set: ProbeSet
     emitter: SafeEmitter
     port: Ranks | None
 
@@ -41,7 +41,7 @@ class Instruments:
         return ranks_of(self.port)
 
 
-def open_session(
+def open_instruments(
     settings: Mapping[str, Any], *, monitor: Any = None, ranks: Any = UNSET, explicit: bool = False
 ) -> Instruments:
     """
@@ -60,8 +60,8 @@ def open_session(
     return Instruments(
         clock=given if given is not None else FULL_CLOCK,
         plain_clock=given if given is not None else PLAIN_CLOCK,
-        monitor=counted(meter, emitter) if meter is not None else None,
-        watch=settings["watch"] if "watch" in settings else probe_set_of(None),
+        monitor=shared_monitor(meter, emitter) if meter is not None else None,
+        probe_set=settings["watch"] if "watch" in settings else probe_set_of(None),
         emitter=emitter,
         port=port_of(settings.get("ranks", UNSET), ranks, explicit=explicit),
     )
@@ -81,7 +81,7 @@ def port_of(block: Any, own: Any, *, explicit: bool) -> Ranks | None:
     return EVERYBODY if explicit else None
 
 
-def counted(monitor: Any, emitter: Emitter) -> SharedMonitor:
+def shared_monitor(monitor: Any, emitter: Emitter) -> SharedMonitor:
     """The monitor as everybody shares it; what it cannot read is said, once for each metric and reason."""
     shared = SharedMonitor.of(monitor)
     if shared.on_degraded is None:

@@ -11,11 +11,11 @@ from jitwarmup.records.runs import Run, State
 class LiveCall:
     """One live call, from when it comes to when it is over; ``runs`` are those it had to make."""
 
-    __slots__ = ("entry", "hit", "reason", "runs", "task")
+    __slots__ = ("call", "entry", "hit", "reason", "runs")
 
-    def __init__(self, task: Call) -> None:
-        entry = task.entry
-        self.task = task
+    def __init__(self, call: Call) -> None:
+        entry = call.entry
+        self.call = call
         self.entry = entry
         self.hit = entry is not None and entry.is_warm
         self.reason = None if self.hit else why_cold(entry)
@@ -23,30 +23,30 @@ class LiveCall:
 
     def over(self) -> None:
         """Count it; the first miss of a key is told where keys are warmed by name, not by their first call."""
-        task, counts = self.task, self.task.ledger.counts
-        if task.options.emit == "off":
+        call, counts = self.call, self.call.registry.counts
+        if call.options.emit == "off":
             return
         if self.hit:
             counts.hit()
             return
         first = counts.miss(None if self.entry is None else self.entry.label, self.runs) == 1
-        if first and (task.options.on_new_key == "pass" or asked_by_name(task)):
-            warm = sum(entry.is_warm for entry in task.ledger.met(None))
-            task.say(schema.COVERAGE_MISSED, key=task.key, missed_count=1, keys_warm=warm, reason=self.reason)
+        if first and (call.options.on_new_key == "pass" or was_requested(call)):
+            warm = sum(entry.is_warm for entry in call.registry.met(None))
+            call.emit(schema.COVERAGE_MISSED, key=call.key, missed_count=1, keys_warm=warm, reason=self.reason)
 
 
-def asked_by_name(task: Call) -> bool:
+def was_requested(call: Call) -> bool:
     """Whether ``.warm`` was called for any key of the task's instance."""
-    token = None if task.entry is None else task.entry.token
-    return any(entry.asked for entry in task.ledger.met(token))
+    instance_id = None if call.entry is None else call.entry.instance_id
+    return any(entry.requested for entry in call.registry.met(instance_id))
 
 
 def why_cold(entry: KeyState | None) -> str:
     """Why a key is not warm, in fixed words."""
     if entry is None:
         return "more keys than are kept"
-    if entry.flight is not None:
+    if entry.in_flight is not None:
         return "being warmed up"
     if entry.state is State.FAILED:
         return "its warm-up failed"
-    return "asked for and not warmed up yet" if entry.asked else "never warmed up"
+    return "asked for and not warmed up yet" if entry.requested else "never warmed up"

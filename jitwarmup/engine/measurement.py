@@ -19,8 +19,8 @@ from jitwarmup.analysis.ranks import TEXT, RankEnding, RankReport, RemoteError, 
 from jitwarmup.analysis.recurrence import learn_recurrence
 from jitwarmup.engine.account import NOT_ACCEPTED, Account
 from jitwarmup.engine.agreement import RankAgreement
-from jitwarmup.engine.commands import Call, Ending, Procedure, RunRequest, audited, check_colour, one, planned, refused
-from jitwarmup.engine.steps import Flow, Step
+from jitwarmup.engine.commands import Call, Ending, Procedure, RunRequest, audited, check_kind, one, planned, refused
+from jitwarmup.engine.steps import Step, Steps
 from jitwarmup.engine.timed_region import RunOutcome
 from jitwarmup.host import process_size
 from jitwarmup.host.switch import SWITCH
@@ -48,8 +48,8 @@ class Measurement(Account):
     the other ranks, which would wait for the next run.
     """
 
-    def __init__(self, task: Call, lease: Claim | None, clock: Clock, report_id: str | None = None) -> None:
-        super().__init__(task, lease, clock, report_id)
+    def __init__(self, call: Call, claim: Claim | None, clock: Clock, report_id: str | None = None) -> None:
+        super().__init__(call, claim, clock, report_id)
         self.silent = False
         self.hooks = ExitStack()
 
@@ -59,13 +59,13 @@ class Measurement(Account):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.unmute()
+        self.resume_monitor()
         if error is not None:
             self.leave("left early" if isinstance(error, GeneratorExit) else type(error).__name__)
 
     # ------------------------------------------------------------------ the runs
 
-    def follow(self, steps: Flow) -> Procedure:
+    def follow(self, steps: Steps) -> Procedure:
         """Carry out the steps; afterwards ``end`` says how it went."""
         run: Run | None = None
         while True:
@@ -74,117 +74,117 @@ class Measurement(Account):
             except StopIteration as stop:
                 self.decision = stop.value
                 return
-            self.turn_to(step)
+            self.enter_phase(step)
             run = yield from self.take(step)
             if self.end is not Ending.DONE:
                 return
 
     def take(self, step: Step) -> Generator[Wait | RunRequest, Any, Run]:
         """Make one run and look at what came of it."""
-        task = self.task
+        call = self.call
         extra = step.phase is not Phase.MEASURE
-        args, kwargs = task.inputs.extra(silent=extra)
-        task.inputs.rewind()  # after `fresh`, which may draw too
-        function = task.options.dry_run if extra and task.options.dry_run is not None else task.function
-        command = RunRequest(task.session, step, self.clock, function, args, kwargs)
+        args, kwargs = call.inputs.extra(silent=extra)
+        call.inputs.rewind()  # after `fresh`, which may draw too
+        function = call.options.dry_run if extra and call.options.dry_run is not None else call.function
+        request = RunRequest(call.instruments, step, self.clock, function, args, kwargs)
         if extra:
-            command.drain, command.left_s = task.options.drain, self.left_s()
+            request.drain, request.left_s = call.options.drain, self.left_s()
         if self.replay and step.phase is Phase.VALIDATE:
-            command.kept = []
+            request.kept = []
         del args, kwargs
-        taken = yield from audited(command) if step.phase is Phase.WARM and step.index == 0 else one(command)
-        run = yield from self.record(step, taken)
-        self.kept = command.kept if self.end in (Ending.MUTATED, Ending.REFUSED, Ending.ELSEWHERE) else None
+        outcome = yield from audited(request) if step.phase is Phase.WARM and step.index == 0 else one(request)
+        run = yield from self.record(step, outcome)
+        self.kept = request.kept if self.end in (Ending.MUTATED, Ending.REFUSED, Ending.ELSEWHERE) else None
         return run
 
-    def record(self, step: Step, taken: RunOutcome) -> Generator[Wait, Any, Run]:
+    def record(self, step: Step, outcome: RunOutcome) -> Generator[Wait, Any, Run]:
         """Note a run, and whether it is the last one; its value is dropped unless it is the validation's."""
-        run: Run = taken.run
-        if taken.error is not None:
-            self.error = taken.error
-            self.end = Ending.FAILED if isinstance(taken.error, Exception) else Ending.INTERRUPTED
+        run: Run = outcome.run
+        if outcome.error is not None:
+            self.error = outcome.error
+            self.end = Ending.FAILED if isinstance(outcome.error, Exception) else Ending.INTERRUPTED
         elif step.phase is Phase.VALIDATE:
-            run = self.judge(run, taken.value)
-        if self.together is not None:
-            run = yield from self.agree(self.together, run, taken)
-        taken.value = taken.error = None
+            run = self.judge(run, outcome.value)
+        if self.agreement is not None:
+            run = yield from self.agree(self.agreement, run, outcome)
+        outcome.value = outcome.error = None
         self.sizes.append(process_size.read())
-        self.notes += [(run, note) for note in taken.notes]
+        self.notes += [(run, note) for note in outcome.notes]
         self.runs.append(run)
         run = self.runs[-1] = learn_recurrence(self.runs)[-1]
-        if self.lease is not None:
-            self.lease.finished(self.runs)
-        if self.task.listener is not None:
-            self.task.listener(run)
+        if self.claim is not None:
+            self.claim.finished(self.runs)
+        if self.call.listener is not None:
+            self.call.listener(run)
         if step.phase is Phase.VALIDATE and self.end in (Ending.DONE, Ending.MUTATED):
-            self.say_validated(run)
+            self.announce_validated(run)
         return run
 
     # ------------------------------------------------------------------ several ranks
 
     def meet(self) -> None:
         """From here on the plan is carried out together with the other ranks, where there are any."""
-        ranks = self.task.session.ranks()
-        self.together = RankAgreement(ranks) if ranks is not None else None
+        ranks = self.call.instruments.ranks()
+        self.agreement = RankAgreement(ranks) if ranks is not None else None
 
     def join(self) -> Generator[Wait, Any, None]:
         """Before the first run: wait for the other ranks, and go on from the runs that all have."""
         self.meet()
-        if self.together is not None:
+        if self.agreement is not None:
             # others know no runs that were made before there were several ranks
             ours = tuple(takewhile(lambda run: run.rank_durations_ns is not None, self.runs))
-            begin = self.together.begin(self.task.name, self.task.options, finished=len(ours))
+            begin = self.agreement.begin(self.call.name, self.call.options, finished=len(ours))
             self.runs = self.runs[: (yield from begin)]
             self.inherited = len(self.runs)
 
     def leave(self, why: str) -> None:
         """Go one's own way; the other ranks, if there are any, hear of it."""
-        if self.together is not None:
-            self.together.leave(f"{why}, after {len(self.runs)} runs")
+        if self.agreement is not None:
+            self.agreement.leave(f"{why}, after {len(self.runs)} runs")
 
-    def agree(self, together: RankAgreement, run: Run, taken: RunOutcome) -> Generator[Wait, Any, Run]:
+    def agree(self, agreement: RankAgreement, run: Run, outcome: RunOutcome) -> Generator[Wait, Any, Run]:
         """The run that all ranks decide on. Interrupted, this rank leaves: nobody who interrupts wants to wait."""
         if self.end is Ending.INTERRUPTED:
-            together.leave(f"{run.error_type} in {run.phase} run {run.index}")
+            agreement.leave(f"{run.error_type} in {run.phase} run {run.index}")
             return run
         said = RankReport.of(run, ending=ENDINGS[self.end], watched=self.watches_causes, words=self.own_words(run))
-        common = yield from together.after(run, said)
-        if common.elsewhere is not None and self.end in (Ending.DONE, Ending.MUTATED):
-            self.end, self.error, self.words = Ending.ELSEWHERE, common.elsewhere, common.words
-        elif common.mutated and self.end is Ending.DONE:
+        agreed_run = yield from agreement.after(run, said)
+        if agreed_run.elsewhere is not None and self.end in (Ending.DONE, Ending.MUTATED):
+            self.end, self.error, self.words = Ending.ELSEWHERE, agreed_run.elsewhere, agreed_run.words
+        elif agreed_run.mutated and self.end is Ending.DONE:
             self.end = Ending.MUTATED
         if self.end in (Ending.ELSEWHERE, Ending.MUTATED) and run.phase is Phase.VALIDATE:
-            self.value = taken.value  # it may be the only run that is made here
-        lost = self.end is Ending.ELSEWHERE and common.run.outcome == "ok"
-        return replace(common.run, outcome="error", error_type=RankFailed.__name__) if lost else common.run
+            self.value = outcome.value  # it may be the only run that is made here
+        lost = self.end is Ending.ELSEWHERE and agreed_run.run.outcome == "ok"
+        return replace(agreed_run.run, outcome="error", error_type=RankFailed.__name__) if lost else agreed_run.run
 
     def own_words(self, run: Run) -> RemoteError | None:
         """What other ranks' reports say of this rank's failure."""
         if run.outcome == "ok":
             return None
         if self.error is None:
-            return RemoteError(type=NOT_ACCEPTED, message=str(refused(self.task)))
+            return RemoteError(type=NOT_ACCEPTED, message=str(refused(self.call)))
         text = "".join(traceback.format_exception(self.error))
         return RemoteError(type=type(self.error).__name__, message=text_of(self.error)[:TEXT], traceback=text[-TEXT:])
 
     def agree_verdict(self) -> Generator[Wait, Any, None]:
         """When the runs are over: one verdict of all ranks."""
-        together = self.together
-        if together is None or together.lost is not None or self.end is Ending.INTERRUPTED or not self.runs:
+        agreement = self.agreement
+        if agreement is None or agreement.lost is not None or self.end is Ending.INTERRUPTED or not self.runs:
             return
         if self.end in (Ending.FAILED, Ending.REFUSED, Ending.ELSEWHERE):
             self.fail()
-        self.common = yield from together.verdict(self.verdict(learn_recurrence(self.runs)))
-        if self.common is None and self.end is Ending.DONE:
-            self.end, self.error = Ending.ELSEWHERE, together.lost
+        self.agreed_run = yield from agreement.verdict(self.verdict(learn_recurrence(self.runs)))
+        if self.agreed_run is None and self.end is Ending.DONE:
+            self.end, self.error = Ending.ELSEWHERE, agreement.lost
 
     # ------------------------------------------------------------------ the value
 
     def judge(self, run: Run, value: Any) -> Run:
         """Look at the validation run's value: its colour, what the user accepts, and whether arguments were changed."""
-        check_colour(self.task, value)
+        check_kind(self.call, value)
         try:
-            accepted = self.task.options.accept is None or self.task.options.accept(value)
+            accepted = self.call.options.accept is None or self.call.options.accept(value)
         except Exception as error:  # noqa: BLE001 - the check is a part of the validation: its failure is handed on as it is
             self.error, self.end = error, Ending.FAILED
             return replace(run, outcome="error", error_type=type(error).__name__)
@@ -192,64 +192,64 @@ class Measurement(Account):
             self.end = Ending.REFUSED
             self.value = value
             return replace(run, outcome="error", error_type=NOT_ACCEPTED)
-        if self.task.inputs.changed():
+        if self.call.inputs.changed():
             self.end = Ending.MUTATED
             self.value = value
         return run
 
     def left_s(self) -> float | None:
         """Seconds of the budget left for a stream's extra run, None for no limit; ranks would not stop at the same item."""
-        budget = self.task.options.budget_s
-        return None if budget is None or self.together is not None else max(0.0, budget - self.spent_s())
+        budget = self.call.options.budget_s
+        return None if budget is None or self.agreement is not None else max(0.0, budget - self.spent_s())
 
     # ------------------------------------------------------------------ phases
 
-    def hush(self) -> None:
+    def prepare(self) -> None:
         """Before the first run: the random streams are noted, and the monitor is paused."""
-        self.task.inputs.remember(process_wide=self.rng_restored)
-        self.mute()
+        self.call.inputs.remember(process_wide=self.rng_restored)
+        self.pause_monitor()
 
-    def mute(self) -> None:
+    def pause_monitor(self) -> None:
         """Pause the monitor, once; hooks that span a warm-up begin."""
         if not self.silent:
             self.silent = True
-            fields = {"callable": self.task.name, "report_id": self.report_id, "key": self.task.key}
+            fields = {"callable": self.call.name, "report_id": self.report_id, "key": self.call.key}
             if not SWITCH.reasons:
-                self.hooks.enter_context(self.task.session.emitter.warming(fields))
-            if self.task.session.monitor is not None:
-                self.task.session.monitor.pause(self)
+                self.hooks.enter_context(self.call.instruments.emitter.warming(fields))
+            if self.call.instruments.monitor is not None:
+                self.call.instruments.monitor.pause(self)
 
-    def unmute(self) -> None:
+    def resume_monitor(self) -> None:
         """Give our pause back, once; hooks that span a warm-up end."""
         if self.silent:
-            if self.task.session.monitor is not None:
-                self.task.session.monitor.resume(self)
+            if self.call.instruments.monitor is not None:
+                self.call.instruments.monitor.resume(self)
             self.hooks.close()
             self.silent = False  # last: interrupted before it, all of this is done again
 
-    def turn_to(self, step: Step) -> None:
+    def enter_phase(self, step: Step) -> None:
         """A phase begins: tell the ledger, turn the monitor, speak of the phase that ended."""
         if step.rearm:
             self.runs = [replace(run, discarded=run.discarded or run.phase is Phase.MEASURE) for run in self.runs]
             self.decision = None
-            self.mute()
-        if step.phase is not Phase.MEASURE and self.lease is not None:
-            self.lease.progress(
-                State.WARMING if step.phase is Phase.WARM else State.VALIDATING, planned(self.task.options)
+            self.pause_monitor()
+        if step.phase is not Phase.MEASURE and self.claim is not None:
+            self.claim.progress(
+                State.WARMING if step.phase is Phase.WARM else State.VALIDATING, planned(self.call.options)
             )
         if step.phase is Phase.MEASURE and self.silent:
-            self.unmute()
-            self.settle_warm()
+            self.resume_monitor()
+            self.finish_warmup()
 
-    def settle_warm(self) -> None:
+    def finish_warmup(self) -> None:
         """Warm-up has ended well: the key is warm, and it is said."""
         self.decision_so_far()
         warmup = self.warmup()
-        if self.lease is not None:
+        if self.claim is not None:
             proven = self.decision is not None and self.decision.state == "proven"
-            own = None if self.together is None else of_rank(warmup.runs, self.together.rank)
-            self.lease.settle(State.STEADY if proven else State.WARM, "warm", warmup, own=own)
-            self.task.ledger.rounds.append(self.sizes[-1] if self.sizes else process_size.read())
+            own = None if self.agreement is None else of_rank(warmup.runs, self.agreement.rank)
+            self.claim.finish(State.STEADY if proven else State.WARM, "warm", warmup, own=own)
+            self.call.registry.rounds.append(self.sizes[-1] if self.sizes else process_size.read())
             tell_other_ranks()
-        self.say_warmed(warmup)
-        self.say_proof()
+        self.announce_warmed(warmup)
+        self.announce_proof()

@@ -177,7 +177,7 @@ def until_steady(
     """
     Warm up until steady state is proven: between ``at_least`` and ``at_most`` warm-up runs, ``budget_s`` seconds at most.
 
-    ``strict`` asks for longer windows (5 and 8 runs in place of 3 and 5). Decision paths: ``quiet``, ``stable``,
+    ``strict`` asks for longer windows (5 and 8 runs in place of 3 and 5). Decision paths: ``bypass``, ``stable``,
     ``cause``, ``noise_floor``, or ``budget`` where nothing was proven. Raises ArgumentError for what cannot work.
     """
     return UntilSteady(at_least=at_least, at_most=at_most, budget_s=budget_s, strict=strict)

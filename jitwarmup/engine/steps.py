@@ -24,10 +24,10 @@ class Step:
     rearm: bool = False
 
 
-Flow = Generator[Step, Run, Decision | None]
+Steps = Generator[Step, Run, Decision | None]
 
 
-def flow(rule: Rule, measurements: int, *, history: Sequence[Run] = (), redo: bool = False) -> Flow:
+def plan_steps(rule: Rule, measurements: int, *, history: Sequence[Run] = (), redo: bool = False) -> Steps:
     """
     Yield the steps of a measurement; return what the warm-up rule said, or None where validation failed.
 

@@ -58,34 +58,34 @@ class TimedRegion:
 
     __slots__ = (
         "clock",
+        "context",
         "duration_ns",
         "error",
         "frame",
+        "instruments",
         "meter",
         "name",
         "open",
         "seen",
-        "session",
         "started_at",
         "step",
         "t0",
-        "token",
         "told",
         "value",
     )
 
     def __init__(
-        self, session: Instruments, step: Step, clock: Clock, frame: Frame | None = None, name: str = MEASURE
+        self, instruments: Instruments, step: Step, clock: Clock, frame: Frame | None = None, name: str = MEASURE
     ) -> None:
         self.name = name
-        self.session = session
+        self.instruments = instruments
         self.step = step
         self.clock = clock
         self.frame = frame if frame is not None else Frame(phase=step.phase)
         self.value: Any = None
         self.error: BaseException | None = None
         self.meter: SharedWindow | None = None
-        self.token: Any = None
+        self.context: Any = None
         self.open = False
 
     def __enter__(self) -> Self:
@@ -103,10 +103,10 @@ class TimedRegion:
     def prepare(self) -> None:
         """What is read before the fence and the clock."""
         self.open = True
-        self.token = self.session.watch.open(cpu=self.name != CALL)
+        self.context = self.instruments.probe_set.open(cpu=self.name != CALL)
         self.frame.clock = self.clock
-        if self.session.monitor is not None and self.step.phase is Phase.MEASURE:
-            self.meter = self.session.monitor.window(self.name)
+        if self.instruments.monitor is not None and self.step.phase is Phase.MEASURE:
+            self.meter = self.instruments.monitor.window(self.name)
             self.meter.__enter__()
 
     def __exit__(
@@ -137,8 +137,8 @@ class TimedRegion:
             if self.meter is not None:
                 self.meter.__exit__(None, None, None)
         finally:
-            if self.token is not None:
-                self.session.watch.close(self.token)
+            if self.context is not None:
+                self.instruments.probe_set.close(self.context)
             self.frame.leave()
             self.open = False
 
@@ -148,7 +148,7 @@ class TimedRegion:
         self.told = {} if self.frame.notes is None else settled(self.frame.notes, self.t0)
         if self.meter is not None:
             self.meter.__exit__(None, None, None)
-        self.seen = self.session.watch.close(self.token)
+        self.seen = self.instruments.probe_set.close(self.context)
         self.frame.leave()
         self.open = False
 
@@ -178,7 +178,7 @@ class TimedRegion:
             **fields,
         )
 
-    def taken(self) -> RunOutcome:
+    def outcome(self) -> RunOutcome:
         """The outcome; the window keeps no value and no exception alive."""
         result = RunOutcome(self.run(), self.value, self.error, self.frame.notes or ())
         self.frame.notes = None
@@ -223,8 +223,8 @@ class TimedStream(TimedRegion):
 
     __slots__ = ("began_ns", "closed", "first_ns", "gaps_ns", "items", "spent_ns", "stepping")
 
-    def __init__(self, session: Instruments, step: Step, clock: Clock) -> None:
-        super().__init__(session, step, clock)
+    def __init__(self, instruments: Instruments, step: Step, clock: Clock) -> None:
+        super().__init__(instruments, step, clock)
         self.spent_ns = 0
         self.items = 0
         self.first_ns: int | None = None
@@ -247,7 +247,7 @@ class TimedStream(TimedRegion):
         self.frame.clock, self.frame.notes = self.clock, notes
         self.frame.enter()
         self.stepping = True
-        self.session.watch.resume(self.token)
+        self.instruments.probe_set.resume(self.context)
         self.t0 = self.clock.now()
 
     def leave_step(self, *, item: bool) -> None:
@@ -255,7 +255,7 @@ class TimedStream(TimedRegion):
         if not item:
             self.fence_late()
         step_ns = self.clock.now() - self.t0
-        self.session.watch.suspend(self.token)
+        self.instruments.probe_set.suspend(self.context)
         self.frame.leave()
         self.stepping = False
         self.spent_ns += step_ns
@@ -321,6 +321,6 @@ class UntimedRegion(TimedStream):
         """Keep what ended the stream."""
         self.error = error
 
-    def taken(self) -> RunOutcome:
+    def outcome(self) -> RunOutcome:
         """The outcome, without a Run."""
         return RunOutcome(None, self.value, self.error)

@@ -18,7 +18,7 @@ from jitwarmup.records.runs import Phase
 class Frame:
     """One block (``settings``) or one run (``phase``) that user code is inside of."""
 
-    __slots__ = ("clock", "closed", "notes", "parent", "parted", "phase", "settings")
+    __slots__ = ("clock", "closed", "diverged", "notes", "parent", "phase", "settings")
 
     def __init__(self, *, phase: Phase | None = None, settings: dict[str, Any] | None = None) -> None:
         self.parent: Frame | None = None
@@ -27,7 +27,7 @@ class Frame:
         self.closed = False
         self.clock: Clock | None = None  # of the window around this run or block
         self.notes: list[RunAnnotation] | None = None
-        self.parted: list[tuple[int, ...]] = []  # ranks that measured together inside of it and lost each other
+        self.diverged: list[tuple[int, ...]] = []  # ranks that measured together inside of it and lost each other
 
     def enter(self) -> None:
         """Make this frame the current one; once, since whoever entered a frame of its own inside may outlive it."""
@@ -77,11 +77,11 @@ def leave_note(note: RunAnnotation) -> Frame | None:
     return frame
 
 
-def part(members: tuple[int, ...]) -> None:
+def note_divergence(members: tuple[int, ...]) -> None:
     """Ranks that measured together have lost each other: the blocks around must not wait for them at their end."""
     frame = current()
     while frame is not None:
-        frame.parted.append(members)
+        frame.diverged.append(members)
         frame = frame.parent
 
 

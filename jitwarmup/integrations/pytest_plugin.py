@@ -100,9 +100,9 @@ class Steady:
 
         """
         from jitwarmup.api.block import steady_state
-        from jitwarmup.engine.callables import colour_of
+        from jitwarmup.engine.callables import kind_of
 
-        if colour_of(function).asynchronous:
+        if kind_of(function).asynchronous:
             return self._later(function, args, kwargs)
         with steady_state(**self._settings()) as block:
             return self._keep(block.measure(function, *args, **kwargs))

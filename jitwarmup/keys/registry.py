@@ -30,7 +30,7 @@ from jitwarmup.records.runs import Phase, Run, State, Warmup
 ROUNDS = 64  # warm-ups that are remembered to tell whether the process grows by each
 BUDGET_SPENT = "budget_spent"
 BEING_WARMED = "being_warmed"
-Landing = Literal["warm", "failed", "interrupted"]
+WarmupOutcome = Literal["warm", "failed", "interrupted"]
 Key = tuple[int, Hashable]
 
 
@@ -38,11 +38,11 @@ class InFlight:
     """A warm-up in progress; those who wait for it are woken when it lands, in threads and event loops alike."""
 
     def __init__(self) -> None:
-        self.landed: Landing | None = None
+        self.landed: WarmupOutcome | None = None
         self._lock = threading.Lock()
         self._wakers: list[Callable[[], Any]] = []
 
-    def land(self, how: Landing) -> None:
+    def land(self, how: WarmupOutcome) -> None:
         """Wake everybody who waits still; landing again changes nothing else."""
         with self._lock:
             self.landed = self.landed or how
@@ -81,10 +81,10 @@ class Wait:
 class WaitForWarmup(Wait):
     """The wish to wait for a flight; answered with whether it landed in time."""
 
-    __slots__ = ("deadline", "flight")
+    __slots__ = ("deadline", "in_flight")
 
-    def __init__(self, flight: InFlight, deadline: float | None) -> None:
-        self.flight = flight
+    def __init__(self, in_flight: InFlight, deadline: float | None) -> None:
+        self.in_flight = in_flight
         self.deadline = deadline
 
     def seconds(self) -> float | None:
@@ -94,12 +94,12 @@ class WaitForWarmup(Wait):
     def block(self) -> bool:
         """Wait in a thread."""
         event = threading.Event()
-        if not self.flight.join(event.set):
+        if not self.in_flight.join(event.set):
             return True
         try:
             return event.wait(self.seconds())
         finally:
-            self.flight.leave(event.set)
+            self.in_flight.leave(event.set)
 
     async def sleep(self) -> bool:
         """Wait in a task; the event loop goes on."""
@@ -110,14 +110,14 @@ class WaitForWarmup(Wait):
             with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
                 loop.call_soon_threadsafe(landed.set)
 
-        if not self.flight.join(wake):
+        if not self.in_flight.join(wake):
             return True
         try:
             await asyncio.wait_for(landed.wait(), self.seconds())
         except TimeoutError:
             return False
         finally:
-            self.flight.leave(wake)
+            self.in_flight.leave(wake)
         return True
 
 
@@ -125,33 +125,33 @@ class KeyState:
     """One key: its state, its warm-up, and the runs of an interrupted warm-up that still count."""
 
     __slots__ = (
-        "asked",
         "finished",
-        "flight",
-        "habits",
+        "in_flight",
+        "instance_id",
         "label",
         "lost",
         "planned",
         "reason",
+        "recurring",
+        "requested",
         "state",
-        "token",
         "unready",
         "warmup",
     )
 
-    def __init__(self, label: str, token: int = 0) -> None:
+    def __init__(self, label: str, instance_id: int = 0) -> None:
         self.label = label
-        self.token = token
+        self.instance_id = instance_id
         self.state = State.COLD
         self.warmup: Warmup | None = None
         self.finished: tuple[Run, ...] = ()
-        self.flight: InFlight | None = None
-        self.asked = False
+        self.in_flight: InFlight | None = None
+        self.requested = False
         self.lost = 0  # clean calls that are wanted before the key is warm again after a loss
         self.unready = False  # readiness was taken back, until the key is warmed again
         self.planned: int | None = None  # runs of the warm-up under way, where a count decides
         self.reason: str | None = None  # why it stands where it stands, in words that hold no value
-        self.habits = RecurringWork()
+        self.recurring = RecurringWork()
 
     @property
     def is_warm(self) -> bool:
@@ -166,22 +166,22 @@ class KeyState:
 
 class Claim:
     """
-    The right and duty to warm one key, once ``KeyRegistry.turn`` has claimed it. Left without ``settle``, it counts as interrupted.
+    The right and duty to warm one key, once ``KeyRegistry.turn`` has claimed it. Left without ``finish``, it counts as interrupted.
 
     Entered before the claim, and twice (``with lease, lease:``): an interrupt may come at the very beginning of an exit,
     and a key that nobody gives back is waited for for ever. ``entry`` is None beyond the bound on keys.
     """
 
-    def __init__(self, ledger: KeyRegistry, entry: KeyState | None) -> None:
-        self.ledger = ledger
+    def __init__(self, registry: KeyRegistry, entry: KeyState | None) -> None:
+        self.registry = registry
         self.entry = entry
-        self.flight = InFlight()
+        self.in_flight = InFlight()
 
     @property
     def held(self) -> KeyState | None:
         """The key, while it is ours to warm."""
         entry = self.entry
-        return entry if entry is not None and entry.flight is self.flight else None
+        return entry if entry is not None and entry.in_flight is self.in_flight else None
 
     def __enter__(self) -> Self:
         return self
@@ -189,7 +189,7 @@ class Claim:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.settle(State.COLD, "interrupted")
+        self.finish(State.COLD, "interrupted")
 
     def progress(self, state: State, planned: int | None = None) -> None:
         """Tell the phase that is under way, and how many runs are planned in all."""
@@ -202,10 +202,10 @@ class Claim:
         if (entry := self.entry) is not None:
             entry.finished = tuple(run for run in runs if run.outcome == "ok" and run.phase is not Phase.MEASURE)
 
-    def settle(
+    def finish(
         self,
         state: State,
-        how: Landing,
+        how: WarmupOutcome,
         warmup: Warmup | None = None,
         reason: str | None = None,
         own: Sequence[Run] | None = None,
@@ -215,7 +215,7 @@ class Claim:
 
         ``own``: the warm-up's runs with this rank's work only, from which its habits are learnt.
         """
-        with self.ledger.lock:
+        with self.registry.lock:
             entry = self.held
             if entry is not None:
                 entry.state = state
@@ -225,11 +225,11 @@ class Claim:
                     entry.finished = ()
                 if warmup is not None:
                     entry.warmup = warmup
-                    entry.habits.learn(warmup.runs if own is None else own)
-                entry.flight = None  # last: interrupted before it, the key is still ours to settle
+                    entry.recurring.learn(warmup.runs if own is None else own)
+                entry.in_flight = None  # last: interrupted before it, the key is still ours to settle
         if entry is not None:
-            self.ledger.changed()
-        self.flight.land(how)
+            self.registry.changed()
+        self.in_flight.land(how)
 
 
 class KeyRegistry:
@@ -242,7 +242,7 @@ class KeyRegistry:
         self.dead: deque[int] = deque()
         self.watching: dict[int, weakref.ref[Any]] = {}
         self.listeners: list[Callable[[], None]] = []
-        self.tally = CallSummary()
+        self.summary = CallSummary()
         self.counts = HitCounter()
         self.rounds: deque[Size] = deque(maxlen=ROUNDS)  # what the process held after each of the newest warm-ups
         self.limit_told = False
@@ -254,10 +254,10 @@ class KeyRegistry:
         """In a child, what is warm stays warm; a warm-up that was under way goes on in the parent only."""
         self.lock = threading.RLock()
         self.counts.renew()
-        self.tally.renew()
+        self.summary.renew()
         for entry in self.entries.values():
-            if entry.flight is not None:
-                entry.flight = None
+            if entry.in_flight is not None:
+                entry.in_flight = None
                 entry.state = State.COLD
                 entry.finished = ()
                 entry.reason = "forked while it was being warmed up"
@@ -267,7 +267,7 @@ class KeyRegistry:
         for listener in self.listeners:
             listener()
 
-    def token_of(self, instance: Any) -> int:
+    def instance_id_of(self, instance: Any) -> int:
         """
         The identity of an instance as part of a key; 0 for none. The instance is not kept alive.
 
@@ -277,29 +277,29 @@ class KeyRegistry:
         if instance is None:
             return 0
         self.sweep()
-        token = id(instance)
-        if token not in self.watching:
+        instance_id = id(instance)
+        if instance_id not in self.watching:
             try:
-                self.watching[token] = weakref.ref(instance, functools.partial(self.note_death, token))
+                self.watching[instance_id] = weakref.ref(instance, functools.partial(self.note_death, instance_id))
             except TypeError:
-                return token
-        return token
+                return instance_id
+        return instance_id
 
-    def note_death(self, token: int, _: object) -> None:
+    def note_death(self, instance_id: int, _: object) -> None:
         """An instance is gone. This may run anywhere, in any thread, so it only leaves a note."""
-        self.dead.append(token)
+        self.dead.append(instance_id)
 
     def sweep(self) -> None:
         """Forget instances that are gone."""
         while self.dead:
             with self.lock:
                 try:
-                    token = self.dead.popleft()
+                    instance_id = self.dead.popleft()
                 except IndexError:  # another thread was quicker
                     return
-                self.watching.pop(token, None)
-                self.latched.discard(token)
-                for key in [key for key in self.entries if key[0] == token]:
+                self.watching.pop(instance_id, None)
+                self.latched.discard(instance_id)
+                for key in [key for key in self.entries if key[0] == instance_id]:
                     del self.entries[key]
             self.changed()
 
@@ -313,7 +313,7 @@ class KeyRegistry:
                 return None
             return self.entries.setdefault(key, KeyState(label_of(key[1], len(self.entries) + 1), key[0]))
 
-    def claim(self, lease: Claim, entry: KeyState, *, demand: bool) -> InFlight | None:
+    def claim(self, claim: Claim, entry: KeyState, *, demand: bool) -> InFlight | None:
         """
         Give the lease its key, where that has to be warmed; ``demand`` warms failed keys again.
 
@@ -322,16 +322,16 @@ class KeyRegistry:
 
         """
         with self.lock:
-            if entry.flight is not None:
-                return entry.flight
+            if entry.in_flight is not None:
+                return entry.in_flight
             settled = entry.is_warm and not (demand and entry.unready)
             if not settled and (demand or entry.state is not State.FAILED):
-                entry.flight = lease.flight
+                entry.in_flight = claim.in_flight
                 entry.state = State.VALIDATING if not entry.finished else State.WARMING
         return None
 
-    def turn(
-        self, lease: Claim, *, policy: str, wait_s: float | None, demand: bool, name: str
+    def acquire(
+        self, claim: Claim, *, policy: str, wait_s: float | None, demand: bool, name: str
     ) -> Generator[WaitForWarmup, bool, bool]:
         """
         Whether the lease got its key; False where the key is warm or the call shall run plainly.
@@ -342,9 +342,9 @@ class KeyRegistry:
         """
         deadline = None if wait_s is None else time.monotonic() + wait_s
         while True:
-            other = None if lease.entry is None else self.claim(lease, lease.entry, demand=demand)
+            other = None if claim.entry is None else self.claim(claim, claim.entry, demand=demand)
             if other is None:
-                return lease.held is not None
+                return claim.held is not None
             if policy == "raise":
                 raise NotReady(
                     f"{name} is being warmed up by another caller and while_warming='raise' was chosen; try again when "
@@ -356,51 +356,51 @@ class KeyRegistry:
             if not in_time or (other.landed == "failed" and not demand):
                 return False
 
-    def met(self, token: int | None) -> list[KeyState]:
+    def met(self, instance_id: int | None) -> list[KeyState]:
         """The keys met so far (of one instance). Takes no lock: whoever asks for the state never waits."""
         for _ in range(8):
             try:
-                return [entry for entry in list(self.entries.values()) if token in (None, entry.token)]
+                return [entry for entry in list(self.entries.values()) if instance_id in (None, entry.instance_id)]
             except RuntimeError:  # a collection inside list() let another thread add a key
                 continue
         return []
 
-    def asked_or_met(self, token: int | None) -> list[KeyState]:
+    def requested_or_met(self, instance_id: int | None) -> list[KeyState]:
         """The keys that were asked to be warmed or, where none was, all keys met (of one instance)."""
-        met = self.met(token)
-        return [entry for entry in met if entry.asked] or met
+        met = self.met(instance_id)
+        return [entry for entry in met if entry.requested] or met
 
-    def state(self, token: int | None) -> State:
+    def state(self, instance_id: int | None) -> State:
         """All keys in one word: the least of them."""
-        states = {entry.state for entry in self.asked_or_met(token)}
-        if any(entry.left_over for entry in self.met(token)):
+        states = {entry.state for entry in self.requested_or_met(instance_id)}
+        if any(entry.left_over for entry in self.met(instance_id)):
             states.add(State.DEGRADED)
         return next((state for state in WORST_FIRST if state in states), State.COLD)
 
-    def ready(self, token: int | None) -> bool:
+    def ready(self, instance_id: int | None) -> bool:
         """Whether every key asked for (or the first) is warm; latches."""
-        latch = token or 0
+        latch = instance_id or 0
         if latch in self.latched:
             return True
-        if not self.warm_now(token):
+        if not self.warm_now(instance_id):
             return False
         self.latched.add(latch)
-        if not self.warm_now(token):  # taken back while we looked
+        if not self.warm_now(instance_id):  # taken back while we looked
             self.latched.discard(latch)
             return False
         return True
 
-    def warm_now(self, token: int | None) -> bool:
+    def warm_now(self, instance_id: int | None) -> bool:
         """Whether every key asked for (or the first) is warm at this moment."""
-        met = self.met(token)
-        wanted = [entry for entry in met if entry.asked] or met[:1]
+        met = self.met(instance_id)
+        wanted = [entry for entry in met if entry.requested] or met[:1]
         return bool(wanted) and all(entry.is_warm and not entry.unready for entry in wanted)
 
     def take_back(self, entry: KeyState) -> None:
         """The key is not to be relied upon until it is warmed again: readiness latches no more."""
         with self.lock:
             entry.unready = True
-            self.latched -= {0, entry.token}
+            self.latched -= {0, entry.instance_id}
 
 
 REGISTRIES: weakref.WeakSet[KeyRegistry] = weakref.WeakSet()
@@ -408,8 +408,8 @@ REGISTRIES: weakref.WeakSet[KeyRegistry] = weakref.WeakSet()
 
 def after_fork_in_child() -> None:
     """Locks that another thread held would stay held for ever, and warm-ups of other threads would never land."""
-    for ledger in tuple(REGISTRIES):
-        ledger.after_fork()
+    for registry in tuple(REGISTRIES):
+        registry.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

@@ -18,48 +18,48 @@ PHASES = {State.VALIDATING: Phase.VALIDATE.value, State.WARMING: Phase.WARM.valu
 Subjects = list[tuple[KeyRegistry, int | None]]
 
 
-def status_of(ledger: KeyRegistry, token: int | None) -> dict[str, Any]:
+def status_of(registry: KeyRegistry, instance_id: int | None) -> dict[str, Any]:
     """The status document of one function (of one instance)."""
-    entries = ledger.asked_or_met(token)
-    state = ledger.state(token)
-    ready = bool(SWITCH.reasons) or ledger.ready(token)
-    done, planned = zip(*(progress_of(ledger, entry) for entry in entries), strict=True) if entries else ((), ())
+    entries = registry.requested_or_met(instance_id)
+    state = registry.state(instance_id)
+    ready = bool(SWITCH.reasons) or registry.ready(instance_id)
+    done, planned = zip(*(progress_of(registry, entry) for entry in entries), strict=True) if entries else ((), ())
     return {
         "schema": STATUS_SCHEMA,
-        "callable": ledger.name,
+        "callable": registry.name,
         "state": state.value,
         "phase": next((PHASES[entry.state] for entry in entries if entry.state in PHASES), None),
         "ready": ready,
         "progress": {"done": sum(done), "planned": None if None in planned or not planned else sum(planned)},
-        "eta_s": eta_s(ledger, entries),
-        "last_reason": last_reason(ledger.met(token)),
-        "keys": [key_status(ledger, entry) for entry in entries[:KEYS_SHOWN]],
+        "eta_s": eta_s(registry, entries),
+        "last_reason": last_reason(registry.met(instance_id)),
+        "keys": [key_status(registry, entry) for entry in entries[:KEYS_SHOWN]],
         "keys_cut": max(0, len(entries) - KEYS_SHOWN),
     }
 
 
-def key_status(ledger: KeyRegistry, entry: KeyState) -> dict[str, Any]:
+def key_status(registry: KeyRegistry, entry: KeyState) -> dict[str, Any]:
     """One key in the document."""
-    done, planned = progress_of(ledger, entry)
+    done, planned = progress_of(registry, entry)
     return {
         "key": entry.label,
         "state": entry.state.value,
-        "asked": entry.asked,
+        "asked": entry.requested,
         "done": done,
         "planned": planned,
         "reason": entry.reason,
     }
 
 
-def progress_of(ledger: KeyRegistry, entry: KeyState) -> tuple[int, int | None]:
+def progress_of(registry: KeyRegistry, entry: KeyState) -> tuple[int, int | None]:
     """Runs made and runs planned of one key's warm-up; planned is None where a rule decides."""
     warmup = entry.warmup
     if entry.is_warm and warmup is not None:
         return len(warmup.runs), len(warmup.runs)
-    return len(entry.finished), entry.planned if entry.planned is not None else ledger.planned
+    return len(entry.finished), entry.planned if entry.planned is not None else registry.planned
 
 
-def eta_s(ledger: KeyRegistry, entries: Sequence[KeyState]) -> float | None:
+def eta_s(registry: KeyRegistry, entries: Sequence[KeyState]) -> float | None:
     """
     Seconds until all keys are warm, from what was seen so far: 0.0 when they are, None where nothing is known yet.
 
@@ -67,15 +67,15 @@ def eta_s(ledger: KeyRegistry, entries: Sequence[KeyState]) -> float | None:
     """
     known = [entry.warmup.duration_s for entry in entries if entry.is_warm and entry.warmup is not None]
     typical = statistics.fmean(known) if known else None
-    parts = [remaining_s(ledger, entry, typical) for entry in entries if not entry.is_warm]
-    if not entries or any(part is None for part in parts):
+    parts = [remaining_s(registry, entry, typical) for entry in entries if not entry.is_warm]
+    if not entries or any(note_divergence is None for note_divergence in parts):
         return None
-    return math.fsum(part for part in parts if part is not None)
+    return math.fsum(note_divergence for note_divergence in parts if note_divergence is not None)
 
 
-def remaining_s(ledger: KeyRegistry, entry: KeyState, typical: float | None) -> float | None:
+def remaining_s(registry: KeyRegistry, entry: KeyState, typical: float | None) -> float | None:
     """Seconds that one key still needs; None where nobody can know."""
-    done, planned = progress_of(ledger, entry)
+    done, planned = progress_of(registry, entry)
     runs = entry.finished
     if len(runs) > 1 and planned is not None:
         return max(0, planned - done) * runs[-1].duration_s
@@ -89,11 +89,15 @@ def last_reason(entries: Sequence[KeyState]) -> str | None:
     return entries[told[0][1]].reason if told else None
 
 
-def asked_ledgers() -> Subjects:
+def requested_registries() -> Subjects:
     """Every function of the process that was asked to warm up."""
     for _ in range(8):
         try:
-            return [(ledger, None) for ledger in list(REGISTRIES) if any(entry.asked for entry in ledger.met(None))]
+            return [
+                (registry, None)
+                for registry in list(REGISTRIES)
+                if any(entry.requested for entry in registry.met(None))
+            ]
         except RuntimeError:  # another thread decorated a function meanwhile
             continue
     return []
@@ -101,8 +105,8 @@ def asked_ledgers() -> Subjects:
 
 def is_rank_ready() -> bool:
     """Whether all that this process was asked to warm up (or, where nothing was, all that it met) is warm."""
-    subjects = asked_ledgers() or [(ledger, None) for ledger in list(REGISTRIES) if ledger.met(None)]
-    return bool(subjects) and all(ledger.warm_now(token) for ledger, token in subjects)
+    subjects = requested_registries() or [(registry, None) for registry in list(REGISTRIES) if registry.met(None)]
+    return bool(subjects) and all(registry.warm_now(instance_id) for registry, instance_id in subjects)
 
 
 def tell_other_ranks() -> None:

@@ -28,12 +28,12 @@ class Speaker(Protocol):
     """For whom a summary is told."""
 
     @property
-    def session(self) -> object: ...
+    def instruments(self) -> object: ...
 
     def alone(self) -> Self: ...
 
     @property
-    def say(self) -> Callable[..., None]: ...
+    def emit(self) -> Callable[..., None]: ...
 
 
 class CallSummary:
@@ -42,7 +42,7 @@ class CallSummary:
     def __init__(self) -> None:
         self.renew()
         self._recent: deque[int] = deque(maxlen=RECENT)
-        self._subject: Speaker | None = None
+        self._timed_function: Speaker | None = None
         self._clear()
 
     def renew(self) -> None:
@@ -58,24 +58,24 @@ class CallSummary:
         self.max_ns = 0
         self.due = time.monotonic() + PERIOD_S
 
-    def add(self, subject: Speaker, run: Run) -> None:
+    def add(self, timed_function: Speaker, run: Run) -> None:
         """Count one call of any outcome; failed ones are counted apart, and a stream that was left early nowhere."""
         if run.outcome == "ok":
-            self.count(subject, run.duration_ns, contaminated=run.contaminated)
+            self.count(timed_function, run.duration_ns, contaminated=run.contaminated)
             return
         if run.outcome == "closed":
             return
         with self._lock:
-            self._begin(subject)
+            self._begin(timed_function)
             self.errors += 1
         if time.monotonic() >= self.due:
             self.flush()
 
-    def count(self, subject: Speaker, ns: int, *, contaminated: bool = False) -> None:
+    def count(self, timed_function: Speaker, ns: int, *, contaminated: bool = False) -> None:
         """Count one call that ended well; speak when a minute has passed."""
         with self._lock:
-            if self._subject is None or self._subject.session is not subject.session:
-                self._begin(subject)
+            if self._timed_function is None or self._timed_function.instruments is not timed_function.instruments:
+                self._begin(timed_function)
             self.calls += 1
             self.sum_ns += ns
             if contaminated:
@@ -88,18 +88,18 @@ class CallSummary:
         if time.monotonic() >= self.due:
             self.flush()
 
-    def _begin(self, subject: Speaker) -> None:
+    def _begin(self, timed_function: Speaker) -> None:
         """Remember for whom to speak, also at exit, and where the newest call would have spoken."""
-        self._subject = subject.alone()
+        self._timed_function = timed_function.alone()
         PENDING.add(self)
 
     def flush(self) -> None:
         """Tell what was counted, and begin anew; nothing where nothing was counted."""
         with self._lock:
-            subject, fields = self._subject, self._fields()
+            timed_function, fields = self._timed_function, self._fields()
             self._clear()
-        if subject is not None and fields["count"] + fields["errors"] > 0:
-            subject.say(schema.SUMMARY, **fields)
+        if timed_function is not None and fields["count"] + fields["errors"] > 0:
+            timed_function.emit(schema.SUMMARY, **fields)
 
     def _fields(self) -> dict[str, Any]:
         recent = sorted(self._recent)
@@ -123,5 +123,5 @@ PENDING: weakref.WeakSet[CallSummary] = weakref.WeakSet()
 @atexit.register
 def flush_all() -> None:
     """At a normal exit, tell what has not been told."""
-    for tally in tuple(PENDING):
-        tally.flush()
+    for summary in tuple(PENDING):
+        summary.flush()

@@ -281,8 +281,8 @@ def test_instances_are_not_kept_alive_and_a_new_one_at_their_address_is_cold() -
     assert all(ref() is None for ref in refs)
     assert states == [State.COLD] * 50
     Model().method.state  # looks, and sweeps
-    assert len(Model.method._core.ledger.entries) <= 1
-    assert len(Model.method._core.ledger.watching) <= 2
+    assert len(Model.method._core.registry.entries) <= 1
+    assert len(Model.method._core.registry.watching) <= 2
 
 
 def test_many_instances_do_not_use_up_the_bound_on_keys() -> None:

@@ -99,7 +99,7 @@ def test_a_status_never_waits_even_while_the_ledger_is_held() -> None:
     held, release = threading.Event(), threading.Event()
 
     def hold():
-        with function._core.ledger.lock:
+        with function._core.registry.lock:
             held.set()
             release.wait()
 
@@ -158,7 +158,7 @@ def test_readiness_is_taken_back_by_on_loss_unready() -> None:
     one.warm()
     found = readiness()
     assert found
-    one._core.ledger.take_back(one._core.entry((), (), {}))
+    one._core.registry.take_back(one._core.entry((), (), {}))
     assert not found
     one.warm()
     assert found

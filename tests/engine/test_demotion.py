@@ -166,14 +166,14 @@ def test_a_key_that_somebody_is_warming_is_left_to_them(watch) -> None:
     function, _ = warm_one(watch, on_loss="rewarm")
     entry = function._core.entry((), (), {})
     entry.state = State.COLD
-    lease = Claim(function._core.ledger, entry)
-    function._core.ledger.claim(lease, entry, demand=True)
+    lease = Claim(function._core.registry, entry)
+    function._core.registry.claim(lease, entry, demand=True)
     entry.state = State.WARMING
     from jitwarmup.engine import demotion
 
-    demotion.mark(function._core.subject(), entry, "late news")
+    demotion.mark(function._core.timed_function(), entry, "late news")
     assert (entry.state, entry.reason) == (State.WARMING, None)
-    lease.settle(State.WARM, "warm")
+    lease.finish(State.WARM, "warm")
 
 
 # ------------------------------------------------------------------ torch's recompile limit

@@ -64,7 +64,7 @@ def test_a_fork_during_warming_starts_cold_in_the_child_and_warms_there() -> Non
     begun.wait(30)
     waiter = threading.Thread(target=lambda: results.append(function()))
     waiter.start()
-    ledger = function._core.ledger
+    ledger = function._core.registry
 
     def check():
         before = function.state, function.status()["last_reason"]
@@ -75,7 +75,7 @@ def test_a_fork_during_warming_starts_cold_in_the_child_and_warms_there() -> Non
     held, release = threading.Event(), threading.Event()
 
     def hold():
-        with ledger.lock, ledger.counts._lock, ledger.tally._lock:
+        with ledger.lock, ledger.counts._lock, ledger.summary._lock:
             held.set()
             release.wait(30)
 

@@ -182,7 +182,7 @@ class House:
         if compiled_calls._SLOT or getattr(hooks, "hook", None) is not None:
             yield "a run is audited"
         for name, function in self.functions.items():
-            if any(entry.flight is not None for entry in function._core.ledger.met(None)):
+            if any(entry.flight is not None for entry in function._core.registry.met(None)):
                 yield f"the key of {name} is claimed"
 
 
@@ -298,8 +298,8 @@ def hooks(monkeypatch: pytest.MonkeyPatch) -> Hooks:
 def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProbeSet]:
     """The probes are real here: what they keep of a run is a part of what must not stay."""
     real = ProbeSet(())
-    monkeypatch.setattr(instruments, "watch_of", lambda probes: real)
-    monkeypatch.setattr(options, "watch_of", lambda probes: real)
+    monkeypatch.setattr(instruments, "probe_set_of", lambda probes: real)
+    monkeypatch.setattr(options, "probe_set_of", lambda probes: real)
     yield real
     forget()
 

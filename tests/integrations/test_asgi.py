@@ -42,7 +42,7 @@ class Server:
         self.inbox, self.outbox = asyncio.Queue(), asyncio.Queue()
 
     async def __aenter__(self):
-        self.task = asyncio.create_task(self.app({"type": "lifespan"}, self.inbox.get, self.outbox.put))
+        self.call = asyncio.create_task(self.app({"type": "lifespan"}, self.inbox.get, self.outbox.put))
         await self.inbox.put({"type": "lifespan.startup"})
         assert await self.outbox.get() == {"type": "lifespan.startup.complete"}
         return self
@@ -50,7 +50,7 @@ class Server:
     async def __aexit__(self, *_):
         await self.inbox.put({"type": "lifespan.shutdown"})
         assert await self.outbox.get() == {"type": "lifespan.shutdown.complete"}
-        await self.task
+        await self.call
 
 
 def gated():

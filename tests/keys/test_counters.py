@@ -102,11 +102,11 @@ def test_calls_that_failed_or_were_turned_away_are_counted_too() -> None:
     with pytest.raises(ValueError):
         function(1)
     entry = function._core.entry((), (1,), {})
-    lease = Claim(function._core.ledger, entry)
-    function._core.ledger.claim(lease, entry, demand=False)
+    lease = Claim(function._core.registry, entry)
+    function._core.registry.claim(lease, entry, demand=False)
     with pytest.raises(NotReady):
         function(1)
-    lease.settle(entry.state, "failed")
+    lease.finish(entry.state, "failed")
     assert function.coverage().calls == 2
     assert function.coverage().missed[0].count == 2
 

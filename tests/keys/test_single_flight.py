@@ -188,7 +188,7 @@ def test_after_a_failed_warm_up_the_waiters_run_plainly() -> None:
 
 
 def flight_of(function):
-    entries = list(function._core.ledger.entries.values())
+    entries = list(function._core.registry.entries.values())
     return entries[0].flight if entries else None
 
 
@@ -425,8 +425,8 @@ def test_landing_twice_counts_once() -> None:
     with lease, lease:
         assert ledger.claim(lease, entry, demand=False) is None
         assert ledger.claim(Claim(ledger, entry), entry, demand=True) is lease.flight
-        lease.settle(State.WARM, "warm")
-        lease.settle(State.FAILED, "failed")
+        lease.finish(State.WARM, "warm")
+        lease.finish(State.FAILED, "failed")
         lease.progress(State.VALIDATING)
     assert entry.state is State.WARM
     assert lease.flight.landed == "warm"

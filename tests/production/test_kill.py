@@ -96,7 +96,7 @@ class Scene:
         self.monitor = RecordingMonitor(fail=lambda note: fuse.at(f"monitor {note}"))
         eyes = ProbeSet((*probe_set.DEFAULT, FusedProbe(fuse)))
         WATCHES.append(eyes)
-        monkeypatch.setattr(instruments, "watch_of", lambda probes: eyes)
+        monkeypatch.setattr(instruments, "probe_set_of", lambda probes: eyes)
         self.begun = threading.Event()
         self.runs = 0
         self.function = warmed(

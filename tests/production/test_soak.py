@@ -59,6 +59,6 @@ def test_a_service_that_makes_objects_for_ever_does_not_grow() -> None:
     for _ in range(3000):
         Request().answer()
     core = Request.answer._core
-    assert len(core.ledger.entries) <= 2
-    assert len(core.ledger.counts._misses) <= 2
+    assert len(core.registry.entries) <= 2
+    assert len(core.registry.counts._misses) <= 2
     assert Request.answer.coverage().calls == 3000

@@ -21,7 +21,7 @@ from typing import Any
 from jitwarmup.api.block import steady_state
 from jitwarmup.api.decorator import Warmed
 from jitwarmup.engine import procedures
-from jitwarmup.engine.callables import colour_of, innermost
+from jitwarmup.engine.callables import innermost, kind_of
 from jitwarmup.engine.commands import CallableKind
 from jitwarmup.engine.options import Options, check_monitor
 from jitwarmup.integrations.transformers.hook import Spy, watching
@@ -113,7 +113,7 @@ def model_of(target: Any) -> Any:
 
 def looked_at(target: Callable[..., Any], spy: Spy) -> Callable[..., Any]:
     """A function of the target's colour and name that lets the spy look at the model's ``generate`` while it runs."""
-    colour = colour_of(target)
+    colour = kind_of(target)
     if colour.streams:
         raise ArgumentError(
             f"warmed_generation() got an {colour.value}; wanted a function that generates: decorate a generator with "

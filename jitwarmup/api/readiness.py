@@ -88,6 +88,6 @@ def readiness(*functions: Warmed[Any, Any], ranks: Any = EVERYBODY) -> Readiness
 
     """
     for function in functions:
-        if not hasattr(function, "_core") or not hasattr(function, "_token"):
+        if not isinstance(function, Warmed):
             raise ArgumentError(f"readiness got a {type(function).__name__}; wanted functions decorated with @warmed")
     return Readiness(functions, checked_ranks(ranks))

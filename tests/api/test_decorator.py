@@ -16,7 +16,7 @@ import weakref
 import pytest
 
 from jitwarmup import State, Warmed, steady_state, warmed
-from jitwarmup.engine.callables import colour_of, innermost, name_of
+from jitwarmup.engine.callables import innermost, kind_of, name_of
 from jitwarmup.engine.commands import CallableKind
 
 
@@ -191,7 +191,7 @@ def test_names_are_module_and_qualified_name_and_never_a_repr(make, name, colour
     function = make()
     assert name_of(function) == (name or f"{CallableObject.__module__}.CallableObject")
     assert "secret" not in name_of(function)
-    assert colour_of(function) is colour
+    assert kind_of(function) is colour
 
 
 def test_a_callable_object_with_an_async_call_has_the_colour_of_its_call() -> None:
@@ -203,8 +203,8 @@ def test_a_callable_object_with_an_async_call_has_the_colour_of_its_call() -> No
         async def __call__(self):
             return 1
 
-    assert colour_of(Streams()) is CallableKind.ASYNC_GENERATOR
-    assert colour_of(Awaits()) is CallableKind.COROUTINE
+    assert kind_of(Streams()) is CallableKind.ASYNC_GENERATOR
+    assert kind_of(Awaits()) is CallableKind.COROUTINE
     assert asyncio.run(warmed(Awaits())()) == 1
     assert innermost(Awaits()) is Awaits.__call__
     assert innermost(3) == 3

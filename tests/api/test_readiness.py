@@ -22,8 +22,8 @@ def alone(monkeypatch):
     import weakref
 
     fresh = weakref.WeakSet()
-    monkeypatch.setattr(ledger_module, "LEDGERS", fresh)
-    monkeypatch.setattr("jitwarmup.keys.status.LEDGERS", fresh)
+    monkeypatch.setattr(ledger_module, "REGISTRIES", fresh)
+    monkeypatch.setattr("jitwarmup.keys.status.REGISTRIES", fresh)
 
 
 def test_the_status_of_a_cold_function() -> None:
@@ -148,7 +148,7 @@ def test_readiness_latches_against_functions_that_are_asked_later() -> None:
     one.warm()
     found = readiness()
     assert found.ready
-    two._core.entry((), (), {}).asked = True
+    two._core.entry((), (), {}).requested = True
     assert found.ready
     assert not Readiness().ready
 

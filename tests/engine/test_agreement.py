@@ -31,7 +31,7 @@ SHORT = {"iterations": 1, "measurements": 2}
 def decided(report):
     """All that ranks must have in common."""
     runs = [(run.phase, run.index, run.duration_ns, run.outcome, run.work, run.contaminated) for run in report.runs]
-    return runs, report.decision, report.verdict, report.latency_s, report.registry, report.would_have_said
+    return runs, report.decision, report.verdict, report.latency_s, report.ledger, report.would_have_said
 
 
 def same(reports):
@@ -179,10 +179,10 @@ def test_the_ledger_of_several_ranks_sums_to_the_wall_time(ranks) -> None:
 
     report = same(ranks(4).run(rank))
     wall = sum(run.duration_s for run in report.runs if run.phase is not Phase.MEASURE)
-    assert sum(report.registry.values()) == pytest.approx(wall)
-    assert report.registry["dynamo.capture"] == pytest.approx(5.0), "of the ranks that work side by side, the longest"
-    assert report.registry["dynamo.recompile"] == pytest.approx(0.5)
-    assert report.registry["unexplained"] >= 0
+    assert sum(report.ledger.values()) == pytest.approx(wall)
+    assert report.ledger["dynamo.capture"] == pytest.approx(5.0), "of the ranks that work side by side, the longest"
+    assert report.ledger["dynamo.recompile"] == pytest.approx(0.5)
+    assert report.ledger["unexplained"] >= 0
 
 
 def test_the_verdict_of_all_names_the_rank_that_found_something(ranks, monkeypatch) -> None:

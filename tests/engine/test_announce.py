@@ -333,12 +333,12 @@ def test_a_summary_is_told_once_a_minute_at_a_call(events, monkeypatch) -> None:
 
 def test_percentiles_are_over_the_last_ten_thousand_calls(events) -> None:
     class Alone:
-        session = None
+        instruments = None
 
         def alone(self):
             return self
 
-        def say(self, event, **fields):
+        def emit(self, event, **fields):
             said.append((event, fields))
 
     said, subject, counts = [], Alone(), summary.CallSummary()

@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from jitwarmup import warmed
-from jitwarmup.engine.callables import colour_of, face_of, innermost, name_of
+from jitwarmup.engine.callables import face_of, innermost, kind_of, name_of
 from jitwarmup.engine.commands import CallableKind
 from jitwarmup.testing import capture_events
 
@@ -104,13 +104,13 @@ def answers(thing):
 @pytest.mark.parametrize("wrap", WRAPPINGS.values(), ids=WRAPPINGS)
 @pytest.mark.parametrize("function", COLOURS)
 def test_the_colour_is_what_the_function_was_declared_as(function, wrap):
-    assert colour_of(wrap(function)) is COLOURS[function]
+    assert kind_of(wrap(function)) is COLOURS[function]
 
 
 def test_the_colour_of_a_callable_object_is_that_of_its_call():
-    assert colour_of(Callable_()) is CallableKind.PLAIN
-    assert colour_of(AsyncCallable()) is CallableKind.COROUTINE
-    assert colour_of(len) is colour_of(dict) is CallableKind.PLAIN
+    assert kind_of(Callable_()) is CallableKind.PLAIN
+    assert kind_of(AsyncCallable()) is CallableKind.COROUTINE
+    assert kind_of(len) is kind_of(dict) is CallableKind.PLAIN
     assert innermost(3) == 3
     assert innermost(functools.partialmethod(plain)) is plain
 

@@ -438,7 +438,7 @@ def test_a_loop_that_one_rank_leaves_is_over_for_the_others(ranks) -> None:
                     seat.clock.advance(1.0)
                 if seat.rank == 1 and trial.phase == "warm":
                     break
-            assert current().parted
+            assert current().diverged
         return steady.reports[0]
 
     one, two = job.run(rank)

@@ -182,7 +182,7 @@ class House:
         if compiled_calls._SLOT or getattr(hooks, "hook", None) is not None:
             yield "a run is audited"
         for name, function in self.functions.items():
-            if any(entry.flight is not None for entry in function._core.registry.met(None)):
+            if any(entry.in_flight is not None for entry in function._core.registry.met(None)):
                 yield f"the key of {name} is claimed"
 
 

@@ -13,7 +13,7 @@ from jitwarmup.engine.rules import Fixed
 from jitwarmup.testing import FakeClock, RecordingMonitor, capture_events
 
 
-class SharedMonitor:
+class Uses:
     """Counts its runs; it must not have run when a refusal is raised."""
 
     def __init__(self):
@@ -95,7 +95,7 @@ def test_a_decorator_refuses_what_cannot_work(name, value, told):
 
 @pytest.mark.parametrize(("name", "value", "told"), EACH + BLOCK)
 def test_a_block_refuses_what_cannot_work(name, value, told):
-    function = SharedMonitor()
+    function = Uses()
     with pytest.raises(ArgumentError) as caught:
         steady_state(function, **{name: value})
     assert str(caught.value).startswith(told)
@@ -162,7 +162,7 @@ THINGS = [
     (3, "got 3; wanted a function or another callable to warm up"),
     ("generate", "got 'generate'; wanted a function or another callable"),
     ([], "got a list; wanted a function or another callable"),
-    (SharedMonitor, "got the class Counted; wanted a function or another callable: decorate its methods"),
+    (Uses, "got the class Uses; wanted a function or another callable: decorate its methods"),
     (property(lambda self: 1), "got a property; wanted a function or another callable"),
 ]
 
@@ -181,8 +181,8 @@ def test_what_is_no_function_is_refused(spelling, thing, told):
 
 
 def test_bare_warmed_refuses_them_too():
-    with pytest.raises(ArgumentError, match="got the class Counted"):
-        warmed(SharedMonitor)
+    with pytest.raises(ArgumentError, match="got the class Uses"):
+        warmed(Uses)
     with pytest.raises(ArgumentError, match="got 3; wanted a function"):
         warmed(3)
 
@@ -202,7 +202,7 @@ def test_arguments_without_a_function_are_refused():
     [(lambda: iter([1]), "an iterator, which a run uses up (list_iterator)"), (io.StringIO, "an open file")],
 )
 def test_arguments_for_one_run_only_are_refused_before_the_first(make, told):
-    function = SharedMonitor()
+    function = Uses()
     decorated = warmed(iterations=1)(function)
     for spelling in (decorated, decorated.warm, decorated.measure):
         with capture_events() as events, pytest.raises(ArgumentError) as caught:
@@ -215,7 +215,7 @@ def test_arguments_for_one_run_only_are_refused_before_the_first(make, told):
 
 
 def test_they_are_taken_where_no_extra_run_would_be_made():
-    function = SharedMonitor()
+    function = Uses()
     decorated = warmed(iterations=1)(function)
     with capture_events():
         decorated("prompt")
@@ -225,7 +225,7 @@ def test_they_are_taken_where_no_extra_run_would_be_made():
 
 def test_an_argument_is_named_as_it_was_given_and_its_value_never_shown():
     with pytest.raises(ArgumentError, match=r"argument 'data' got an open file") as caught:
-        warmed()(SharedMonitor())(data=io.StringIO("secret"))
+        warmed()(Uses())(data=io.StringIO("secret"))
     assert "secret" not in str(caught.value)
 
 
@@ -278,16 +278,16 @@ def test_a_plain_function_that_only_promises_work_is_refused_by_its_colour(retur
 
 @pytest.mark.parametrize("value", [3, ((1,),), ((1,), {}, 3), (1, {}), ((1,), [])])
 def test_what_fresh_returns_is_checked(value):
-    function = SharedMonitor()
+    function = Uses()
     with pytest.raises(ArgumentError, match=r"fresh= returned .*wanted \(args, kwargs\)"):
         warmed(fresh=lambda *_: value)(function).warm(1)
     assert function.runs == 0
 
 
 def test_an_unhashable_key_is_refused_before_the_first_run():
-    function = SharedMonitor()
+    function = Uses()
     with pytest.raises(
-        ArgumentError, match=r"key= of .*Counted returned a list, which is not hashable; wanted a hashable"
+        ArgumentError, match=r"key= of .*Uses returned a list, which is not hashable; wanted a hashable"
     ):
         warmed(key=lambda *_: [1])(function)(1)
     assert function.runs == 0
@@ -307,7 +307,7 @@ def test_a_block_is_entered_once():
 
 
 def test_a_closed_block_measures_nothing():
-    block, function = steady_state(), SharedMonitor()
+    block, function = steady_state(), Uses()
     for use in (lambda: block.measure(function), lambda: next(block.trials())):
         with pytest.raises(ArgumentError, match="block is not open; wanted its measure"):
             use()
@@ -338,7 +338,7 @@ def test_a_trial_that_is_skipped_is_refused():
 
 def test_nothing_half_warmed_stays_behind():
     """After each refusal above a good call finds the function cold, and gets the whole plan."""
-    function = SharedMonitor()
+    function = Uses()
     decorated = warmed(iterations=2)(function)
     with pytest.raises(ArgumentError):
         decorated(iter([]))

@@ -3,7 +3,7 @@
 import pytest
 
 from jitwarmup.engine.rules import Fixed
-from jitwarmup.engine.steps import REDO_AT_MOST, Step, flow
+from jitwarmup.engine.steps import REDO_AT_MOST, Step, plan_steps
 from jitwarmup.records.runs import Decision, Phase, Run
 
 V, W, M = Phase.VALIDATE, Phase.WARM, Phase.MEASURE
@@ -20,7 +20,7 @@ def a_run(step, mark="."):
 
 def played(steps, script=""):
     """
-    The flow, answered by a script: what it asked for, in letters, and what it returned.
+    The plan_steps, answered by a script: what it asked for, in letters, and what it returned.
 
     An upper-case letter re-enters warm-up. When the script is over, everything goes well.
     """
@@ -36,7 +36,7 @@ def played(steps, script=""):
 
 
 def letters(rule, measurements, script="", **more):
-    return played(flow(rule, measurements, **more), script)[0]
+    return played(plan_steps(rule, measurements, **more), script)[0]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_validate_then_warm_then_measure(count, measurements, wanted):
 
 
 def test_runs_are_numbered_within_their_phase():
-    _, decision, asked = played(flow(Fixed(2), 3))
+    _, decision, asked = played(plan_steps(Fixed(2), 3))
     assert asked == [Step(V, 0), Step(W, 0), Step(W, 1), Step(M, 0), Step(M, 1), Step(M, 2)]
     assert decision == Decision(state="spent", path="count", numbers={"n": 2})
 
@@ -60,9 +60,9 @@ def test_a_run_that_did_not_end_well_is_the_last(bad, before, wanted):
 
 
 def test_what_is_returned_tells_how_far_it_came():
-    assert played(flow(Fixed(1), 1), "!")[1] is None
-    assert played(flow(Fixed(1), 1), ".!")[1] is None
-    assert played(flow(Fixed(1), 1), "..!")[1].state == "spent"
+    assert played(plan_steps(Fixed(1), 1), "!")[1] is None
+    assert played(plan_steps(Fixed(1), 1), ".!")[1] is None
+    assert played(plan_steps(Fixed(1), 1), "..!")[1].state == "spent"
 
 
 def test_the_rule_sees_every_run_and_decides():
@@ -72,7 +72,7 @@ def test_the_rule_sees_every_run_and_decides():
         seen.append("".join(LETTER[run.phase] for run in runs))
         return Decision(state="proven" if len(runs) == 3 else "more")
 
-    asked, decision, _ = played(flow(rule, 2))
+    asked, decision, _ = played(plan_steps(rule, 2))
     assert asked == "vwwmm"
     assert seen == ["v", "vw", "vww"]
     assert decision.state == "proven"
@@ -91,7 +91,7 @@ def test_runs_of_an_interrupted_warm_up_count(finished, wanted):
 
 
 def test_numbering_goes_on_after_them():
-    assert played(flow(Fixed(3), 1, history=history("vww")))[2] == [Step(W, 2), Step(M, 0)]
+    assert played(plan_steps(Fixed(3), 1, history=history("vww")))[2] == [Step(W, 2), Step(M, 0)]
 
 
 def test_the_history_given_is_not_changed():
@@ -108,20 +108,20 @@ def test_one_time_work_while_measuring_is_left_as_it_is_by_default():
 
 
 def test_where_asked_it_voids_what_was_measured_and_warm_up_is_entered_again():
-    asked, decision, steps = played(flow(Fixed(2), 3, redo=True), "....*")
+    asked, decision, steps = played(plan_steps(Fixed(2), 3, redo=True), "....*")
     assert asked == "vww" + "mm" + "W" + "mmm"
     assert [step.index for step in steps] == [0, 0, 1, 0, 1, 2, 2, 3, 4]
     assert decision.numbers == {"n": 3}
 
 
 def test_a_function_that_pays_for_ever_is_not_run_for_ever():
-    asked, decision, _ = played(flow(Fixed(1), 3, redo=True), "..".ljust(99, "*"))
+    asked, decision, _ = played(plan_steps(Fixed(1), 3, redo=True), "..".ljust(99, "*"))
     assert asked == "vwm" + (REDO_AT_MOST - 1) * "Wm" + "Wmmm"
     assert decision.state == "spent"
 
 
 def test_a_failure_while_warming_again_ends_it():
-    asked, decision, _ = played(flow(Fixed(1), 3, redo=True), "..*!")
+    asked, decision, _ = played(plan_steps(Fixed(1), 3, redo=True), "..*!")
     assert asked == "vwmW"
     assert decision is None
 
@@ -130,7 +130,7 @@ def test_a_run_that_failed_is_no_reason_to_measure_again():
     def failed(step):
         return Run(phase=step.phase, index=0, started_at=0.0, duration_ns=1, outcome="error", contaminated=True)
 
-    steps = flow(Fixed(0), 3, redo=True)
+    steps = plan_steps(Fixed(0), 3, redo=True)
     step = next(steps)
     step = steps.send(a_run(step))
     assert step == Step(M, 0)

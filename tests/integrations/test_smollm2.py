@@ -80,7 +80,7 @@ def test_one_real_inductor_compile_is_seen_in_validation_and_decode(tiny, asked)
     generate = warmed_generation(tiny(num_hidden_layers=1).generate, iterations=2, measurements=3)
     report = generate.measure(**asked(cache_implementation="static", compile_config=config))
     assert report.failure is None, report.failure
-    assert report.registry["dynamo.capture"] + report.registry.get("inductor.compile", 0) > 10 * report.latency_s
+    assert report.ledger["dynamo.capture"] + report.ledger.get("inductor.compile", 0) > 10 * report.latency_s
     assert report.facts["decode_compiled"] is True
     assert report.facts["recompiles"] == 0
     assert report.validation.duration_s > 5 * report.latency_s

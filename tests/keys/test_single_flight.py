@@ -189,7 +189,7 @@ def test_after_a_failed_warm_up_the_waiters_run_plainly() -> None:
 
 def flight_of(function):
     entries = list(function._core.registry.entries.values())
-    return entries[0].flight if entries else None
+    return entries[0].in_flight if entries else None
 
 
 def wait_until(true, seconds=20):
@@ -424,14 +424,14 @@ def test_landing_twice_counts_once() -> None:
     lease = Claim(ledger, entry)
     with lease, lease:
         assert ledger.claim(lease, entry, demand=False) is None
-        assert ledger.claim(Claim(ledger, entry), entry, demand=True) is lease.flight
+        assert ledger.claim(Claim(ledger, entry), entry, demand=True) is lease.in_flight
         lease.finish(State.WARM, "warm")
         lease.finish(State.FAILED, "failed")
         lease.progress(State.VALIDATING)
     assert entry.state is State.WARM
-    assert lease.flight.landed == "warm"
-    assert not lease.flight.join(lambda: None)
-    assert WaitForWarmup(lease.flight, None).block() is True
+    assert lease.in_flight.landed == "warm"
+    assert not lease.in_flight.join(lambda: None)
+    assert WaitForWarmup(lease.in_flight, None).block() is True
 
 
 def test_two_sweeps_at_once_forget_only_who_is_gone() -> None:

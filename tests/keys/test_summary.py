@@ -23,12 +23,12 @@ ROOT = Path(__file__).parent.parent.parent
 class Told(list):
     """Stands for a warmed function: keeps what is said."""
 
-    session = None
+    instruments = None
 
     def alone(self):
         return self
 
-    def say(self, event, **fields):
+    def emit(self, event, **fields):
         assert event == schema.SUMMARY
         self.append(fields)
 

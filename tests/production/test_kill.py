@@ -122,7 +122,7 @@ class Scene:
         if threading.current_thread() is self.fuse.leader and state is State.VALIDATING:
             self.begun.set()
             for _ in range(500):
-                if entry.flight is not None and entry.flight._wakers:
+                if entry.in_flight is not None and entry.in_flight._wakers:
                     break
                 threading.Event().wait(0.01)
         self.fuse.at({State.VALIDATING: "validation run", State.WARMING: "warm-up run"}.get(state, "timed run"))
@@ -172,7 +172,7 @@ def test_after_a_kill_everything_is_right(place, error, monkeypatch, capsys) -> 
     assert scene.function.state is (State.COLD if refused else State.FAILED if failed else State.WARM)
     assert scene.monitor.paused <= 0 or place == "monitor resume", "the monitor was left paused"
     assert RUNS.live == {}
-    assert scene.function._core.entry((), (1,), {}).flight is None
+    assert scene.function._core.entry((), (1,), {}).in_flight is None
     before = random.getstate()
     scene.function.warm(1)
     assert random.getstate() == before

@@ -20,7 +20,7 @@ from jitwarmup.engine import drivers, procedures
 from jitwarmup.engine.agreement import AllGather
 from jitwarmup.engine.commands import CallableKind, CallResult, Procedure, RunRequest
 from jitwarmup.engine.function import WarmedFunction
-from jitwarmup.keys.registry import Wait
+from jitwarmup.keys.single_flight import Wait
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.protocols import Exchanged
 from jitwarmup.records.report import Report

@@ -13,7 +13,7 @@ from typing import Any
 
 from jitwarmup.engine.function import Prefix, WarmedFunction
 from jitwarmup.engine.options import one_of, seconds, shown
-from jitwarmup.keys.registry import BUDGET_SPENT, KeyState
+from jitwarmup.keys.state import BUDGET_SPENT, KeyState
 from jitwarmup.records.errors import ArgumentError, MeasurementFailed
 from jitwarmup.records.preparation import Preparation
 from jitwarmup.records.runs import Warmup

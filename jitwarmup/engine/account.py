@@ -25,7 +25,7 @@ from jitwarmup.events import schema
 from jitwarmup.gpu.reasons import with_devices
 from jitwarmup.host.environment import environment
 from jitwarmup.host.process_size import Size
-from jitwarmup.keys.registry import Claim
+from jitwarmup.keys.single_flight import Claim
 from jitwarmup.probes import exclusive_costs
 from jitwarmup.records.errors import RankFailed
 from jitwarmup.records.protocols import Clock, RunAnnotation
@@ -55,7 +55,7 @@ class Account:
         self.claim = claim
         self.clock = clock
         self.report_id = report_id or new_id()
-        self.runs: list[Run] = list(call.entry.finished) if claim is not None and call.entry is not None else []
+        self.runs: list[Run] = list(call.entry.resumable_runs) if claim is not None and call.entry is not None else []
         self.inherited = len(self.runs)
         self.sizes: list[Size] = []
         self.error: BaseException | None = None

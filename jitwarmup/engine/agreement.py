@@ -20,7 +20,7 @@ from jitwarmup.analysis.ranks import RankReport, RemoteError, agreed, first_fail
 from jitwarmup.engine.options import Options
 from jitwarmup.engine.rules import Both, Either, Rule, RuleLike
 from jitwarmup.host.scope import current, note_divergence
-from jitwarmup.keys.registry import Wait
+from jitwarmup.keys.single_flight import Wait
 from jitwarmup.records.codec import decode_record, encode
 from jitwarmup.records.errors import ArgumentError, RankFailed
 from jitwarmup.records.protocols import Exchanged, Ranks

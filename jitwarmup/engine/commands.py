@@ -19,7 +19,9 @@ from jitwarmup.engine.options import Options
 from jitwarmup.engine.rules import Fixed
 from jitwarmup.engine.steps import Step
 from jitwarmup.engine.timed_region import RunOutcome
-from jitwarmup.keys.registry import KeyRegistry, KeyState, Wait
+from jitwarmup.keys.registry import KeyRegistry
+from jitwarmup.keys.single_flight import Wait
+from jitwarmup.keys.state import KeyState
 from jitwarmup.probes import CompiledCallCounter
 from jitwarmup.records.errors import ArgumentError, MeasurementFailed
 from jitwarmup.records.protocols import Clock

@@ -13,13 +13,13 @@ it is hit, since torch says nothing from then on.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from jitwarmup.analysis.recurrence import own_one_time
 from jitwarmup.engine.commands import TimedFunction, key_of
 from jitwarmup.events import schema
-from jitwarmup.keys.registry import KeyState
-from jitwarmup.keys.status import tell_other_ranks
+from jitwarmup.keys.state import Demotion, KeyState
 from jitwarmup.probes import Usage, usage
 from jitwarmup.records.errors import MeasurementFailed
 from jitwarmup.records.runs import OneTimeWork, Run, State
@@ -30,7 +30,7 @@ NEARLY_SPENT = "recompile limit nearly spent"
 
 
 def after_call(timed_function: TimedFunction, entry: KeyState, run: Run, *, was_warm: bool) -> MeasurementFailed | None:
-    """Settle what one call did to its key; the error where ``on_loss="raise"`` wants one."""
+    """Note what one call did to its key; the error where ``on_loss="raise"`` wants one."""
     if not run.contaminated:
         recover(timed_function, entry, run)
         return None
@@ -38,7 +38,7 @@ def after_call(timed_function: TimedFunction, entry: KeyState, run: Run, *, was_
         return None
     paid, spent = own_one_time(run), usage([run])
     announce_loss(timed_function, entry, run, paid, spent)
-    mark(timed_function, entry, reason_of(paid))
+    demote(timed_function, entry, reason_of(paid))
     note_fallback(timed_function, entry, [run])
     warn_of_limit(timed_function, entry, spent)
     return error_of(timed_function, paid) if timed_function.options.on_loss == "raise" else None
@@ -67,33 +67,33 @@ def reason_of(paid: Sequence[OneTimeWork]) -> str:
     return next((work.reason for work in paid if work.reason), paid[0].kind)
 
 
-def mark(timed_function: TimedFunction, entry: KeyState, reason: str) -> None:
+def demote(timed_function: TimedFunction, entry: KeyState, reason: str) -> None:
     """Do to the key what ``on_loss`` says; a key that somebody is warming already is left to them."""
     policy, registry = timed_function.options.on_loss, timed_function.registry
+    given_up = entry.demotion is not None and entry.demotion.reason == EAGER_FALLBACK
     if policy == "unready":
-        registry.take_back(entry)
-        tell_other_ranks()
+        registry.take_readiness_back(entry, reason)
     with registry.lock:
         if entry.in_flight is not None or not entry.is_warm:
             return
         if policy == "rewarm":
-            entry.state, entry.finished, entry.lost = State.COLD, (), 0
-        else:
-            entry.state, entry.lost = State.DEGRADED, CLEAN_CALLS
-        if entry.reason != EAGER_FALLBACK or policy == "rewarm":
-            entry.reason = reason
+            entry.state, entry.demotion, entry.resumable_runs, entry.reason = State.COLD, None, (), reason
+        elif not given_up:
+            entry.state, entry.reason = State.DEGRADED, reason
+            entry.demotion = Demotion(reason, policy, 0 if policy == "unready" else CLEAN_CALLS)
     registry.changed()
 
 
 def recover(timed_function: TimedFunction, entry: KeyState, run: Run) -> None:
     """A clean call: enough of them in a row, and the key is warm again, unless it cannot be by itself."""
-    if run.outcome != "ok":
-        return
     with timed_function.registry.lock:
-        entry.lost = max(0, entry.lost - 1)
-        if entry.lost or entry.state is not State.DEGRADED or entry.unready or entry.reason == EAGER_FALLBACK:
+        demotion = entry.demotion
+        if run.outcome != "ok" or demotion is None or not demotion.clean_calls_wanted:
             return
-        entry.state, entry.reason = State.WARM, None
+        wanted = demotion.clean_calls_wanted - 1
+        entry.demotion = replace(demotion, clean_calls_wanted=wanted) if wanted else None
+        if not wanted and entry.state is State.DEGRADED:
+            entry.state, entry.reason = State.WARM, None
 
 
 def after_warmup(timed_function: TimedFunction, entry: KeyState | None, runs: Sequence[Run]) -> None:
@@ -109,7 +109,8 @@ def note_fallback(timed_function: TimedFunction, entry: KeyState, runs: Sequence
     if not any(work.kind == "dynamo.eager_fallback" for work in own):
         return
     with timed_function.registry.lock:
-        entry.reason, entry.lost = EAGER_FALLBACK, 0
+        policy = entry.demotion.policy if entry.demotion is not None else "mark"
+        entry.reason, entry.demotion = EAGER_FALLBACK, Demotion(EAGER_FALLBACK, policy)
         if entry.is_warm:
             entry.state = State.DEGRADED
 

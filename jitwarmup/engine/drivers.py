@@ -14,7 +14,7 @@ from typing import Any
 
 from jitwarmup.engine.commands import CallableKind, CallResult, Procedure, RunRequest
 from jitwarmup.engine.timed_region import CALL, MEASURE, RunOutcome, TimedRegion, TimedStream, UntimedRegion
-from jitwarmup.keys.registry import Wait
+from jitwarmup.keys.single_flight import Wait
 
 Command = Wait | RunRequest | CallResult
 Make = Callable[[], Procedure]

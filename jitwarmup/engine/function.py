@@ -15,7 +15,8 @@ from jitwarmup.engine.options import UNSET, Options
 from jitwarmup.host.scope import CURRENT, block_settings, enclosing_run
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.host.tracing import Tracing
-from jitwarmup.keys.registry import KeyRegistry, KeyState
+from jitwarmup.keys.registry import KeyRegistry
+from jitwarmup.keys.state import KeyState
 from jitwarmup.records.errors import ArgumentError
 
 Prefix = tuple[Any, ...]

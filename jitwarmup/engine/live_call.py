@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jitwarmup.engine.commands import Call
 from jitwarmup.events import schema
-from jitwarmup.keys.registry import KeyState
+from jitwarmup.keys.state import KeyState
 from jitwarmup.records.runs import Run, State
 
 

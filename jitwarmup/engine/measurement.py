@@ -24,7 +24,7 @@ from jitwarmup.engine.steps import Step, Steps
 from jitwarmup.engine.timed_region import RunOutcome
 from jitwarmup.host import process_size
 from jitwarmup.host.switch import SWITCH
-from jitwarmup.keys.registry import Claim, Wait
+from jitwarmup.keys.single_flight import Claim, Wait
 from jitwarmup.keys.status import tell_other_ranks
 from jitwarmup.records.errors import RankFailed
 from jitwarmup.records.protocols import Clock
@@ -113,7 +113,7 @@ class Measurement(Account):
         self.runs.append(run)
         run = self.runs[-1] = learn_recurrence(self.runs)[-1]
         if self.claim is not None:
-            self.claim.finished(self.runs)
+            self.claim.keep(self.runs)
         if self.call.listener is not None:
             self.call.listener(run)
         if step.phase is Phase.VALIDATE and self.end in (Ending.DONE, Ending.MUTATED):

@@ -22,7 +22,8 @@ from jitwarmup.engine.steps import Step, plan_steps
 from jitwarmup.engine.timed_region import CALL, RunOutcome, TimedRegion
 from jitwarmup.events import schema
 from jitwarmup.host.scope import enclosing_run
-from jitwarmup.keys.registry import BEING_WARMED, Claim, KeyState, WaitForWarmup, WarmupOutcome
+from jitwarmup.keys.single_flight import BEING_WARMED, Claim, WaitForWarmup
+from jitwarmup.keys.state import KeyState, WarmupOutcome
 from jitwarmup.records.errors import MeasurementFailed, RankFailed
 from jitwarmup.records.report import Report
 from jitwarmup.records.runs import Phase, Run, State, Warmup
@@ -57,7 +58,7 @@ def acquire(call: Call, claim: Claim, *, demand: bool, wait: bool = True) -> Gen
     if demand:  # inside a run nobody waits: it might be the very run that is waited for
         policy = "wait" if wait and enclosing_run() is None else "pass"
     wait_s = None if demand else options.budget_s
-    return (yield from call.registry.acquire(claim, policy=policy, wait_s=wait_s, demand=demand, name=call.name))
+    return (yield from claim.acquire(policy=policy, wait_s=wait_s, demand=demand, name=call.name))
 
 
 def passes(call: Call) -> bool:
@@ -166,7 +167,12 @@ def warm_call(timed_function: TimedFunction, entry: KeyState, args: tuple[Any, .
     finally:
         region.abandon()
     timed_function.registry.counts.hit()
-    if timed_function.options.emit == "summary" and region.uneventful and not entry.recurring and not entry.lost:
+    if (
+        timed_function.options.emit == "summary"
+        and region.uneventful
+        and not entry.recurring
+        and entry.demotion is None
+    ):
         timed_function.registry.summary.count(timed_function, region.duration_ns)
         return region.value
     outcome = region.outcome()
@@ -191,7 +197,7 @@ def announce_call(
         timed_function.registry.summary.add(timed_function, run)
     elif emit == "calls":
         timed_function.emit(schema.CALL, error=error, key=key_of(entry), **call_fields(run))
-    if entry is None or emit == "off" or not (run.contaminated or entry.lost):
+    if entry is None or emit == "off" or not (run.contaminated or entry.demotion is not None):
         return None
     return demotion.after_call(timed_function, entry, run, was_warm=was_warm)
 
@@ -229,7 +235,7 @@ def measure(call: Call, keep: Keep = None) -> Procedure:
     with claim, claim:
         held = yield from acquire(call, claim, demand=True)
         if held and call.entry is not None:
-            call.entry.finished = ()
+            call.entry.resumable_runs = ()
         measurement = Measurement(call, claim if held else None, call.instruments.clock)
         try:
             yield from measuring(measurement)

@@ -9,7 +9,8 @@ from typing import Any
 
 from jitwarmup.distributed import HERALD, identity
 from jitwarmup.host.switch import SWITCH
-from jitwarmup.keys.registry import REGISTRIES, WORST_FIRST, KeyRegistry, KeyState
+from jitwarmup.keys.registry import REGISTRIES, WORST_FIRST, KeyRegistry
+from jitwarmup.keys.state import KeyState
 from jitwarmup.records.runs import Phase, State
 
 STATUS_SCHEMA = "jitwarmup.status/1"
@@ -56,7 +57,7 @@ def progress_of(registry: KeyRegistry, entry: KeyState) -> tuple[int, int | None
     warmup = entry.warmup
     if entry.is_warm and warmup is not None:
         return len(warmup.runs), len(warmup.runs)
-    return len(entry.finished), entry.planned if entry.planned is not None else registry.planned
+    return len(entry.resumable_runs), entry.planned if entry.planned is not None else registry.planned
 
 
 def eta_s(registry: KeyRegistry, entries: Sequence[KeyState]) -> float | None:
@@ -68,15 +69,15 @@ def eta_s(registry: KeyRegistry, entries: Sequence[KeyState]) -> float | None:
     known = [entry.warmup.duration_s for entry in entries if entry.is_warm and entry.warmup is not None]
     typical = statistics.fmean(known) if known else None
     parts = [remaining_s(registry, entry, typical) for entry in entries if not entry.is_warm]
-    if not entries or any(note_divergence is None for note_divergence in parts):
+    if not entries or any(part is None for part in parts):
         return None
-    return math.fsum(note_divergence for note_divergence in parts if note_divergence is not None)
+    return math.fsum(part for part in parts if part is not None)
 
 
 def remaining_s(registry: KeyRegistry, entry: KeyState, typical: float | None) -> float | None:
     """Seconds that one key still needs; None where nobody can know."""
     done, planned = progress_of(registry, entry)
-    runs = entry.finished
+    runs = entry.resumable_runs
     if len(runs) > 1 and planned is not None:
         return max(0, planned - done) * runs[-1].duration_s
     spent = math.fsum(run.duration_s for run in runs)

@@ -158,7 +158,7 @@ def test_readiness_is_taken_back_by_on_loss_unready() -> None:
     one.warm()
     found = readiness()
     assert found
-    one._core.registry.take_back(one._core.entry((), (), {}))
+    one._core.registry.take_readiness_back(one._core.entry((), (), {}), "dynamo.recompile")
     assert not found
     one.warm()
     assert found

@@ -11,7 +11,9 @@ from unittest import mock
 import pytest
 
 from jitwarmup import NotReady, State, is_warming, steady_state, warmed
-from jitwarmup.keys.registry import Claim, InFlight, KeyRegistry, WaitForWarmup
+from jitwarmup.keys.registry import KeyRegistry
+from jitwarmup.keys.single_flight import Claim, WaitForWarmup
+from jitwarmup.keys.state import InFlight
 from jitwarmup.records.runs import Phase, Run
 
 
@@ -269,13 +271,13 @@ def test_an_event_loop_that_closes_while_it_is_woken_keeps_nobody_else_from_waki
         coroutine.close()
         return Forever()
 
-    flight = InFlight()
+    in_flight = InFlight()
     with mock.patch("asyncio.get_running_loop", Closing), mock.patch("asyncio.wait_for", wait_for):
-        gone = WaitForWarmup(flight, None).sleep()
+        gone = WaitForWarmup(in_flight, None).sleep()
         gone.send(None)
     woken = []
-    flight.join(lambda: woken.append(1))
-    flight.land("warm")
+    in_flight.join(lambda: woken.append(1))
+    in_flight.end("warm")
     gone.close()
     assert woken == [1]
 
@@ -419,19 +421,19 @@ def test_one_block_measures_one_thing_at_a_time() -> None:
 
 
 def test_landing_twice_counts_once() -> None:
-    ledger = KeyRegistry()
-    entry = ledger.entry((0, None))
-    lease = Claim(ledger, entry)
-    with lease, lease:
-        assert ledger.claim(lease, entry, demand=False) is None
-        assert ledger.claim(Claim(ledger, entry), entry, demand=True) is lease.in_flight
-        lease.finish(State.WARM, "warm")
-        lease.finish(State.FAILED, "failed")
-        lease.progress(State.VALIDATING)
+    registry = KeyRegistry()
+    entry = registry.entry((0, None))
+    claim = Claim(registry, entry)
+    with claim, claim:
+        assert claim.take(demand=False) is None
+        assert Claim(registry, entry).take(demand=True) is claim.in_flight
+        claim.finish(State.WARM, "warm")
+        claim.finish(State.FAILED, "failed")
+        claim.progress(State.VALIDATING)
     assert entry.state is State.WARM
-    assert lease.in_flight.landed == "warm"
-    assert not lease.in_flight.join(lambda: None)
-    assert WaitForWarmup(lease.in_flight, None).block() is True
+    assert claim.in_flight.outcome == "warm"
+    assert not claim.in_flight.join(lambda: None)
+    assert WaitForWarmup(claim.in_flight, None).block() is True
 
 
 def test_two_sweeps_at_once_forget_only_who_is_gone() -> None:
@@ -447,25 +449,25 @@ def test_two_sweeps_at_once_forget_only_who_is_gone() -> None:
         def popleft(self):
             raise IndexError
 
-    ledger = KeyRegistry()
-    kept = ledger.entry((0, None))
-    ledger.dead = Emptied([1])
-    ledger.sweep()
-    assert ledger.entries == {(0, None): kept}
+    registry = KeyRegistry()
+    kept = registry.entry((0, None))
+    registry.dead = Emptied([1])
+    registry.sweep()
+    assert registry.entries == {(0, None): kept}
 
 
 def test_only_good_runs_of_the_warm_up_are_kept_for_whoever_goes_on() -> None:
-    ledger = KeyRegistry()
-    entry = ledger.entry((0, None))
-    lease = Claim(ledger, entry)
-    ledger.claim(lease, entry, demand=False)
+    registry = KeyRegistry()
+    entry = registry.entry((0, None))
+    claim = Claim(registry, entry)
+    claim.take(demand=False)
 
     def run(phase, outcome="ok"):
         return Run(phase=phase, index=0, started_at=0.0, duration_ns=1, outcome=outcome)
 
     good = run(Phase.VALIDATE)
-    lease.finished([good, run(Phase.WARM, "cancelled"), run(Phase.MEASURE)])
-    assert entry.finished == (good,)
+    claim.keep([good, run(Phase.WARM, "cancelled"), run(Phase.MEASURE)])
+    assert entry.resumable_runs == (good,)
 
 
 def test_threads_that_step_a_stream_whose_key_is_being_warmed_wait_for_it() -> None:

@@ -22,9 +22,9 @@ from jitwarmup.api.decorator import Warmed
 from jitwarmup.api.interleave import interleave, unbound
 from jitwarmup.api.trials import Trial, TrialLoop
 from jitwarmup.engine import drivers, procedures
-from jitwarmup.engine.account import new_id
-from jitwarmup.engine.agreement import level_of
-from jitwarmup.engine.announce import call_fields, emit, rank_fields
+from jitwarmup.engine.announce import announce_block, call_fields, rank_fields
+from jitwarmup.engine.commands import new_report_id
+from jitwarmup.engine.conclusion import report_of
 from jitwarmup.engine.function import WarmedFunction
 from jitwarmup.engine.instruments import Instruments, open_instruments
 from jitwarmup.engine.measurement import Measurement
@@ -65,7 +65,7 @@ class SteadyState:
         self._owes_stop = False
         self._parted: list[tuple[int, ...]] = []
         self._loops: list[weakref.ref[TrialLoop]] = []
-        self._report_id = new_id()
+        self._report_id = new_report_id()
 
     @property
     def reports(self) -> tuple[Report, ...]:
@@ -205,7 +205,7 @@ class SteadyState:
         self._give_up(error)
         fields: dict[str, Any] = {"report_id": self._report_id, "reports": 0, "error_type": type(error).__name__}
         agreement = self._prepared.agreement if self._prepared is not None else None
-        emit(instruments, schema.BLOCK_FAILED, level=level_of(agreement), callable=self._name, **fields)
+        announce_block(instruments, schema.BLOCK_FAILED, agreement, callable=self._name, **fields)
 
     def _give_up(self, error: BaseException) -> None:
         """
@@ -260,7 +260,7 @@ class SteadyState:
         self.block = noted[-1] if noted else outcome.run
         failure = measurement.failure if measurement is not None and noted else None
         if measurement is not None and noted and (self._prepared is not None or failure is not None):
-            self._reports.append(measurement.report())
+            self._reports.append(report_of(measurement))
         fields = call_fields(self.block) | rank_fields(failure, None)
         fields |= {"callable": self._name, "label": self._settings.get("name")}
         fields |= {"report_id": self._report_id, "reports": len(self._reports)}
@@ -268,7 +268,7 @@ class SteadyState:
             fields["error_type"] = failure.type
         event = schema.BLOCK_FAILED if failure is not None or outcome.error is not None else schema.BLOCK_COMPLETED
         agreement = measurement.agreement if measurement is not None else None
-        emit(instruments, event, level=level_of(agreement), **fields)
+        announce_block(instruments, event, agreement, **fields)
 
     # ------------------------------------------------------------------ what is measured inside
 

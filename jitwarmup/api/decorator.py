@@ -14,8 +14,8 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast, overload
 
 from jitwarmup.api.production import Production, inactive
 from jitwarmup.engine import drivers, procedures
-from jitwarmup.engine.callables import face_of
-from jitwarmup.engine.commands import Call, CallableKind, Procedure
+from jitwarmup.engine.callables import CallableKind, wrapper_attributes
+from jitwarmup.engine.commands import Call, Procedure
 from jitwarmup.engine.function import Prefix, WarmedFunction
 from jitwarmup.engine.options import Options, check_function
 from jitwarmup.host.scope import CURRENT
@@ -45,7 +45,7 @@ class Warmed(Production[P, R_co]):
 
     def __init__(self, raw: Callable[P, R_co], options: Options) -> None:
         core = WarmedFunction(raw, options)
-        face = face_of(core.function)
+        face = wrapper_attributes(core.function)
         ours = {name for name in face if hasattr(Warmed, name) and not name.startswith("__")}
         self.__dict__.update({name: value for name, value in face.items() if name not in ours})
         self._core = core  # after the function's own attributes, which are ours where it wraps a warmed one
@@ -274,7 +274,7 @@ def bound_otherwise(warmed: Warmed[Any, Any], instance: Any, owner: type[Any] | 
 def timed_call(core: WarmedFunction, prefix: Prefix, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A plain call that is timed: validated and warmed up first where its key is cold."""
     kind = core.kind
-    if kind is CallableKind.PLAIN:
+    if kind is CallableKind.FUNCTION:
         if core.passes_through():
             return core.function(*prefix, *args, **kwargs)
         entry = core.entry(prefix, args, kwargs)

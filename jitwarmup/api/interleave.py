@@ -18,7 +18,8 @@ from typing import Any
 from jitwarmup.api.decorator import Warmed
 from jitwarmup.engine import drivers, procedures
 from jitwarmup.engine.agreement import AllGather
-from jitwarmup.engine.commands import CallableKind, CallResult, Procedure, RunRequest
+from jitwarmup.engine.callables import CallableKind
+from jitwarmup.engine.commands import CallResult, Procedure, RunRequest
 from jitwarmup.engine.function import WarmedFunction
 from jitwarmup.keys.single_flight import Wait
 from jitwarmup.records.errors import ArgumentError

@@ -24,6 +24,7 @@ from jitwarmup.keys.single_flight import Wait
 from jitwarmup.records.codec import decode_record, encode
 from jitwarmup.records.errors import ArgumentError, RankFailed
 from jitwarmup.records.protocols import Exchanged, Ranks
+from jitwarmup.records.report import Failure
 from jitwarmup.records.runs import Run
 from jitwarmup.records.verdict import Verdict
 
@@ -205,4 +206,18 @@ def failed_elsewhere(rank: int, said: RankReport) -> RankFailed:
         f"rank {rank} failed in {said.phase} run {said.index} with {kind}; the other ranks stopped with it. Its own "
         "report holds the exception, and report.failure of the others its message and traceback",
         (rank,),
+    )
+
+
+def failure_elsewhere(run: Run, error: BaseException | None, words: RemoteError | None) -> Failure:
+    """The failure of a measurement whose last run went well here: what the rank that failed says of it."""
+    ranks = error.ranks if isinstance(error, RankFailed) else ()
+    return Failure(
+        phase=run.phase,
+        index=run.index,
+        type=words.type if words is not None else type(error).__name__,
+        message=words.message if words is not None else str(error),
+        traceback=words.traceback if words is not None else "",
+        rank=ranks[0] if ranks else None,
+        exception=error,
     )

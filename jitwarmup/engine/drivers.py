@@ -12,7 +12,8 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import suppress
 from typing import Any
 
-from jitwarmup.engine.commands import CallableKind, CallResult, Procedure, RunRequest
+from jitwarmup.engine.callables import CallableKind
+from jitwarmup.engine.commands import CallResult, Procedure, RunRequest
 from jitwarmup.engine.timed_region import CALL, MEASURE, RunOutcome, TimedRegion, TimedStream, UntimedRegion
 from jitwarmup.keys.single_flight import Wait
 
@@ -54,7 +55,7 @@ async def athrough(procedure: Procedure, sent: Any = None) -> RunRequest | CallR
     return request
 
 
-def call(make: Make, kind: CallableKind = CallableKind.PLAIN) -> Any:
+def call(make: Make, kind: CallableKind = CallableKind.FUNCTION) -> Any:
     """Pump for ``def``, and for streams whose items nobody receives (``warm`` and ``measure`` of a generator)."""
     procedure = make()
     sent: Any = None

@@ -7,8 +7,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Any
 
-from jitwarmup.engine.callables import innermost, kind_of, name_of
-from jitwarmup.engine.commands import Call, CallableKind, TimedFunction, planned
+from jitwarmup.engine.callables import CallableKind, innermost, kind_of, name_of
+from jitwarmup.engine.commands import Call, TimedFunction, planned
 from jitwarmup.engine.inputs import Inputs
 from jitwarmup.engine.instruments import Instruments, open_instruments
 from jitwarmup.engine.options import UNSET, Options
@@ -94,7 +94,7 @@ class WarmedFunction:
         with self.registry.lock:
             self.registry.entries.clear()
             self.registry.latched.clear()
-            self.registry.limit_told = False
+            self.registry.limit_announced = False
             self.registry.counts.clear()
         self.refresh()
 
@@ -155,7 +155,12 @@ class WarmedFunction:
         if self._timed_function is None:
             instruments = self.instruments({}, explicit=False)
             self._timed_function = TimedFunction(
-                self.name, self.function, self.kind, self.options, instruments, self.registry
+                name=self.name,
+                function=self.function,
+                kind=self.kind,
+                options=self.options,
+                instruments=instruments,
+                registry=self.registry,
             )
         return self._timed_function
 

@@ -33,7 +33,7 @@ class KeyRegistry:
         self.summary = CallSummary()
         self.counts = HitCounter()
         self.rounds: deque[Size] = deque(maxlen=ROUNDS)  # what the process held after each of the newest warm-ups
-        self.limit_told = False
+        self.limit_announced = False
         self.name = ""
         self.planned: int | None = None  # runs of a warm-up, where a count decides
         REGISTRIES.add(self)

@@ -30,7 +30,7 @@ class Speaker(Protocol):
     @property
     def instruments(self) -> object: ...
 
-    def alone(self) -> Self: ...
+    def without_call(self) -> Self: ...
 
     @property
     def emit(self) -> Callable[..., None]: ...
@@ -90,7 +90,7 @@ class CallSummary:
 
     def _begin(self, timed_function: Speaker) -> None:
         """Remember for whom to speak, also at exit, and where the newest call would have spoken."""
-        self._timed_function = timed_function.alone()
+        self._timed_function = timed_function.without_call()
         PENDING.add(self)
 
     def flush(self) -> None:

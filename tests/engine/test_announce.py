@@ -335,7 +335,7 @@ def test_percentiles_are_over_the_last_ten_thousand_calls(events) -> None:
     class Alone:
         instruments = None
 
-        def alone(self):
+        def without_call(self):
             return self
 
         def emit(self, event, **fields):

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "jitwarmup"
 HEAVY = {"torch", "transformers", "pynvml", "structlog", "numpy"}
 CLOCKS = {
     "engine/timed_region.py",  # the timed region
-    "keys/registry.py",  # how long to wait for somebody else's warm-up
+    "keys/single_flight.py",  # how long to wait for somebody else's warm-up
     "keys/summary.py",  # when the next summary is due
     "integrations/sweep/runner.py",  # when a configuration began, and how long all of it took, loading included
     "integrations/sweep/export.py",  # the date in a file's name

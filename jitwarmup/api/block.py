@@ -14,13 +14,14 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 from jitwarmup.api import processes as others
-from jitwarmup.api.decorator import Warmed
 from jitwarmup.api.interleave import interleave, unbound
 from jitwarmup.api.trials import Trial, TrialLoop
+from jitwarmup.api.warmed import Warmed
 from jitwarmup.engine import drivers, procedures
 from jitwarmup.engine.announce import announce_block, call_fields, rank_fields
 from jitwarmup.engine.commands import new_report_id
@@ -28,18 +29,16 @@ from jitwarmup.engine.conclusion import report_of
 from jitwarmup.engine.function import WarmedFunction
 from jitwarmup.engine.instruments import Instruments, open_instruments
 from jitwarmup.engine.measurement import Measurement
-from jitwarmup.engine.options import UNSET, Options, check_block_settings, check_function
+from jitwarmup.engine.options import UNSET, BlockSettings, Options, check_function, enclosing_settings
 from jitwarmup.engine.steps import Step
 from jitwarmup.engine.timed_region import RunOutcome, TimedRegion
 from jitwarmup.events import schema
 from jitwarmup.events.emit import Silence
-from jitwarmup.host.scope import Frame, block_settings, note_divergence
+from jitwarmup.host.scope import Frame, note_divergence
 from jitwarmup.records.errors import ArgumentError, Overlap
 from jitwarmup.records.protocols import Ranks
 from jitwarmup.records.report import Report
 from jitwarmup.records.runs import Phase, Run
-
-FOR_ONE_FUNCTION = ("accept", "name")  # these belong to what the block itself measures, not to calls inside it
 
 
 class SteadyState:
@@ -51,7 +50,7 @@ class SteadyState:
 
     _region: TimedRegion | None = None
 
-    def __init__(self, function: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> None:
+    def __init__(self, function: Any, args: tuple[Any, ...], settings: BlockSettings) -> None:
         self.block: Run | None = None
         self._reports: list[Report] = []
         self._settings = settings
@@ -175,7 +174,7 @@ class SteadyState:
                     "steady_state(...)"
                 )
             self._entered = True
-        self._session = open_instruments(block_settings() | self._settings, explicit=True)
+        self._session = open_instruments(self._settings.over(enclosing_settings()), explicit=True)
         return self._session
 
     def _start(self, instruments: Instruments) -> None:
@@ -186,8 +185,7 @@ class SteadyState:
 
     def _begin(self, instruments: Instruments) -> Self:
         """The body begins: from here on it is timed, and its settings hold."""
-        inner = {name: value for name, value in self._settings.items() if name not in FOR_ONE_FUNCTION}
-        frame = Frame(settings={**inner, "report_id": self._report_id})
+        frame = Frame(settings=self._settings.for_calls_inside(self._report_id))
         region = TimedRegion(instruments, Step(Phase.MEASURE, 0), instruments.clock, frame=frame, name="block")
         region.__enter__()
         self._region = region
@@ -197,7 +195,7 @@ class SteadyState:
         """Stop the monitor where this block started it, and let go of the block's own probes."""
         if self._owes_stop and instruments.monitor is not None:
             instruments.monitor.stop(self)
-        if "watch" in self._settings:
+        if self._settings.probe_set is not UNSET:
             instruments.probe_set.disarm()  # this block's own probes; the usual ones stay for everybody
 
     def _fail_on_entry(self, instruments: Instruments, error: BaseException) -> None:
@@ -342,18 +340,18 @@ class SteadyState:
     def _packed(self, *call: Any) -> bytes | None:
         """The call as other processes will get it, refused before it is run where it cannot be sent; None for none."""
         alone = self._session is None or self._session.ranks() is None
-        if self._settings.get("processes", 1) > 1 and not alone:
+        if self._processes > 1 and not alone:
             raise ArgumentError(
-                f"processes={self._settings['processes']} got a job of several ranks too; wanted one of them: a fresh "
+                f"processes={self._processes} got a job of several ranks too; wanted one of them: a fresh "
                 "process has no place in the job. Leave processes out, or measure each rank by itself with ranks=None"
             )
-        return others.packed(call, self._settings) if self._settings.get("processes", 1) > 1 else None
+        return others.packed(call, self._settings) if self._processes > 1 else None
 
     def _repeated(self, report: Report, work: bytes | None) -> Report:
         """The report, after the measurement was repeated in other processes where that was asked for."""
         if work is None:
             return report
-        repeated = others.repeat(report, work, self._settings["processes"], measure_packed)
+        repeated = others.repeat(report, work, self._processes, measure_packed)
         self._reports[-1] = repeated
         return repeated
 
@@ -424,9 +422,14 @@ class SteadyState:
     def _measurement_of(self, core: WarmedFunction, instruments: Instruments) -> Measurement:
         """The measurement whose validation and warm-up are made on entry."""
         prefix, args = self._function._split(self._args)
-        call = core.call(prefix, args, {}, explicit=True, **self._settings)
+        call = core.call(prefix, args, {}, explicit=True, settings=self._settings)
         self._prepared = self._latest = Measurement(call, None, instruments.clock, self._report_id)
         return self._prepared
+
+    @property
+    def _processes(self) -> int:
+        found: int = self._settings.get("processes", 1)
+        return found
 
     @property
     def _name(self) -> str:
@@ -434,13 +437,13 @@ class SteadyState:
         return self._settings.get("name") or own
 
 
-def inline_function(instruments: Instruments, name: str, settings: dict[str, Any]) -> Measurement:
+def inline_function(instruments: Instruments, name: str, settings: BlockSettings) -> Measurement:
     """A measurement of inline code, which has no function and no key."""
     rng = "leave" if in_event_loop() else None  # other tasks draw between our runs
     core = WarmedFunction(nothing, Options(name=settings.get("name"), rng=rng))
     core.name = name
-    inner = {name: value for name, value in settings.items() if name != "accept"}  # inline code has no value
-    call = core.call((), (), {}, explicit=True, **inner)
+    settings = replace(settings, accept=UNSET)  # inline code has no value
+    call = core.call((), (), {}, explicit=True, settings=settings)
     return Measurement(call, None, instruments.clock)
 
 
@@ -460,7 +463,7 @@ def nothing() -> None:
 def measure_packed(work: bytes) -> float | None:
     """In a fresh process: measure, in silence, and give the median back."""
     (function, args, kwargs), settings = pickle.loads(work)  # noqa: S301 - from the pipe of our own parent
-    with SteadyState(None, (), {**settings, "log": Silence()}) as steady:
+    with SteadyState(None, (), BlockSettings(**settings, log=Silence())) as steady:
         report: Report = steady.measure(function, *args, **kwargs)
     return report.latency_s
 
@@ -515,22 +518,20 @@ def steady_state(
     """
     if function is None and args:
         raise ArgumentError("steady_state() got arguments without a function; wanted steady_state(function, *args)")
-    settings = check_block_settings(
-        {
-            "iterations": iterations,
-            "measurements": measurements,
-            "monitor": monitor,
-            "probes": probes,
-            "log": log,
-            "clock": clock,
-            "ranks": ranks,
-            "name": name,
-            "budget_s": budget_s,
-            "on_contamination": on_contamination,
-            "accept": accept,
-            "processes": processes,
-            "log_messages": log_messages,
-        }
+    settings = BlockSettings.checked(
+        iterations=iterations,
+        measurements=measurements,
+        monitor=monitor,
+        probes=probes,
+        log=log,
+        clock=clock,
+        ranks=ranks,
+        name=name,
+        budget_s=budget_s,
+        on_contamination=on_contamination,
+        accept=accept,
+        processes=processes,
+        log_messages=log_messages,
     )
     if function is not None and not isinstance(function, Warmed):
         check_function(function, descriptors=False)

@@ -15,12 +15,13 @@ import functools
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
-from jitwarmup.api.decorator import Warmed
+from jitwarmup.api.warmed import Warmed
 from jitwarmup.engine import drivers, procedures
 from jitwarmup.engine.agreement import AllGather
 from jitwarmup.engine.callables import CallableKind
 from jitwarmup.engine.commands import CallResult, Procedure, RunRequest
 from jitwarmup.engine.function import WarmedFunction
+from jitwarmup.engine.options import BlockSettings
 from jitwarmup.keys.single_flight import Wait
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.protocols import Exchanged
@@ -123,7 +124,7 @@ def one_kind(cores: Sequence[WarmedFunction]) -> CallableKind:
     )
 
 
-def interleave(functions: Sequence[Any], settings: dict[str, Any], keep: Callable[[Report], None]) -> Any:
+def interleave(functions: Sequence[Any], settings: BlockSettings, keep: Callable[[Report], None]) -> Any:
     """
     Measure several calls side by side.
 
@@ -143,7 +144,7 @@ def interleave(functions: Sequence[Any], settings: dict[str, Any], keep: Callabl
 
     def make(at: int) -> Procedure:
         prefix, rest = warmed[at]._split(parts[at][1])
-        call = warmed[at]._core.call(prefix, rest, parts[at][2], explicit=True, **settings)
+        call = warmed[at]._core.call(prefix, rest, parts[at][2], explicit=True, settings=settings)
         return procedures.measure(call, functools.partial(kept.__setitem__, at))
 
     def whole() -> Procedure:

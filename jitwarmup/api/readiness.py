@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from jitwarmup.api.decorator import Warmed
+from jitwarmup.api.warmed import Warmed
 from jitwarmup.distributed import EVERYBODY, HERALD, checked_ranks, ranks_of
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.keys.registry import WORST_FIRST

@@ -6,6 +6,7 @@ import functools
 import pytest
 
 from jitwarmup import ArgumentError, steady_state, warmed
+from jitwarmup.engine.options import BlockSettings
 from jitwarmup.records.runs import Phase
 
 
@@ -121,7 +122,7 @@ def test_an_interruption_between_two_runs_keeps_the_report(turns):
 
     from jitwarmup.api.block import SteadyState
 
-    steady = SteadyState(None, (), {"listener": listener})
+    steady = SteadyState(None, (), BlockSettings(listener=listener))
     with pytest.raises(KeyboardInterrupt), steady:
         steady.measure(turns("a"))
     report = steady.reports[0]

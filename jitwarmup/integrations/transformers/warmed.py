@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jitwarmup.api.block import steady_state
-from jitwarmup.api.decorator import Warmed
+from jitwarmup.api.warmed import Warmed
 from jitwarmup.engine import procedures
 from jitwarmup.engine.callables import CallableKind, innermost, kind_of
 from jitwarmup.engine.options import Options, check_monitor

@@ -58,11 +58,11 @@ class SteadyState:
         self._args = args
         self._lock = threading.Lock()
         self._entered = False
-        self._session: Instruments | None = None
+        self._instruments: Instruments | None = None
         self._prepared: Measurement | None = None
         self._latest: Measurement | None = None  # of the entry, then of the body
         self._owes_stop = False
-        self._parted: list[tuple[int, ...]] = []
+        self._diverged: list[tuple[int, ...]] = []
         self._loops: list[weakref.ref[TrialLoop]] = []
         self._report_id = new_report_id()
 
@@ -160,7 +160,7 @@ class SteadyState:
             for loop in (ref() for ref in self._loops):
                 if loop is not None:
                     loop.leave()
-            self._parted = region.frame.diverged  # ranks that were lost in the body are not waited for at its end
+            self._diverged = region.frame.diverged  # ranks that were lost in the body are not waited for at its end
             return region.outcome()
         finally:
             region.abandon()
@@ -174,8 +174,8 @@ class SteadyState:
                     "steady_state(...)"
                 )
             self._entered = True
-        self._session = open_instruments(self._settings.over(enclosing_settings()), explicit=True)
-        return self._session
+        self._instruments = open_instruments(self._settings.over(enclosing_settings()), explicit=True)
+        return self._instruments
 
     def _start(self, instruments: Instruments) -> None:
         """Start the monitor where nobody has."""
@@ -207,17 +207,17 @@ class SteadyState:
 
     def _give_up(self, error: BaseException) -> None:
         """
-        Nobody comes back to this block. Ranks that would wait for it at the block's end are told of an interrupt.
+        Nobody comes back to this block. Ranks that would wait for it at the block's end get a notice of an interrupt.
 
         May be called twice. What failed in a run, or on another rank, the ranks know from their agreements.
         """
-        instruments = self._session
+        instruments = self._instruments
         assert instruments is not None  # noqa: S101 - it was opened
         self._stop(instruments)
         ranks = instruments.ranks()
         agreement = self._latest.agreement if self._latest is not None else None
-        told = agreement is not None and agreement.left
-        if ranks is not None and not told and not isinstance(error, Exception):
+        noticed = agreement is not None and agreement.left
+        if ranks is not None and not noticed and not isinstance(error, Exception):
             ranks.leave(f"{type(error).__name__} at the edge of a block")
 
     def __del__(self) -> None:
@@ -229,14 +229,14 @@ class SteadyState:
 
     def _measurement_of_body(self, outcome: RunOutcome) -> Measurement | None:
         """What the body's run belongs to: the warm-up on entry, or inline code; None where there is no more to tell."""
-        assert self._session is not None  # noqa: S101 - an open block has one
-        ranks = self._session.ranks()
-        if self._prepared is None and outcome.error is None and (self._parted or ranks is None):
+        assert self._instruments is not None  # noqa: S101 - an open block has one
+        ranks = self._instruments.ranks()
+        if self._prepared is None and outcome.error is None and (self._diverged or ranks is None):
             self._note_divergence(ranks)
             return None
-        measurement = self._latest = self._prepared or inline_function(self._session, self._name, self._settings)
+        measurement = self._latest = self._prepared or inline_function(self._instruments, self._name, self._settings)
         measurement.report_id = self._report_id
-        if self._parted:
+        if self._diverged:
             self._note_divergence(ranks)
             measurement.agreement = None
         elif measurement.agreement is None:
@@ -245,13 +245,13 @@ class SteadyState:
 
     def _note_divergence(self, ranks: Ranks | None) -> None:
         """Only some of the ranks may have lost each other in the body: the others would wait at its end."""
-        if self._parted and ranks is not None and ranks.members not in self._parted:
+        if self._diverged and ranks is not None and ranks.members not in self._diverged:
             note_divergence(ranks.members)
             ranks.leave("lost other ranks in a block")
 
     def _conclude(self, measurement: Measurement | None, outcome: RunOutcome) -> None:
-        """Keep what the block measured, and say its one line; of several ranks the first says it, the others at debug."""
-        instruments = self._session
+        """Keep what the block measured, and emit its one event."""
+        instruments = self._instruments
         assert instruments is not None  # noqa: S101 - an open block has one
         self._stop(instruments)
         noted = measurement.runs if measurement is not None else []
@@ -315,7 +315,7 @@ class SteadyState:
             A tuple with a Report for each; an awaitable of it where the functions are asynchronous.
 
         Raises:
-            ArgumentError: the functions are of different colours, or one cannot be measured.
+            ArgumentError: the functions are of different kinds, or one cannot be measured.
             Overlap: this block is measuring something already.
 
         """
@@ -339,7 +339,7 @@ class SteadyState:
 
     def _packed(self, *call: Any) -> bytes | None:
         """The call as other processes will get it, refused before it is run where it cannot be sent; None for none."""
-        alone = self._session is None or self._session.ranks() is None
+        alone = self._instruments is None or self._instruments.ranks() is None
         if self._processes > 1 and not alone:
             raise ArgumentError(
                 f"processes={self._processes} got a job of several ranks too; wanted one of them: a fresh "
@@ -369,8 +369,8 @@ class SteadyState:
 
         """
         self._check_open()
-        assert self._session is not None  # noqa: S101 - an open block has one
-        loop = TrialLoop(inline_function(self._session, self._name, self._settings), self._reports.append)
+        assert self._instruments is not None  # noqa: S101 - an open block has one
+        loop = TrialLoop(inline_function(self._instruments, self._name, self._settings), self._reports.append)
         self._loops.append(weakref.ref(loop))
         return self._iterate(loop)
 
@@ -508,9 +508,9 @@ def steady_state(
         budget_s: seconds for validation and warm-up together.
         on_contamination: a measured run with one-time work: ``"mark"``, ``"redo"`` or ``"raise"``.
         accept: ``accept(value)`` -> bool over the validation run's value.
-        processes: processes that ``measure`` is made in (1), this one included; ``report.processes`` tells of them.
+        processes: processes that ``measure`` is made in (1), this one included; ``report.processes`` summarises them.
 
-        log_messages: put what an exception says into events too; it may hold prompts and other argument values.
+        log_messages: put exception messages into events too; they may hold prompts and other argument values.
 
     Raises:
         ArgumentError: a setting cannot work.

@@ -83,7 +83,7 @@ def warmed(function: Any = None, /, **options: Any) -> Any:  # noqa: D417 - the 
             over all ranks where torch.distributed is initialised; None: that neither.
         name: shown in the place of the function's own name.
         emit: ``"calls"``, ``"summary"`` or ``"off"``.
-        log_messages: put what an exception says into events too; it may hold prompts and other argument values.
+        log_messages: put exception messages into events too; they may hold prompts and other argument values.
 
     Raises:
         ArgumentError: an option cannot work, or the decorated thing is a class or not callable.

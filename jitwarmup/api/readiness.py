@@ -1,7 +1,7 @@
 """
 Is it ready? For health probes: cheap, never waiting for a warm-up, and honest about what was never asked for.
 
-``readiness()`` speaks of every function that ``.warm``, ``.warm_all``, ``.awarm`` or a lifespan was asked to warm. It
+``readiness()`` is about every function that ``.warm``, ``.warm_all``, ``.awarm`` or a lifespan was asked to warm. It
 latches as each function's own readiness does: only ``on_loss="unready"`` takes it back. Where torch.distributed is
 initialised it is true only when all ranks are; they tell each other through the job's store, and nobody waits.
 """

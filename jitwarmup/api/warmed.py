@@ -48,9 +48,9 @@ class Warmed(Generic[P, R_co]):
 
     def __init__(self, raw: Callable[P, R_co], options: Options) -> None:
         core = WarmedFunction(raw, options)
-        face = wrapper_attributes(core.function)
-        ours = {name for name in face if hasattr(Warmed, name) and not name.startswith("__")}
-        self.__dict__.update({name: value for name, value in face.items() if name not in ours})
+        attributes = wrapper_attributes(core.function)
+        ours = {name for name in attributes if hasattr(Warmed, name) and not name.startswith("__")}
+        self.__dict__.update({name: value for name, value in attributes.items() if name not in ours})
         self._core = core  # after the function's own attributes, which are ours where it wraps a warmed one
         self.__wrapped__ = core.function
         if Tracing.compiling is Tracing.first_look:
@@ -188,13 +188,13 @@ class Warmed(Generic[P, R_co]):
             weights: how likely each input is; by default they are taken in the order given.
             budget_s: seconds of validation and warm-up runs, over all keys.
             policy: what keys mean that the budget did not reach. ``"ready"``: they are no longer asked for, calls of
-                theirs pass plainly and count as missed. ``"degraded"``: the same, and the state says degraded.
+                theirs pass plainly and count as missed. ``"degraded"``: the same, and the state is degraded.
                 ``"fail"``: not ready, and MeasurementFailed.
 
         Raises:
             BaseException: whatever the user's function raised in a run, at once; keys warmed before stay warm.
             MeasurementFailed: the budget was spent, with ``policy="fail"``.
-            ArgumentError: inputs or weights that cannot work; said before anything is run.
+            ArgumentError: inputs or weights that cannot work; raised before anything is run.
 
         """
         warm_many.check_settings(budget_s, policy)
@@ -242,7 +242,7 @@ class Warmed(Generic[P, R_co]):
         return bool(SWITCH.reasons) or self._core.registry.ready(self._instance_id)
 
     def flush(self) -> None:
-        """With ``emit="summary"``: tell now what was counted since the last summary."""
+        """With ``emit="summary"``: emit now what was counted since the last summary."""
         self._core.registry.summary.flush()
 
     def reset(self) -> None:
@@ -266,9 +266,9 @@ class Warmed(Generic[P, R_co]):
         explicit: bool = False,
     ) -> Any:
         """
-        Carry out a course over all runs; a coroutine where the function is asynchronous.
+        Carry out a procedure over all runs; a coroutine where the function is asynchronous.
 
-        ``explicit``: a measurement, which agrees with the other ranks of a job without being told to.
+        ``explicit``: a measurement, which agrees with the other ranks of a job without being asked to.
         """
         core = self._core
         prefix, rest = self._split(args)
@@ -280,7 +280,7 @@ class Warmed(Generic[P, R_co]):
 
     def _preparing(
         self, inputs: Sequence[Any], weights: Sequence[float] | None, budget_s: float | None, policy: str
-    ) -> warm_many.Pumped:
+    ) -> warm_many.Preparing:
         items = warm_many.items_of(self._core, self._split(())[0], inputs, weights)
         return warm_many.preparing(self._core, items, budget_s=budget_s, policy=policy)
 
@@ -297,7 +297,7 @@ class Warmed(Generic[P, R_co]):
         )
 
     def _plainly(self, value: Any) -> Any:
-        """A value, as the function's colour hands it over."""
+        """A value, as the function's kind hands it over."""
         if not self._core.kind.asynchronous:
             return value
 
@@ -333,7 +333,7 @@ class Bound(Warmed[P, R_co]):
     _instance: Any
 
     def __init__(self, warmed: Warmed[Any, Any], instance: Any) -> None:
-        self.__dict__ = warmed.__dict__  # its face, shared: nothing is ever set on a bound one
+        self.__dict__ = warmed.__dict__  # its attributes, shared: nothing is ever set on a bound one
         self._core = warmed._core
         self._instance = instance
         self._warmed = warmed
@@ -408,7 +408,7 @@ def timed_call(core: WarmedFunction, prefix: Prefix, args: tuple[Any, ...], kwar
         return drivers.call(lambda: procedures.plain(core.call(prefix, args, kwargs, entry=entry)), kind)
 
     def make() -> Procedure:
-        """The course is chosen when the body begins to run, where a task's or consumer's scope is known."""
+        """The procedure is chosen when the body begins to run, where a task's or consumer's scope is known."""
         if core.passes_through():
             return procedures.passthrough(core.function, (*prefix, *args), kwargs)
         return procedures.plain(core.call(prefix, args, kwargs))

@@ -37,7 +37,7 @@ class Plan(Protocol):
 
 
 def about(plan: Plan) -> dict[str, Any]:
-    """What every event of a measurement carries; of several ranks the first speaks, the others emit at debug."""
+    """What every event of a measurement carries; of several ranks the first emits at the event's level, the others at debug."""
     return {"report_id": plan.report_id, "key": plan.call.key, "level": level_of(plan.agreement)}
 
 
@@ -156,7 +156,7 @@ def run_fields(run: Run) -> dict[str, Any]:
 
 
 def common_fields(run: Run) -> dict[str, Any]:
-    """What every run tells; one dict and no absent keys, since one is made for every call."""
+    """The fields of every run; one dict and no absent keys, since one is made for every call."""
     fields: dict[str, Any] = {"duration_s": run.duration_ns / 1e9, "outcome": run.outcome}
     if run.work:
         fields["work"] = list(dict.fromkeys(work.kind for work in run.work))

@@ -1,7 +1,7 @@
 """
 Which kind of callable a function is, what it is called, and how a wrapper quacks as it.
 
-``inspect`` tells a coroutine function by ``__code__``; an object that carries ``__code__``, ``__defaults__`` and
+``inspect`` knows a coroutine function by ``__code__``; an object that carries ``__code__``, ``__defaults__`` and
 ``__kwdefaults__`` of its function answers all of its questions (``inspect._signature_is_functionlike``).
 """
 

@@ -1,5 +1,5 @@
 """
-What is run, and how the engine asks for a run: one call's `Call`, and the wish `RunRequest` that a pump fulfils.
+What is run, and how the engine asks for a run: one user call as a `Call`, and the `RunRequest` that a driver carries out.
 
 Nothing here runs anything.
 """
@@ -63,7 +63,7 @@ class TimedFunction:
         )
 
     def emit(self, event: str, *, error: BaseException | None = None, level: str | None = None, **fields: Any) -> None:
-        """Emit one event about this function; what an exception says only where the user asked for it."""
+        """Emit one event about this function; an exception's message only where the user asked for it."""
         if SWITCH.reasons:
             return
         fields["callable"] = self.name
@@ -97,9 +97,9 @@ def key_of(entry: KeyState | None) -> str:
 
 @dataclass(slots=True)
 class RunRequest:
-    """The wish to run the user's function once, in a window; answered with what was taken."""
+    """A request to run the user's function once, in a timed region; answered with a `RunOutcome`."""
 
-    instruments: Instruments | None  # None: the call steps aside, no window
+    instruments: Instruments | None  # None: the call passes through, no timed region
     step: Step
     clock: Clock
     function: Callable[..., Any]
@@ -140,7 +140,7 @@ def one(request: RunRequest) -> Generator[RunRequest, RunOutcome, RunOutcome]:
 
 
 def audited(request: RunRequest) -> Generator[RunRequest, RunOutcome, RunOutcome]:
-    """Have one run made that tells whether compiled code really ran; the hook is put in and out around the window."""
+    """Have one run made that counts calls of compiled code; the hook is put in and out around the timed region."""
     audit = CompiledCallCounter()
     with audit, audit:
         looks = audit.start()
@@ -155,7 +155,7 @@ class Ending(Enum):
 
     DONE = "done"
     FAILED = "failed"
-    REFUSED = "refused"  # accept= said no
+    REFUSED = "refused"  # by accept=
     MUTATED = "arguments_mutated"
     INTERRUPTED = "interrupted"
     ELSEWHERE = "another_rank"  # this rank's run went well; another rank's did not, or it is gone
@@ -168,7 +168,7 @@ def planned(options: Options) -> int | None:
 
 
 def refused(call: Call) -> MeasurementFailed:
-    """The error for a value that ``accept=`` said no to."""
+    """The error for a value that ``accept=`` refused."""
     return MeasurementFailed(f"accept= refused the value of the validation run of {call.name}; nothing was warmed up")
 
 

@@ -62,7 +62,7 @@ def note_failure(plan: Plan) -> None:
 
 
 def verdict_of(plan: Plan, runs: Sequence[Run]) -> Verdict:
-    """What may be said of the series."""
+    """What the series of runs shows."""
     probe_set = plan.call.instruments.probe_set
     failure = cut_short = None
     if plan.failure is not None:

@@ -7,7 +7,7 @@ Steady state lost in service: what one-time work of a call's own does to its key
     rewarm   the next call of the key warms up again
 
 Torch's recompile limit is watched on the way: a warning once most of it is used up, and ``eager_fallback`` for good once
-it is hit, since torch says nothing from then on.
+it is hit, since torch reports nothing from then on.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def reason_of(paid: Sequence[OneTimeWork]) -> str:
 
 
 def demote(function: TimedFunction, entry: KeyState, reason: str) -> None:
-    """Do to the key what ``on_loss`` says; a key that somebody is warming already is left to them."""
+    """Demote the key as ``on_loss`` asks; a key that somebody is warming already is left to them."""
     policy, registry = function.options.on_loss, function.registry
     given_up = entry.demotion is not None and entry.demotion.reason == EAGER_FALLBACK
     if policy == "unready":

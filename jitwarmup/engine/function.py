@@ -1,4 +1,4 @@
-"""What all calls of one warmed function share: the checked options, the function, and the ledger of what is warm."""
+"""What all calls of one warmed function share: the checked options, the function, and the registry of its keys."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-The ports of one measurement, and the only place that chooses default edges.
+The instruments of one measurement, and the only place that chooses their defaults.
 
 A session says with what a run is timed (clock, fence), watched (probes), metered (monitor) and told of (emitter).
 """
@@ -69,7 +69,7 @@ def open_instruments(
 
 def port_of(block: Any, own: Any, *, explicit: bool) -> Ranks | None:
     """
-    Who has a say.
+    The ranks that agree, None for nobody.
 
     A block's setting goes before the decorator's, except that it makes no plain call communicate: a function that one
     rank alone calls inside of a block would wait for the others for ever.
@@ -82,17 +82,17 @@ def port_of(block: Any, own: Any, *, explicit: bool) -> Ranks | None:
 
 
 def shared_monitor(monitor: Any, emitter: Emitter) -> SharedMonitor:
-    """The monitor as everybody shares it; what it cannot read is said, once for each metric and reason."""
+    """The monitor as everybody shares it; what it cannot read is announced once for each metric and reason."""
     shared = SharedMonitor.of(monitor)
     if shared.on_degraded is None:
         kind = type(monitor)
         name = f"{kind.__module__}.{kind.__qualname__}"
 
-        def tell(metric: str, reason: str) -> None:
+        def announce(metric: str, reason: str) -> None:
             if not SWITCH.reasons:
                 fields = {"callable": name, "monitor": name, "metric": metric, "reason": reason}
                 event = schema.MONITOR_DEGRADED
                 emitter.emit(event, schema.LEVELS[event], schema.build(event, fields))
 
-        shared.on_degraded = tell
+        shared.on_degraded = announce
     return shared

@@ -22,7 +22,7 @@ class LiveCall:
         self.runs: list[Run] = []
 
     def over(self) -> None:
-        """Count it; the first miss of a key is told where keys are warmed by name, not by their first call."""
+        """Count it; the first miss of a key is announced where keys are warmed by name, not by their first call."""
         call, counts = self.call, self.call.registry.counts
         if call.options.emit == "off":
             return

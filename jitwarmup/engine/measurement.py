@@ -62,8 +62,8 @@ class Measurement:
     The runs of one plan as they come, and what follows from them.
 
     Entered before anything is begun, and twice (``with measurement, measurement:``): an interrupt may come at the very
-    beginning of an exit. On every way out the monitor is resumed, and whatever leaves the plan on the way is told to
-    the other ranks, which would wait for the next run.
+    beginning of an exit. On every way out the monitor is resumed, and where the plan ends early the other ranks,
+    which would wait for the next run, get a notice.
 
     Args:
         call: what is run.
@@ -111,7 +111,7 @@ class Measurement:
     # ------------------------------------------------------------------ the runs
 
     def follow(self, steps: Steps) -> Procedure:
-        """Carry out the steps; afterwards ``end`` says how it went."""
+        """Carry out the steps; afterwards ``end`` is how it went."""
         run: Run | None = None
         while True:
             try:
@@ -166,7 +166,7 @@ class Measurement:
         return run
 
     def judge(self, run: Run, value: Any) -> Run:
-        """Look at the validation run's value: its colour, what the user accepts, and whether arguments were changed."""
+        """Look at the validation run's value: its kind, what the user accepts, and whether arguments were changed."""
         check_kind(self.call.name, self.call.kind, value)
         try:
             accepted = self.call.options.accept is None or self.call.options.accept(value)
@@ -220,7 +220,7 @@ class Measurement:
             self.inherited = len(self.runs)
 
     def leave(self, why: str) -> None:
-        """Go one's own way; the other ranks, if there are any, hear of it."""
+        """Go one's own way; the other ranks, if there are any, get a notice."""
         if self.agreement is not None:
             self.agreement.leave(f"{why}, after {len(self.runs)} runs")
 
@@ -241,7 +241,7 @@ class Measurement:
         return replace(agreed_run.run, outcome="error", error_type=RankFailed.__name__) if lost else agreed_run.run
 
     def own_words(self, run: Run) -> RemoteError | None:
-        """What other ranks' reports say of this rank's failure."""
+        """What the reports of the other ranks hold of a failure here."""
         if run.outcome == "ok":
             return None
         if self.error is None:
@@ -286,7 +286,7 @@ class Measurement:
             self.pausing = False  # last: interrupted before it, all of this is done again
 
     def enter_phase(self, step: Step) -> None:
-        """A phase begins: tell the ledger, turn the monitor, speak of the phase that ended."""
+        """A phase begins: note it in the key's state, pause or resume the monitor, announce the phase that ended."""
         if step.rearm:
             self.runs = [replace(run, discarded=run.discarded or run.phase is Phase.MEASURE) for run in self.runs]
             self.decision = None
@@ -300,7 +300,7 @@ class Measurement:
             self.finish_warmup()
 
     def finish_warmup(self) -> None:
-        """Warm-up has ended well: the key is warm, and it is said."""
+        """Warm-up has ended well: the key is warm, and it is announced."""
         self.decision_so_far()
         warmup = self.warmup()
         if self.claim is not None:
@@ -327,7 +327,7 @@ class Measurement:
         return f"{self.end.value}: {kind}" if kind is not None else self.end.value
 
     def decision_so_far(self) -> Decision | None:
-        """What the rule says of the runs so far; None where it was never asked."""
+        """The rule's decision on the runs so far; None where it was never asked."""
         if self.decision is None and self.end is Ending.DONE:
             self.decision = self.rule(self.runs)
         return self.decision

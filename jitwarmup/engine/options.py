@@ -168,7 +168,7 @@ class BlockSettings:
         return {name: value for name, value in pairs if value is not UNSET}
 
     def over(self, outer: BlockSettings | None) -> BlockSettings:
-        """These settings, and the outer ones where these say nothing."""
+        """These settings, and the outer ones where these are not given."""
         return self if outer is None else replace(outer, **self.given())
 
     def for_calls_inside(self, report_id: str) -> BlockSettings:

@@ -1,9 +1,9 @@
 """
-What a call does, once for all colours: a plain call, ``.warm`` and ``.measure``, as courses.
+What a call does, once for all kinds of callable: a plain call, ``.warm`` and ``.measure``, as procedures.
 
-A course is a generator that decides and never runs user code: it yields a `Wait` (`WaitForWarmup`: somebody else is warming this
-key; `AllGather`: other ranks are to be heard) and `RunRequest` (run the function once, in a window), is sent what came of it, and
-returns a `CallResult`. ``drive`` pumps it.
+A procedure is a generator that decides and never runs user code: it yields a `Wait` (`WaitForWarmup`: somebody else is
+warming this key; `AllGather`: the other ranks report) or a `RunRequest` (run the function once, in a timed region), is
+sent what came of it, and returns a `CallResult`. A driver carries it out.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def plain(call: Call) -> Procedure:
 
 
 def acquire(call: Call, claim: Claim, *, demand: bool, wait: bool = True) -> Generator[WaitForWarmup, bool, bool]:
-    """Whether the key is ours to warm, after waiting for others as the options say (on demand: as ``wait`` says)."""
+    """Whether the key is ours to warm, after waiting for others by the options (on demand: by ``wait``)."""
     options = call.options
     policy = options.while_warming
     if demand:  # inside a run nobody waits: it might be the very run that is waited for
@@ -101,7 +101,7 @@ def validated_only(measurement: Measurement) -> bool:
 
 
 def warming(measurement: Measurement) -> Procedure:
-    """Validate and warm up, settle the key's state, and say how it went."""
+    """Validate and warm up, set the key's state, and announce how it went."""
     call, claim = measurement.call, measurement.claim
     call.inputs.refuse_once_only()
     with measurement, measurement:
@@ -146,7 +146,7 @@ def timed(call: Call, visit: LiveCall) -> Generator[Any, Any, CallResult]:
 
 
 def passthrough(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Procedure:
-    """A call that steps aside: the plain call, nothing read around it."""
+    """A call that passes through: the plain call, nothing read around it."""
     outcome = yield RunRequest(None, STEP, PLAIN_CLOCK, function, args, kwargs, live=True)
     return CallResult(outcome.value, outcome.error)
 
@@ -155,7 +155,7 @@ def warm_call(function: TimedFunction, entry: KeyState, args: tuple[Any, ...], k
     """
     A plain call of a plain function whose key is warm: what ``plain`` comes to then, in a straight line.
 
-    Nothing is left to decide, and a course, a task and its inputs would cost more than the window itself.
+    Nothing is left to decide, and a procedure, a `Call` and its inputs would cost more than the timed region itself.
     """
     if function.options.emit == "off":
         return function.function(*args, **kwargs)
@@ -237,7 +237,7 @@ def measure(call: Call, keep: Keep = None) -> Procedure:
 
 
 def conclude_interrupted(measurement: Measurement, keep: Keep, error: BaseException) -> None:
-    """Interrupted between two runs, or given up by whoever pumps: the finished runs are kept all the same."""
+    """Interrupted between two runs, or given up by the driver: the finished runs are kept all the same."""
     if measurement.runs and not isinstance(error, Exception):
         measurement.end = Ending.INTERRUPTED
         conclude(measurement, keep)

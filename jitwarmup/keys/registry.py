@@ -16,7 +16,7 @@ from jitwarmup.keys.state import Demotion, KeyState
 from jitwarmup.keys.summary import CallSummary
 from jitwarmup.records.runs import State
 
-ROUNDS = 64  # warm-ups that are remembered to tell whether the process grows by each
+ROUNDS = 64  # warm-ups that are remembered to see whether the process grows by each
 Key = tuple[int, Hashable]
 
 
@@ -51,7 +51,7 @@ class KeyRegistry:
                 entry.reason = "forked while it was being warmed up"
 
     def changed(self) -> None:
-        """Tell those who keep a shortcut for warm keys."""
+        """Notify those who keep a shortcut for warm keys."""
         for listener in self.listeners:
             listener()
 
@@ -92,7 +92,7 @@ class KeyRegistry:
             self.changed()
 
     def entry(self, key: Key) -> KeyState | None:
-        """The entry of a key, made where there is room; None where the bound on keys is reached."""
+        """The state of a key, made where there is room; None where the bound on keys is reached."""
         found = self.entries.get(key)
         if found is not None:
             return found

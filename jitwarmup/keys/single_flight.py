@@ -132,7 +132,7 @@ class Claim:
         Whether the key is ours to warm; False where it is warm or the call shall run plainly.
 
         Raises:
-            NotReady: somebody else is warming this key and the policy says ``raise``.
+            NotReady: somebody else is warming this key and the policy is ``raise``.
 
         """
         deadline = None if wait_s is None else time.monotonic() + wait_s

@@ -38,7 +38,7 @@ class InFlight:
         return self.outcome is None
 
     def leave(self, wake: Callable[[], Any]) -> None:
-        """Take the wish to be woken back."""
+        """Do not wake this one."""
         with self._lock:
             if wake in self._wakers:
                 self._wakers.remove(wake)
@@ -49,7 +49,7 @@ class Demotion:
     """
     Steady state was lost after the warm-up.
 
-    ``policy`` is what ``on_loss`` said. ``clean_calls_wanted`` is how many clean calls in a row make the key warm again;
+    ``policy`` is that of ``on_loss``. ``clean_calls_wanted`` is how many clean calls in a row make the key warm again;
     0 where none do: until it is warmed up again, or (the recompile limit) for as long as the process lives.
     """
 

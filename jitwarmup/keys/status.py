@@ -1,4 +1,4 @@
-"""The status document of a warmed function, and what other ranks hear of it."""
+"""The status document of a warmed function, and the readiness of this rank."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def eta_s(registry: KeyRegistry, entries: Sequence[KeyState]) -> float | None:
     """
     Seconds until all keys are warm, from what was seen so far: 0.0 when they are, None where nothing is known yet.
 
-    A key under way is told from its last run, one that has not begun from the mean of those that are done.
+    A key under way is estimated from its last run, one that has not begun from the mean of those that are done.
     """
     known = [entry.warmup.duration_s for entry in entries if entry.is_warm and entry.warmup is not None]
     typical = statistics.fmean(known) if known else None
@@ -86,8 +86,8 @@ def remaining_s(registry: KeyRegistry, entry: KeyState, typical: float | None) -
 
 def last_reason(entries: Sequence[KeyState]) -> str | None:
     """Why the key that stands worst stands where it does."""
-    told = sorted((WORST_FIRST.index(entry.state), at) for at, entry in enumerate(entries) if entry.reason)
-    return entries[told[0][1]].reason if told else None
+    placed = sorted((WORST_FIRST.index(entry.state), at) for at, entry in enumerate(entries) if entry.reason)
+    return entries[placed[0][1]].reason if placed else None
 
 
 def requested_registries() -> Subjects:

@@ -80,7 +80,7 @@ def test_keyword_arguments_of_the_function_go_through_a_partial() -> None:
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_async_with_takes_functions_of_every_colour(asynchronous) -> None:
+def test_async_with_takes_functions_of_every_kind(asynchronous) -> None:
     runs = []
 
     async def user():
@@ -101,10 +101,10 @@ def test_a_plain_with_refuses_async_functions_before_anything_is_run() -> None:
     async def stream():
         yield
 
-    for function, colour in ((user, "async def"), (stream, "async generator")):
+    for function, kind in ((user, "async def"), (stream, "async generator")):
         steady = steady_state(function)
         with pytest.raises(
-            ArgumentError, match=rf"got an {colour} function, which it cannot await; wanted 'async with"
+            ArgumentError, match=rf"got an {kind} function, which it cannot await; wanted 'async with"
         ):
             steady.__enter__()
 

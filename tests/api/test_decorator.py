@@ -103,7 +103,7 @@ def test_it_quacks_as_its_function() -> None:
         ("async_generator", [inspect.isasyncgenfunction]),
     ],
 )
-def test_inspects_colour_tests_hold_bound_and_unbound(name, tests) -> None:
+def test_inspects_kind_tests_hold_bound_and_unbound(name, tests) -> None:
     every = [
         inspect.iscoroutinefunction,
         asyncio.iscoroutinefunction,
@@ -170,7 +170,7 @@ def test_warming_a_warmed_function_runs_the_inner_one_plainly() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "name", "colour"),
+    ("make", "name", "kind"),
     [
         (lambda: of_module, f"{__name__}.of_module", CallableKind.FUNCTION),
         (lambda: functools.partial(of_module.__wrapped__, "secret"), f"{__name__}.of_module", CallableKind.FUNCTION),
@@ -186,14 +186,14 @@ def test_warming_a_warmed_function_runs_the_inner_one_plainly() -> None:
         (lambda: dict.fromkeys, "builtins.dict.fromkeys", CallableKind.FUNCTION),
     ],
 )
-def test_names_are_module_and_qualified_name_and_never_a_repr(make, name, colour) -> None:
+def test_names_are_module_and_qualified_name_and_never_a_repr(make, name, kind) -> None:
     function = make()
     assert name_of(function) == (name or f"{CallableObject.__module__}.CallableObject")
     assert "secret" not in name_of(function)
-    assert kind_of(function) is colour
+    assert kind_of(function) is kind
 
 
-def test_a_callable_object_with_an_async_call_has_the_colour_of_its_call() -> None:
+def test_a_callable_object_with_an_async_call_has_the_kind_of_its_call() -> None:
     class Streams:
         async def __call__(self):
             yield 1

@@ -98,11 +98,11 @@ def test_asynchronous_functions_are_awaited_in_turn():
     assert made == list("abbaabba")
 
 
-def test_functions_of_different_colours_are_refused(turns):
+def test_functions_of_different_kinds_are_refused(turns):
     async def other():
         """Never run."""
 
-    with pytest.raises(ArgumentError, match=r"different colours.*async def"), steady_state() as steady:
+    with pytest.raises(ArgumentError, match=r"different kinds.*async def"), steady_state() as steady:
         asyncio.run(steady.interleave(turns("a"), other))
     assert turns.made == []
 

@@ -30,7 +30,7 @@ async def async_generator(x):
 
 
 class Callable_:
-    """A callable object of each colour is made from it."""
+    """A callable object of each kind is made from it."""
 
     def __call__(self, x):
         return x
@@ -97,16 +97,16 @@ WRAPPINGS = {
 
 
 def answers(thing):
-    return {colour: bool(asks and asks(thing)) for colour, asks in QUESTIONS.items()}
+    return {kind: bool(asks and asks(thing)) for kind, asks in QUESTIONS.items()}
 
 
 @pytest.mark.parametrize("wrap", WRAPPINGS.values(), ids=WRAPPINGS)
 @pytest.mark.parametrize("function", COLOURS)
-def test_the_colour_is_what_the_function_was_declared_as(function, wrap):
+def test_the_kind_is_what_the_function_was_declared_as(function, wrap):
     assert kind_of(wrap(function)) is COLOURS[function]
 
 
-def test_the_colour_of_a_callable_object_is_that_of_its_call():
+def test_the_kind_of_a_callable_object_is_that_of_its_call():
     assert kind_of(Callable_()) is CallableKind.FUNCTION
     assert kind_of(AsyncCallable()) is CallableKind.COROUTINE
     assert kind_of(len) is kind_of(dict) is CallableKind.FUNCTION

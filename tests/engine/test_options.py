@@ -261,7 +261,7 @@ class Promise:
         (Promise, "returned an awaitable"),
     ],
 )
-def test_a_plain_function_that_only_promises_work_is_refused_by_its_colour(returns, told):
+def test_a_plain_function_that_only_promises_work_is_refused_by_its_kind(returns, told):
     @warmed()
     def plain():
         return returns()

@@ -313,8 +313,8 @@ def test_while_warming_raise_says_not_ready_and_what_to_do() -> None:
     assert function() == 7
 
 
-@pytest.mark.parametrize("colour", ["coroutine", "async_generator"])
-def test_while_warming_holds_for_async_functions_too(colour) -> None:
+@pytest.mark.parametrize("kind", ["coroutine", "async_generator"])
+def test_while_warming_holds_for_async_functions_too(kind) -> None:
     async def user():
         runs.append(1)
         await gate.wait()
@@ -324,13 +324,13 @@ def test_while_warming_holds_for_async_functions_too(colour) -> None:
         yield 1
 
     async def call(function):
-        return [item async for item in function()] if colour == "async_generator" else await function()
+        return [item async for item in function()] if kind == "async_generator" else await function()
 
     async def main(policy):
         nonlocal gate
         gate = asyncio.Event()
         runs.clear()
-        function = warmed(while_warming=policy, iterations=0)(stream if colour == "async_generator" else user)
+        function = warmed(while_warming=policy, iterations=0)(stream if kind == "async_generator" else user)
         leader = asyncio.create_task(call(function))
         await asyncio.sleep(0)
         other = asyncio.create_task(call(function))

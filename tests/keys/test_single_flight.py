@@ -39,7 +39,7 @@ class Racing:
             self.extra += is_warming()
         self.started.set()
         if self.gate is not None:
-            assert self.gate.wait(20)
+            assert self.gate.wait(60)
         if run in self.fail_at:
             raise self.error(run)
         return run
@@ -156,7 +156,7 @@ def test_a_waiting_task_does_not_block_its_event_loop() -> None:
         await asyncio.gather(*tasks)
         return ticks
 
-    assert asyncio.run(asyncio.wait_for(main(), 20)) == 20
+    assert asyncio.run(asyncio.wait_for(main(), 60)) == 20
 
 
 def test_after_a_failed_validation_each_waiter_makes_its_own_plain_run_and_gets_its_own_exception() -> None:
@@ -165,7 +165,7 @@ def test_after_a_failed_validation_each_waiter_makes_its_own_plain_run_and_gets_
     function = warmed(user)
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(function)
-        assert user.started.wait(20)
+        assert user.started.wait(60)
         others = [pool.submit(function) for _ in range(3)]
         wait_until(lambda: len(flight_of(function)._wakers) == 3)
         gate.set()
@@ -194,7 +194,7 @@ def flight_of(function):
     return entries[0].in_flight if entries else None
 
 
-def wait_until(true, seconds=20):
+def wait_until(true, seconds=60):
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it never came to that"
@@ -225,7 +225,7 @@ def test_after_an_interruption_one_waiter_goes_on_as_leader_and_keeps_the_finish
         return function.state
 
     hold = None
-    assert asyncio.run(asyncio.wait_for(main(), 20)) is State.WARM
+    assert asyncio.run(asyncio.wait_for(main(), 60)) is State.WARM
     assert len(runs) == 3 + 4 + 5, "two finished, one cancelled, four more to go, one run for each waiter"
 
 
@@ -251,7 +251,7 @@ def test_a_cancelled_waiter_disturbs_nobody() -> None:
         gate.set()
         await asyncio.gather(leader, other)
 
-    asyncio.run(asyncio.wait_for(main(), 20))
+    asyncio.run(asyncio.wait_for(main(), 60))
     assert len(runs) == 8
 
 
@@ -289,7 +289,7 @@ def holding(**options):
     function = warmed(**options)(user)
     thread = threading.Thread(target=function)
     thread.start()
-    assert user.started.wait(20)
+    assert user.started.wait(60)
     return function, user, gate, thread
 
 
@@ -350,7 +350,8 @@ def test_a_waiter_waits_at_most_the_budget_and_then_runs_plainly() -> None:
     user.gate = None
     began = time.monotonic()
     assert function() == 1
-    assert 0.05 <= time.monotonic() - began < 10
+    assert time.monotonic() - began >= 0.05
+    assert not gate.is_set(), "nobody but the budget ended the wait"
     gate.set()
     thread.join()
 
@@ -374,7 +375,7 @@ def test_a_waiting_task_waits_at_most_the_budget_too() -> None:
         gate.set()
         await leader
 
-    asyncio.run(asyncio.wait_for(main(), 20))
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 def test_warm_and_measure_wait_whatever_the_policy_says() -> None:
@@ -396,7 +397,7 @@ def test_different_keys_and_instances_are_warmed_side_by_side() -> None:
         @warmed(iterations=0)
         def method(self):
             if is_warming():
-                both.wait(20)
+                both.wait(60)
 
     with ThreadPoolExecutor(2) as pool:
         for future in [pool.submit(Model().method) for _ in range(2)]:

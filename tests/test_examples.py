@@ -1,9 +1,11 @@
-"""Every example runs as a stranger would run it, and says what its docstring promises."""
+"""Every example runs as a user would run it, and prints what its docstring promises."""
 
 import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Sequence
+from xml.dom import minidom
 
 import pytest
 
@@ -19,15 +21,22 @@ PROMISES = {
     "token_times.py": "one call: 15 gaps, tokens of each sequence (16, 16)",
     "sweep.py": "failed in load, missing_dependency\nexit code 1, a rerun runs 0",
 }
+HEAVY = {
+    "transformers_generate.py",
+    "token_times.py",
+    "sweep.py",
+    "why_was_it_slow.py",
+}  # import torch in a new process
+DRAWN = {"draw_a_warm_up.py"}
 LAUNCHED = {"torchrun.py": "straggler: rank 1 in"}  # by torchrun; two ranks here, to save time
 LAUNCHER = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 SERVERS = {"asgi_service.py"}  # run until they are stopped: tests/integrations/test_asgi.py starts and asks them
 
 
-def run(name: str, *launcher: str) -> subprocess.CompletedProcess[str]:
+def run(name: str, *launcher: str, words: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": str(ROOT), **({"OMP_NUM_THREADS": "1"} if launcher else {})}
     return subprocess.run(
-        [sys.executable, *launcher, str(ROOT / "examples" / name)],
+        [sys.executable, *launcher, str(ROOT / "examples" / name), *words],
         capture_output=True,
         text=True,
         env=env,
@@ -36,13 +45,16 @@ def run(name: str, *launcher: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("name", sorted(PROMISES))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in HEAVY else []) for name in sorted(PROMISES)]
+)
 def test_an_example_runs_and_keeps_its_promise(name: str) -> None:
     done = run(name)
     assert done.returncode == 0, done.stderr
     assert PROMISES[name] in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(LAUNCHED))
 def test_an_example_of_several_ranks_runs_and_keeps_its_promise(name: str) -> None:
     done = run(name, *LAUNCHER)
@@ -50,5 +62,19 @@ def test_an_example_of_several_ranks_runs_and_keeps_its_promise(name: str) -> No
     assert LAUNCHED[name] in done.stdout
 
 
+@pytest.mark.slow
+def test_a_warm_up_is_drawn_as_the_picture_of_the_readme_was(tmp_path: pathlib.Path) -> None:
+    pytest.importorskip("matplotlib")
+    drawn = tmp_path / "picture.svg"
+    done = run("draw_a_warm_up.py", words=[str(drawn), "eager"])  # inductor drew the README's
+    assert done.returncode == 0, done.stderr
+    assert "run 12: " in done.stdout
+    assert "dimension 0: expected 64, got 96" in done.stdout
+    picture = drawn.read_text(encoding="utf-8")
+    assert minidom.parseString(picture).documentElement.tagName == "svg"  # noqa: S318 - our own file
+    assert "dynamo.recompile" in picture
+    assert "var(--" not in picture
+
+
 def test_every_example_is_run_by_a_test() -> None:
-    assert {path.name for path in (ROOT / "examples").glob("*.py")} == {*PROMISES, *LAUNCHED, *SERVERS}
+    assert {path.name for path in (ROOT / "examples").glob("*.py")} == {*PROMISES, *DRAWN, *LAUNCHED, *SERVERS}

@@ -27,8 +27,14 @@ class Coverage(Record):
     """
     The share of live calls whose key was warm when they came. ``.warm`` and ``.measure`` are no live calls.
 
-    ``hits`` of ``calls`` found it warm; ``missed`` names the keys of the others, the most often missed first; ``other``
-    counts calls beyond the bound on keys (they are misses too). ``share`` is None before the first call.
+    Fields:
+        callable: module and qualified name of the function.
+        calls: number of live calls.
+        hits: those of them that found their key warm.
+        share: hits / calls; None before the first call.
+        missed: the keys of the other calls, the most often missed first.
+        other: calls beyond the bound on keys; they are misses too.
+        schema: name and version of this form.
     """
 
     callable: str

@@ -13,8 +13,14 @@ class Preparation(Record):
     """
     Many keys warmed up in the order of their weight.
 
-    ``done`` holds the warm-ups that were made, in order; ``known`` the labels of keys that were warm already; ``left``
-    those that the budget did not reach. ``duration_s`` is seconds of the runs together.
+    Fields:
+        callable: module and qualified name of the function.
+        done: the warm-ups that were made, in order.
+        known: labels of keys that were warm already.
+        left: labels of keys that the budget did not reach.
+        duration_s: seconds of the runs together.
+        budget_s: seconds that were allowed; None for no limit.
+        schema: name and version of this form.
     """
 
     callable: str

@@ -24,9 +24,16 @@ SENTINEL_S = -1.0  # "no valid latency", as in HuggingFace's benchmark framework
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure(Record):
     """
-    Why a measurement ended early. ``message`` and ``traceback`` may hold what the user's exception says: they stay in
-    the report and never enter an event. ``exception`` is the original, in the process where it happened. ``rank`` is the
-    rank that failed, where another one did.
+    Why a measurement ended early.
+
+    Fields:
+        phase: the phase of the run that failed.
+        index: its number within the phase, from 0.
+        type: name of the exception's class.
+        message: the exception's text, which may hold values of the user's: it stays in the report, out of every event.
+        traceback: the whole traceback as text; likewise.
+        rank: the rank that failed, where another one did, else None.
+        exception: the original, in the process where it happened; None after ``from_dict``.
     """
 
     phase: Phase
@@ -73,14 +80,34 @@ class Report(Record):
     """
     One measurement.
 
-    ``latency_s`` is the median of the clean measured runs in seconds; -1.0 exactly when ``failure`` is set and no clean
-    run exists; the median of all when all are contaminated; None when nothing was to be measured. ``ledger`` holds the
-    seconds of validation and warm-up by cause, ``run`` and ``unexplained`` included; its parts sum to their wall time.
-    ``decision`` is what the warm-up rule said, ``would_have_said`` what ``until_steady()`` would have said of the same
-    runs. ``processes`` summarises the medians of several processes, where the measurement was repeated in them.
-    ``duration_s`` is the wall time of all of it, our own work included. ``facts`` are what notes left in the runs tell
-    of them (generation: tokens, batch, whether decode was compiled), ``advice`` the fixes they know, as data. ``ranks``
-    compares the ranks that measured in step, None for one process alone; times are then the slowest rank's.
+    Fields:
+        callable: module and qualified name of what was measured, never a ``repr``.
+        report_id: the same on every event of this measurement.
+        started_at: seconds since the epoch.
+        duration_s: wall seconds of all of it, our own work included.
+        runs: every run of every phase in order, those discarded by a re-arm included.
+        latency_s: median seconds of the clean measured runs; -1.0 exactly when ``failure`` is set and no clean run
+            exists; the median of all when all are contaminated; None when nothing was to be measured.
+        latency: seconds of the clean measured runs.
+        latency_all: seconds of all finished measured runs, contaminated ones included.
+        verdict: whether the measured runs show the steady state, and why.
+        ledger: cause -> seconds of validation and warm-up, ``run`` (the steady cost of those runs) and ``unexplained``
+            included; the parts sum to the wall time of these runs.
+        decision: the warm-up rule's last answer; None where no warm-up was made.
+        would_have_said: what ``until_steady()`` would have answered for the same runs.
+        skipped: why extra runs were left out, such as ``arguments_mutated``; None where they were made.
+        rng_restored: whether the process's random streams were rewound for every run and left as found.
+        failure: what ended the measurement early, else None.
+        environment: name -> value of what timings depend on: versions, CPU, threads.
+        device: the monitor's reading over the measured runs; None without a monitor.
+        first_item: seconds to the first item of the measured streams; None where the function is no stream.
+        item_gap: seconds between items of the measured streams.
+        items_per_s: items a second over the measured streams.
+        processes: the medians of several processes, in seconds, where the measurement was repeated in them.
+        ranks: how the ranks that measured in step compare (times are then the slowest rank's); None for one process.
+        facts: name -> value of what is known of the runs (generation: tokens, batch, whether decode was compiled).
+        advice: fixes for what was found, as data.
+        schema: name and version of this form of a report.
     """
 
     callable: str

@@ -44,10 +44,14 @@ class OneTimeWork(Record):
     """
     Work that a run paid for and the next run does not (or, once repetition has shown it, ``recurring`` work).
 
-    ``kind`` is dotted (``dynamo.recompile``, ``allocator.grow``, ``import``); ``count`` how often it happened in the
-    run; ``duration_s`` its wall seconds where the source tells them; ``reason`` is rebuilt from known forms and never
-    holds an argument's value; ``scope`` says whose work it was, ``recurrence`` whether it comes back. ``rank`` is the
-    rank that did it, where several measured in step, else None.
+    Fields:
+        kind: dotted, such as ``dynamo.recompile``, ``allocator.grow``, ``import``.
+        count: how often it happened in the run.
+        duration_s: its wall seconds; None where the source does not know them.
+        reason: why, rebuilt from known forms, so that no argument's value is in it; None where it is not known.
+        scope: whose work it was: the run's (``own``), another thread's (``foreign``), of all open runs (``shared``).
+        recurrence: whether it comes back: ``one_time``, ``recurring``, or ``ambient`` (of the process's surroundings).
+        rank: the rank that did it, where several measured in step, else None.
     """
 
     kind: str
@@ -64,15 +68,39 @@ class DeviceReading(Record):
     """
     What a monitor read over one window; a metric that could not be read is None, with its reason in ``missing``.
 
-    ``throttled_s`` holds seconds under each clock limit, ``missing`` metric -> reason. Pairs are (before, after).
+    Fields, where a pair is (before, after) the window:
+        uuid: the device, as the driver names it; empty where there is none.
+        name: its model.
+        duration_s: wall seconds of the window.
+        status: ``ok``, ``partial``, ``unsupported``, ``gpu_lost``, ``stalled``, ``no_permission`` or ``unavailable``.
+        energy_j: joules used within the window.
+        energy_source: ``ring`` (the driver's samples), ``counter``, or ``power_integral`` of a monitor that samples itself.
+        energy_error_j: bound on the error of ``energy_j``, in joules.
+        power_mean_w: mean watts.
+        power_max_w: the highest watts seen.
+        temperature_c: pair of degrees celsius.
+        sm_clock_mhz: pair of SM clocks in MHz.
+        sm_clock_max_mhz: the highest SM clock of the device in MHz.
+        throttled_s: clock limit -> seconds under it.
+        reasons_at_edges: the clock limits in force before or after.
+        memory_peak_bytes: peak of the memory that torch allocated within the window.
+        memory_used_bytes: pair of bytes in use on the device, by all processes.
+        sm_active_pct: percent of the time in which SMs were active.
+        tensor_active_pct: percent of the time in which tensor cores were active.
+        dram_bw_pct: percent of the memory bandwidth that was used.
+        other_pids: other processes on the device.
+        nvml_calls_in_window: calls to the driver between the clock reads of the run; 0 is the promise.
+        samples: how many samples a monitor took itself within the window; `GPUMonitor` takes none.
+        missing: metric -> why it could not be read.
+        others: readings of further devices in the same window.
     """
 
     uuid: str = ""
     name: str = ""
     duration_s: float | None = None
-    status: str = "ok"  # ok partial unsupported gpu_lost stalled no_permission unavailable
+    status: str = "ok"
     energy_j: float | None = None
-    energy_source: str | None = None  # ring counter power_integral
+    energy_source: str | None = None
     energy_error_j: float | None = None
     power_mean_w: float | None = None
     power_max_w: float | None = None
@@ -90,7 +118,7 @@ class DeviceReading(Record):
     nvml_calls_in_window: int | None = None
     samples: int | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
-    others: tuple[DeviceReading, ...] = ()  # readings of further devices in the same window
+    others: tuple[DeviceReading, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,15 +126,30 @@ class Run(Record):
     """
     One execution of the user's function, from fence to fence.
 
-    ``started_at`` is epoch seconds; ``duration_ns`` monotonic nanoseconds, of a stream only the time inside its steps.
-    ``item_gaps_s`` are the seconds inside each step after the first item. ``cpu_s``, ``wait_s`` (run-queue wait) and
-    ``switches`` (involuntary) are of the calling thread, None where the system does not tell. ``compiled_calls`` and
-    ``uncompiled_calls`` are known of the audit run (the first warm-up run): calls of ``torch.compile``d functions that
-    compiled code served, and those it did not.
+    Fields:
+        phase: why it was made: ``validate``, ``warm`` or ``measure``.
+        index: its number within the phase, from 0.
+        started_at: seconds since the epoch.
+        duration_ns: nanoseconds of a monotonic clock; of a stream only the time inside its steps.
+        outcome: ``ok``, ``error``, ``cancelled`` or ``closed`` (a stream that its consumer left).
+        error_type: name of the exception's class, where ``outcome`` is ``error``.
+        work: the one-time and recurring work seen during the run.
+        contaminated: a measured run that paid for one-time work of its own.
+        discarded: measured, then left out, because a re-arm or ``"redo"`` measured again.
+        first_item_s: seconds to the first item of a stream.
+        item_gaps_s: seconds inside each step after the first item.
+        items: number of items that a stream delivered.
+        device: the monitor's reading over the run.
+        cpu_s: CPU seconds of the calling thread; None where the system does not count them.
+        wait_s: seconds that this thread waited in the run queue, ready but without a CPU; likewise.
+        switches: involuntary context switches of this thread; likewise.
+        compiled_calls: calls of ``torch.compile``d functions that compiled code served; known only of the audited run,
+            the first warm-up run.
+        uncompiled_calls: those that it did not serve; likewise.
+        rank_durations_ns: nanoseconds of each rank, in the order of ``Report.ranks.members``.
 
-    Where several ranks measured in step, ``duration_ns``, ``cpu_s``, ``wait_s`` and ``switches`` are the slowest rank's,
-    ``work`` is that of all ranks, and ``rank_durations_ns`` holds the time of each (in the order of
-    ``Report.ranks.members``); items and the device reading stay this rank's own.
+    Where several ranks measured in step, ``duration_ns``, ``cpu_s``, ``wait_s`` and ``switches`` are the slowest rank's and
+    ``work`` is that of all ranks; items and the device reading stay this rank's own.
     """
 
     phase: Phase
@@ -143,7 +186,14 @@ class Run(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision(Record):
-    """What a rule says of the runs so far: ``more`` are wanted, steady state is ``proven``, or the allowance is ``spent``."""
+    """
+    A rule's answer to the runs so far.
+
+    Fields:
+        state: ``more`` runs are wanted, steady state is ``proven``, or the allowance is ``spent``.
+        path: what led to it: ``quiet``, ``stable``, ``cause``, ``noise_floor``, ``budget``; empty of a fixed count.
+        numbers: name -> number that the answer rests on, units in the names.
+    """
 
     state: Literal["more", "proven", "spent"]
     path: str = ""
@@ -155,10 +205,17 @@ class Warmup(Record):
     """
     What a warm-up did: its runs (validation first), how long it took, and what decided that it was enough.
 
-    ``key`` is the key's label, never an argument's value. ``skipped`` says why nothing (more) was run, such as
-    ``arguments_mutated`` or ``inactive``. ``rng_restored`` is True where the process's random streams were rewound for
-    every run and left as one plain call leaves them (False in async functions and worker threads by default: there only
-    generators among the arguments are). ``ledger`` holds seconds by cause over the runs.
+    Fields:
+        callable: module and qualified name of the function.
+        key: the key's label, never an argument's value.
+        runs: validation first, then the warm-up runs.
+        duration_s: wall seconds of these runs together.
+        decision: the rule's last answer.
+        ledger: cause -> seconds over the runs.
+        skipped: why nothing (more) was run, such as ``arguments_mutated`` or ``inactive``; else None.
+        rng_restored: whether the process's random streams were rewound for every run and left as one plain call leaves
+            them. False in async functions and worker threads by default: there only generators among the arguments are.
+        schema: name and version of this form.
     """
 
     callable: str

@@ -1,4 +1,4 @@
-"""What timings say, in seconds."""
+"""Figures over a sample of timings, in seconds."""
 
 from __future__ import annotations
 
@@ -8,11 +8,23 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """
-    What ``n`` timings say, in seconds. What the sample is too small for is None.
+    Figures over a sample of timings, in seconds. What the sample is too small for is None.
 
-    ``ci_low_s`` and ``ci_high_s`` bound the median with the level that was really achieved, ``ci_level`` (five values
-    cannot give 95 %: they give 93.75 %). ``mad_s`` is the median absolute deviation, unscaled; ``stdev_s`` divides by
-    n - 1. ``scope`` is ``process``: what holds within this process; or ``processes``: n counts process medians.
+    Fields:
+        n: number of timings.
+        median_s: their median.
+        ci_low_s: lower end of the interval of the median.
+        ci_high_s: its upper end.
+        ci_level: the level that the interval really achieves (five values cannot give 0.95: they give 0.9375).
+        mean_s: arithmetic mean.
+        stdev_s: sample standard deviation (divides by n - 1).
+        mad_s: median absolute deviation from the median, unscaled.
+        min_s: the shortest.
+        max_s: the longest.
+        p90_s: 90th percentile.
+        p95_s: 95th percentile.
+        p99_s: 99th percentile.
+        scope: ``process``: what holds within this process; or ``processes``: the timings are medians of processes.
     """
 
     n: int

@@ -1,4 +1,4 @@
-"""What is said of a whole measurement when it is over: a state, and its reasons as data, the words for which come later."""
+"""The outcome of a whole measurement: a state, and its reasons as data; ``views`` puts them into words."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ VerdictState = Literal["steady", "unsteady", "contaminated", "degraded", "undeci
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
     """
-    One finding: its kind, its numbers (units in their names), and what it is about (a kind of work, a probe) if anything.
+    One finding.
+
+    Fields:
+        kind: which finding it is.
+        numbers: name -> number, units in the names.
+        subject: what it is about (a kind of work, a probe, a class of series), if anything.
 
     Kinds that the audit gives, the weightiest first: ``not_compiled``, ``compiled_code_given_up``,
-    ``recompiles_every_run``,
-    ``one_time_work`` (subject: its kind), ``flat_but_not_cause_clean``, ``still_falling``, ``not_flat`` (subject: the
+    ``recompiles_every_run``, ``one_time_work`` (subject: its kind), ``flat_but_not_cause_clean``, ``still_falling``, ``not_flat`` (subject: the
     class of the measured runs), ``cause_clean_but_drifting``, ``too_few_runs``, ``too_noisy``, ``contended``,
     ``host_disagrees`` (subject: the class of the wall times, waits included), ``causes_not_watched``.
     """
@@ -31,11 +35,15 @@ class Verdict:
     """
     Whether the measured runs show the steady state, so far, for the inputs seen.
 
-    ``steady``; ``unsteady``: the times still move; ``contaminated``: a measured run paid one-time work;
-    ``degraded``: compiled code was given up; ``undecided``: too few runs or too much noise to tell; ``invalid``: the
-    measurement failed. The weightiest finding gives the state, ``reasons`` holds all of them. ``watched`` names the
-    probes that could look, ``unwatched`` maps those that could not to their reason. ``label`` and ``tolerance`` are
-    those of ``classify`` over the whole series, warm-up and measured runs, waits for a processor taken off.
+    Fields:
+        state: ``steady``; ``unsteady``: the times still move; ``contaminated``: a measured run paid one-time work;
+            ``degraded``: compiled code was given up, or never ran; ``undecided``: too few runs or too much noise;
+            ``invalid``: the measurement failed.
+        reasons: all findings, the weightiest (which gives the state) first.
+        watched: the probes that could look.
+        unwatched: probe -> why it could not; its silence is never "no work".
+        label: the class that ``classify`` gives the whole series, warm-up and measured runs, waits for a CPU taken off.
+        tolerance: the share by which levels may differ under that label.
     """
 
     state: VerdictState

@@ -1,8 +1,8 @@
 """
-What mypy cannot express, as the README lists it: each ``# limit:`` is one of its lines, shown by what follows.
+What mypy cannot express, as README.md lists it: each ``# limit:`` is one of its lines, shown by what follows.
 
 test_typing.py imports this module, so every line runs. Where a line ends in ``# mypy: <code>``, mypy complains of it all
-the same; ``# mypy: silent`` says that it should.
+the same; ``# mypy: silent``: it should, and does not.
 """
 
 import functools

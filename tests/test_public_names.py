@@ -1,4 +1,4 @@
-"""What a stranger meets first: the names, their docstrings, the version, and the README."""
+"""The public names: where they are found, their docstrings, and the version."""
 
 import dataclasses
 import inspect
@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 
 import jitwarmup
-from jitwarmup.events.json_schema import readme_table
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-PROMISED = {  # api.md, "Where the names live"; GPUMonitor comes with its own issue
+PROMISED = {  # the public contract
     "warmed", "Warmed", "steady_state", "until_steady", "by_shape", "by_bucket", "is_warming", "readiness", "classify", "configure_json",
+    "GPUMonitor", "RankGroup",
     "Report", "Run", "OneTimeWork", "Summary", "Decision", "Verdict", "Warmup", "DeviceReading", "State",
-    "JitwarmupError", "ArgumentError", "NotReady", "Overlap", "MonitorStateError", "MeasurementFailed",
+    "JitwarmupError", "ArgumentError", "NotReady", "Overlap", "MonitorStateError", "MeasurementFailed", "RankFailed",
 }  # fmt: skip
 
 
@@ -40,14 +39,14 @@ def test_a_star_import_brings_all_of_them():
     assert set(jitwarmup.__all__) <= set(names)
 
 
-def test_type_checkers_are_told_of_the_same_names():
-    """The ``if TYPE_CHECKING`` imports and the lazy table say the same."""
+def test_type_checkers_know_the_same_names():
+    """The ``if TYPE_CHECKING`` imports and the lazy table hold the same."""
     source = (ROOT / "jitwarmup" / "__init__.py").read_text(encoding="utf-8")
-    told = re.findall(r"^    from jitwarmup\.(\S+) import (\w+) as \2$", source, re.MULTILINE)
-    assert {name: where for where, name in told} == jitwarmup.WHERE
+    declared = re.findall(r"^    from jitwarmup\.(\S+) import (\w+) as \2$", source, re.MULTILINE)
+    assert {name: where for where, name in declared} == jitwarmup.WHERE
 
 
-def test_dir_tells_of_names_that_were_not_used_yet():
+def test_dir_lists_names_that_were_not_used_yet():
     assert set(dir(jitwarmup)) >= {*jitwarmup.__all__, "__version__"}
     assert dir(jitwarmup) == sorted(dir(jitwarmup))
 
@@ -102,48 +101,12 @@ def test_the_package_says_that_it_is_typed():
     assert (ROOT / "jitwarmup" / "py.typed").exists()
 
 
-# ------------------------------------------------------------------------------------------------ README
-
-COMMANDS = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+RECORDS = [name for name in jitwarmup.__all__ if dataclasses.is_dataclass(getattr(jitwarmup, name))]
 
 
-def test_the_readme_holds_the_table_of_events():
-    assert readme_table() in README
-
-
-def test_the_first_two_commands_of_the_readme_start_from_nothing():
-    """A fresh clone with only Python and pip: an environment of its own, and the pinned CPU build of torch."""
-    assert len(COMMANDS) >= 2
-    for command in COMMANDS[:2]:
-        assert command.startswith("python3 -m venv")
-        assert "-c tests/constraints.txt" in command
-    assert "jitwarmup demo" in COMMANDS[0]
-    assert "python -m pytest" in COMMANDS[1]
-
-
-def test_the_constraints_pin_the_torch_that_the_readme_promises():
-    lines = (ROOT / "tests" / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    assert "torch==2.13.0" in lines
-
-
-def test_the_extras_that_the_readme_installs_exist():
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    asked = {
-        extra for command in COMMANDS for found in re.findall(r'"\.\[(.*?)\]"', command) for extra in found.split(",")
-    }
-    assert asked
-    assert asked <= set(extras)
-
-
-def test_the_python_of_the_readme_is_python():
-    blocks = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    assert len(blocks) >= 3
-    for block in blocks:
-        compile(block, "README.md", "exec")
-
-
-def test_the_readme_names_only_public_names_of_jitwarmup():
-    blocks = "\n".join(re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL))
-    imported = {name.strip() for line in re.findall(r"from jitwarmup import (.*)", blocks) for name in line.split(",")}
-    assert imported
-    assert imported <= set(jitwarmup.__all__)
+@pytest.mark.parametrize("name", RECORDS)
+def test_every_field_of_a_public_record_is_documented(name):
+    record = getattr(jitwarmup, name)
+    text = inspect.getdoc(record)
+    public = [field.name for field in dataclasses.fields(record) if not field.name.startswith("_")]
+    assert [field for field in public if not re.search(rf"``{field}(?:``|\.|\[)|^ *{field}:", text, re.MULTILINE)] == []

@@ -19,7 +19,6 @@ from jitwarmup.analysis.recurrence import own_one_time
 from jitwarmup.engine.commands import TimedFunction, key_of
 from jitwarmup.events import schema
 from jitwarmup.keys.registry import KeyState
-from jitwarmup.keys.status import tell_other_ranks
 from jitwarmup.probes import Usage, usage
 from jitwarmup.records.errors import MeasurementFailed
 from jitwarmup.records.runs import OneTimeWork, Run, State
@@ -72,7 +71,6 @@ def mark(timed_function: TimedFunction, entry: KeyState, reason: str) -> None:
     policy, registry = timed_function.options.on_loss, timed_function.registry
     if policy == "unready":
         registry.take_back(entry)
-        tell_other_ranks()
     with registry.lock:
         if entry.in_flight is not None or not entry.is_warm:
             return

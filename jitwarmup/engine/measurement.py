@@ -25,7 +25,6 @@ from jitwarmup.engine.timed_region import RunOutcome
 from jitwarmup.host import process_size
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.keys.registry import Claim, Wait
-from jitwarmup.keys.status import tell_other_ranks
 from jitwarmup.records.errors import RankFailed
 from jitwarmup.records.protocols import Clock
 from jitwarmup.records.report import text_of
@@ -250,6 +249,5 @@ class Measurement(Account):
             own = None if self.agreement is None else of_rank(warmup.runs, self.agreement.rank)
             self.claim.finish(State.STEADY if proven else State.WARM, "warm", warmup, own=own)
             self.call.registry.rounds.append(self.sizes[-1] if self.sizes else process_size.read())
-            tell_other_ranks()
         self.announce_warmed(warmup)
         self.announce_proof()

@@ -41,7 +41,6 @@ from jitwarmup.engine.timed_region import RunOutcome
 from jitwarmup.host import process_size
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.keys.single_flight import Claim, Wait
-from jitwarmup.keys.status import tell_other_ranks
 from jitwarmup.records.errors import RankFailed
 from jitwarmup.records.protocols import Clock, RunAnnotation
 from jitwarmup.records.report import Failure, text_of
@@ -308,7 +307,6 @@ class Measurement:
             own = None if self.agreement is None else of_rank(warmup.runs, self.agreement.rank)
             self.claim.finish(State.STEADY if proven else State.WARM, "warm", warmup, own=own)
             self.call.registry.rounds.append(self.sizes[-1] if self.sizes else process_size.read())
-            tell_other_ranks()
         grown = growths(process_size.series_of(self.call.registry.rounds)) if self.claim is not None else []
         announce.announce_warmed(self, warmup, grown)
         if self.decision is not None and seeks_proof(self.call.options.rule):

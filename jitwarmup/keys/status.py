@@ -1,4 +1,4 @@
-"""The status document of a warmed function, and the readiness of this rank."""
+"""The status document of a warmed function."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from jitwarmup.distributed import HERALD, identity
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.keys.registry import REGISTRIES, WORST_FIRST, KeyRegistry
 from jitwarmup.keys.state import KeyState
@@ -102,15 +101,3 @@ def requested_registries() -> Subjects:
         except RuntimeError:  # another thread decorated a function meanwhile
             continue
     return []
-
-
-def is_rank_ready() -> bool:
-    """Whether all that this process was asked to warm up (or, where nothing was, all that it met) is warm."""
-    subjects = requested_registries() or [(registry, None) for registry in list(REGISTRIES) if registry.met(None)]
-    return bool(subjects) and all(registry.warm_now(instance_id) for registry, instance_id in subjects)
-
-
-def tell_other_ranks() -> None:
-    """Something became warm, or is not to be relied upon any more: the other ranks may want to know."""
-    if identity().get("world_size", 1) > 1:
-        HERALD.tell(ready=is_rank_ready())

@@ -103,9 +103,7 @@ def test_a_plain_with_refuses_async_functions_before_anything_is_run() -> None:
 
     for function, kind in ((user, "async def"), (stream, "async generator")):
         steady = steady_state(function)
-        with pytest.raises(
-            ArgumentError, match=rf"got an {kind} function, which it cannot await; wanted 'async with"
-        ):
+        with pytest.raises(ArgumentError, match=rf"got an {kind} function, which it cannot await; wanted 'async with"):
             steady.__enter__()
 
         async def main(steady=steady):

@@ -73,9 +73,7 @@ def counter() -> Counter:
 
 
 @pytest.mark.parametrize("kind", COLOURS)
-def test_a_first_call_is_one_validation_five_warm_ups_and_one_timed_run_and_later_calls_are_one(
-    counter, kind
-) -> None:
+def test_a_first_call_is_one_validation_five_warm_ups_and_one_timed_run_and_later_calls_are_one(counter, kind) -> None:
     function, call = warmed(getattr(counter, kind)()), CALLS[kind]
     assert call(function) == 7
     assert counter.runs == 1 + 5 + 1

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from jitwarmup.analysis.ranks import TEXT, RankEnding, RankReport, RemoteError, of_rank
-from jitwarmup.analysis.recurrence import learn_recurrence
+from jitwarmup.analysis.recurrence import RecurringWork, learn_recurrence
 from jitwarmup.engine.account import NOT_ACCEPTED, Account
 from jitwarmup.engine.agreement import RankAgreement
 from jitwarmup.engine.commands import Call, Ending, Procedure, RunRequest, audited, check_kind, one, planned, refused
@@ -51,6 +51,7 @@ class Measurement(Account):
     def __init__(self, call: Call, claim: Claim | None, clock: Clock, report_id: str | None = None) -> None:
         super().__init__(call, claim, clock, report_id)
         self.silent = False
+        self.recurring = RecurringWork()
         self.hooks = ExitStack()
 
     def __enter__(self) -> Self:
@@ -110,9 +111,9 @@ class Measurement(Account):
         outcome.value = outcome.error = None
         self.sizes.append(process_size.read())
         self.notes += [(run, note) for note in outcome.notes]
+        run = self.recurring.observe(run)
         self.runs.append(run)
-        run = self.runs[-1] = learn_recurrence(self.runs)[-1]
-        if self.claim is not None:
+        if self.claim is not None and step.phase is not Phase.MEASURE:  # measured runs are not kept
             self.claim.finished(self.runs)
         if self.call.listener is not None:
             self.call.listener(run)
@@ -136,6 +137,8 @@ class Measurement(Account):
             begin = self.agreement.begin(self.call.name, self.call.options, finished=len(ours))
             self.runs = self.runs[: (yield from begin)]
             self.inherited = len(self.runs)
+        for run in self.runs:
+            self.recurring.observe(run)
 
     def leave(self, why: str) -> None:
         """Go one's own way; the other ranks, if there are any, hear of it."""

@@ -186,7 +186,7 @@ def announce_call(
     """The event of one plain call, and of steady state lost in it; the error where ``on_loss`` asked for one."""
     emit = timed_function.options.emit
     if entry is not None:
-        run = entry.recurring.read(run)
+        run = entry.recurring.observe(run)
     if emit == "summary":
         timed_function.registry.summary.add(timed_function, run)
     elif emit == "calls":

@@ -20,7 +20,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from jitwarmup.analysis.habits import RecurringWork
+from jitwarmup.analysis.recurrence import RecurringWork
 from jitwarmup.host.process_size import Size
 from jitwarmup.keys.counters import KEYS_AT_MOST, HitCounter
 from jitwarmup.keys.summary import CallSummary
@@ -151,7 +151,7 @@ class KeyState:
         self.unready = False  # readiness was taken back, until the key is warmed again
         self.planned: int | None = None  # runs of the warm-up under way, where a count decides
         self.reason: str | None = None  # why it stands where it stands, in words that hold no value
-        self.recurring = RecurringWork()
+        self.recurring = RecurringWork(in_service=True)
 
     @property
     def is_warm(self) -> bool:
@@ -225,7 +225,7 @@ class Claim:
                     entry.finished = ()
                 if warmup is not None:
                     entry.warmup = warmup
-                    entry.recurring.learn(warmup.runs if own is None else own)
+                    entry.recurring.observe_warmup(warmup.runs if own is None else own)
                 entry.in_flight = None  # last: interrupted before it, the key is still ours to settle
         if entry is not None:
             self.registry.changed()

@@ -4,13 +4,18 @@ Which work comes back on every run is learnt from the runs, not declared by the 
 A cost that each run pays anew (a KV cache made by every ``generate()``) belongs to the sample; one that the newest runs
 did not pay was one-time work, however often it was seen before. Work of the runtime itself (garbage collection, page
 faults) has no rhythm of its own and is ambient.
+
+`RecurringWork` learns it run by run. A measurement labels each run as it comes, and all of them once more at its end
+(`learn_recurrence`), when a cost may have come back often enough to be known in the earlier runs too. A warm key has no
+end: its calls are read against the runs before them.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from jitwarmup.analysis.stats import median
 from jitwarmup.records.errors import ArgumentError
@@ -22,19 +27,105 @@ ENOUGH = 3  # equal runs in a row that make a cost a recurring one
 ENOUGH_COMPILES = 10  # of compiles: torch gives up after 8, so fewer in a row may be new shapes only
 
 
+class RecurringWork:
+    """
+    The incremental learner of recurring work; its state is bounded by the kinds of work of the newest runs.
+
+    In a measurement, a kind of own work is recurring when each of the newest ``enough`` runs that warmed or measured to
+    the end (of compiling kinds, 10) paid the same count of it; what a run pays above that count is one-time.
+
+    With ``in_service`` it reads the calls of a warm key: a call is compared with the runs before it, of which there may
+    be fewer than ``enough`` and whose largest count is the usual one; compiling never becomes usual.
+    """
+
+    __slots__ = ("_enough", "_in_service", "_seen", "_streaks")
+
+    def __init__(self, enough: int = ENOUGH, *, in_service: bool = False) -> None:
+        self._enough = enough
+        self._in_service = in_service
+        self._seen = 0  # finished runs, of which no more than ``enough`` matter
+        self._streaks: dict[
+            str, deque[tuple[int, float]]
+        ] = {}  # count and seconds of a kind in each of the newest runs
+
+    def __bool__(self) -> bool:
+        """Whether the newest run paid for anything, so that a run without it teaches something too."""
+        return bool(self._streaks)
+
+    def observe(self, run: Run) -> Run:
+        """Learn from a run, and give it back with its work labelled; O(1)."""
+        if self._in_service:
+            labelled = self.label(run)
+            self._learn(run)
+            return labelled
+        self._learn(run)
+        return self.label(run)
+
+    def observe_warmup(self, runs: Sequence[Run]) -> None:
+        """Learn from the runs of a warm-up that came before the calls; the validation run only where there is no other."""
+        settled = [run for run in runs if run.phase is not Phase.VALIDATE]
+        for run in (settled or [replace(run, phase=Phase.WARM) for run in runs])[-self._enough :]:
+            self._learn(run)
+
+    def label(self, run: Run) -> Run:
+        """The run as what was learnt so far shows it; earlier labels of recurring work are not trusted."""
+        if not run.work and not run.contaminated:
+            return run
+        usual = self.usual(kinds={work.kind for work in run.work})
+        left = Counter({kind: work.count for kind, work in usual.items()})
+        parts: dict[int, list[OneTimeWork]] = {}
+        cheapest_first = sorted(enumerate(run.work), key=lambda placed: placed[1].duration_s or 0.0)
+        for place, work in cheapest_first:  # the dear ones of a kind are the surplus: a build beside loads from a cache
+            parts[place] = _parts(work, usual, left)
+        result = replace(run, work=tuple(part for place in sorted(parts) for part in parts[place]))
+        return replace(result, contaminated=run.phase is Phase.MEASURE and bool(own_one_time(result)))
+
+    def usual(self, kinds: set[str] | None = None) -> dict[str, OneTimeWork]:
+        """Of each recurring kind, what one run pays: the count, and the median of the seconds that are known."""
+        found = {}
+        for kind, streak in self._streaks.items():
+            if (kinds is None or kind in kinds) and self._recurs(kind, streak):
+                seconds = [spent for _, spent in streak]
+                typical = median(seconds) if any(seconds) else None
+                found[kind] = OneTimeWork(kind=kind, count=max(count for count, _ in streak), duration_s=typical)
+        return found
+
+    def _learn(self, run: Run) -> None:
+        if run.outcome != "ok" or run.phase is Phase.VALIDATE:
+            return
+        self._seen = min(self._seen + 1, self._enough)
+        paid: dict[str, tuple[int, float]] = {}
+        for work in run.work:
+            if work.scope == "own" and not _is_ambient(work) and not (self._in_service and is_compiling(work.kind)):
+                count, seconds = paid.get(work.kind, (0, 0.0))
+                paid[work.kind] = (count + work.count, seconds + (work.duration_s or 0.0))
+        # a kind that this run did not pay for has lost its streak
+        self._streaks = {kind: self._streaks.get(kind, deque(maxlen=self._wanted(kind))) for kind in paid}
+        for kind, cost in paid.items():
+            self._streaks[kind].append(cost)
+
+    def _wanted(self, kind: str) -> int:
+        return max(self._enough, ENOUGH_COMPILES) if is_compiling(kind) else self._enough
+
+    def _recurs(self, kind: str, streak: Sequence[tuple[int, float]]) -> bool:
+        if self._in_service:
+            return len(streak) >= self._seen
+        return len(streak) == self._wanted(kind) and len({count for count, _ in streak}) == 1
+
+
 def learn_recurrence(runs: Sequence[Run], enough: int = ENOUGH) -> tuple[Run, ...]:
     """
-    The runs with every work's ``recurrence``, and every run's ``contaminated``, told from the whole history.
+    The runs with every work's ``recurrence``, and every run's ``contaminated``, judged by the whole history.
 
-    Own work of a kind with the same count in each of the newest ``enough`` runs (at least 3; of compiling kinds, 10)
-    that warmed or measured to the end is ``recurring`` wherever that kind appears, up to that count; what a run has
-    above it stays ``one_time``. Pure and idempotent: earlier labels are not trusted, so a cost that stopped coming
-    back is one-time again.
+    Pure, idempotent and linear: earlier labels are not trusted, so a cost that stopped coming back is one-time again.
     """
     if isinstance(enough, bool) or not isinstance(enough, int) or enough < ENOUGH:
         raise ArgumentError(f"got enough={enough!r}; wanted an int of at least {ENOUGH}; leave it out for {ENOUGH}")
-    usual = _usual_work(runs, enough)
-    return tuple(_relabelled(run, usual) for run in runs)
+    learner = RecurringWork(enough)
+    finished = (run for run in reversed(runs) if run.outcome == "ok" and run.phase is not Phase.VALIDATE)
+    for run in reversed(list(islice(finished, max(enough, ENOUGH_COMPILES)))):  # older ones have no say
+        learner._learn(run)
+    return tuple(learner.label(run) for run in runs)
 
 
 def is_compiling(kind: str) -> bool:
@@ -47,44 +138,12 @@ def own_one_time(run: Run) -> tuple[OneTimeWork, ...]:
     return tuple(work for work in run.work if work.scope == "own" and work.recurrence == "one_time")
 
 
-def _usual_work(runs: Sequence[Run], enough: int) -> Mapping[str, OneTimeWork]:
-    """Of each recurring kind, what one run pays: the common count and the median of the seconds told."""
-    done = [run for run in runs if run.phase is not Phase.VALIDATE and run.outcome == "ok"]
-    usual = {}
-    for kind in {work.kind for run in done[-1:] for work in run.work if work.scope == "own"}:
-        wanted = max(enough, ENOUGH_COMPILES) if is_compiling(kind) else enough
-        newest = done[-wanted:]
-        counts = {_count(run, kind) for run in newest}
-        if len(newest) == wanted and len(counts) == 1:
-            usual[kind] = OneTimeWork(kind=kind, count=counts.pop(), duration_s=_typical_seconds(newest, kind))
-    return usual
-
-
-def _of_kind(run: Run, kind: str) -> list[OneTimeWork]:
-    return [work for work in run.work if work.kind == kind and work.scope == "own"]
-
-
-def _count(run: Run, kind: str) -> int:
-    return sum(work.count for work in _of_kind(run, kind))
-
-
-def _typical_seconds(runs: Iterable[Run], kind: str) -> float | None:
-    told = [sum(work.duration_s or 0.0 for work in _of_kind(run, kind)) for run in runs]
-    return median(told) if any(told) else None
-
-
-def _relabelled(run: Run, usual: Mapping[str, OneTimeWork]) -> Run:
-    left = Counter({kind: work.count for kind, work in usual.items()})
-    parts: dict[int, list[OneTimeWork]] = {}
-    cheapest_first = sorted(enumerate(run.work), key=lambda placed: placed[1].duration_s or 0.0)
-    for place, work in cheapest_first:  # the dear ones of a kind are the surplus: a build beside loads from a cache
-        parts[place] = _parts(work, usual, left)
-    told = replace(run, work=tuple(part for place in sorted(parts) for part in parts[place]))
-    return replace(told, contaminated=run.phase is Phase.MEASURE and bool(own_one_time(told)))
+def _is_ambient(work: OneTimeWork) -> bool:
+    return work.recurrence == "ambient" or work.kind.startswith(AMBIENT)
 
 
 def _parts(work: OneTimeWork, usual: Mapping[str, OneTimeWork], left: Counter[str]) -> list[OneTimeWork]:
-    if work.kind.startswith(AMBIENT):
+    if _is_ambient(work):
         return [replace(work, recurrence="ambient")]
     if work.scope != "own":
         return [work]

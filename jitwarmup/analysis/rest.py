@@ -40,7 +40,7 @@ class CleanTail:
     def of(cls, runs: Iterable[Run]) -> CleanTail:
         """Of runs; one whose time is no number is passed over, a wait that is not known is none."""
         timed = [run for run in runs if math.isfinite(run.duration_ns)]
-        return cls(wall_s=tuple(run.duration_s for run in timed), wait_s=tuple(_waited(run) for run in timed))
+        return cls(wall_s=tuple(run.duration_s for run in timed), wait_s=tuple(waited_s(run) for run in timed))
 
     @property
     def corrected_s(self) -> tuple[float, ...]:
@@ -79,15 +79,19 @@ def find_rest(stretch: CleanTail, patience: TailLengths = NORMAL, *, causes_watc
     """The first of the paths quiet, stable, cause and noise_floor that holds; None where none does."""
     if fall_per_run(stretch.wall_s[-patience.stable :]) > FALLING:
         return None  # of the wall time, whatever the waits explain
-    seen = stretch.corrected_s
+    longest = 4 * patience.stable  # no path looks further back
+    seen = CleanTail(wall_s=stretch.wall_s[-longest:], wait_s=stretch.wait_s[-longest:]).corrected_s
+    share = stretch.contention_share
     for path, window in (
         ("quiet", _quiet(seen, patience)),
         ("stable", _stable(seen, patience)),
-        ("cause", _cause(seen, patience, stretch.contention_share) if causes_watched else 0),
-        ("noise_floor", _noise_floor(seen, patience, stretch.contention_share)),
+        ("cause", _cause(seen, patience, share) if causes_watched else 0),
+        ("noise_floor", _noise_floor(seen, patience, share)),
     ):
         if window:
-            return Rest(path=path, window=window, cov=cov(seen[-window:]), start=rest_start(seen, window))
+            return Rest(
+                path=path, window=window, cov=cov(seen[-window:]), start=rest_start(stretch.corrected_s, window)
+            )
     return None
 
 
@@ -133,7 +137,8 @@ def contention_share(wall_s: Sequence[float], wait_s: Sequence[float]) -> float:
     return min(1.0, math.fsum(wait_s) / wall) if wall > 0 else 0.0
 
 
-def _waited(run: Run) -> float:
+def waited_s(run: Run) -> float:
+    """Seconds that a run waited for a processor; what is not known is none."""
     return run.wait_s if run.wait_s is not None and math.isfinite(run.wait_s) and run.wait_s > 0 else 0.0
 
 

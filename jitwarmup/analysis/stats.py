@@ -12,6 +12,8 @@ Everything is written for short sequences and the standard library only. Values 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right, insort
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -151,10 +153,11 @@ def noise_of_log(values: Sequence[float]) -> float:
 
 def mann_kendall_z(values: Sequence[float]) -> float:
     """Mann-Kendall trend score with continuity correction, ties accounted for; negative means falling."""
-    count = len(values)
-    score = sum(_sign(later - values[at]) for at in range(count) for later in values[at + 1 :])
-    ties = [values.count(value) for value in set(values)]
-    variance = (_kendall(count) - sum(map(_kendall, ties))) / 18
+    score, ordered = 0, list[float]()  # the values before each one, in order: n log n, not all pairs
+    for value in values:
+        score += bisect_left(ordered, value) + bisect_right(ordered, value) - len(ordered)
+        insort(ordered, value)
+    variance = (_kendall(len(values)) - sum(map(_kendall, Counter(values).values()))) / 18
     return (score - _sign(score)) / math.sqrt(variance) if variance > 0 else 0.0
 
 

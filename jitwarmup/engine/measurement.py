@@ -18,7 +18,7 @@ from typing import Any, Self
 from jitwarmup.analysis.compose import costs_of, ledger_of
 from jitwarmup.analysis.growth import growths
 from jitwarmup.analysis.ranks import TEXT, RankEnding, RankReport, RemoteError, of_rank
-from jitwarmup.analysis.recurrence import learn_recurrence
+from jitwarmup.analysis.recurrence import RecurringWork, learn_recurrence
 from jitwarmup.engine import announce
 from jitwarmup.engine.agreement import RankAgreement
 from jitwarmup.engine.callables import check_kind
@@ -80,6 +80,7 @@ class Measurement:
         resumable = call.entry.resumable_runs if claim is not None and call.entry is not None else ()
         self.runs: list[Run] = list(resumable)
         self.inherited = len(self.runs)
+        self.recurring = RecurringWork()
         self.sizes: list[process_size.Size] = []
         self.error: BaseException | None = None
         self.value: Any = None
@@ -154,9 +155,9 @@ class Measurement:
         outcome.value = outcome.error = None
         self.sizes.append(process_size.read())
         self.annotations += [(run, note) for note in outcome.notes]
+        run = self.recurring.observe(run)
         self.runs.append(run)
-        run = self.runs[-1] = learn_recurrence(self.runs)[-1]
-        if self.claim is not None:
+        if self.claim is not None and step.phase is not Phase.MEASURE:  # measured runs are not kept
             self.claim.keep(self.runs)
         if self.call.listener is not None:
             self.call.listener(run)
@@ -217,6 +218,8 @@ class Measurement:
             begin = self.agreement.begin(self.call.name, self.call.options, finished=len(ours))
             self.runs = self.runs[: (yield from begin)]
             self.inherited = len(self.runs)
+        for run in self.runs:
+            self.recurring.observe(run)
 
     def leave(self, why: str) -> None:
         """Go one's own way; the other ranks, if there are any, get a notice."""

@@ -181,7 +181,7 @@ def after_run(
     """Count or announce one plain call, and note steady state lost in it; the error where ``on_loss`` asked for one."""
     emit = function.options.emit
     if entry is not None:
-        run = entry.recurring.read(run)
+        run = entry.recurring.observe(run)
     if emit == "summary":
         function.registry.summary.add(function, run)
     elif emit == "calls":

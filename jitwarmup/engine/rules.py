@@ -16,12 +16,12 @@ asks again as soon as one-time work shows itself while measuring.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from jitwarmup.analysis.recurrence import is_compiling, learn_recurrence, own_one_time
-from jitwarmup.analysis.rest import NORMAL, STRICT, CleanTail, Rest, find_rest, rest_start
+from jitwarmup.analysis.recurrence import RecurringWork, is_compiling, learn_recurrence, own_one_time
+from jitwarmup.analysis.rest import NORMAL, STRICT, CleanTail, Rest, find_rest, rest_start, waited_s
 from jitwarmup.analysis.stats import cov
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.runs import Decision, Phase, Run
@@ -153,13 +153,20 @@ class UntilSteady(Rule):
             _seconds("budget_s", self.budget_s)
 
     def __call__(self, runs: Sequence[Run]) -> Decision:
-        at, stretch = _stretch(runs)
-        warm = len(_warm(runs))
-        rest = find_rest(stretch, STRICT if self.strict else NORMAL, causes_watched=self.causes_watched)
-        numbers = _numbers(runs, at, stretch, rest)
+        return self.decide(Stretch.of(runs))
+
+    def find_rest(self, stretch: Stretch) -> Rest | None:
+        """Whether the times of a stretch have come to rest, however few the warm-up runs."""
+        return find_rest(stretch.tail(), STRICT if self.strict else NORMAL, causes_watched=self.causes_watched)
+
+    def decide(self, stretch: Stretch) -> Decision:
+        """What to do after the runs that a stretch was fed."""
+        warm = len(_warm(stretch.runs))
+        rest = self.find_rest(stretch)
+        numbers = _numbers(stretch, rest)
         if rest and warm >= self.at_least:
             return Decision(state="proven", path=rest.path, numbers=numbers)
-        out_of_time = self.budget_s is not None and _preparing_s(runs) >= self.budget_s
+        out_of_time = self.budget_s is not None and _preparing_s(stretch.runs) >= self.budget_s
         state: Literal["spent", "more"] = "spent" if out_of_time or warm >= self.at_most else "more"
         return Decision(state=state, path="budget" if state == "spent" else "", numbers=numbers)
 
@@ -177,7 +184,7 @@ def until_steady(
     """
     Warm up until steady state is proven: between ``at_least`` and ``at_most`` warm-up runs, ``budget_s`` seconds at most.
 
-    ``strict`` asks for longer windows (5 and 8 runs in place of 3 and 5). Decision paths: ``bypass``, ``stable``,
+    ``strict`` asks for longer windows (5 and 8 runs in place of 3 and 5). Decision paths: ``quiet``, ``stable``,
     ``cause``, ``noise_floor``, or ``budget`` where nothing was proven. Raises ArgumentError for what cannot work.
     """
     return UntilSteady(at_least=at_least, at_most=at_most, budget_s=budget_s, strict=strict)
@@ -200,24 +207,81 @@ def warmup_end(runs: Sequence[Run]) -> int:
 
     It walks back from the window that proved rest, or from the newest five where none did.
     """
-    at, stretch = _stretch(runs)
-    return _end(at, stretch, find_rest(stretch)) if at else len(runs)
+    stretch = Stretch.of(runs)
+    return _end(stretch, find_rest(stretch.tail())) if stretch.places else len(runs)
 
 
-def would_have_said(runs: Sequence[Run], rule: RuleLike | None = None) -> Decision:
+def would_have_said(runs: Sequence[Run]) -> Decision:
     """
     What ``until_steady()`` would have decided on runs that a fixed count ended.
 
     The first proof that still holds (no one-time work since), with ``n`` the warm-up runs it would have needed; else
     the rule's decision on all runs.
     """
-    rule = rule or until_steady(at_most=max(30, len(runs) + 1))
+    rule = until_steady(at_most=max(30, len(runs) + 1))
     since = max((at + 1 for at, run in enumerate(learn_recurrence(runs)) if _ends_stretch(run)), default=0)
-    for count in range(since + 1, len(runs)):
-        decision = rule(runs[:count])
-        if decision.state == "proven":
-            return decision
-    return rule(runs)
+    stretch, warm = Stretch(), 0
+    for count, run in enumerate(runs, 1):
+        stretch.add(run)
+        warm += len(_warm([run]))
+        if since < count < len(runs) and warm >= rule.at_least and rule.find_rest(stretch):
+            break
+    return rule.decide(stretch)
+
+
+class Stretch:
+    """The finished runs since the last one-time work, by their places in ``runs``; grows run by run."""
+
+    def __init__(self) -> None:
+        self.runs: list[Run] = []
+        self.places: list[int] = []
+        self._learner = RecurringWork()
+        self._usual: dict[str, int] = {}
+        self._wall_s: list[float] = []
+        self._wait_s: list[float] = []
+
+    @classmethod
+    def of(cls, runs: Iterable[Run]) -> Stretch:
+        """The stretch that ends with the newest of these runs."""
+        stretch = cls()
+        for run in runs:
+            stretch.add(run)
+        return stretch
+
+    def add(self, run: Run) -> None:
+        """Note the next run. Only where it changes what is usual are earlier runs looked at again."""
+        self.runs.append(run)
+        labelled = self._learner.observe(run)
+        usual = {kind: work.count for kind, work in self._learner.usual().items()}
+        if usual != self._usual:
+            self._usual = usual
+            self._start_over()
+        elif _ends_stretch(labelled):
+            self._clear()
+        else:
+            self._append(len(self.runs) - 1)
+
+    def tail(self) -> CleanTail:
+        """The times of its runs."""
+        return CleanTail(wall_s=tuple(self._wall_s), wait_s=tuple(self._wait_s))
+
+    def _start_over(self) -> None:
+        self._clear()
+        first = len(self.runs)
+        while first and not _ends_stretch(self._learner.label(self.runs[first - 1])):
+            first -= 1
+        for place in range(first, len(self.runs)):
+            self._append(place)
+
+    def _clear(self) -> None:
+        self.places, self._wall_s, self._wait_s = [], [], []
+
+    def _append(self, place: int) -> None:
+        run = self.runs[place]
+        if run.outcome == "ok" and math.isfinite(run.duration_ns):
+            self.places.append(place)
+            self._wall_s.append(run.duration_s)
+            self._wait_s.append(waited_s(run))
 
 
 def _warm(runs: Sequence[Run]) -> list[Run]:
@@ -238,35 +302,27 @@ def _ends_stretch(run: Run) -> bool:
     return run.phase is Phase.VALIDATE or compiles or bool(own_one_time(run))
 
 
-def _stretch(runs: Sequence[Run]) -> tuple[list[int], CleanTail]:
-    """The finished runs since the last one-time work: their positions in ``runs``, and their times."""
-    labelled = learn_recurrence(runs)
-    since = max((at + 1 for at, run in enumerate(labelled) if _ends_stretch(run)), default=0)
-    at = [place for place, run in enumerate(labelled) if place >= since and run.outcome == "ok"]
-    at = [place for place in at if math.isfinite(labelled[place].duration_ns)]
-    return at, CleanTail.of(labelled[place] for place in at)
-
-
-def _end(at: Sequence[int], stretch: CleanTail, rest: Rest | None) -> int:
+def _end(stretch: Stretch, rest: Rest | None) -> int:
     """Position of the first run of the steady part, for a stretch that is not empty."""
-    return at[rest_start(stretch.corrected_s, rest.window if rest else NORMAL.stable)]
+    return stretch.places[rest_start(stretch.tail().corrected_s, rest.window if rest else NORMAL.stable)]
 
 
-def _numbers(runs: Sequence[Run], at: Sequence[int], stretch: CleanTail, rest: Rest | None) -> dict[str, float]:
+def _numbers(stretch: Stretch, rest: Rest | None) -> dict[str, float]:
+    tail = stretch.tail()
     numbers = {
-        "n": float(len(_warm(runs))),
-        "clean": float(len(at)),
-        "contention_share": stretch.contention_share,
+        "n": float(len(_warm(stretch.runs))),
+        "clean": float(len(stretch.places)),
+        "contention_share": tail.contention_share,
     }
-    if at:
-        numbers["warmup_end"] = float(_end(at, stretch, rest))
-        numbers["cov"] = cov(stretch.corrected_s[-(rest.window if rest else NORMAL.stable) :])
+    if stretch.places:
+        numbers["warmup_end"] = float(_end(stretch, rest))
+        numbers["cov"] = cov(tail.corrected_s[-(rest.window if rest else NORMAL.stable) :])
     return numbers
 
 
 def _strongest(decisions: Sequence[Decision]) -> Decision:
     """A proof before an exhausted budget, that before a count that was reached."""
-    return min(decisions, key=lambda decision: (decision.state != "proven", decision.path != "budget"))
+    return min(decisions, key=lambda said: (said.state != "proven", said.path != "budget"))
 
 
 def _hooked(rule: RuleLike, live: bool) -> RuleLike:

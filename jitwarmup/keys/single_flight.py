@@ -184,7 +184,7 @@ class Claim:
                     entry.resumable_runs = ()
                 if warmup is not None:
                     entry.warmup = warmup
-                    entry.recurring.learn(warmup.runs if own is None else own)
+                    entry.recurring.observe_warmup(warmup.runs if own is None else own)
                 entry.in_flight = None  # last: interrupted before it, the key is still ours to finish
         if entry is not None:
             self.registry.changed()

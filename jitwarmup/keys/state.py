@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from jitwarmup.analysis.habits import RecurringWork
+from jitwarmup.analysis.recurrence import RecurringWork
 from jitwarmup.records.runs import Run, State, Warmup
 
 BUDGET_SPENT = "budget_spent"
@@ -100,7 +100,7 @@ class KeyState:
         self.requested = False  # .warm, .warm_all or a lifespan asked for it
         self.planned: int | None = None  # runs of the warm-up under way, where a count decides
         self.reason: str | None = None  # why it stands where it stands, in words that hold no value
-        self.recurring = RecurringWork()
+        self.recurring = RecurringWork(in_service=True)
 
     @property
     def is_warm(self) -> bool:

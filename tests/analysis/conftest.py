@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from reports import *  # noqa: F403 - fixtures are found by name
 
 TESTS = Path(__file__).resolve().parents[1]
 

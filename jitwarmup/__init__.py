@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jitwarmup.analysis.classify import classify as classify
     from jitwarmup.api.block import steady_state as steady_state
-    from jitwarmup.api.decorator import Warmed as Warmed
     from jitwarmup.api.decorator import warmed as warmed
     from jitwarmup.api.readiness import readiness as readiness
+    from jitwarmup.api.warmed import Warmed as Warmed
     from jitwarmup.distributed.group import RankGroup as RankGroup
     from jitwarmup.engine.rules import until_steady as until_steady
     from jitwarmup.events.configure import configure_json as configure_json
@@ -57,7 +57,7 @@ WHERE = {
     "configure_json": "events.configure",
     "GPUMonitor": "gpu.monitor",
     "RankGroup": "distributed.group",
-    "Warmed": "api.decorator",
+    "Warmed": "api.warmed",
     "warmed": "api.decorator",
     "by_bucket": "keys.shapes",
     "by_shape": "keys.shapes",

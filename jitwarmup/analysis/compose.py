@@ -6,11 +6,13 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jitwarmup.analysis.costs import exclusive_costs
 from jitwarmup.analysis.stats import summarize
+from jitwarmup.records.protocols import RunAnnotation
 from jitwarmup.records.report import SENTINEL_S, Failure, Report
 from jitwarmup.records.runs import Phase, Run
 from jitwarmup.records.summary import Summary
-from jitwarmup.records.verdict import Verdict
+from jitwarmup.records.verdict import Reason, Verdict
 
 
 def latency_of(failure: Failure | None, clean: Summary, every: Summary) -> float | None:
@@ -96,3 +98,32 @@ def items_of(runs: Sequence[Run]) -> dict[str, Any]:
         "item_gap": summarize(gaps) if gaps else None,
         "items_per_s": statistics.median(rates) if rates else None,
     }
+
+
+def costs_of(runs: Sequence[Run]) -> list[Mapping[str, float]]:
+    """Seconds by cause of each run that was not measured; what comes back on every run is no cause."""
+    return [costs_of_run(run) for run in runs if run.phase is not Phase.MEASURE]
+
+
+def costs_of_run(run: Run) -> Mapping[str, float]:
+    """Of several ranks the one whose work explains most: they work side by side, and the others wait for it."""
+    once = [work for work in run.work if work.recurrence == "one_time"]
+    by_rank = [[work for work in once if work.rank == rank] for rank in dict.fromkeys(work.rank for work in once)]
+    costs = [exclusive_costs(work, run.duration_s) for work in by_rank]
+    return max(costs, key=lambda cost: sum(cost.values()), default={})
+
+
+def facts_of(
+    annotations: Sequence[tuple[Run, RunAnnotation]], runs: Sequence[Run]
+) -> tuple[dict[str, Any], tuple[Reason, ...]]:
+    """What the notes of all runs tell together: facts, and advice."""
+    facts: dict[str, Any] = {}
+    advice: list[Reason] = []
+    for note in {type(note): note for _, note in annotations}.values():
+        try:
+            found, fixes = note.facts(annotations, runs)
+        except Exception as error:  # noqa: BLE001 - notes tell of a measurement, they must not break it
+            found, fixes = {f"{type(note).__name__.lower()}_problem": type(error).__name__}, ()
+        facts |= found
+        advice += fixes
+    return facts, tuple(advice)

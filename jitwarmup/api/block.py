@@ -14,32 +14,31 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 from jitwarmup.api import processes as others
-from jitwarmup.api.decorator import Warmed
 from jitwarmup.api.interleave import interleave, unbound
 from jitwarmup.api.trials import Trial, TrialLoop
+from jitwarmup.api.warmed import Warmed
 from jitwarmup.engine import drivers, procedures
-from jitwarmup.engine.account import new_id
-from jitwarmup.engine.agreement import level_of
-from jitwarmup.engine.announce import call_fields, emit, rank_fields
+from jitwarmup.engine.announce import announce_block, call_fields, rank_fields
+from jitwarmup.engine.commands import new_report_id
+from jitwarmup.engine.conclusion import report_of
 from jitwarmup.engine.function import WarmedFunction
 from jitwarmup.engine.instruments import Instruments, open_instruments
 from jitwarmup.engine.measurement import Measurement
-from jitwarmup.engine.options import UNSET, Options, check_block_settings, check_function
+from jitwarmup.engine.options import UNSET, BlockSettings, Options, check_function, enclosing_settings
 from jitwarmup.engine.steps import Step
 from jitwarmup.engine.timed_region import RunOutcome, TimedRegion
 from jitwarmup.events import schema
 from jitwarmup.events.emit import Silence
-from jitwarmup.host.scope import Frame, block_settings, note_divergence
+from jitwarmup.host.scope import Frame, note_divergence
 from jitwarmup.records.errors import ArgumentError, Overlap
 from jitwarmup.records.protocols import Ranks
 from jitwarmup.records.report import Report
 from jitwarmup.records.runs import Phase, Run
-
-FOR_ONE_FUNCTION = ("accept", "name")  # these belong to what the block itself measures, not to calls inside it
 
 
 class SteadyState:
@@ -51,7 +50,7 @@ class SteadyState:
 
     _region: TimedRegion | None = None
 
-    def __init__(self, function: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> None:
+    def __init__(self, function: Any, args: tuple[Any, ...], settings: BlockSettings) -> None:
         self.block: Run | None = None
         self._reports: list[Report] = []
         self._settings = settings
@@ -59,13 +58,13 @@ class SteadyState:
         self._args = args
         self._lock = threading.Lock()
         self._entered = False
-        self._session: Instruments | None = None
+        self._instruments: Instruments | None = None
         self._prepared: Measurement | None = None
         self._latest: Measurement | None = None  # of the entry, then of the body
         self._owes_stop = False
-        self._parted: list[tuple[int, ...]] = []
+        self._diverged: list[tuple[int, ...]] = []
         self._loops: list[weakref.ref[TrialLoop]] = []
-        self._report_id = new_id()
+        self._report_id = new_report_id()
 
     @property
     def reports(self) -> tuple[Report, ...]:
@@ -161,7 +160,7 @@ class SteadyState:
             for loop in (ref() for ref in self._loops):
                 if loop is not None:
                     loop.leave()
-            self._parted = region.frame.diverged  # ranks that were lost in the body are not waited for at its end
+            self._diverged = region.frame.diverged  # ranks that were lost in the body are not waited for at its end
             return region.outcome()
         finally:
             region.abandon()
@@ -175,8 +174,8 @@ class SteadyState:
                     "steady_state(...)"
                 )
             self._entered = True
-        self._session = open_instruments(block_settings() | self._settings, explicit=True)
-        return self._session
+        self._instruments = open_instruments(self._settings.over(enclosing_settings()), explicit=True)
+        return self._instruments
 
     def _start(self, instruments: Instruments) -> None:
         """Start the monitor where nobody has."""
@@ -186,8 +185,7 @@ class SteadyState:
 
     def _begin(self, instruments: Instruments) -> Self:
         """The body begins: from here on it is timed, and its settings hold."""
-        inner = {name: value for name, value in self._settings.items() if name not in FOR_ONE_FUNCTION}
-        frame = Frame(settings={**inner, "report_id": self._report_id})
+        frame = Frame(settings=self._settings.for_calls_inside(self._report_id))
         region = TimedRegion(instruments, Step(Phase.MEASURE, 0), instruments.clock, frame=frame, name="block")
         region.__enter__()
         self._region = region
@@ -197,7 +195,7 @@ class SteadyState:
         """Stop the monitor where this block started it, and let go of the block's own probes."""
         if self._owes_stop and instruments.monitor is not None:
             instruments.monitor.stop(self)
-        if "watch" in self._settings:
+        if self._settings.probe_set is not UNSET:
             instruments.probe_set.disarm()  # this block's own probes; the usual ones stay for everybody
 
     def _fail_on_entry(self, instruments: Instruments, error: BaseException) -> None:
@@ -205,21 +203,21 @@ class SteadyState:
         self._give_up(error)
         fields: dict[str, Any] = {"report_id": self._report_id, "reports": 0, "error_type": type(error).__name__}
         agreement = self._prepared.agreement if self._prepared is not None else None
-        emit(instruments, schema.BLOCK_FAILED, level=level_of(agreement), callable=self._name, **fields)
+        announce_block(instruments, schema.BLOCK_FAILED, agreement, callable=self._name, **fields)
 
     def _give_up(self, error: BaseException) -> None:
         """
-        Nobody comes back to this block. Ranks that would wait for it at the block's end are told of an interrupt.
+        Nobody comes back to this block. Ranks that would wait for it at the block's end get a notice of an interrupt.
 
         May be called twice. What failed in a run, or on another rank, the ranks know from their agreements.
         """
-        instruments = self._session
+        instruments = self._instruments
         assert instruments is not None  # noqa: S101 - it was opened
         self._stop(instruments)
         ranks = instruments.ranks()
         agreement = self._latest.agreement if self._latest is not None else None
-        told = agreement is not None and agreement.left
-        if ranks is not None and not told and not isinstance(error, Exception):
+        noticed = agreement is not None and agreement.left
+        if ranks is not None and not noticed and not isinstance(error, Exception):
             ranks.leave(f"{type(error).__name__} at the edge of a block")
 
     def __del__(self) -> None:
@@ -231,14 +229,14 @@ class SteadyState:
 
     def _measurement_of_body(self, outcome: RunOutcome) -> Measurement | None:
         """What the body's run belongs to: the warm-up on entry, or inline code; None where there is no more to tell."""
-        assert self._session is not None  # noqa: S101 - an open block has one
-        ranks = self._session.ranks()
-        if self._prepared is None and outcome.error is None and (self._parted or ranks is None):
+        assert self._instruments is not None  # noqa: S101 - an open block has one
+        ranks = self._instruments.ranks()
+        if self._prepared is None and outcome.error is None and (self._diverged or ranks is None):
             self._note_divergence(ranks)
             return None
-        measurement = self._latest = self._prepared or inline_function(self._session, self._name, self._settings)
+        measurement = self._latest = self._prepared or inline_function(self._instruments, self._name, self._settings)
         measurement.report_id = self._report_id
-        if self._parted:
+        if self._diverged:
             self._note_divergence(ranks)
             measurement.agreement = None
         elif measurement.agreement is None:
@@ -247,20 +245,20 @@ class SteadyState:
 
     def _note_divergence(self, ranks: Ranks | None) -> None:
         """Only some of the ranks may have lost each other in the body: the others would wait at its end."""
-        if self._parted and ranks is not None and ranks.members not in self._parted:
+        if self._diverged and ranks is not None and ranks.members not in self._diverged:
             note_divergence(ranks.members)
             ranks.leave("lost other ranks in a block")
 
     def _conclude(self, measurement: Measurement | None, outcome: RunOutcome) -> None:
-        """Keep what the block measured, and say its one line; of several ranks the first says it, the others at debug."""
-        instruments = self._session
+        """Keep what the block measured, and emit its one event."""
+        instruments = self._instruments
         assert instruments is not None  # noqa: S101 - an open block has one
         self._stop(instruments)
         noted = measurement.runs if measurement is not None else []
         self.block = noted[-1] if noted else outcome.run
         failure = measurement.failure if measurement is not None and noted else None
         if measurement is not None and noted and (self._prepared is not None or failure is not None):
-            self._reports.append(measurement.report())
+            self._reports.append(report_of(measurement))
         fields = call_fields(self.block) | rank_fields(failure, None)
         fields |= {"callable": self._name, "label": self._settings.get("name")}
         fields |= {"report_id": self._report_id, "reports": len(self._reports)}
@@ -268,7 +266,7 @@ class SteadyState:
             fields["error_type"] = failure.type
         event = schema.BLOCK_FAILED if failure is not None or outcome.error is not None else schema.BLOCK_COMPLETED
         agreement = measurement.agreement if measurement is not None else None
-        emit(instruments, event, level=level_of(agreement), **fields)
+        announce_block(instruments, event, agreement, **fields)
 
     # ------------------------------------------------------------------ what is measured inside
 
@@ -317,7 +315,7 @@ class SteadyState:
             A tuple with a Report for each; an awaitable of it where the functions are asynchronous.
 
         Raises:
-            ArgumentError: the functions are of different colours, or one cannot be measured.
+            ArgumentError: the functions are of different kinds, or one cannot be measured.
             Overlap: this block is measuring something already.
 
         """
@@ -341,19 +339,19 @@ class SteadyState:
 
     def _packed(self, *call: Any) -> bytes | None:
         """The call as other processes will get it, refused before it is run where it cannot be sent; None for none."""
-        alone = self._session is None or self._session.ranks() is None
-        if self._settings.get("processes", 1) > 1 and not alone:
+        alone = self._instruments is None or self._instruments.ranks() is None
+        if self._processes > 1 and not alone:
             raise ArgumentError(
-                f"processes={self._settings['processes']} got a job of several ranks too; wanted one of them: a fresh "
+                f"processes={self._processes} got a job of several ranks too; wanted one of them: a fresh "
                 "process has no place in the job. Leave processes out, or measure each rank by itself with ranks=None"
             )
-        return others.packed(call, self._settings) if self._settings.get("processes", 1) > 1 else None
+        return others.packed(call, self._settings) if self._processes > 1 else None
 
     def _repeated(self, report: Report, work: bytes | None) -> Report:
         """The report, after the measurement was repeated in other processes where that was asked for."""
         if work is None:
             return report
-        repeated = others.repeat(report, work, self._settings["processes"], measure_packed)
+        repeated = others.repeat(report, work, self._processes, measure_packed)
         self._reports[-1] = repeated
         return repeated
 
@@ -371,8 +369,8 @@ class SteadyState:
 
         """
         self._check_open()
-        assert self._session is not None  # noqa: S101 - an open block has one
-        loop = TrialLoop(inline_function(self._session, self._name, self._settings), self._reports.append)
+        assert self._instruments is not None  # noqa: S101 - an open block has one
+        loop = TrialLoop(inline_function(self._instruments, self._name, self._settings), self._reports.append)
         self._loops.append(weakref.ref(loop))
         return self._iterate(loop)
 
@@ -424,9 +422,14 @@ class SteadyState:
     def _measurement_of(self, core: WarmedFunction, instruments: Instruments) -> Measurement:
         """The measurement whose validation and warm-up are made on entry."""
         prefix, args = self._function._split(self._args)
-        call = core.call(prefix, args, {}, explicit=True, **self._settings)
+        call = core.call(prefix, args, {}, explicit=True, settings=self._settings)
         self._prepared = self._latest = Measurement(call, None, instruments.clock, self._report_id)
         return self._prepared
+
+    @property
+    def _processes(self) -> int:
+        found: int = self._settings.get("processes", 1)
+        return found
 
     @property
     def _name(self) -> str:
@@ -434,13 +437,13 @@ class SteadyState:
         return self._settings.get("name") or own
 
 
-def inline_function(instruments: Instruments, name: str, settings: dict[str, Any]) -> Measurement:
+def inline_function(instruments: Instruments, name: str, settings: BlockSettings) -> Measurement:
     """A measurement of inline code, which has no function and no key."""
     rng = "leave" if in_event_loop() else None  # other tasks draw between our runs
     core = WarmedFunction(nothing, Options(name=settings.get("name"), rng=rng))
     core.name = name
-    inner = {name: value for name, value in settings.items() if name != "accept"}  # inline code has no value
-    call = core.call((), (), {}, explicit=True, **inner)
+    settings = replace(settings, accept=UNSET)  # inline code has no value
+    call = core.call((), (), {}, explicit=True, settings=settings)
     return Measurement(call, None, instruments.clock)
 
 
@@ -460,7 +463,7 @@ def nothing() -> None:
 def measure_packed(work: bytes) -> float | None:
     """In a fresh process: measure, in silence, and give the median back."""
     (function, args, kwargs), settings = pickle.loads(work)  # noqa: S301 - from the pipe of our own parent
-    with SteadyState(None, (), {**settings, "log": Silence()}) as steady:
+    with SteadyState(None, (), BlockSettings(**settings, log=Silence())) as steady:
         report: Report = steady.measure(function, *args, **kwargs)
     return report.latency_s
 
@@ -505,9 +508,9 @@ def steady_state(
         budget_s: seconds for validation and warm-up together.
         on_contamination: a measured run with one-time work: ``"mark"``, ``"redo"`` or ``"raise"``.
         accept: ``accept(value)`` -> bool over the validation run's value.
-        processes: processes that ``measure`` is made in (1), this one included; ``report.processes`` tells of them.
+        processes: processes that ``measure`` is made in (1), this one included; ``report.processes`` summarises them.
 
-        log_messages: put what an exception says into events too; it may hold prompts and other argument values.
+        log_messages: put exception messages into events too; they may hold prompts and other argument values.
 
     Raises:
         ArgumentError: a setting cannot work.
@@ -515,22 +518,20 @@ def steady_state(
     """
     if function is None and args:
         raise ArgumentError("steady_state() got arguments without a function; wanted steady_state(function, *args)")
-    settings = check_block_settings(
-        {
-            "iterations": iterations,
-            "measurements": measurements,
-            "monitor": monitor,
-            "probes": probes,
-            "log": log,
-            "clock": clock,
-            "ranks": ranks,
-            "name": name,
-            "budget_s": budget_s,
-            "on_contamination": on_contamination,
-            "accept": accept,
-            "processes": processes,
-            "log_messages": log_messages,
-        }
+    settings = BlockSettings.checked(
+        iterations=iterations,
+        measurements=measurements,
+        monitor=monitor,
+        probes=probes,
+        log=log,
+        clock=clock,
+        ranks=ranks,
+        name=name,
+        budget_s=budget_s,
+        on_contamination=on_contamination,
+        accept=accept,
+        processes=processes,
+        log_messages=log_messages,
     )
     if function is not None and not isinstance(function, Warmed):
         check_function(function, descriptors=False)

@@ -4,8 +4,8 @@ Several functions measured side by side in one process: the only fair comparison
     old  validate ─ warm ─ warm ─┐ measure ─ ─ ─ ─ measure ─ measure ─ ─ ─
     new  ─ validate ─ warm ─ warm┘ ─ measure ─ measure ─ ─ ─ ─ measure ─ ─
 
-Each function has its own course, the same as for ``measure``; here is only whose turn it is. Measuring begins when all
-are warm, and the order is turned round from round to round, so that neither drift nor being second favours anybody.
+Each function has its own procedure, the same as for ``measure``; here is only which one runs next. Measuring begins when all
+are warm, and the order is reversed from round to round, so that neither drift nor being second favours anybody.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import functools
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
-from jitwarmup.api.decorator import Warmed
+from jitwarmup.api.warmed import Warmed
 from jitwarmup.engine import drivers, procedures
 from jitwarmup.engine.agreement import AllGather
-from jitwarmup.engine.commands import CallableKind, CallResult, Procedure, RunRequest
+from jitwarmup.engine.callables import CallableKind
+from jitwarmup.engine.commands import CallResult, Procedure, RunRequest
 from jitwarmup.engine.function import WarmedFunction
-from jitwarmup.keys.registry import Wait
+from jitwarmup.engine.options import BlockSettings
+from jitwarmup.keys.single_flight import Wait
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.protocols import Exchanged
 from jitwarmup.records.report import Report
@@ -30,14 +32,14 @@ Make = Callable[[], Procedure]
 
 
 class Participant:
-    """One function's course, and what it wishes next."""
+    """One function's procedure, and its next request."""
 
     def __init__(self, procedure: Procedure) -> None:
         self.procedure = procedure
         self.request: Any = None
 
     def send(self, outcome: Any) -> None:
-        """Tell the course what came of its wish."""
+        """Send the procedure what came of its request."""
         self.request = drivers.advance(self.procedure, outcome)
 
     @property
@@ -53,7 +55,7 @@ class Participant:
 
 def interleaved(makes: Sequence[Make]) -> Procedure:
     """
-    One course made of several, whose result holds the value of each; an interruption of one ends all.
+    One procedure made of several, whose result holds the value of each; an interruption of one ends all.
 
     All are begun before any run is made, so that each notes, and restores, the same random streams.
     """
@@ -61,11 +63,11 @@ def interleaved(makes: Sequence[Make]) -> Procedure:
     try:
         for participant in participants:
             participant.send(None)
-        turned = False
+        backwards = False
         lost: list[Exchanged] = []
-        while going := [participant for participant in participants if participant.open]:
-            preparing = [participant for participant in going if not participant.measures]
-            for participant in in_turn(preparing or going, turned=turned):
+        while unfinished := [participant for participant in participants if participant.open]:
+            preparing = [participant for participant in unfinished if not participant.measures]
+            for participant in in_order(preparing or unfinished, backwards=backwards):
                 yield from waited(participant, lost)
                 if isinstance(participant.request, RunRequest):
                     outcome = yield participant.request
@@ -74,7 +76,7 @@ def interleaved(makes: Sequence[Make]) -> Procedure:
                 yield from waited(participant, lost)
                 if isinstance(participant.request, CallResult) and participant.request.error is not None:
                     return participant.request
-            turned = not turned
+            backwards = not backwards
     finally:
         for participant in participants:
             participant.procedure.close()
@@ -82,17 +84,17 @@ def interleaved(makes: Sequence[Make]) -> Procedure:
 
 
 def waited(participant: Participant, lost: list[Exchanged]) -> Generator[Wait, Any, None]:
-    """Wait for other callers, or other ranks, which hear of each run at once; those whom one lane lost, all have lost."""
+    """Wait for other callers, or other ranks, which learn of each run at once; ranks that one participant lost, all have lost."""
     while isinstance(participant.request, Wait):
-        told = lost[0] if lost and isinstance(participant.request, AllGather) else (yield participant.request)
-        if isinstance(told, Exchanged) and told.lost is not None:
-            lost.append(told)
-        participant.send(told)
+        answer = lost[0] if lost and isinstance(participant.request, AllGather) else (yield participant.request)
+        if isinstance(answer, Exchanged) and answer.lost is not None:
+            lost.append(answer)
+        participant.send(answer)
 
 
-def in_turn(participants: list[Participant], *, turned: bool) -> Iterable[Participant]:
-    """The lanes in this round's order: first, second, second, first, first, ..."""
-    return reversed(participants) if turned else participants
+def in_order(participants: list[Participant], *, backwards: bool) -> Iterable[Participant]:
+    """The participants in this round's order: first, second, second, first, first, ..."""
+    return reversed(participants) if backwards else participants
 
 
 def unbound(call: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
@@ -103,7 +105,7 @@ def unbound(call: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
 
 
 def distinct(functions: Sequence[Warmed[Any, Any]]) -> list[Warmed[Any, Any]]:
-    """The functions, a second use of one replaced by a cold copy: two courses of one key would wait for each other."""
+    """The functions, a second use of one replaced by a cold copy: two procedures of one key would wait for each other."""
     seen: list[Warmed[Any, Any]] = []
     for function in functions:
         again = any(function._core is other._core for other in seen)
@@ -112,17 +114,17 @@ def distinct(functions: Sequence[Warmed[Any, Any]]) -> list[Warmed[Any, Any]]:
 
 
 def one_kind(cores: Sequence[WarmedFunction]) -> CallableKind:
-    """The colour that all have in common; ArgumentError where they have none, since one pump drives them."""
-    colours = {core.kind for core in cores}
-    if len(colours) == 1:
-        return colours.pop()
-    told = ", ".join(f"{core.name} ({core.kind.value})" for core in cores)
+    """The kind that all have in common; ArgumentError where they have none, since one driver runs them."""
+    kinds = {core.kind for core in cores}
+    if len(kinds) == 1:
+        return kinds.pop()
+    kinds_by_name = ", ".join(f"{core.name} ({core.kind.value})" for core in cores)
     raise ArgumentError(
-        f"got functions of different colours: {told}; wanted all of one colour: wrap one in the other's"
+        f"got functions of different kinds: {kinds_by_name}; wanted all of one kind: wrap one in the other's"
     )
 
 
-def interleave(functions: Sequence[Any], settings: dict[str, Any], keep: Callable[[Report], None]) -> Any:
+def interleave(functions: Sequence[Any], settings: BlockSettings, keep: Callable[[Report], None]) -> Any:
     """
     Measure several calls side by side.
 
@@ -142,7 +144,7 @@ def interleave(functions: Sequence[Any], settings: dict[str, Any], keep: Callabl
 
     def make(at: int) -> Procedure:
         prefix, rest = warmed[at]._split(parts[at][1])
-        call = warmed[at]._core.call(prefix, rest, parts[at][2], explicit=True, **settings)
+        call = warmed[at]._core.call(prefix, rest, parts[at][2], explicit=True, settings=settings)
         return procedures.measure(call, functools.partial(kept.__setitem__, at))
 
     def whole() -> Procedure:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from jitwarmup.analysis.stats import across_processes
+from jitwarmup.engine.options import BlockSettings
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.report import Report
 
@@ -40,7 +41,7 @@ def repeat(first: Report, work: bytes, processes: int, measure: Callable[[bytes]
     return replace(first, processes=across_processes([s for s in medians if s is not None and s > 0]))
 
 
-def packed(call: Call, settings: Mapping[str, Any]) -> bytes:
+def packed(call: Call, settings: BlockSettings) -> bytes:
     """
     The call, and those of the settings that travel, as bytes for a pipe.
 
@@ -49,7 +50,7 @@ def packed(call: Call, settings: Mapping[str, Any]) -> bytes:
 
     """
     try:
-        return pickle.dumps((call, {name: value for name, value in settings.items() if name in TRAVELS}))
+        return pickle.dumps((call, {name: value for name, value in settings.given().items() if name in TRAVELS}))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ArgumentError(
             f"processes= got a function or argument that cannot be sent to another process ({type(error).__name__}); "

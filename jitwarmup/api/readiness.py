@@ -1,9 +1,9 @@
 """
 Is it ready? For health probes: cheap, never waiting for a warm-up, and honest about what was never asked for.
 
-``readiness()`` speaks of every function that ``.warm``, ``.warm_all``, ``.awarm`` or a lifespan was asked to warm. It
-latches as each function's own readiness does: only ``on_loss="unready"`` takes it back. Where torch.distributed is
-initialised it is true only when all ranks are; they tell each other through the job's store, and nobody waits.
+``readiness()`` is about every function that ``.warm``, ``.warm_all``, ``.awarm`` or a lifespan was asked to warm. It
+latches as each function's own readiness does: only ``on_loss="unready"`` takes it back. It is that of this process; where
+ranks warm up in step (``ranks="world"``), the readiness of one is that of all.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from jitwarmup.api.decorator import Warmed
-from jitwarmup.distributed import EVERYBODY, HERALD, checked_ranks, ranks_of
+from jitwarmup.api.warmed import Warmed
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.keys.registry import WORST_FIRST
 from jitwarmup.keys.status import Subjects, requested_registries, status_of
 from jitwarmup.records.errors import ArgumentError
-from jitwarmup.records.protocols import Ranks
 from jitwarmup.records.runs import State
 
 READINESS_SCHEMA = "jitwarmup.readiness/1"
@@ -27,32 +25,23 @@ class Readiness:
     """
     Whether functions are ready; true in a boolean context when all are. With none asked to warm it is not ready.
 
-    Once it has been ready, functions that are asked later do not count: it latches. Of a job of several ranks it is ready
-    when these functions are here, and on every other rank all that was asked there.
+    Once it has been ready, functions that are asked later do not count: it latches.
     """
 
-    def __init__(self, functions: Sequence[Warmed[Any, Any]] = (), ranks: Ranks | None = EVERYBODY) -> None:
+    def __init__(self, functions: Sequence[Warmed[Any, Any]] = ()) -> None:
         self._given: Subjects = [(function._core.registry, function._instance_id) for function in functions]
         self._latched: Subjects = []
-        self._ranks = ranks
 
     @property
     def ready(self) -> bool:
-        """Whether everything that was asked to warm is warm, on all ranks; latches."""
+        """Whether everything that was asked to warm is warm; latches."""
         if SWITCH.reasons:
             return True
         subjects = self._latched or self._given or requested_registries()
         ready = bool(subjects) and all(registry.ready(instance_id) for registry, instance_id in subjects)
         if ready:
             self._latched = subjects
-        return ready and not self.missing_ranks()
-
-    def missing_ranks(self) -> tuple[int, ...]:
-        """The other ranks of the job that are not ready, as was seen last; no question is asked here, nobody waits."""
-        ranks = ranks_of(self._ranks)
-        if ranks is None:
-            return ()
-        return HERALD.missing(tuple(rank for rank in ranks.members if rank != ranks.rank))
+        return ready
 
     def __bool__(self) -> bool:
         return self.ready
@@ -70,24 +59,21 @@ class Readiness:
             "state": next((state.value for state in WORST_FIRST if state.value in states), State.COLD.value),
             "eta_s": None if not etas or None in etas else max(etas),
             "functions": documents,
-            "missing_ranks": list(self.missing_ranks()),
         }
 
 
-def readiness(*functions: Warmed[Any, Any], ranks: Any = EVERYBODY) -> Readiness:
+def readiness(*functions: Warmed[Any, Any]) -> Readiness:
     """
     The readiness of these functions or, by default, of all that were asked to warm up.
 
     Args:
         functions: decorated with ``@warmed``.
-        ranks: whose readiness counts too: by default all ranks where torch.distributed is initialised (before they warm
-            up); a group, or None for this process alone, as where only rank 0 serves.
 
     Raises:
-        ArgumentError: something that is no warmed function, or no group.
+        ArgumentError: something that is no warmed function.
 
     """
     for function in functions:
         if not isinstance(function, Warmed):
             raise ArgumentError(f"readiness got a {type(function).__name__}; wanted functions decorated with @warmed")
-    return Readiness(functions, checked_ranks(ranks))
+    return Readiness(functions)

@@ -1,7 +1,7 @@
 """
 ``for trial in steady.trials(): with trial: ...``: the plan, carried out by the user's own loop.
 
-A loop pumps the same course as every other spelling; its runs are the bodies of ``with trial:``.
+A loop drives the same procedure as every other spelling; its runs are the bodies of ``with trial:``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Trial:
             )
         self.entered = True
         request = self._command
-        assert request.instruments is not None  # noqa: S101 - only calls that step aside have none
+        assert request.instruments is not None  # noqa: S101 - only calls that pass through have none
         self._region = TimedRegion(request.instruments, request.step, request.clock)
         self._region.__enter__()
         return self
@@ -75,12 +75,12 @@ class Trial:
 
 
 class TrialLoop:
-    """The course of one ``trials()`` loop, and the trial that is under way."""
+    """The procedure of one ``trials()`` loop, and the trial that is under way."""
 
     def __init__(self, measurement: Measurement, keep: Keep) -> None:
         self._measurement = measurement
         self._keep = keep
-        self._course = procedures.trials(measurement, keep)
+        self._procedure = procedures.trials(measurement, keep)
         self._done = False
         self.current: Trial | None = None
 
@@ -98,9 +98,9 @@ class TrialLoop:
         return self.finish(previous.outcome)
 
     def finish(self, outcome: RunOutcome | None) -> Trial | None:
-        """Send the course what came of a trial."""
+        """Send the procedure what came of a trial."""
         self.current = None
-        request = drivers.through(self._course, outcome)
+        request = drivers.through(self._procedure, outcome)
         if isinstance(request, CallResult):
             self._done = True
             return None
@@ -117,7 +117,7 @@ class TrialLoop:
         if self.current is not None:
             self.current.abandon()
         self.current = None
-        self._course.close()
+        self._procedure.close()
         if self._measurement.runs:
             self._measurement.end = Ending.LEFT
             procedures.conclude(self._measurement, self._keep)

@@ -1,7 +1,7 @@
 """
 ``warm_all``: many inputs, the likeliest first, within a budget.
 
-As everywhere: a generator decides which input is next and never runs anything; pumps, sync and async, do the warming.
+As everywhere: a generator decides which input is next and never runs anything; drivers, sync and async, do the warming.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from jitwarmup.engine.function import Prefix, WarmedFunction
 from jitwarmup.engine.options import one_of, seconds, shown
-from jitwarmup.keys.registry import BUDGET_SPENT, KeyState
+from jitwarmup.keys.state import BUDGET_SPENT, KeyState
 from jitwarmup.records.errors import ArgumentError, MeasurementFailed
 from jitwarmup.records.preparation import Preparation
 from jitwarmup.records.runs import Warmup
@@ -38,8 +38,8 @@ class Item:
         return "other" if self.entry is None else self.entry.label
 
 
-Wish = tuple[Item, float | None]  # warm this one up, within so many seconds
-Pumped = Generator[Wish, Warmup, Preparation]
+Request = tuple[Item, float | None]  # warm this one up, within so many seconds
+Preparing = Generator[Request, Warmup, Preparation]
 
 
 def items_of(
@@ -88,7 +88,7 @@ def checked_weights(weights: Sequence[float] | None, count: int) -> Sequence[flo
     return given
 
 
-def preparing(core: WarmedFunction, items: Sequence[Item], *, budget_s: float | None, policy: str) -> Pumped:
+def preparing(core: WarmedFunction, items: Sequence[Item], *, budget_s: float | None, policy: str) -> Preparing:
     """
     Decide what is warmed next; return what came of it all.
 
@@ -163,7 +163,7 @@ def check_settings(budget_s: Any, policy: Any) -> None:
     one_of("policy", policy, POLICIES)
 
 
-def drive(steps: Pumped, warm: Callable[[Item, float | None], Warmup]) -> Preparation:
+def drive(steps: Preparing, warm: Callable[[Item, float | None], Warmup]) -> Preparation:
     """Carry the steps out one after the other."""
     warmup: Warmup | None = None
     while True:
@@ -175,7 +175,7 @@ def drive(steps: Pumped, warm: Callable[[Item, float | None], Warmup]) -> Prepar
         warmup = warm(item, limit)
 
 
-async def adrive(steps: Pumped, warm: Callable[[Item, float | None], Coroutine[Any, Any, Warmup]]) -> Preparation:
+async def adrive(steps: Preparing, warm: Callable[[Item, float | None], Coroutine[Any, Any, Warmup]]) -> Preparation:
     """Carry the steps out one after the other; the event loop goes on."""
     warmup: Warmup | None = None
     while True:

@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from jitwarmup.host import torch_state
 from jitwarmup.host.scope import enclosing_run
-from jitwarmup.keys.registry import BEING_WARMED, KeyState, WaitForWarmup
+from jitwarmup.keys.single_flight import BEING_WARMED, WaitForWarmup
+from jitwarmup.keys.state import KeyState
 from jitwarmup.records.runs import Warmup
 
 

@@ -60,6 +60,7 @@ def measure(model: DemoModel, asked: argparse.Namespace) -> tuple[Report, str | 
     """The main job: one decorated function, measured by itself and called inside a block."""
     from jitwarmup.api.block import SteadyState, steady_state
     from jitwarmup.api.decorator import warmed
+    from jitwarmup.engine.options import BlockSettings
     from jitwarmup.gpu.monitor import GPUMonitor
 
     @warmed(iterations=asked.iterations, measurements=asked.measurements)
@@ -67,7 +68,7 @@ def measure(model: DemoModel, asked: argparse.Namespace) -> tuple[Report, str | 
         return model.generate(prompt, asked.new_tokens)
 
     gpu = GPUMonitor()
-    with SteadyState(None, (), {"listener": Progress(), "monitor": gpu}) as steady:
+    with SteadyState(None, (), BlockSettings(listener=Progress(), monitor=gpu)) as steady:
         report: Report = steady.measure(generate, asked.prompt)
     if report.failure is not None:
         return report, None, None

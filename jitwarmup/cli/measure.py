@@ -180,7 +180,8 @@ def prompt_interrupts() -> Iterator[None]:
 
 def prepared(name: str, asked: argparse.Namespace) -> Any:
     """The function with its arguments; decorated here, so that ``--fresh`` holds."""
-    from jitwarmup.api.decorator import Warmed, warmed
+    from jitwarmup.api.decorator import warmed
+    from jitwarmup.api.warmed import Warmed
 
     function = resolve(name)
     args, kwargs = arguments(asked.args, asked.kwargs)
@@ -202,19 +203,18 @@ def made_by(kind: Callable[..., Any]) -> Callable[..., Any]:
     return make
 
 
-def settings(asked: argparse.Namespace, drawing: Any) -> dict[str, Any]:
+def settings(asked: argparse.Namespace, drawing: Any) -> Any:
     """The settings of the block."""
-    from jitwarmup.engine.options import UNSET, check_block_settings
+    from jitwarmup.engine.options import UNSET, BlockSettings
     from jitwarmup.engine.rules import until_steady
 
-    return check_block_settings(
-        {
-            "iterations": until_steady() if asked.until_steady else asked.iterations,
-            "measurements": asked.measurements,
-            "budget_s": UNSET if asked.budget is None else asked.budget,
-            "monitor": gpu_monitor() if asked.monitor else UNSET,
-        }
-    ) | {"listener": drawing}
+    return BlockSettings.checked(
+        iterations=until_steady() if asked.until_steady else asked.iterations,
+        measurements=asked.measurements,
+        budget_s=UNSET if asked.budget is None else asked.budget,
+        monitor=gpu_monitor() if asked.monitor else UNSET,
+        listener=drawing,
+    )
 
 
 def gpu_monitor() -> Any:

@@ -1,12 +1,12 @@
 """
-One plan carried out by several ranks in step: what they tell each other, and when.
+One plan carried out by several ranks in step: what they exchange, and when.
 
     begin     is everybody here, with the same plan?            before the first run
     after     slowest time, one-time work, failures             after every run, outside of its window
     verdict   what each rank sees of its own machine            when the runs are over
 
 Every rank hears the same and so decides the same: same number of runs, same phases, same verdict. Within a window
-nothing is sent. A rank that is interrupted says that it leaves, and waits for nobody.
+nothing is sent. A rank that is interrupted leaves with a notice, and waits for nobody.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from jitwarmup.analysis.ranks import RankReport, RemoteError, agreed, first_fail
 from jitwarmup.engine.options import Options
 from jitwarmup.engine.rules import Both, Either, Rule, RuleLike
 from jitwarmup.host.scope import current, note_divergence
-from jitwarmup.keys.registry import Wait
+from jitwarmup.keys.single_flight import Wait
 from jitwarmup.records.codec import decode_record, encode
 from jitwarmup.records.errors import ArgumentError, RankFailed
 from jitwarmup.records.protocols import Exchanged, Ranks
+from jitwarmup.records.report import Failure
 from jitwarmup.records.runs import Run
 from jitwarmup.records.verdict import Verdict
 
-Hearing = Generator[Wait, Exchanged, Any]
+Gathering = Generator[Wait, Exchanged, Any]
 Moment = Literal["begin", "after", "verdict"]
 SHOWN = 8  # ranks that a message names
 MOMENTS: dict[str, str] = {
@@ -38,19 +39,19 @@ MOMENTS: dict[str, str] = {
 
 
 class AllGather(Wait):
-    """The wish to hear what every rank says; answered with what was heard."""
+    """A request for what every rank reports; answered with what was exchanged."""
 
-    def __init__(self, ranks: Ranks, said: bytes) -> None:
+    def __init__(self, ranks: Ranks, report: bytes) -> None:
         self.ranks = ranks
-        self.said = said
+        self.report = report
 
     def block(self) -> Exchanged:
         """Wait in a thread."""
-        return self.ranks.exchange(self.said).block()
+        return self.ranks.exchange(self.report).block()
 
     async def sleep(self) -> Exchanged:
         """Wait in a task; the event loop goes on."""
-        return await self.ranks.exchange(self.said).sleep()
+        return await self.ranks.exchange(self.report).sleep()
 
 
 @dataclass(slots=True)
@@ -59,7 +60,7 @@ class AgreedRun:
 
     run: Run
     elsewhere: RankFailed | None = None  # the run went wrong on another rank
-    words: RemoteError | None = None  # what that rank says of it
+    words: RemoteError | None = None  # as that rank reports it
     mutated: bool = False
 
 
@@ -73,25 +74,27 @@ class RankAgreement:
         self.watched = False
         self.lost: RankFailed | None = None
         self.left = False
-        self.around = current()
-        self.partings = len(self.around.diverged) if self.around is not None else 0
+        self.context = current()
+        self.diverged_before = len(self.context.diverged) if self.context is not None else 0
 
     @property
-    def speaks(self) -> bool:
-        """Whether this rank says the canonical line: the first member does."""
+    def leads(self) -> bool:
+        """Whether this rank emits events at their own level: the first member does."""
         return self.rank == self.members[0]
 
-    def hear(self, moment: Moment, said: bytes) -> Hearing:
-        """What every member says at this moment, in their order; None where somebody is lost."""
+    def gather(self, moment: Moment, report: bytes) -> Gathering:
+        """What every member reports at this moment, in their order; None where somebody is lost."""
         if self.lost is not None:
             return None
-        heard = yield AllGather(self.ranks, f"{moment} ".encode() + said)
-        if heard.lost is not None:
-            return self.lose(heard.lost if isinstance(heard.lost, RankFailed) else RankFailed(str(heard.lost)))
-        moments, told = zip(*(each.split(b" ", 1) for each in heard.said), strict=True)
+        exchanged = yield AllGather(self.ranks, f"{moment} ".encode() + report)
+        if exchanged.lost is not None:
+            return self.lose(
+                exchanged.lost if isinstance(exchanged.lost, RankFailed) else RankFailed(str(exchanged.lost))
+            )
+        moments, reports = zip(*(each.split(b" ", 1) for each in exchanged.said), strict=True)
         if len(set(moments)) > 1:
             return self.lose(out_of_step([MOMENTS[each.decode()] for each in moments], self.members))
-        return told
+        return reports
 
     def lose(self, error: RankFailed) -> None:
         """They cannot go on together."""
@@ -99,16 +102,16 @@ class RankAgreement:
         self.lost = error
 
     def leave(self, reason: str) -> None:
-        """Go one's own way; the others hear of it, once: of functions side by side the first that leaves tells it."""
-        told = self.around is not None and self.members in self.around.diverged[self.partings :]
-        if not self.left and self.lost is None and not told:
+        """Go one's own way, with one notice to the others: of functions side by side the first that leaves gives it."""
+        reports = self.context is not None and self.members in self.context.diverged[self.diverged_before :]
+        if not self.left and self.lost is None and not reports:
             self.ranks.leave(reason)
             note_divergence(self.members)
-            self.left = True  # last: interrupted before it, the others hear of it once more
+            self.left = True  # last: interrupted before it, the notice is given once more
 
     # ------------------------------------------------------------------ the three agreements
 
-    def begin(self, name: str, options: Options, *, finished: int) -> Hearing:
+    def begin(self, name: str, options: Options, *, finished: int) -> Gathering:
         """
         Meet, and see that all have the same plan; return the number of earlier runs that all have.
 
@@ -117,43 +120,45 @@ class RankAgreement:
             ArgumentError: the plans differ; every rank gets the same error.
 
         """
-        heard = yield from self.hear("begin", plan_of(name, options, finished))
-        if heard is None:
-            assert self.lost is not None  # noqa: S101 - hear() says why
+        exchanged = yield from self.gather("begin", plan_of(name, options, finished))
+        if exchanged is None:
+            assert self.lost is not None  # noqa: S101 - gather() noted why
             raise self.lost
-        plans = [json.loads(said) for said in heard]
+        plans = [json.loads(report) for report in exchanged]
         earlier = [plan.pop("finished") for plan in plans]
         check_same(plans, self.members)
         return min(earlier)
 
-    def after(self, run: Run, said: RankReport) -> Generator[Wait, Exchanged, AgreedRun]:
+    def after(self, run: Run, report: RankReport) -> Generator[Wait, Exchanged, AgreedRun]:
         """What all ranks know of the run that each has just made."""
-        heard = yield from self.hear("after", said.to_bytes())
-        if heard is None:
+        exchanged = yield from self.gather("after", report.to_bytes())
+        if exchanged is None:
             return AgreedRun(run, elsewhere=self.lost)
-        told = [RankReport.from_bytes(each) for each in heard]
-        if len({(each.phase, each.index) for each in told}) > 1:
-            self.lose(out_of_step([f"after {each.phase} run {each.index}" for each in told], self.members))
+        reports = [RankReport.from_bytes(each) for each in exchanged]
+        if len({(each.phase, each.index) for each in reports}) > 1:
+            self.lose(out_of_step([f"after {each.phase} run {each.index}" for each in reports], self.members))
             return AgreedRun(run, elsewhere=self.lost)
-        self.watched = all(each.watched for each in told)
-        agreed_run = AgreedRun(agreed(run, told, self.members), mutated=any(each.ending == "mutated" for each in told))
-        at = first_failed(told)
-        if at is not None and said.ending in ("ok", "mutated"):
-            agreed_run.words = told[at].words
-            agreed_run.elsewhere = failed_elsewhere(self.members[at], told[at])
+        self.watched = all(each.watched for each in reports)
+        agreed_run = AgreedRun(
+            agreed(run, reports, self.members), mutated=any(each.ending == "mutated" for each in reports)
+        )
+        at = first_failed(reports)
+        if at is not None and report.ending in ("ok", "mutated"):
+            agreed_run.words = reports[at].words
+            agreed_run.elsewhere = failed_elsewhere(self.members[at], reports[at])
         return agreed_run
 
-    def verdict(self, own: Verdict) -> Hearing:
+    def verdict(self, own: Verdict) -> Gathering:
         """The verdict of all; None where somebody was lost meanwhile."""
-        heard = yield from self.hear("verdict", json.dumps(encode(own)).encode())
-        if heard is None:
+        exchanged = yield from self.gather("verdict", json.dumps(encode(own)).encode())
+        if exchanged is None:
             return None
-        return one_verdict([decode_record(Verdict, json.loads(each)) for each in heard], self.members)
+        return one_verdict([decode_record(Verdict, json.loads(each)) for each in exchanged], self.members)
 
 
 def level_of(agreement: RankAgreement | None) -> str | None:
-    """The level at which this rank says an event: the first member at the event's own (None), the others at debug."""
-    return None if agreement is None or agreement.speaks else "debug"
+    """The level at which this rank emits an event: the first member at the event's own (None), the others at debug."""
+    return None if agreement is None or agreement.leads else "debug"
 
 
 def plan_of(name: str, options: Options, finished: int) -> bytes:
@@ -170,7 +175,7 @@ def plan_of(name: str, options: Options, finished: int) -> bytes:
 
 
 def rule_in_words(rule: RuleLike) -> str:
-    """A rule of the user's own is told by its class: its ``repr`` may hold an address, which no two processes share."""
+    """A rule of the user's own is named by its class: its ``repr`` may hold an address, which no two processes share."""
     if isinstance(rule, Both | Either):
         return f"{type(rule).__name__}({rule_in_words(rule.one)}, {rule_in_words(rule.two)})"
     return repr(rule) if isinstance(rule, Rule) else type(rule).__qualname__
@@ -189,7 +194,7 @@ def check_same(plans: Sequence[dict[str, Any]], members: Sequence[int]) -> None:
 
 
 def out_of_step(doing: Sequence[str], members: Sequence[int]) -> RankFailed:
-    """The error where ranks speak of different things: their programs differ."""
+    """The error where ranks are at different places: their programs differ."""
     first = dict(reversed(tuple(zip(doing, members, strict=True))))  # of many ranks that do the same one is enough
     where = ", ".join(sorted(f"rank {rank} {what}" for what, rank in first.items())[:SHOWN])
     return RankFailed(
@@ -198,11 +203,25 @@ def out_of_step(doing: Sequence[str], members: Sequence[int]) -> RankFailed:
     )
 
 
-def failed_elsewhere(rank: int, said: RankReport) -> RankFailed:
+def failed_elsewhere(rank: int, report: RankReport) -> RankFailed:
     """The error that a rank gets whose own run went well."""
-    kind = said.words.type if said.words is not None else "an error"
+    kind = report.words.type if report.words is not None else "an error"
     return RankFailed(
-        f"rank {rank} failed in {said.phase} run {said.index} with {kind}; the other ranks stopped with it. Its own "
+        f"rank {rank} failed in {report.phase} run {report.index} with {kind}; the other ranks stopped with it. Its own "
         "report holds the exception, and report.failure of the others its message and traceback",
         (rank,),
+    )
+
+
+def failure_elsewhere(run: Run, error: BaseException | None, words: RemoteError | None) -> Failure:
+    """The failure of a measurement whose last run went well here: as the rank that failed reports it."""
+    ranks = error.ranks if isinstance(error, RankFailed) else ()
+    return Failure(
+        phase=run.phase,
+        index=run.index,
+        type=words.type if words is not None else type(error).__name__,
+        message=words.message if words is not None else str(error),
+        traceback=words.traceback if words is not None else "",
+        rank=ranks[0] if ranks else None,
+        exception=error,
     )

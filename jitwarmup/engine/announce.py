@@ -1,30 +1,147 @@
-"""What events tell of runs, warm-ups and reports: the fields, chosen once for all spellings."""
+"""One function an event: which fields it carries, and when it is left out."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from jitwarmup.distributed import identity
+from jitwarmup.engine.agreement import RankAgreement, level_of
+from jitwarmup.engine.commands import Call, TimedFunction, event_of, key_of
 from jitwarmup.engine.instruments import Instruments
 from jitwarmup.events import schema
 from jitwarmup.events.device import device_fields, ledger_fields
 from jitwarmup.host.switch import SWITCH
+from jitwarmup.keys.state import KeyState
+from jitwarmup.probes import Usage
+from jitwarmup.records.errors import RankFailed
 from jitwarmup.records.ranks import RankTimes
-from jitwarmup.records.report import Failure, Report
-from jitwarmup.records.runs import Decision, Phase, Run, Warmup
+from jitwarmup.records.report import SENTINEL_S, Failure, Report
+from jitwarmup.records.runs import Decision, OneTimeWork, Phase, Run, Warmup
 from jitwarmup.records.verdict import Reason
 
 
-def emit(instruments: Instruments, event: str, *, level: str | None = None, **fields: Any) -> None:
-    """Emit one event, with this rank's identity where there are several; switched off, nothing is said."""
-    if SWITCH.reasons:
+class Plan(Protocol):
+    """What is announced of a measurement under way."""
+
+    call: Call
+    report_id: str
+    runs: list[Run]
+    error: BaseException | None
+    agreement: RankAgreement | None
+
+    @property
+    def monitor_paused(self) -> bool: ...
+
+    def warmup(self) -> Warmup: ...
+
+
+def about(plan: Plan) -> dict[str, Any]:
+    """What every event of a measurement carries; of several ranks the first emits at the event's level, the others at debug."""
+    return {"report_id": plan.report_id, "key": plan.call.key, "level": level_of(plan.agreement)}
+
+
+# ------------------------------------------------------------------ the events
+
+
+def announce_validated(plan: Plan, run: Run) -> None:
+    """The validation run went well."""
+    plan.call.emit(schema.VALIDATION_COMPLETED, **about(plan), **run_fields(run))
+
+
+def announce_ended_early(plan: Plan) -> None:
+    """Validation or warm-up did not go well; a failed validation carries the sentinel."""
+    run = plan.runs[-1]
+    error: dict[str, Any] = {"error": plan.error, "error_type": run.error_type, **failed_ranks(plan)}
+    if run.phase is Phase.VALIDATE:
+        plan.call.emit(schema.VALIDATION_FAILED, **about(plan), **run_fields(run), **error, latency_s=SENTINEL_S)
+    elif run.phase is Phase.WARM:
+        fields = warmup_fields(plan.warmup(), monitor_paused=plan.monitor_paused)
+        plan.call.emit(schema.WARMUP_FAILED, **about(plan), **error, **fields, phase=run.phase, index=run.index)
+
+
+def announce_nobody_came(plan: Plan, lost: RankFailed) -> None:
+    """The warm-up of several ranks could not begin."""
+    plan.error = lost
+    fields = warmup_fields(plan.warmup(), monitor_paused=plan.monitor_paused)
+    error: dict[str, Any] = {"error": lost, "error_type": type(lost).__name__, **failed_ranks(plan)}
+    plan.call.emit(schema.WARMUP_FAILED, **about(plan), **error, **fields)
+
+
+def announce_warmed(plan: Plan, warmup: Warmup, grown: Sequence[Reason]) -> None:
+    """The silent warm-up has ended."""
+    fields = warmup_fields(warmup, monitor_paused=plan.monitor_paused)
+    plan.call.emit(schema.WARMUP_COMPLETED, **about(plan), **fields, **growth_fields(grown))
+
+
+def announce_proof(plan: Plan, decision: Decision) -> None:
+    """Whether steady state was found, where the rule looked for it."""
+    event = schema.STEADY_STATE_REACHED if decision.state == "proven" else schema.STEADY_STATE_NOT_REACHED
+    plan.call.emit(event, **about(plan), **decision_fields(decision, plan.runs))
+
+
+def announce_measured(plan: Plan, report: Report, *, well: bool) -> None:
+    """The canonical line: exactly one per measurement."""
+    fields = {**about(plan), **report_fields(report, measurements=plan.call.options.measurements)}
+    if well:
+        plan.call.emit(schema.MEASUREMENT_COMPLETED, **fields)
         return
-    fields.update(identity())
-    instruments.emitter.emit(
-        event, level or schema.LEVELS[event], schema.build(event, fields, log_messages="error_message" in fields)
+    last = report.runs[-1]
+    where: dict[str, Any] = {"phase": last.phase, "index": last.index, "error_type": last.error_type or "Interrupted"}
+    plan.call.emit(schema.MEASUREMENT_FAILED, error=plan.error, **fields, **where)
+
+
+def announce_call(function: TimedFunction, entry: KeyState | None, run: Run, error: BaseException | None) -> None:
+    """One plain call."""
+    function.emit(schema.CALL, error=error, key=key_of(entry), **call_fields(run))
+
+
+def announce_lost(
+    function: TimedFunction, entry: KeyState, run: Run, paid: Sequence[OneTimeWork], *, reason: str, spent: Usage | None
+) -> None:
+    """Steady state was lost, on this very call."""
+    function.emit(
+        schema.STEADY_STATE_LOST,
+        key=key_of(entry),
+        duration_s=run.duration_s,
+        work=list(dict.fromkeys(work.kind for work in paid)),
+        reason=reason,
+        recompiles=sum(work.count for work in paid if work.kind == "dynamo.recompile"),
+        **usage_fields(spent),
     )
+
+
+def announce_limit(function: TimedFunction, entry: KeyState, spent: Usage, reason: str) -> None:
+    """Most of torch's recompile limit is used up."""
+    function.emit(schema.STEADY_STATE_LOST, key=key_of(entry), reason=reason, **usage_fields(spent))
+
+
+def announce_missed(call: Call, reason: str) -> None:
+    """A live call met a key that was not warm, for the first time."""
+    warm = sum(entry.is_warm for entry in call.registry.met(None))
+    call.emit(schema.COVERAGE_MISSED, key=call.key, missed_count=1, keys_warm=warm, reason=reason)
+
+
+def announce_block(instruments: Instruments, event: str, agreement: RankAgreement | None, **fields: Any) -> None:
+    """A ``with`` block has ended, or failed on entry."""
+    if not SWITCH.reasons:
+        instruments.emitter.emit(*event_of(event, level_of(agreement), fields))
+
+
+# ------------------------------------------------------------------ the fields
+
+
+def failed_ranks(plan: Plan) -> dict[str, list[str]]:
+    """Of several ranks those that failed."""
+    if plan.agreement is None:
+        return {}
+    ranks = plan.error.ranks if isinstance(plan.error, RankFailed) else (plan.agreement.rank,)
+    return {"failed_ranks": list(map(str, ranks))} if ranks else {}
+
+
+def usage_fields(spent: Usage | None) -> dict[str, Any]:
+    """How much of torch's recompile limit is used up."""
+    return {} if spent is None else {"used": spent.used, "limit": spent.limit}
 
 
 def run_fields(run: Run) -> dict[str, Any]:
@@ -39,7 +156,7 @@ def run_fields(run: Run) -> dict[str, Any]:
 
 
 def common_fields(run: Run) -> dict[str, Any]:
-    """What every run tells; one dict and no absent keys, since one is made for every call."""
+    """The fields of every run; one dict and no absent keys, since one is made for every call."""
     fields: dict[str, Any] = {"duration_s": run.duration_ns / 1e9, "outcome": run.outcome}
     if run.work:
         fields["work"] = list(dict.fromkeys(work.kind for work in run.work))
@@ -82,9 +199,9 @@ def warmup_fields(warmup: Warmup, *, monitor_paused: bool) -> dict[str, Any]:
 
 def growth_fields(grown: Sequence[Reason]) -> dict[str, Any]:
     """What the process gained by each run, where it grew on and on."""
-    told = {"memory_grows": "memory_grows_bytes", "graphs_grow": "graphs_grow", "descriptors_grow": "descriptors_grow"}
+    names = {"memory_grows": "memory_grows_bytes", "graphs_grow": "graphs_grow", "descriptors_grow": "descriptors_grow"}
     return {
-        name: next(iter(reason.numbers.values())) for reason in grown if (name := told.get(reason.kind)) is not None
+        name: next(iter(reason.numbers.values())) for reason in grown if (name := names.get(reason.kind)) is not None
     }
 
 

@@ -1,7 +1,7 @@
 """
-Which colour a callable has, what it is called, and how it quacks.
+Which kind of callable a function is, what it is called, and how a wrapper quacks as it.
 
-``inspect`` tells a coroutine function by ``__code__``; an object that carries ``__code__``, ``__defaults__`` and
+``inspect`` knows a coroutine function by ``__code__``; an object that carries ``__code__``, ``__defaults__`` and
 ``__kwdefaults__`` of its function answers all of its questions (``inspect._signature_is_functionlike``).
 """
 
@@ -10,12 +10,32 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
-from jitwarmup.engine.commands import CallableKind
+from jitwarmup.records.errors import ArgumentError
 
-FACE = ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__", "__type_params__")
+COPIED = ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__", "__type_params__")
 CODE = ("__code__", "__defaults__", "__kwdefaults__")
+
+
+class CallableKind(Enum):
+    """What kind of callable the user's function is."""
+
+    FUNCTION = "def"
+    COROUTINE = "async def"
+    GENERATOR = "generator"
+    ASYNC_GENERATOR = "async generator"
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether its runs are awaited."""
+        return self in (CallableKind.COROUTINE, CallableKind.ASYNC_GENERATOR)
+
+    @property
+    def streams(self) -> bool:
+        """Whether its runs yield items."""
+        return self in (CallableKind.GENERATOR, CallableKind.ASYNC_GENERATOR)
 
 
 def innermost(function: Any) -> Any:
@@ -34,14 +54,14 @@ def innermost(function: Any) -> Any:
 
 
 def kind_of(function: Callable[..., Any]) -> CallableKind:
-    """The colour, by what the function was declared as."""
+    """The kind, by what the function was declared as."""
     code_holder = innermost(function)
     tests = {
         CallableKind.COROUTINE: inspect.iscoroutinefunction,
         CallableKind.ASYNC_GENERATOR: inspect.isasyncgenfunction,
         CallableKind.GENERATOR: inspect.isgeneratorfunction,
     }
-    return next((kind for kind, test in tests.items() if test(function) or test(code_holder)), CallableKind.PLAIN)
+    return next((kind for kind, test in tests.items() if test(function) or test(code_holder)), CallableKind.FUNCTION)
 
 
 def name_of(function: Any) -> str:
@@ -54,12 +74,41 @@ def name_of(function: Any) -> str:
     return f"{getattr(named, '__module__', None) or 'builtins'}.{named.__qualname__}"
 
 
-def face_of(function: Any) -> dict[str, Any]:
+def wrapper_attributes(function: Any) -> dict[str, Any]:
     """The attributes by which a wrapper quacks as its function."""
-    face = {name: getattr(function, name) for name in FACE if hasattr(function, name)}
-    face.setdefault("__name__", getattr(innermost(function), "__name__", type(function).__name__))
-    face.setdefault("__qualname__", face["__name__"])
+    found = {name: getattr(function, name) for name in COPIED if hasattr(function, name)}
+    found.setdefault("__name__", getattr(innermost(function), "__name__", type(function).__name__))
+    found.setdefault("__qualname__", found["__name__"])
     inner = innermost(function)
     if hasattr(inner, "__code__"):
-        face |= {name: getattr(inner, name, None) for name in CODE}
-    return {**getattr(function, "__dict__", {}), **face} if inspect.isroutine(function) else face
+        found |= {name: getattr(inner, name, None) for name in CODE}
+    return {**getattr(function, "__dict__", {}), **found} if inspect.isroutine(function) else found
+
+
+def check_kind(name: str, kind: CallableKind, value: Any) -> None:
+    """
+    Refuse a plain function whose value is only the promise of work: its runs would time nothing.
+
+    Raises:
+        ArgumentError: names the kind that was found.
+
+    """
+    if kind is not CallableKind.FUNCTION:
+        return
+    kinds: dict[str, Callable[[object], bool]] = {
+        "a coroutine": inspect.iscoroutine,
+        "an async generator": inspect.isasyncgen,
+        "a generator": inspect.isgenerator,
+        "an awaitable": inspect.isawaitable,
+    }
+    found = next((what for what, test in kinds.items() if test(value)), None)
+    if found is None:
+        return
+    if inspect.iscoroutine(value) or inspect.isgenerator(value):
+        value.close()
+    wanted = {"a coroutine": "async def", "an awaitable": "async def", "a generator": "def with yield"}
+    raise ArgumentError(
+        f"{name} is a plain function that returned {found}, so its runs would time nothing; wanted a function "
+        f"declared as what it is ({wanted.get(found, 'async def with yield')}): decorate the inner function, or wrap it "
+        "in one of that kind"
+    )

@@ -1,54 +1,47 @@
 """
-What is run, and how the engine asks for a run: one call's `Call`, and the wish `RunRequest` that a pump fulfils.
+What is run, and how the engine asks for a run: one user call as a `Call`, and the `RunRequest` that a driver carries out.
 
 Nothing here runs anything.
 """
 
 from __future__ import annotations
 
-import inspect
+import os
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from jitwarmup.engine.announce import emit
+from jitwarmup.distributed import identity
+from jitwarmup.engine.callables import CallableKind
 from jitwarmup.engine.inputs import Inputs
 from jitwarmup.engine.instruments import Instruments
 from jitwarmup.engine.options import Options
 from jitwarmup.engine.rules import Fixed
 from jitwarmup.engine.steps import Step
 from jitwarmup.engine.timed_region import RunOutcome
-from jitwarmup.keys.registry import KeyRegistry, KeyState, Wait
+from jitwarmup.events import schema
+from jitwarmup.host.switch import SWITCH
+from jitwarmup.keys.registry import KeyRegistry
+from jitwarmup.keys.single_flight import Wait
+from jitwarmup.keys.state import KeyState
 from jitwarmup.probes import CompiledCallCounter
-from jitwarmup.records.errors import ArgumentError, MeasurementFailed
+from jitwarmup.records.errors import MeasurementFailed
 from jitwarmup.records.protocols import Clock
 from jitwarmup.records.report import text_of
 from jitwarmup.records.runs import Run
 
 
-class CallableKind(Enum):
-    """What kind of callable the user's function is."""
-
-    PLAIN = "def"
-    COROUTINE = "async def"
-    GENERATOR = "generator"
-    ASYNC_GENERATOR = "async generator"
-
-    @property
-    def asynchronous(self) -> bool:
-        """Whether its runs are awaited."""
-        return self in (CallableKind.COROUTINE, CallableKind.ASYNC_GENERATOR)
-
-    @property
-    def streams(self) -> bool:
-        """Whether its runs yield items."""
-        return self in (CallableKind.GENERATOR, CallableKind.ASYNC_GENERATOR)
+def event_of(event: str, level: str | None, fields: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
+    """An event as emitters get it: name, level (by default its own), checked fields, this rank's identity among them."""
+    fields.update(identity())
+    built = schema.build(event, fields, log_messages="error_message" in fields)
+    return event, level or schema.LEVELS[event], built
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TimedFunction:
-    """The function that is run, how, and with which ports. Holds no argument."""
+    """The function that is run, how, and with which instruments. Holds no argument."""
 
     name: str
     function: Callable[..., Any]
@@ -56,39 +49,45 @@ class TimedFunction:
     options: Options
     instruments: Instruments
     registry: KeyRegistry
+    report_id: str | None = None  # of the block around the call
 
-    def alone(self) -> TimedFunction:
+    def without_call(self) -> TimedFunction:
         """The same without what a `Call` knows of one call, to be kept for longer."""
-        return TimedFunction(self.name, self.function, self.kind, self.options, self.instruments, self.registry)
+        return TimedFunction(
+            name=self.name,
+            function=self.function,
+            kind=self.kind,
+            options=self.options,
+            instruments=self.instruments,
+            registry=self.registry,
+        )
 
     def emit(self, event: str, *, error: BaseException | None = None, level: str | None = None, **fields: Any) -> None:
-        """Emit one event about this function; what an exception says only where the user asked for it."""
+        """Emit one event about this function; an exception's message only where the user asked for it."""
+        if SWITCH.reasons:
+            return
+        fields["callable"] = self.name
         if self.options.name is not None:
             fields["label"] = self.options.name
+        if self.report_id is not None:
+            fields.setdefault("report_id", self.report_id)
         if error is not None and self.options.log_messages:
             fields["error_message"] = text_of(error)
-        emit(self.instruments, event, level=level, callable=self.name, **fields)
+        self.instruments.emitter.emit(*event_of(event, level, fields))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Call(TimedFunction):
     """One call of the function, with everything that was decided about it before the first run."""
 
     inputs: Inputs
     entry: KeyState | None
     listener: Callable[[Run], None] | None = None  # a command of ours that draws between runs
-    report_id: str | None = None  # of the block around the call
 
     @property
     def key(self) -> str:
         """The key's label."""
         return key_of(self.entry)
-
-    def emit(self, event: str, **fields: Any) -> None:
-        """Emit one event about this call, of the block around it unless it belongs to a measurement."""
-        if self.report_id is not None:
-            fields.setdefault("report_id", self.report_id)
-        TimedFunction.emit(self, event, **fields)
 
 
 def key_of(entry: KeyState | None) -> str:
@@ -98,9 +97,9 @@ def key_of(entry: KeyState | None) -> str:
 
 @dataclass(slots=True)
 class RunRequest:
-    """The wish to run the user's function once, in a window; answered with what was taken."""
+    """A request to run the user's function once, in a timed region; answered with a `RunOutcome`."""
 
-    instruments: Instruments | None  # None: the call steps aside, no window
+    instruments: Instruments | None  # None: the call passes through, no timed region
     step: Step
     clock: Clock
     function: Callable[..., Any]
@@ -141,7 +140,7 @@ def one(request: RunRequest) -> Generator[RunRequest, RunOutcome, RunOutcome]:
 
 
 def audited(request: RunRequest) -> Generator[RunRequest, RunOutcome, RunOutcome]:
-    """Have one run made that tells whether compiled code really ran; the hook is put in and out around the window."""
+    """Have one run made that counts calls of compiled code; the hook is put in and out around the timed region."""
     audit = CompiledCallCounter()
     with audit, audit:
         looks = audit.start()
@@ -156,7 +155,7 @@ class Ending(Enum):
 
     DONE = "done"
     FAILED = "failed"
-    REFUSED = "refused"  # accept= said no
+    REFUSED = "refused"  # by accept=
     MUTATED = "arguments_mutated"
     INTERRUPTED = "interrupted"
     ELSEWHERE = "another_rank"  # this rank's run went well; another rank's did not, or it is gone
@@ -168,35 +167,11 @@ def planned(options: Options) -> int | None:
     return 1 + options.rule.count if isinstance(options.rule, Fixed) else None
 
 
-def check_kind(call: Call, value: Any) -> None:
-    """
-    Refuse a plain function whose value is only the promise of work: its runs would time nothing.
-
-    Raises:
-        ArgumentError: names the colour that was found.
-
-    """
-    if call.kind is not CallableKind.PLAIN:
-        return
-    kinds: dict[str, Callable[[object], bool]] = {
-        "a coroutine": inspect.iscoroutine,
-        "an async generator": inspect.isasyncgen,
-        "a generator": inspect.isgenerator,
-        "an awaitable": inspect.isawaitable,
-    }
-    found = next((name for name, test in kinds.items() if test(value)), None)
-    if found is None:
-        return
-    if inspect.iscoroutine(value) or inspect.isgenerator(value):
-        value.close()
-    wanted = {"a coroutine": "async def", "an awaitable": "async def", "a generator": "def with yield"}
-    raise ArgumentError(
-        f"{call.name} is a plain function that returned {found}, so its runs would time nothing; wanted a function "
-        f"declared as what it is ({wanted.get(found, 'async def with yield')}): decorate the inner function, or wrap it "
-        "in one of that colour"
-    )
-
-
 def refused(call: Call) -> MeasurementFailed:
-    """The error for a value that ``accept=`` said no to."""
+    """The error for a value that ``accept=`` refused."""
     return MeasurementFailed(f"accept= refused the value of the validation run of {call.name}; nothing was warmed up")
+
+
+def new_report_id() -> str:
+    """An identity for a report; draws from the system, never from the user's random streams."""
+    return os.urandom(16).hex()

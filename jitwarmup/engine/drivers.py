@@ -1,9 +1,9 @@
 """
-Pumps: the courses of ``calls`` carried out against the user's function, once per colour.
+Drivers carry procedures out against the user's function, one for each kind of callable.
 
-Each pump sends a course what came of its last wish and fulfils the next one: pause, or run the function in a window. The
+A driver sends a procedure what came of its last request and carries out the next one: wait, or run the function. The
 result is unwrapped outside of every generator of ours, so that even a StopIteration of the user's arrives as it is.
-A pump keeps no value alive: what was taken belongs to the course as soon as it is sent.
+A driver keeps no value alive: an outcome belongs to the procedure as soon as it is sent.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import suppress
 from typing import Any
 
-from jitwarmup.engine.commands import CallableKind, CallResult, Procedure, RunRequest
+from jitwarmup.engine.callables import CallableKind
+from jitwarmup.engine.commands import CallResult, Procedure, RunRequest
 from jitwarmup.engine.timed_region import CALL, MEASURE, RunOutcome, TimedRegion, TimedStream, UntimedRegion
-from jitwarmup.keys.registry import Wait
+from jitwarmup.keys.single_flight import Wait
 
 Command = Wait | RunRequest | CallResult
 Make = Callable[[], Procedure]
 
 
 def advance(procedure: Procedure, sent: Any) -> Command:
-    """The course's next wish, or its result."""
+    """The procedure's next request, or its result."""
     try:
         request: Command = procedure.send(sent)
     except StopIteration as stop:
@@ -31,13 +32,13 @@ def advance(procedure: Procedure, sent: Any) -> Command:
 
 
 def through(procedure: Procedure, sent: Any = None) -> RunRequest | CallResult:
-    """The course's next run or result, after the pauses before it; for whoever makes the runs by himself."""
+    """The procedure's next run or result, after the waits before it; for code that makes the runs itself."""
     try:
         request = advance(procedure, sent)
         while isinstance(request, Wait):
             request = advance(procedure, request.block())
     except BaseException:
-        procedure.close()  # interrupted while it waited: it says so now, not when the traceback is dropped
+        procedure.close()  # interrupted while it waited: the other ranks get the notice now, not when the traceback is dropped
         raise
     return request
 
@@ -54,8 +55,8 @@ async def athrough(procedure: Procedure, sent: Any = None) -> RunRequest | CallR
     return request
 
 
-def call(make: Make, kind: CallableKind = CallableKind.PLAIN) -> Any:
-    """Pump for ``def``, and for streams whose items nobody receives (``warm`` and ``measure`` of a generator)."""
+def call(make: Make, kind: CallableKind = CallableKind.FUNCTION) -> Any:
+    """Driver for ``def``, and for streams whose items nobody receives (``warm`` and ``measure`` of a generator)."""
     procedure = make()
     sent: Any = None
     try:
@@ -98,7 +99,7 @@ def once(request: RunRequest) -> RunOutcome:
 
 
 async def acall(make: Make, kind: CallableKind = CallableKind.COROUTINE) -> Any:
-    """Pump for ``async def``, and for async streams whose items nobody receives."""
+    """Driver for ``async def``, and for async streams whose items nobody receives."""
     procedure = make()
     sent: Any = None
     try:
@@ -166,7 +167,7 @@ def drain(region: TimedStream, request: RunRequest) -> None:
                 break
     except StopIteration as stop:
         region.value = stop.value
-    except BaseException as caught:  # noqa: BLE001 - handed on as it is by whoever pumps the course
+    except BaseException as caught:  # noqa: BLE001 - handed on as it is by the driver
         error = caught
     region.leave_step(item=False)
     region.finish(error)
@@ -199,14 +200,14 @@ async def adrain(region: TimedStream, request: RunRequest) -> None:
                 break
     except StopAsyncIteration:
         pass
-    except BaseException as caught:  # noqa: BLE001 - handed on as it is by whoever pumps the course
+    except BaseException as caught:  # noqa: BLE001 - handed on as it is by the driver
         error = caught
     region.leave_step(item=False)
     region.finish(error)
 
 
 def stream(make: Make) -> Generator[Any, Any, Any]:
-    """Pump for generators: extra runs are drained in silence, the caller's own run streams live."""
+    """Driver for generators: extra runs are drained in silence, the caller's own run streams live."""
     procedure = make()
     sent: Any = None
     region: TimedStream = UntimedRegion()
@@ -256,7 +257,7 @@ def live(region: TimedStream, request: RunRequest) -> Generator[Any, Any, None]:
             region.enter_step()
     except StopIteration as stop:
         region.value = stop.value
-    except BaseException as caught:  # noqa: BLE001 - handed on as it is by whoever pumps the course
+    except BaseException as caught:  # noqa: BLE001 - handed on as it is by the driver
         error = caught
     region.leave_step(item=False)
     region.finish(error)
@@ -264,7 +265,7 @@ def live(region: TimedStream, request: RunRequest) -> Generator[Any, Any, None]:
 
 async def astream(make: Make) -> AsyncGenerator[Any, Any]:  # noqa: C901, PLR0915 - see below: it cannot be cut in two
     """
-    Pump for async generators: as ``stream``, with ``asend``, ``athrow`` and ``aclose``.
+    Driver for async generators: as ``stream``, with ``asend``, ``athrow`` and ``aclose``.
 
     The live run stands in this body: a helper generator between the consumer and the user's stream would lose what is
     sent and thrown.
@@ -308,7 +309,7 @@ async def astream(make: Make) -> AsyncGenerator[Any, Any]:  # noqa: C901, PLR091
                     region.enter_step()
             except StopAsyncIteration:
                 pass
-            except BaseException as caught:  # noqa: BLE001 - handed on as it is by whoever pumps the course
+            except BaseException as caught:  # noqa: BLE001 - handed on as it is by the driver
                 error = caught
             region.leave_step(item=False)
             region.finish(error)

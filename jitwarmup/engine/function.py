@@ -1,4 +1,4 @@
-"""What all calls of one warmed function share: the checked options, the function, and the ledger of what is warm."""
+"""What all calls of one warmed function share: the checked options, the function, and the registry of its keys."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Any
 
-from jitwarmup.engine.callables import innermost, kind_of, name_of
-from jitwarmup.engine.commands import Call, CallableKind, TimedFunction, planned
+from jitwarmup.engine.callables import CallableKind, innermost, kind_of, name_of
+from jitwarmup.engine.commands import Call, TimedFunction, planned
 from jitwarmup.engine.inputs import Inputs
 from jitwarmup.engine.instruments import Instruments, open_instruments
-from jitwarmup.engine.options import UNSET, Options
-from jitwarmup.host.scope import CURRENT, block_settings, enclosing_run
+from jitwarmup.engine.options import UNSET, BlockSettings, Options, enclosing_settings
+from jitwarmup.host.scope import CURRENT, enclosing_run
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.host.tracing import Tracing
-from jitwarmup.keys.registry import KeyRegistry, KeyState
+from jitwarmup.keys.registry import KeyRegistry
+from jitwarmup.keys.state import KeyState
 from jitwarmup.records.errors import ArgumentError
 
 Prefix = tuple[Any, ...]
@@ -93,7 +94,7 @@ class WarmedFunction:
         with self.registry.lock:
             self.registry.entries.clear()
             self.registry.latched.clear()
-            self.registry.limit_told = False
+            self.registry.limit_announced = False
             self.registry.counts.clear()
         self.refresh()
 
@@ -119,42 +120,49 @@ class WarmedFunction:
         *,
         explicit: bool = False,
         entry: KeyState | None = UNSET,
-        **over: Any,
+        settings: BlockSettings | None = None,
     ) -> Call:
         """Everything that is decided about one call before the first run; the key function is asked once."""
-        settings = (block_settings() if CURRENT.get() is not None else {}) | over
-        options = self.options.with_settings(settings) if settings else self.options
-        if own := {name: over[name] for name in ("accept", "name") if name in over}:
-            options = replace(options, **own)
+        around = enclosing_settings() if CURRENT.get() is not None else None
+        block = around if settings is None else settings.over(around)
+        options = self.options if block is None else self.options.inside(block)
+        if settings is not None:
+            own = {name: value for name, value in settings.given().items() if name in ("accept", "name")}
+            options = replace(options, **own) if own else options
         return Call(
-            name=over.get("name") or self.name,
+            name=(settings.get("name") if settings is not None else None) or self.name,
             function=self.function,
             kind=self.kind,
             options=options,
-            instruments=self.instruments(settings, explicit=explicit),
+            instruments=self.instruments(block, explicit=explicit),
             inputs=Inputs(self.function, args, kwargs, fresh=options.fresh, bound=prefix),
             registry=self.registry,
             entry=self.entry(prefix, args, kwargs) if entry is UNSET else entry,
-            listener=settings.get("listener"),
-            report_id=settings.get("report_id"),
+            listener=None if block is None else block.get("listener"),
+            report_id=None if block is None else block.get("report_id"),
         )
 
-    def instruments(self, settings: dict[str, Any], *, explicit: bool) -> Instruments:
+    def instruments(self, block: BlockSettings | None, *, explicit: bool) -> Instruments:
         """The session of a call; without blocks around it, always the same one."""
-        if not settings and explicit in self.instruments_of:
+        if block is None and explicit in self.instruments_of:
             return self.instruments_of[explicit]
         ranks = self.options.ranks
-        instruments = open_instruments(settings, monitor=self.options.monitor, ranks=ranks, explicit=explicit)
-        if not settings:
+        instruments = open_instruments(block, monitor=self.options.monitor, ranks=ranks, explicit=explicit)
+        if block is None:
             self.instruments_of[explicit] = instruments
         return instruments
 
     def timed_function(self) -> TimedFunction:
         """What warm calls outside of any block share; made once."""
         if self._timed_function is None:
-            instruments = self.instruments({}, explicit=False)
+            instruments = self.instruments(None, explicit=False)
             self._timed_function = TimedFunction(
-                self.name, self.function, self.kind, self.options, instruments, self.registry
+                name=self.name,
+                function=self.function,
+                kind=self.kind,
+                options=self.options,
+                instruments=instruments,
+                registry=self.registry,
             )
         return self._timed_function
 

@@ -149,7 +149,7 @@ def rewinds_process(policy: str | None, *, asynchronous: bool) -> bool:
     Whether the process's random streams may be rewound for a plan.
 
     They belong to everybody: in an async function or a worker thread others draw from them between our runs, so there
-    only generators among the arguments are rewound, unless the user said ``rng="restore"``.
+    only generators among the arguments are rewound, unless the user chose ``rng="restore"``.
     """
     if policy is not None:
         return policy == "restore"

@@ -1,17 +1,16 @@
 """
-The ports of one measurement, and the only place that chooses default edges.
+The instruments of one measurement, and the only place that chooses their defaults.
 
 A session says with what a run is timed (clock, fence), watched (probes), metered (monitor) and told of (emitter).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from jitwarmup.distributed import EVERYBODY, ranks_of
-from jitwarmup.engine.options import UNSET
+from jitwarmup.engine.options import UNSET, BlockSettings
 from jitwarmup.events import schema
 from jitwarmup.events.emit import as_emitter
 from jitwarmup.events.guard import SafeEmitter
@@ -42,34 +41,35 @@ class Instruments:
 
 
 def open_instruments(
-    settings: Mapping[str, Any], *, monitor: Any = None, ranks: Any = UNSET, explicit: bool = False
+    block: BlockSettings | None, *, monitor: Any = None, ranks: Any = UNSET, explicit: bool = False
 ) -> Instruments:
     """
     The session for a call.
 
     Args:
-        settings: what the blocks around the call set explicitly; they win.
+        block: what the blocks around the call set explicitly; it wins.
         monitor: the decorator's monitor.
         ranks: the decorator's, or UNSET.
         explicit: a measurement or block, which agrees with other ranks where torch.distributed is initialised.
 
     """
-    given = settings.get("clock")
-    meter = settings.get("monitor", monitor)
-    emitter = SafeEmitter(as_emitter(settings.get("log")))
+    block = BlockSettings() if block is None else block
+    given = block.get("clock")
+    meter = block.get("monitor", monitor)
+    emitter = SafeEmitter(as_emitter(block.get("log")))
     return Instruments(
         clock=given if given is not None else FULL_CLOCK,
         plain_clock=given if given is not None else PLAIN_CLOCK,
         monitor=shared_monitor(meter, emitter) if meter is not None else None,
-        probe_set=settings["watch"] if "watch" in settings else probe_set_of(None),
+        probe_set=probe_set_of(None) if block.probe_set is UNSET else block.probe_set,
         emitter=emitter,
-        port=port_of(settings.get("ranks", UNSET), ranks, explicit=explicit),
+        port=port_of(block.ranks, ranks, explicit=explicit),
     )
 
 
 def port_of(block: Any, own: Any, *, explicit: bool) -> Ranks | None:
     """
-    Who has a say.
+    The ranks that agree, None for nobody.
 
     A block's setting goes before the decorator's, except that it makes no plain call communicate: a function that one
     rank alone calls inside of a block would wait for the others for ever.
@@ -82,17 +82,17 @@ def port_of(block: Any, own: Any, *, explicit: bool) -> Ranks | None:
 
 
 def shared_monitor(monitor: Any, emitter: Emitter) -> SharedMonitor:
-    """The monitor as everybody shares it; what it cannot read is said, once for each metric and reason."""
+    """The monitor as everybody shares it; what it cannot read is announced once for each metric and reason."""
     shared = SharedMonitor.of(monitor)
     if shared.on_degraded is None:
         kind = type(monitor)
         name = f"{kind.__module__}.{kind.__qualname__}"
 
-        def tell(metric: str, reason: str) -> None:
+        def announce(metric: str, reason: str) -> None:
             if not SWITCH.reasons:
                 fields = {"callable": name, "monitor": name, "metric": metric, "reason": reason}
                 event = schema.MONITOR_DEGRADED
                 emitter.emit(event, schema.LEVELS[event], schema.build(event, fields))
 
-        shared.on_degraded = tell
+        shared.on_degraded = announce
     return shared

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from jitwarmup.engine.announce import announce_missed
 from jitwarmup.engine.commands import Call
-from jitwarmup.events import schema
-from jitwarmup.keys.registry import KeyState
+from jitwarmup.keys.state import KeyState
 from jitwarmup.records.runs import Run, State
 
 
@@ -22,7 +22,7 @@ class LiveCall:
         self.runs: list[Run] = []
 
     def over(self) -> None:
-        """Count it; the first miss of a key is told where keys are warmed by name, not by their first call."""
+        """Count it; the first miss of a key is announced where keys are warmed by name, not by their first call."""
         call, counts = self.call, self.call.registry.counts
         if call.options.emit == "off":
             return
@@ -31,8 +31,7 @@ class LiveCall:
             return
         first = counts.miss(None if self.entry is None else self.entry.label, self.runs) == 1
         if first and (call.options.on_new_key == "pass" or was_requested(call)):
-            warm = sum(entry.is_warm for entry in call.registry.met(None))
-            call.emit(schema.COVERAGE_MISSED, key=call.key, missed_count=1, keys_warm=warm, reason=self.reason)
+            announce_missed(call, self.reason or "")
 
 
 def was_requested(call: Call) -> bool:

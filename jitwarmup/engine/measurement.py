@@ -1,36 +1,53 @@
 """
-One plan being carried out: it collects the runs, turns the monitor, and speaks at the ends of phases.
+One plan being carried out: it collects the runs, pauses the monitor, and knows what came of them.
 
-Between the validation run and the end of warm-up nothing is said. The courses in ``calls`` decide what a failure means
-to their caller; here is what is common to all of them.
+Between the validation run and the end of warm-up nothing is emitted. The procedures decide what a failure means to their
+caller; here is what is common to all of them.
 """
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import takewhile
 from types import TracebackType
 from typing import Any, Self
 
+from jitwarmup.analysis.compose import costs_of, ledger_of
+from jitwarmup.analysis.growth import growths
 from jitwarmup.analysis.ranks import TEXT, RankEnding, RankReport, RemoteError, of_rank
 from jitwarmup.analysis.recurrence import learn_recurrence
-from jitwarmup.engine.account import NOT_ACCEPTED, Account
+from jitwarmup.engine import announce
 from jitwarmup.engine.agreement import RankAgreement
-from jitwarmup.engine.commands import Call, Ending, Procedure, RunRequest, audited, check_kind, one, planned, refused
+from jitwarmup.engine.callables import check_kind
+from jitwarmup.engine.commands import (
+    Call,
+    Ending,
+    Procedure,
+    RunRequest,
+    audited,
+    new_report_id,
+    one,
+    planned,
+    refused,
+)
+from jitwarmup.engine.conclusion import NOT_ACCEPTED, note_failure, verdict_of
+from jitwarmup.engine.inputs import rewinds_process
+from jitwarmup.engine.rules import engaged, seeks_proof
 from jitwarmup.engine.steps import Step, Steps
 from jitwarmup.engine.timed_region import RunOutcome
 from jitwarmup.host import process_size
 from jitwarmup.host.switch import SWITCH
-from jitwarmup.keys.registry import Claim, Wait
-from jitwarmup.keys.status import tell_other_ranks
+from jitwarmup.keys.single_flight import Claim, Wait
 from jitwarmup.records.errors import RankFailed
-from jitwarmup.records.protocols import Clock
-from jitwarmup.records.report import text_of
-from jitwarmup.records.runs import Phase, Run, State
+from jitwarmup.records.protocols import Clock, RunAnnotation
+from jitwarmup.records.report import Failure, text_of
+from jitwarmup.records.runs import Decision, Phase, Run, State, Warmup
+from jitwarmup.records.verdict import Verdict
 
+CAUSES = {"dynamo", "inductor", "cudagraph", "allocator"}  # probes whose silence is worth something
 ENDINGS: dict[Ending, RankEnding] = {
     Ending.DONE: "ok",
     Ending.FAILED: "failed",
@@ -39,19 +56,46 @@ ENDINGS: dict[Ending, RankEnding] = {
 }
 
 
-class Measurement(Account):
+class Measurement:
     """
-    The runs of one plan, as they come. Arguments are those of `Account`.
+    The runs of one plan as they come, and what follows from them.
 
     Entered before anything is begun, and twice (``with measurement, measurement:``): an interrupt may come at the very
-    beginning of an exit. On every way out the monitor is right again, and whatever leaves the plan on the way is told to
-    the other ranks, which would wait for the next run.
+    beginning of an exit. On every way out the monitor is resumed, and where the plan ends early the other ranks,
+    which would wait for the next run, get a notice.
+
+    Args:
+        call: what is run.
+        claim: the right to warm the call's key, or None where the key is warm already.
+        clock: times the runs.
+        report_id: of the block that the measurement belongs to; by default it has one of its own.
+
     """
 
     def __init__(self, call: Call, claim: Claim | None, clock: Clock, report_id: str | None = None) -> None:
-        super().__init__(call, claim, clock, report_id)
-        self.silent = False
-        self.hooks = ExitStack()
+        self.call = call
+        self.claim = claim
+        self.clock = clock
+        self.report_id = report_id or new_report_id()
+        resumable = call.entry.resumable_runs if claim is not None and call.entry is not None else ()
+        self.runs: list[Run] = list(resumable)
+        self.inherited = len(self.runs)
+        self.sizes: list[process_size.Size] = []
+        self.error: BaseException | None = None
+        self.value: Any = None
+        self.decision: Decision | None = None
+        self.failure: Failure | None = None
+        self.end = Ending.DONE
+        self.replay = False  # the items of a stream's validation run are kept, since it may be the only run
+        self.kept: list[Any] | None = None
+        self.annotations: list[tuple[Run, RunAnnotation]] = []
+        self.agreement: RankAgreement | None = None
+        self.remote_error: RemoteError | None = None  # of the rank that failed, where another one did
+        self.agreed_verdict: Verdict | None = None  # of all ranks
+        self.pausing = False
+        self.spans = ExitStack()  # emitters that span the warm-up
+        call.instruments.probe_set.arm()
+        self.rng_restored = rewinds_process(call.options.rng, asynchronous=call.kind.asynchronous)
 
     def __enter__(self) -> Self:
         return self
@@ -66,7 +110,7 @@ class Measurement(Account):
     # ------------------------------------------------------------------ the runs
 
     def follow(self, steps: Steps) -> Procedure:
-        """Carry out the steps; afterwards ``end`` says how it went."""
+        """Carry out the steps; afterwards ``end`` is how it went."""
         run: Run | None = None
         while True:
             try:
@@ -109,80 +153,20 @@ class Measurement(Account):
             run = yield from self.agree(self.agreement, run, outcome)
         outcome.value = outcome.error = None
         self.sizes.append(process_size.read())
-        self.notes += [(run, note) for note in outcome.notes]
+        self.annotations += [(run, note) for note in outcome.notes]
         self.runs.append(run)
         run = self.runs[-1] = learn_recurrence(self.runs)[-1]
         if self.claim is not None:
-            self.claim.finished(self.runs)
+            self.claim.keep(self.runs)
         if self.call.listener is not None:
             self.call.listener(run)
         if step.phase is Phase.VALIDATE and self.end in (Ending.DONE, Ending.MUTATED):
-            self.announce_validated(run)
+            announce.announce_validated(self, run)
         return run
 
-    # ------------------------------------------------------------------ several ranks
-
-    def meet(self) -> None:
-        """From here on the plan is carried out together with the other ranks, where there are any."""
-        ranks = self.call.instruments.ranks()
-        self.agreement = RankAgreement(ranks) if ranks is not None else None
-
-    def join(self) -> Generator[Wait, Any, None]:
-        """Before the first run: wait for the other ranks, and go on from the runs that all have."""
-        self.meet()
-        if self.agreement is not None:
-            # others know no runs that were made before there were several ranks
-            ours = tuple(takewhile(lambda run: run.rank_durations_ns is not None, self.runs))
-            begin = self.agreement.begin(self.call.name, self.call.options, finished=len(ours))
-            self.runs = self.runs[: (yield from begin)]
-            self.inherited = len(self.runs)
-
-    def leave(self, why: str) -> None:
-        """Go one's own way; the other ranks, if there are any, hear of it."""
-        if self.agreement is not None:
-            self.agreement.leave(f"{why}, after {len(self.runs)} runs")
-
-    def agree(self, agreement: RankAgreement, run: Run, outcome: RunOutcome) -> Generator[Wait, Any, Run]:
-        """The run that all ranks decide on. Interrupted, this rank leaves: nobody who interrupts wants to wait."""
-        if self.end is Ending.INTERRUPTED:
-            agreement.leave(f"{run.error_type} in {run.phase} run {run.index}")
-            return run
-        said = RankReport.of(run, ending=ENDINGS[self.end], watched=self.watches_causes, words=self.own_words(run))
-        agreed_run = yield from agreement.after(run, said)
-        if agreed_run.elsewhere is not None and self.end in (Ending.DONE, Ending.MUTATED):
-            self.end, self.error, self.words = Ending.ELSEWHERE, agreed_run.elsewhere, agreed_run.words
-        elif agreed_run.mutated and self.end is Ending.DONE:
-            self.end = Ending.MUTATED
-        if self.end in (Ending.ELSEWHERE, Ending.MUTATED) and run.phase is Phase.VALIDATE:
-            self.value = outcome.value  # it may be the only run that is made here
-        lost = self.end is Ending.ELSEWHERE and agreed_run.run.outcome == "ok"
-        return replace(agreed_run.run, outcome="error", error_type=RankFailed.__name__) if lost else agreed_run.run
-
-    def own_words(self, run: Run) -> RemoteError | None:
-        """What other ranks' reports say of this rank's failure."""
-        if run.outcome == "ok":
-            return None
-        if self.error is None:
-            return RemoteError(type=NOT_ACCEPTED, message=str(refused(self.call)))
-        text = "".join(traceback.format_exception(self.error))
-        return RemoteError(type=type(self.error).__name__, message=text_of(self.error)[:TEXT], traceback=text[-TEXT:])
-
-    def agree_verdict(self) -> Generator[Wait, Any, None]:
-        """When the runs are over: one verdict of all ranks."""
-        agreement = self.agreement
-        if agreement is None or agreement.lost is not None or self.end is Ending.INTERRUPTED or not self.runs:
-            return
-        if self.end in (Ending.FAILED, Ending.REFUSED, Ending.ELSEWHERE):
-            self.fail()
-        self.agreed_run = yield from agreement.verdict(self.verdict(learn_recurrence(self.runs)))
-        if self.agreed_run is None and self.end is Ending.DONE:
-            self.end, self.error = Ending.ELSEWHERE, agreement.lost
-
-    # ------------------------------------------------------------------ the value
-
     def judge(self, run: Run, value: Any) -> Run:
-        """Look at the validation run's value: its colour, what the user accepts, and whether arguments were changed."""
-        check_kind(self.call, value)
+        """Look at the validation run's value: its kind, what the user accepts, and whether arguments were changed."""
+        check_kind(self.call.name, self.call.kind, value)
         try:
             accepted = self.call.options.accept is None or self.call.options.accept(value)
         except Exception as error:  # noqa: BLE001 - the check is a part of the validation: its failure is handed on as it is
@@ -202,6 +186,79 @@ class Measurement(Account):
         budget = self.call.options.budget_s
         return None if budget is None or self.agreement is not None else max(0.0, budget - self.spent_s())
 
+    def rule(self, runs: Sequence[Run]) -> Decision:
+        """The rule of the options, within the budget, told whether causes are watched (a module may appear in a run)."""
+        options = self.call.options
+        watched = self.watches_causes if self.agreement is None else self.agreement.watched
+        return engaged(options.rule, budget_s=options.budget_s, causes_watched=watched)(runs)
+
+    @property
+    def watches_causes(self) -> bool:
+        """Whether a probe looks whose silence is worth something."""
+        return bool(CAUSES & set(self.call.instruments.probe_set.watched()))
+
+    def spent_s(self) -> float:
+        """Seconds that validation and warm-up took so far."""
+        return sum(run.duration_s for run in self.runs if run.phase is not Phase.MEASURE)
+
+    # ------------------------------------------------------------------ several ranks
+
+    def meet(self) -> None:
+        """From here on the plan is carried out together with the other ranks, where there are any."""
+        ranks = self.call.instruments.ranks()
+        self.agreement = RankAgreement(ranks) if ranks is not None else None
+
+    def join(self) -> Generator[Wait, Any, None]:
+        """Before the first run: wait for the other ranks, and go on from the runs that all have."""
+        self.meet()
+        if self.agreement is not None:
+            # others know no runs that were made before there were several ranks
+            ours = tuple(takewhile(lambda run: run.rank_durations_ns is not None, self.runs))
+            begin = self.agreement.begin(self.call.name, self.call.options, finished=len(ours))
+            self.runs = self.runs[: (yield from begin)]
+            self.inherited = len(self.runs)
+
+    def leave(self, why: str) -> None:
+        """Go one's own way; the other ranks, if there are any, get a notice."""
+        if self.agreement is not None:
+            self.agreement.leave(f"{why}, after {len(self.runs)} runs")
+
+    def agree(self, agreement: RankAgreement, run: Run, outcome: RunOutcome) -> Generator[Wait, Any, Run]:
+        """The run that all ranks decide on. Interrupted, this rank leaves: nobody who interrupts wants to wait."""
+        if self.end is Ending.INTERRUPTED:
+            agreement.leave(f"{run.error_type} in {run.phase} run {run.index}")
+            return run
+        said = RankReport.of(run, ending=ENDINGS[self.end], watched=self.watches_causes, words=self.own_words(run))
+        agreed_run = yield from agreement.after(run, said)
+        if agreed_run.elsewhere is not None and self.end in (Ending.DONE, Ending.MUTATED):
+            self.end, self.error, self.remote_error = Ending.ELSEWHERE, agreed_run.elsewhere, agreed_run.words
+        elif agreed_run.mutated and self.end is Ending.DONE:
+            self.end = Ending.MUTATED
+        if self.end in (Ending.ELSEWHERE, Ending.MUTATED) and run.phase is Phase.VALIDATE:
+            self.value = outcome.value  # it may be the only run that is made here
+        lost = self.end is Ending.ELSEWHERE and agreed_run.run.outcome == "ok"
+        return replace(agreed_run.run, outcome="error", error_type=RankFailed.__name__) if lost else agreed_run.run
+
+    def own_words(self, run: Run) -> RemoteError | None:
+        """What the reports of the other ranks hold of a failure here."""
+        if run.outcome == "ok":
+            return None
+        if self.error is None:
+            return RemoteError(type=NOT_ACCEPTED, message=str(refused(self.call)))
+        text = "".join(traceback.format_exception(self.error))
+        return RemoteError(type=type(self.error).__name__, message=text_of(self.error)[:TEXT], traceback=text[-TEXT:])
+
+    def agree_verdict(self) -> Generator[Wait, Any, None]:
+        """When the runs are over: one verdict of all ranks."""
+        agreement = self.agreement
+        if agreement is None or agreement.lost is not None or self.end is Ending.INTERRUPTED or not self.runs:
+            return
+        if self.end in (Ending.FAILED, Ending.REFUSED, Ending.ELSEWHERE):
+            note_failure(self)
+        self.agreed_verdict = yield from agreement.verdict(verdict_of(self, learn_recurrence(self.runs)))
+        if self.agreed_verdict is None and self.end is Ending.DONE:
+            self.end, self.error = Ending.ELSEWHERE, agreement.lost
+
     # ------------------------------------------------------------------ phases
 
     def prepare(self) -> None:
@@ -211,24 +268,24 @@ class Measurement(Account):
 
     def pause_monitor(self) -> None:
         """Pause the monitor, once; hooks that span a warm-up begin."""
-        if not self.silent:
-            self.silent = True
+        if not self.pausing:
+            self.pausing = True
             fields = {"callable": self.call.name, "report_id": self.report_id, "key": self.call.key}
             if not SWITCH.reasons:
-                self.hooks.enter_context(self.call.instruments.emitter.warming(fields))
+                self.spans.enter_context(self.call.instruments.emitter.warming(fields))
             if self.call.instruments.monitor is not None:
                 self.call.instruments.monitor.pause(self)
 
     def resume_monitor(self) -> None:
         """Give our pause back, once; hooks that span a warm-up end."""
-        if self.silent:
+        if self.pausing:
             if self.call.instruments.monitor is not None:
                 self.call.instruments.monitor.resume(self)
-            self.hooks.close()
-            self.silent = False  # last: interrupted before it, all of this is done again
+            self.spans.close()
+            self.pausing = False  # last: interrupted before it, all of this is done again
 
     def enter_phase(self, step: Step) -> None:
-        """A phase begins: tell the ledger, turn the monitor, speak of the phase that ended."""
+        """A phase begins: note it in the key's state, pause or resume the monitor, announce the phase that ended."""
         if step.rearm:
             self.runs = [replace(run, discarded=run.discarded or run.phase is Phase.MEASURE) for run in self.runs]
             self.decision = None
@@ -237,12 +294,12 @@ class Measurement(Account):
             self.claim.progress(
                 State.WARMING if step.phase is Phase.WARM else State.VALIDATING, planned(self.call.options)
             )
-        if step.phase is Phase.MEASURE and self.silent:
+        if step.phase is Phase.MEASURE and self.pausing:
             self.resume_monitor()
             self.finish_warmup()
 
     def finish_warmup(self) -> None:
-        """Warm-up has ended well: the key is warm, and it is said."""
+        """Warm-up has ended well: the key is warm, and it is announced."""
         self.decision_so_far()
         warmup = self.warmup()
         if self.claim is not None:
@@ -250,6 +307,50 @@ class Measurement(Account):
             own = None if self.agreement is None else of_rank(warmup.runs, self.agreement.rank)
             self.claim.finish(State.STEADY if proven else State.WARM, "warm", warmup, own=own)
             self.call.registry.rounds.append(self.sizes[-1] if self.sizes else process_size.read())
-            tell_other_ranks()
-        self.announce_warmed(warmup)
-        self.announce_proof()
+        grown = growths(process_size.series_of(self.call.registry.rounds)) if self.claim is not None else []
+        announce.announce_warmed(self, warmup, grown)
+        if self.decision is not None and seeks_proof(self.call.options.rule):
+            announce.announce_proof(self, self.decision)
+
+    # ------------------------------------------------------------------ what came of it
+
+    @property
+    def made(self) -> list[Run]:
+        """The runs that were made here, not by an earlier warm-up that was interrupted."""
+        return self.runs[self.inherited :]
+
+    def reason_of_end(self) -> str:
+        """How the runs ended, in words that hold no value."""
+        kind = self.runs[-1].error_type if self.runs else None
+        return f"{self.end.value}: {kind}" if kind is not None else self.end.value
+
+    def decision_so_far(self) -> Decision | None:
+        """The rule's decision on the runs so far; None where it was never asked."""
+        if self.decision is None and self.end is Ending.DONE:
+            self.decision = self.rule(self.runs)
+        return self.decision
+
+    def warmup(self) -> Warmup:
+        """The record of the warm-up so far."""
+        runs = tuple(run for run in self.runs if run.phase is not Phase.MEASURE)
+        return Warmup(
+            callable=self.call.name,
+            key=self.call.key,
+            runs=runs,
+            duration_s=self.spent_s(),
+            decision=self.decision,
+            ledger=ledger_of(runs, costs_of(runs), None),
+            skipped=Ending.MUTATED.value if self.end is Ending.MUTATED else None,
+            rng_restored=self.rng_restored,
+        )
+
+    @property
+    def others_left(self) -> bool:
+        """Whether it ended because another rank went its own way: an interruption here too, and all may try again."""
+        return self.end is Ending.ELSEWHERE and isinstance(self.error, RankFailed) and self.error.left
+
+    @property
+    def monitor_paused(self) -> bool:
+        """Whether there is a monitor, and it took our pause."""
+        monitor = self.call.instruments.monitor
+        return monitor is not None and "pause" not in monitor.problems

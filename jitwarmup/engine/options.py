@@ -6,17 +6,20 @@ Bad input gets its error here, before any user code ran.
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from jitwarmup.distributed import checked_ranks
 from jitwarmup.engine.rules import Fixed
-from jitwarmup.probes import probe_set_of
+from jitwarmup.host.scope import settings_around
+from jitwarmup.probes import ProbeSet, probe_set_of
 from jitwarmup.records.errors import ArgumentError
-from jitwarmup.records.protocols import Probe, Rule
+from jitwarmup.records.protocols import Clock, Probe, Rule
+from jitwarmup.records.runs import Run
 
 
 class Unset:
@@ -58,14 +61,15 @@ class Options:
     log_messages: bool = False
 
     @classmethod
-    def checked(cls, *, iterations: Any, **options: Any) -> Options:
+    def checked(cls, *, iterations: Any = 5, **options: Any) -> Options:
         """
         Options from what the user gave.
 
         Raises:
-            ArgumentError: a value cannot work; the message names got, wanted and the way out.
+            ArgumentError: a name or value cannot work; the message names got, wanted and the way out.
 
         """
+        check_names("warmed", options, ("iterations", *(each.name for each in fields(cls) if each.name != "rule")))
         checked = cls(rule=rule_of(iterations), **options)
         whole("measurements", checked.measurements, at_least=1)
         if checked.drain is not None:
@@ -93,13 +97,100 @@ class Options:
             )
         return checked
 
-    def with_settings(self, settings: Mapping[str, Any]) -> Options:
+    def inside(self, block: BlockSettings) -> Options:
         """These options with what the blocks around a call set explicitly."""
         names = ("measurements", "monitor", "budget_s", "on_contamination", "log_messages")
-        changes = {name: settings[name] for name in names if name in settings}
-        if "iterations" in settings:
-            changes["rule"] = settings["iterations"]
+        changes = {name: value for name, value in block.given().items() if name in names}
+        if block.iterations is not UNSET:
+            changes["rule"] = block.iterations
         return replace(self, **changes) if changes else self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockSettings:
+    """
+    What a block, or one call of ours, sets explicitly; UNSET where an outer block, the decorator or the default holds.
+
+    Names and meanings are those of ``steady_state``. ``report_id`` is the block's own, carried by the events of calls
+    inside; ``listener`` gets each run, so that a command of ours can draw between runs.
+    """
+
+    iterations: Rule = UNSET
+    measurements: int = UNSET
+    monitor: Any = UNSET
+    probe_set: ProbeSet = UNSET
+    log: Any = UNSET
+    clock: Clock = UNSET
+    ranks: Any = UNSET
+    name: str | None = UNSET
+    budget_s: float | None = UNSET
+    on_contamination: str = UNSET
+    accept: Callable[[Any], bool] | None = UNSET
+    processes: int = UNSET
+    log_messages: bool = UNSET
+    report_id: str = UNSET
+    listener: Callable[[Run], None] = UNSET
+
+    @classmethod
+    def checked(cls, *, iterations: Any = UNSET, probes: Any = UNSET, **settings: Any) -> BlockSettings:
+        """
+        Settings from what the user gave.
+
+        Raises:
+            ArgumentError: a value cannot work; the message names got, wanted and the way out.
+
+        """
+        if iterations is not UNSET:
+            settings["iterations"] = rule_of(iterations)
+        if probes is not UNSET:
+            settings["probe_set"] = probe_set_of(checked_probes(probes))
+        found = cls(**settings)
+        for name in ("measurements", "processes"):
+            if getattr(found, name) is not UNSET:
+                whole(name, getattr(found, name), at_least=1)
+        flag("log_messages", found.get("log_messages", False))
+        seconds("budget_s", found.get("budget_s"))
+        one_of("on_contamination", found.get("on_contamination", "mark"), ON_CONTAMINATION)
+        callable_or_none("accept", found.get("accept"))
+        check_monitor(found.get("monitor"))
+        check_clock(found.get("clock"))
+        check_name(found.get("name"))
+        return found if found.ranks is UNSET else replace(found, ranks=checked_ranks(found.ranks))
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A setting, or the default where it was not given."""
+        value = getattr(self, name)
+        return default if value is UNSET else value
+
+    def given(self) -> dict[str, Any]:
+        """The settings that were given."""
+        pairs = ((each.name, getattr(self, each.name)) for each in fields(self))
+        return {name: value for name, value in pairs if value is not UNSET}
+
+    def over(self, outer: BlockSettings | None) -> BlockSettings:
+        """These settings, and the outer ones where these are not given."""
+        return self if outer is None else replace(outer, **self.given())
+
+    def for_calls_inside(self, report_id: str) -> BlockSettings:
+        """What holds for calls inside the block: ``accept`` and ``name`` belong to what the block itself measures."""
+        return replace(self, accept=UNSET, name=UNSET, report_id=report_id)
+
+
+def enclosing_settings() -> BlockSettings | None:
+    """What the blocks around the calling code set, inner before outer; None outside of any block."""
+    found: BlockSettings | None = None
+    for settings in settings_around():
+        found = settings if found is None else found.over(settings)
+    return found
+
+
+def check_names(function: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Refuse an option that is not there, and offer the one that may be meant."""
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            meant = f"did you mean {near[0]!r}?" if near else f"wanted one of {', '.join(known)}"
+            raise ArgumentError(f"{function} got an option {name!r}, which it does not have; {meant}")
 
 
 def check_loss_of_ranks(options: Options) -> None:
@@ -109,29 +200,6 @@ def check_loss_of_ranks(options: Options) -> None:
             f"on_loss={options.on_loss!r} got ranks= too; wanted one of them: a loss is seen by one rank alone, which "
             "would warm up alone and wait for the others; choose 'mark' or 'raise'"
         )
-
-
-def check_block_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that were given to a block, checked; ``iterations`` becomes a rule."""
-    given = {name: value for name, value in settings.items() if value is not UNSET}
-    if "iterations" in given:
-        given["iterations"] = rule_of(given["iterations"])
-    if "measurements" in given:
-        whole("measurements", given["measurements"], at_least=1)
-    flag("log_messages", given.get("log_messages", False))
-    if "processes" in given:
-        whole("processes", given["processes"], at_least=1)
-    seconds("budget_s", given.get("budget_s"))
-    one_of("on_contamination", given.get("on_contamination", "mark"), ON_CONTAMINATION)
-    callable_or_none("accept", given.get("accept"))
-    if "probes" in given:
-        given["watch"] = probe_set_of(checked_probes(given.pop("probes")))
-    check_monitor(given.get("monitor"))
-    check_clock(given.get("clock"))
-    check_name(given.get("name"))
-    if "ranks" in given:
-        given["ranks"] = checked_ranks(given["ranks"])
-    return given
 
 
 def rule_of(iterations: Any) -> Rule:

@@ -1,9 +1,9 @@
 """
-What a call does, once for all colours: a plain call, ``.warm`` and ``.measure``, as courses.
+What a call does, once for all kinds of callable: a plain call, ``.warm`` and ``.measure``, as procedures.
 
-A course is a generator that decides and never runs user code: it yields a `Wait` (`WaitForWarmup`: somebody else is warming this
-key; `AllGather`: other ranks are to be heard) and `RunRequest` (run the function once, in a window), is sent what came of it, and
-returns a `CallResult`. ``drive`` pumps it.
+A procedure is a generator that decides and never runs user code: it yields a `Wait` (`WaitForWarmup`: somebody else is
+warming this key; `AllGather`: the other ranks report) or a `RunRequest` (run the function once, in a timed region), is
+sent what came of it, and returns a `CallResult`. A driver carries it out.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Any
 
-from jitwarmup.engine import demotion
-from jitwarmup.engine.announce import call_fields, report_fields
-from jitwarmup.engine.commands import Call, CallResult, Ending, Procedure, RunRequest, TimedFunction, key_of, refused
+from jitwarmup.engine import announce, demotion
+from jitwarmup.engine.commands import Call, CallResult, Ending, Procedure, RunRequest, TimedFunction, refused
+from jitwarmup.engine.conclusion import note_failure, report_of
 from jitwarmup.engine.instruments import PLAIN_CLOCK
 from jitwarmup.engine.live_call import LiveCall, was_requested
 from jitwarmup.engine.measurement import Measurement
 from jitwarmup.engine.rules import seeks_proof
 from jitwarmup.engine.steps import Step, plan_steps
 from jitwarmup.engine.timed_region import CALL, RunOutcome, TimedRegion
-from jitwarmup.events import schema
 from jitwarmup.host.scope import enclosing_run
-from jitwarmup.keys.registry import BEING_WARMED, Claim, KeyState, WaitForWarmup, WarmupOutcome
+from jitwarmup.keys.single_flight import BEING_WARMED, Claim, WaitForWarmup
+from jitwarmup.keys.state import KeyState, WarmupOutcome
 from jitwarmup.records.errors import MeasurementFailed, RankFailed
 from jitwarmup.records.report import Report
 from jitwarmup.records.runs import Phase, Run, State, Warmup
@@ -51,13 +51,13 @@ def plain(call: Call) -> Procedure:
 
 
 def acquire(call: Call, claim: Claim, *, demand: bool, wait: bool = True) -> Generator[WaitForWarmup, bool, bool]:
-    """Whether the key is ours to warm, after waiting for others as the options say (on demand: as ``wait`` says)."""
+    """Whether the key is ours to warm, after waiting for others by the options (on demand: by ``wait``)."""
     options = call.options
     policy = options.while_warming
     if demand:  # inside a run nobody waits: it might be the very run that is waited for
         policy = "wait" if wait and enclosing_run() is None else "pass"
     wait_s = None if demand else options.budget_s
-    return (yield from call.registry.acquire(claim, policy=policy, wait_s=wait_s, demand=demand, name=call.name))
+    return (yield from claim.acquire(policy=policy, wait_s=wait_s, demand=demand, name=call.name))
 
 
 def passes(call: Call) -> bool:
@@ -82,7 +82,7 @@ def warm_for_call(call: Call, claim: Claim, visit: LiveCall) -> Generator[Any, A
         yield from warming(measurement)
     except RankFailed as lost:  # the others did not come: what is asked for is the caller's own run, and it is made
         claim.finish(*(INTERRUPTED if lost.left else FAILED), reason=type(lost).__name__)
-        measurement.announce_nobody_came(lost)
+        announce.announce_nobody_came(measurement, lost)
     finally:
         visit.runs += measurement.made
     end = measurement.end
@@ -101,7 +101,7 @@ def validated_only(measurement: Measurement) -> bool:
 
 
 def warming(measurement: Measurement) -> Procedure:
-    """Validate and warm up, settle the key's state, and say how it went."""
+    """Validate and warm up, set the key's state, and announce how it went."""
     call, claim = measurement.call, measurement.claim
     call.inputs.refuse_once_only()
     with measurement, measurement:
@@ -112,7 +112,7 @@ def warming(measurement: Measurement) -> Procedure:
         measurement.finish_warmup()
         demotion.after_warmup(call, call.entry, measurement.made)
         return
-    measurement.announce_ended_early()
+    announce.announce_ended_early(measurement)
     if claim is not None:
         claim.finish(*state_after(measurement), reason=measurement.reason_of_end())
 
@@ -141,59 +141,54 @@ def timed(call: Call, visit: LiveCall) -> Generator[Any, Any, CallResult]:
     if unread:
         return CallResult(outcome.value, outcome.error)
     visit.runs.append(outcome.run)
-    lost = announce_call(call, entry, outcome.run, was_warm=was_warm, error=outcome.error)
+    lost = after_run(call, entry, outcome.run, was_warm=was_warm, error=outcome.error)
     return CallResult(outcome.value, outcome.error if outcome.error is not None else lost)
 
 
 def passthrough(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Procedure:
-    """A call that steps aside: the plain call, nothing read around it."""
+    """A call that passes through: the plain call, nothing read around it."""
     outcome = yield RunRequest(None, STEP, PLAIN_CLOCK, function, args, kwargs, live=True)
     return CallResult(outcome.value, outcome.error)
 
 
-def warm_call(timed_function: TimedFunction, entry: KeyState, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def warm_call(function: TimedFunction, entry: KeyState, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """
     A plain call of a plain function whose key is warm: what ``plain`` comes to then, in a straight line.
 
-    Nothing is left to decide, and a course, a task and its inputs would cost more than the window itself.
+    Nothing is left to decide, and a procedure, a `Call` and its inputs would cost more than the timed region itself.
     """
-    if timed_function.options.emit == "off":
-        return timed_function.function(*args, **kwargs)
-    region = TimedRegion(timed_function.instruments, STEP, timed_function.instruments.plain_clock, name=CALL)
+    if function.options.emit == "off":
+        return function.function(*args, **kwargs)
+    region = TimedRegion(function.instruments, STEP, function.instruments.plain_clock, name=CALL)
     try:
         with region:
-            region.value = timed_function.function(*args, **kwargs)
+            region.value = function.function(*args, **kwargs)
     finally:
         region.abandon()
-    timed_function.registry.counts.hit()
-    if timed_function.options.emit == "summary" and region.uneventful and not entry.recurring and not entry.lost:
-        timed_function.registry.summary.count(timed_function, region.duration_ns)
+    function.registry.counts.hit()
+    if function.options.emit == "summary" and region.uneventful and not entry.recurring and entry.demotion is None:
+        function.registry.summary.count(function, region.duration_ns)
         return region.value
     outcome = region.outcome()
-    lost = announce_call(timed_function, entry, outcome.run, was_warm=True, error=outcome.error)
+    lost = after_run(function, entry, outcome.run, was_warm=True, error=outcome.error)
     error = outcome.error if outcome.error is not None else lost
     return outcome.value if error is None else CallResult(error=error).unwrap()
 
 
-def announce_call(
-    timed_function: TimedFunction,
-    entry: KeyState | None,
-    run: Run,
-    *,
-    was_warm: bool,
-    error: BaseException | None = None,
+def after_run(
+    function: TimedFunction, entry: KeyState | None, run: Run, *, was_warm: bool, error: BaseException | None = None
 ) -> MeasurementFailed | None:
-    """The event of one plain call, and of steady state lost in it; the error where ``on_loss`` asked for one."""
-    emit = timed_function.options.emit
+    """Count or announce one plain call, and note steady state lost in it; the error where ``on_loss`` asked for one."""
+    emit = function.options.emit
     if entry is not None:
         run = entry.recurring.read(run)
     if emit == "summary":
-        timed_function.registry.summary.add(timed_function, run)
+        function.registry.summary.add(function, run)
     elif emit == "calls":
-        timed_function.emit(schema.CALL, error=error, key=key_of(entry), **call_fields(run))
-    if entry is None or emit == "off" or not (run.contaminated or entry.lost):
+        announce.announce_call(function, entry, run, error)
+    if entry is None or emit == "off" or not (run.contaminated or entry.demotion is not None):
         return None
-    return demotion.after_call(timed_function, entry, run, was_warm=was_warm)
+    return demotion.after_call(function, entry, run, was_warm=was_warm)
 
 
 def warm(call: Call, *, wait: bool = True) -> Procedure:
@@ -229,7 +224,7 @@ def measure(call: Call, keep: Keep = None) -> Procedure:
     with claim, claim:
         held = yield from acquire(call, claim, demand=True)
         if held and call.entry is not None:
-            call.entry.finished = ()
+            call.entry.resumable_runs = ()
         measurement = Measurement(call, claim if held else None, call.instruments.clock)
         try:
             yield from measuring(measurement)
@@ -242,7 +237,7 @@ def measure(call: Call, keep: Keep = None) -> Procedure:
 
 
 def conclude_interrupted(measurement: Measurement, keep: Keep, error: BaseException) -> None:
-    """Interrupted between two runs, or given up by whoever pumps: the finished runs are kept all the same."""
+    """Interrupted between two runs, or given up by the driver: the finished runs are kept all the same."""
     if measurement.runs and not isinstance(error, Exception):
         measurement.end = Ending.INTERRUPTED
         conclude(measurement, keep)
@@ -264,7 +259,7 @@ def measuring(measurement: Measurement) -> Procedure:
     elif measurement.end is Ending.DONE:
         demotion.after_warmup(call, call.entry, measurement.made)
     else:
-        measurement.announce_ended_early()
+        announce.announce_ended_early(measurement)
         if measurement.claim is not None:
             measurement.claim.finish(*state_after(measurement), reason=measurement.reason_of_end())
 
@@ -272,11 +267,12 @@ def measuring(measurement: Measurement) -> Procedure:
 def conclude(measurement: Measurement, keep: Keep = None) -> CallResult:
     """The report of a measurement and its canonical line; interruptions pass through."""
     if measurement.end in WENT_WRONG:
-        measurement.fail()
-    report = measurement.report()
+        note_failure(measurement)
+    report = report_of(measurement)
     if keep is not None:
         keep(report)
-    announce_measured(measurement, report)
+    well = measurement.end not in WENT_WRONG and measurement.end is not Ending.INTERRUPTED
+    announce.announce_measured(measurement, report, well=well)
     if measurement.end is Ending.INTERRUPTED:
         return CallResult(error=measurement.error)
     paid = next((run for run in report.measured if run.contaminated), None)
@@ -292,17 +288,6 @@ def contaminated(call: Call, run: Run) -> MeasurementFailed:
         f"measured run {run.index} of {call.name} paid for one-time work ({kinds}) and on_contamination='raise' was "
         "chosen; warm up with until_steady() or with the shapes that are measured, or choose 'mark' or 'redo'"
     )
-
-
-def announce_measured(measurement: Measurement, report: Report) -> None:
-    """The canonical line: exactly one per measurement."""
-    fields = report_fields(report, measurements=measurement.call.options.measurements)
-    if measurement.end in WENT_WRONG or measurement.end is Ending.INTERRUPTED:
-        last = report.runs[-1]
-        where = {"phase": last.phase, "index": last.index, "error_type": last.error_type or "Interrupted"}
-        measurement.emit(schema.MEASUREMENT_FAILED, error=measurement.error, **fields, **where)
-    else:
-        measurement.emit(schema.MEASUREMENT_COMPLETED, **fields)
 
 
 def trials(measurement: Measurement, keep: Keep) -> Procedure:
@@ -328,7 +313,7 @@ def body(measurement: Measurement, run: Run, error: BaseException | None) -> Pro
         if agreement is not None and error is None and len(measurement.runs) > 1:
             yield from measurement.agree_verdict()
     if measurement.end in WENT_WRONG:
-        measurement.fail()
+        note_failure(measurement)
     return CallResult()
 
 

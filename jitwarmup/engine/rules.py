@@ -38,7 +38,7 @@ class Rule:
         raise NotImplementedError
 
     def with_hooks(self, live: bool) -> Rule:  # noqa: ARG002 - most rules do not care whether causes are watched
-        """The same rule, told whether probes are armed that would see one-time work; the engine says so."""
+        """The same rule, knowing whether probes are armed that would see one-time work."""
         return self
 
     @property
@@ -196,7 +196,7 @@ def engaged(rule: RuleLike, *, budget_s: float | None, causes_watched: bool) -> 
 
 def warmup_end(runs: Sequence[Run]) -> int:
     """
-    Position in ``runs`` at which the steady part began, told afterwards; ``len(runs)`` where nothing came after the last work.
+    Position in ``runs`` at which the steady part began, known afterwards; ``len(runs)`` where nothing came after the last work.
 
     It walks back from the window that proved rest, or from the newest five where none did.
     """
@@ -206,17 +206,17 @@ def warmup_end(runs: Sequence[Run]) -> int:
 
 def would_have_said(runs: Sequence[Run], rule: RuleLike | None = None) -> Decision:
     """
-    What ``until_steady()`` would have said of runs that a fixed count ended.
+    What ``until_steady()`` would have decided on runs that a fixed count ended.
 
     The first proof that still holds (no one-time work since), with ``n`` the warm-up runs it would have needed; else
-    what the rule says of all runs.
+    the rule's decision on all runs.
     """
     rule = rule or until_steady(at_most=max(30, len(runs) + 1))
     since = max((at + 1 for at, run in enumerate(learn_recurrence(runs)) if _ends_stretch(run)), default=0)
     for count in range(since + 1, len(runs)):
-        said = rule(runs[:count])
-        if said.state == "proven":
-            return said
+        decision = rule(runs[:count])
+        if decision.state == "proven":
+            return decision
     return rule(runs)
 
 
@@ -240,11 +240,11 @@ def _ends_stretch(run: Run) -> bool:
 
 def _stretch(runs: Sequence[Run]) -> tuple[list[int], CleanTail]:
     """The finished runs since the last one-time work: their positions in ``runs``, and their times."""
-    told = learn_recurrence(runs)
-    since = max((at + 1 for at, run in enumerate(told) if _ends_stretch(run)), default=0)
-    at = [place for place, run in enumerate(told) if place >= since and run.outcome == "ok"]
-    at = [place for place in at if math.isfinite(told[place].duration_ns)]
-    return at, CleanTail.of(told[place] for place in at)
+    labelled = learn_recurrence(runs)
+    since = max((at + 1 for at, run in enumerate(labelled) if _ends_stretch(run)), default=0)
+    at = [place for place, run in enumerate(labelled) if place >= since and run.outcome == "ok"]
+    at = [place for place in at if math.isfinite(labelled[place].duration_ns)]
+    return at, CleanTail.of(labelled[place] for place in at)
 
 
 def _end(at: Sequence[int], stretch: CleanTail, rest: Rest | None) -> int:
@@ -266,7 +266,7 @@ def _numbers(runs: Sequence[Run], at: Sequence[int], stretch: CleanTail, rest: R
 
 def _strongest(decisions: Sequence[Decision]) -> Decision:
     """A proof before an exhausted budget, that before a count that was reached."""
-    return min(decisions, key=lambda said: (said.state != "proven", said.path != "budget"))
+    return min(decisions, key=lambda decision: (decision.state != "proven", decision.path != "budget"))
 
 
 def _hooked(rule: RuleLike, live: bool) -> RuleLike:

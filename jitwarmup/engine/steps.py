@@ -1,7 +1,7 @@
 """
 The one order of things: validate, warm up until the rule is content, measure.
 
-Pure: it is sent each run that came of the step it asked for, and nothing else. Whoever pumps it does the running.
+Pure: it is sent each run that came of the step it asked for, and nothing else. The caller does the running.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Steps = Generator[Step, Run, Decision | None]
 
 def plan_steps(rule: Rule, measurements: int, *, history: Sequence[Run] = (), redo: bool = False) -> Steps:
     """
-    Yield the steps of a measurement; return what the warm-up rule said, or None where validation failed.
+    Yield the steps of a measurement; return the warm-up rule's decision, or None where validation failed.
 
     Args:
         rule: decides over all runs so far whether warm-up goes on.

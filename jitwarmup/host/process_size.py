@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,3 +61,9 @@ def graphs(missing: dict[str, str]) -> int | None:
         missing["graphs"] = "torch._dynamo is not loaded"
         return None
     return int(dict.get(counters, "stats", {}).get("unique_graphs", 0))
+
+
+def series_of(sizes: Iterable[Size]) -> dict[str, list[int | None]]:
+    """Sizes of the process, one series each."""
+    seen = list(sizes)
+    return {name: [getattr(size, name) for size in seen] for name in ("memory_bytes", "graphs", "descriptors")}

@@ -8,6 +8,7 @@ current one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -20,7 +21,7 @@ class Frame:
 
     __slots__ = ("clock", "closed", "diverged", "notes", "parent", "phase", "settings")
 
-    def __init__(self, *, phase: Phase | None = None, settings: dict[str, Any] | None = None) -> None:
+    def __init__(self, *, phase: Phase | None = None, settings: Any = None) -> None:
         self.parent: Frame | None = None
         self.phase = phase
         self.settings = settings
@@ -99,12 +100,10 @@ def is_warming() -> bool:
     return False
 
 
-def block_settings() -> dict[str, Any]:
-    """Settings given explicitly by the open blocks around us, inner before outer."""
-    found: dict[str, Any] = {}
+def settings_around() -> Iterator[Any]:
+    """The settings of the blocks around the calling code, innermost first."""
     frame = current()
     while frame is not None:
         if not frame.closed and frame.settings is not None:
-            found = frame.settings | found
+            yield frame.settings
         frame = frame.parent
-    return found

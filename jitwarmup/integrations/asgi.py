@@ -17,8 +17,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Mutable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
-from jitwarmup.api.decorator import Warmed
 from jitwarmup.api.readiness import Readiness, readiness
+from jitwarmup.api.warmed import Warmed
 from jitwarmup.records.errors import ArgumentError
 
 Scope = MutableMapping[str, Any]

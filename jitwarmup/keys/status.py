@@ -1,4 +1,4 @@
-"""The status document of a warmed function, and what other ranks hear of it."""
+"""The status document of a warmed function."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from jitwarmup.distributed import HERALD, identity
 from jitwarmup.host.switch import SWITCH
-from jitwarmup.keys.registry import REGISTRIES, WORST_FIRST, KeyRegistry, KeyState
+from jitwarmup.keys.registry import REGISTRIES, WORST_FIRST, KeyRegistry
+from jitwarmup.keys.state import KeyState
 from jitwarmup.records.runs import Phase, State
 
 STATUS_SCHEMA = "jitwarmup.status/1"
@@ -56,27 +56,27 @@ def progress_of(registry: KeyRegistry, entry: KeyState) -> tuple[int, int | None
     warmup = entry.warmup
     if entry.is_warm and warmup is not None:
         return len(warmup.runs), len(warmup.runs)
-    return len(entry.finished), entry.planned if entry.planned is not None else registry.planned
+    return len(entry.resumable_runs), entry.planned if entry.planned is not None else registry.planned
 
 
 def eta_s(registry: KeyRegistry, entries: Sequence[KeyState]) -> float | None:
     """
     Seconds until all keys are warm, from what was seen so far: 0.0 when they are, None where nothing is known yet.
 
-    A key under way is told from its last run, one that has not begun from the mean of those that are done.
+    A key under way is estimated from its last run, one that has not begun from the mean of those that are done.
     """
     known = [entry.warmup.duration_s for entry in entries if entry.is_warm and entry.warmup is not None]
     typical = statistics.fmean(known) if known else None
     parts = [remaining_s(registry, entry, typical) for entry in entries if not entry.is_warm]
-    if not entries or any(note_divergence is None for note_divergence in parts):
+    if not entries or any(part is None for part in parts):
         return None
-    return math.fsum(note_divergence for note_divergence in parts if note_divergence is not None)
+    return math.fsum(part for part in parts if part is not None)
 
 
 def remaining_s(registry: KeyRegistry, entry: KeyState, typical: float | None) -> float | None:
     """Seconds that one key still needs; None where nobody can know."""
     done, planned = progress_of(registry, entry)
-    runs = entry.finished
+    runs = entry.resumable_runs
     if len(runs) > 1 and planned is not None:
         return max(0, planned - done) * runs[-1].duration_s
     spent = math.fsum(run.duration_s for run in runs)
@@ -85,8 +85,8 @@ def remaining_s(registry: KeyRegistry, entry: KeyState, typical: float | None) -
 
 def last_reason(entries: Sequence[KeyState]) -> str | None:
     """Why the key that stands worst stands where it does."""
-    told = sorted((WORST_FIRST.index(entry.state), at) for at, entry in enumerate(entries) if entry.reason)
-    return entries[told[0][1]].reason if told else None
+    placed = sorted((WORST_FIRST.index(entry.state), at) for at, entry in enumerate(entries) if entry.reason)
+    return entries[placed[0][1]].reason if placed else None
 
 
 def requested_registries() -> Subjects:
@@ -101,15 +101,3 @@ def requested_registries() -> Subjects:
         except RuntimeError:  # another thread decorated a function meanwhile
             continue
     return []
-
-
-def is_rank_ready() -> bool:
-    """Whether all that this process was asked to warm up (or, where nothing was, all that it met) is warm."""
-    subjects = requested_registries() or [(registry, None) for registry in list(REGISTRIES) if registry.met(None)]
-    return bool(subjects) and all(registry.warm_now(instance_id) for registry, instance_id in subjects)
-
-
-def tell_other_ranks() -> None:
-    """Something became warm, or is not to be relied upon any more: the other ranks may want to know."""
-    if identity().get("world_size", 1) > 1:
-        HERALD.tell(ready=is_rank_ready())

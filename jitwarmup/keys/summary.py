@@ -1,5 +1,5 @@
 """
-``emit="summary"``: calls are counted and told of once a minute, at ``flush()`` and at a normal exit.
+``emit="summary"``: calls are counted and summarised once a minute, at ``flush()`` and at a normal exit.
 
 Count, sum, minimum and maximum are exact over all calls since the last summary; percentiles are over the last 10,000.
 """
@@ -24,13 +24,13 @@ RECENT = 10_000
 SHARES = {"median_s": 0.5, "p90_s": 0.9, "p95_s": 0.95, "p99_s": 0.99}
 
 
-class Speaker(Protocol):
-    """For whom a summary is told."""
+class Summarised(Protocol):
+    """The function whose calls are summarised."""
 
     @property
     def instruments(self) -> object: ...
 
-    def alone(self) -> Self: ...
+    def without_call(self) -> Self: ...
 
     @property
     def emit(self) -> Callable[..., None]: ...
@@ -42,7 +42,7 @@ class CallSummary:
     def __init__(self) -> None:
         self.renew()
         self._recent: deque[int] = deque(maxlen=RECENT)
-        self._timed_function: Speaker | None = None
+        self._timed_function: Summarised | None = None
         self._clear()
 
     def renew(self) -> None:
@@ -58,7 +58,7 @@ class CallSummary:
         self.max_ns = 0
         self.due = time.monotonic() + PERIOD_S
 
-    def add(self, timed_function: Speaker, run: Run) -> None:
+    def add(self, timed_function: Summarised, run: Run) -> None:
         """Count one call of any outcome; failed ones are counted apart, and a stream that was left early nowhere."""
         if run.outcome == "ok":
             self.count(timed_function, run.duration_ns, contaminated=run.contaminated)
@@ -71,8 +71,8 @@ class CallSummary:
         if time.monotonic() >= self.due:
             self.flush()
 
-    def count(self, timed_function: Speaker, ns: int, *, contaminated: bool = False) -> None:
-        """Count one call that ended well; speak when a minute has passed."""
+    def count(self, timed_function: Summarised, ns: int, *, contaminated: bool = False) -> None:
+        """Count one call that ended well; emit when a minute has passed."""
         with self._lock:
             if self._timed_function is None or self._timed_function.instruments is not timed_function.instruments:
                 self._begin(timed_function)
@@ -88,13 +88,13 @@ class CallSummary:
         if time.monotonic() >= self.due:
             self.flush()
 
-    def _begin(self, timed_function: Speaker) -> None:
-        """Remember for whom to speak, also at exit, and where the newest call would have spoken."""
-        self._timed_function = timed_function.alone()
+    def _begin(self, timed_function: Summarised) -> None:
+        """Remember whose calls these are, for the exit too, and where the newest call's events go."""
+        self._timed_function = timed_function.without_call()
         PENDING.add(self)
 
     def flush(self) -> None:
-        """Tell what was counted, and begin anew; nothing where nothing was counted."""
+        """Emit what was counted, and begin anew; nothing where nothing was counted."""
         with self._lock:
             timed_function, fields = self._timed_function, self._fields()
             self._clear()
@@ -122,6 +122,6 @@ PENDING: weakref.WeakSet[CallSummary] = weakref.WeakSet()
 
 @atexit.register
 def flush_all() -> None:
-    """At a normal exit, tell what has not been told."""
+    """At a normal exit, emit what has not been emitted."""
     for summary in tuple(PENDING):
         summary.flush()

@@ -20,8 +20,10 @@ from jitwarmup import (
     until_steady,
     warmed,
 )
+from jitwarmup.engine.options import enclosing_settings
+from jitwarmup.engine.rules import Fixed
 from jitwarmup.events.recorder import Recorder
-from jitwarmup.host.scope import CURRENT, block_settings, current
+from jitwarmup.host.scope import CURRENT, current
 from jitwarmup.probes import Observation
 from jitwarmup.records.runs import OneTimeWork
 from jitwarmup.testing import FakeClock
@@ -78,7 +80,7 @@ def test_keyword_arguments_of_the_function_go_through_a_partial() -> None:
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_async_with_takes_functions_of_every_colour(asynchronous) -> None:
+def test_async_with_takes_functions_of_every_kind(asynchronous) -> None:
     runs = []
 
     async def user():
@@ -99,11 +101,9 @@ def test_a_plain_with_refuses_async_functions_before_anything_is_run() -> None:
     async def stream():
         yield
 
-    for function, colour in ((user, "async def"), (stream, "async generator")):
+    for function, kind in ((user, "async def"), (stream, "async generator")):
         steady = steady_state(function)
-        with pytest.raises(
-            ArgumentError, match=rf"got an {colour} function, which it cannot await; wanted 'async with"
-        ):
+        with pytest.raises(ArgumentError, match=rf"got an {kind} function, which it cannot await; wanted 'async with"):
             steady.__enter__()
 
         async def main(steady=steady):
@@ -293,12 +293,12 @@ def test_tasks_threads_and_generators_that_outlive_a_block_are_harmless(user) ->
 
     def generator():
         while True:
-            yield block_settings()
+            yield enclosing_settings()
 
     async def later(gate):
         await gate.wait()
         function()
-        return block_settings()
+        return enclosing_settings()
 
     async def main():
         gate = asyncio.Event()
@@ -306,11 +306,11 @@ def test_tasks_threads_and_generators_that_outlive_a_block_are_harmless(user) ->
             task = asyncio.create_task(later(gate))
             await asyncio.sleep(0)
             running = generator()
-            assert next(running)["iterations"] is not None
+            assert next(running).iterations == Fixed(3)
             thread = threading.Thread(target=function)
         gate.set()
-        assert await task == {}
-        assert next(running) == {}
+        assert await task is None
+        assert next(running) is None
         thread.start()
         thread.join()
         running.close()
@@ -329,7 +329,7 @@ def test_a_generator_that_opens_a_block_and_is_left_leaves_nothing_behind() -> N
     del running
     gc.collect()
     assert current() is None
-    assert block_settings() == {}
+    assert enclosing_settings() is None
 
 
 def test_blocks_may_be_left_in_any_order() -> None:
@@ -340,7 +340,7 @@ def test_blocks_may_be_left_in_any_order() -> None:
     assert current() is two._region.frame
     two.__exit__(None, None, None)
     assert current() is None
-    assert block_settings() == {}
+    assert enclosing_settings() is None
     CURRENT.set(None)
 
 

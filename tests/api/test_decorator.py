@@ -16,8 +16,7 @@ import weakref
 import pytest
 
 from jitwarmup import State, Warmed, steady_state, warmed
-from jitwarmup.engine.callables import innermost, kind_of, name_of
-from jitwarmup.engine.commands import CallableKind
+from jitwarmup.engine.callables import CallableKind, innermost, kind_of, name_of
 
 
 @warmed(iterations=1)
@@ -104,7 +103,7 @@ def test_it_quacks_as_its_function() -> None:
         ("async_generator", [inspect.isasyncgenfunction]),
     ],
 )
-def test_inspects_colour_tests_hold_bound_and_unbound(name, tests) -> None:
+def test_inspects_kind_tests_hold_bound_and_unbound(name, tests) -> None:
     every = [
         inspect.iscoroutinefunction,
         asyncio.iscoroutinefunction,
@@ -171,30 +170,30 @@ def test_warming_a_warmed_function_runs_the_inner_one_plainly() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "name", "colour"),
+    ("make", "name", "kind"),
     [
-        (lambda: of_module, f"{__name__}.of_module", CallableKind.PLAIN),
-        (lambda: functools.partial(of_module.__wrapped__, "secret"), f"{__name__}.of_module", CallableKind.PLAIN),
-        (lambda: Plain().method, f"{__name__}.Plain.method", CallableKind.PLAIN),
-        (lambda: Model().method, f"{__name__}.Model.method", CallableKind.PLAIN),
-        (lambda: Model.of_class, f"{__name__}.Model.of_class", CallableKind.PLAIN),
-        (lambda: Model.upside_down, f"{__name__}.Model.upside_down", CallableKind.PLAIN),
+        (lambda: of_module, f"{__name__}.of_module", CallableKind.FUNCTION),
+        (lambda: functools.partial(of_module.__wrapped__, "secret"), f"{__name__}.of_module", CallableKind.FUNCTION),
+        (lambda: Plain().method, f"{__name__}.Plain.method", CallableKind.FUNCTION),
+        (lambda: Model().method, f"{__name__}.Model.method", CallableKind.FUNCTION),
+        (lambda: Model.of_class, f"{__name__}.Model.of_class", CallableKind.FUNCTION),
+        (lambda: Model.upside_down, f"{__name__}.Model.upside_down", CallableKind.FUNCTION),
         (lambda: functools.partial(Model().coroutine, 1), f"{__name__}.Model.coroutine", CallableKind.COROUTINE),
         (lambda: Model().async_generator, f"{__name__}.Model.async_generator", CallableKind.ASYNC_GENERATOR),
-        (CallableObject := type("CallableObject", (), {"__call__": lambda self: 1}), None, CallableKind.PLAIN),
-        (lambda: len, "builtins.len", CallableKind.PLAIN),
-        (lambda: [].append, "builtins.list.append", CallableKind.PLAIN),
-        (lambda: dict.fromkeys, "builtins.dict.fromkeys", CallableKind.PLAIN),
+        (CallableObject := type("CallableObject", (), {"__call__": lambda self: 1}), None, CallableKind.FUNCTION),
+        (lambda: len, "builtins.len", CallableKind.FUNCTION),
+        (lambda: [].append, "builtins.list.append", CallableKind.FUNCTION),
+        (lambda: dict.fromkeys, "builtins.dict.fromkeys", CallableKind.FUNCTION),
     ],
 )
-def test_names_are_module_and_qualified_name_and_never_a_repr(make, name, colour) -> None:
+def test_names_are_module_and_qualified_name_and_never_a_repr(make, name, kind) -> None:
     function = make()
     assert name_of(function) == (name or f"{CallableObject.__module__}.CallableObject")
     assert "secret" not in name_of(function)
-    assert kind_of(function) is colour
+    assert kind_of(function) is kind
 
 
-def test_a_callable_object_with_an_async_call_has_the_colour_of_its_call() -> None:
+def test_a_callable_object_with_an_async_call_has_the_kind_of_its_call() -> None:
     class Streams:
         async def __call__(self):
             yield 1

@@ -6,6 +6,7 @@ import functools
 import pytest
 
 from jitwarmup import ArgumentError, steady_state, warmed
+from jitwarmup.engine.options import BlockSettings
 from jitwarmup.records.runs import Phase
 
 
@@ -97,11 +98,11 @@ def test_asynchronous_functions_are_awaited_in_turn():
     assert made == list("abbaabba")
 
 
-def test_functions_of_different_colours_are_refused(turns):
+def test_functions_of_different_kinds_are_refused(turns):
     async def other():
         """Never run."""
 
-    with pytest.raises(ArgumentError, match=r"different colours.*async def"), steady_state() as steady:
+    with pytest.raises(ArgumentError, match=r"different kinds.*async def"), steady_state() as steady:
         asyncio.run(steady.interleave(turns("a"), other))
     assert turns.made == []
 
@@ -121,7 +122,7 @@ def test_an_interruption_between_two_runs_keeps_the_report(turns):
 
     from jitwarmup.api.block import SteadyState
 
-    steady = SteadyState(None, (), {"listener": listener})
+    steady = SteadyState(None, (), BlockSettings(listener=listener))
     with pytest.raises(KeyboardInterrupt), steady:
         steady.measure(turns("a"))
     report = steady.reports[0]

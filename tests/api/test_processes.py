@@ -10,6 +10,7 @@ import pytest
 from jitwarmup import ArgumentError, steady_state
 from jitwarmup.api import block as steady_module
 from jitwarmup.api import processes
+from jitwarmup.engine.options import BlockSettings
 from jitwarmup.engine.rules import Fixed
 from jitwarmup.records.errors import MeasurementFailed
 from jitwarmup.testing import capture_events
@@ -115,7 +116,7 @@ def test_settings_travel_except_those_of_this_process(here):
 
 
 def test_the_other_process_measures_in_silence_and_gives_its_median():
-    work = processes.packed((operator.mul, (2, 3), {}), {"iterations": Fixed(0), "measurements": 2})
+    work = processes.packed((operator.mul, (2, 3), {}), BlockSettings(iterations=Fixed(0), measurements=2))
     with capture_events() as events:
         assert steady_module.measure_packed(work) > 0
     assert list(events) == []

@@ -101,16 +101,16 @@ def test_a_status_never_waits_even_while_the_ledger_is_held() -> None:
     def hold():
         with function._core.registry.lock:
             held.set()
-            release.wait()
+            release.wait(60)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    held.wait()
+    assert held.wait(60)
     try:
         answers = []
         asker = threading.Thread(target=lambda: answers.append((function.status(), function.ready, function.state)))
         asker.start()
-        asker.join(5)
+        asker.join(30)
         assert len(answers) == 1
     finally:
         release.set()
@@ -158,7 +158,7 @@ def test_readiness_is_taken_back_by_on_loss_unready() -> None:
     one.warm()
     found = readiness()
     assert found
-    one._core.registry.take_back(one._core.entry((), (), {}))
+    one._core.registry.take_readiness_back(one._core.entry((), (), {}), "dynamo.recompile")
     assert not found
     one.warm()
     assert found

@@ -55,7 +55,7 @@ def test_a_thousand_tasks_share_one_warm_up_and_leave_the_other_threads_free() -
         tasks = [asyncio.create_task(function.awarm()) for _ in range(1000)]
         await asyncio.sleep(0.05)
         # the pool has a few threads, one of which is warming up
-        await asyncio.wait_for(asyncio.to_thread(go_on.set), 20)
+        await asyncio.wait_for(asyncio.to_thread(go_on.set), 60)
         return await asyncio.gather(*tasks)
 
     found = asyncio.run(main())
@@ -94,7 +94,7 @@ def test_a_worker_thread_is_never_held_by_somebody_who_waits() -> None:
         await asyncio.sleep(0.01)
         begin.set()
         await asyncio.sleep(0.05)
-        await asyncio.wait_for(asyncio.to_thread(go_on.set), 5)
+        await asyncio.wait_for(asyncio.to_thread(go_on.set), 60)
         await asyncio.gather(*tasks)
 
     asyncio.run(main())

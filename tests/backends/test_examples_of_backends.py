@@ -9,7 +9,11 @@ import sys
 import urllib.request
 from collections import Counter
 
+import pytest
+
 from jitwarmup.events import schema
+
+pytestmark = pytest.mark.slow
 
 
 def test_json_lines_are_read_by_duckdb(backends, tmp_path):

@@ -186,13 +186,13 @@ def test_the_ledger_of_several_ranks_sums_to_the_wall_time(ranks) -> None:
 
 
 def test_the_verdict_of_all_names_the_rank_that_found_something(ranks, monkeypatch) -> None:
-    from jitwarmup.engine.account import Account
+    from jitwarmup.engine import conclusion
     from jitwarmup.records.verdict import Reason
 
-    def grown(self):
-        return [Reason(kind="memory_grows", numbers={"bytes": 5.0})] if self.agreement.rank == 1 else []
+    def grown(plan):
+        return [Reason(kind="memory_grows", numbers={"bytes": 5.0})] if plan.agreement.rank == 1 else []
 
-    monkeypatch.setattr(Account, "grown", grown)
+    monkeypatch.setattr(conclusion, "growth_of", grown)
     report = same(ranks(2).run(measures))
     (reason,) = [reason for reason in report.verdict.reasons if reason.kind == "memory_grows"]
     assert reason.numbers == {"bytes": 5.0, "rank": 1.0}

@@ -253,8 +253,8 @@ def test_emit_off_says_nothing_after_warm_up_and_reads_no_clock_and_no_probe(eve
     watch.seen = []
 
 
-@pytest.mark.parametrize("colour", ["coroutine", "generator", "async_generator"])
-def test_emit_off_holds_for_every_colour_and_for_methods(colour, events, log) -> None:
+@pytest.mark.parametrize("kind", ["coroutine", "generator", "async_generator"])
+def test_emit_off_holds_for_every_kind_and_for_methods(kind, events, log) -> None:
     class Model:
         async def coroutine(self): ...
 
@@ -264,16 +264,16 @@ def test_emit_off_holds_for_every_colour_and_for_methods(colour, events, log) ->
         async def async_generator(self):
             yield
 
-    Model.made = warmed(iterations=0, emit="off")(getattr(Model, colour))
+    Model.made = warmed(iterations=0, emit="off")(getattr(Model, kind))
 
     async def collect(stream):
         return [item async for item in stream]
 
     def call():
         value = model.made()
-        if colour == "coroutine":
+        if kind == "coroutine":
             return asyncio.run(value)
-        return list(value) if colour == "generator" else asyncio.run(collect(value))
+        return list(value) if kind == "generator" else asyncio.run(collect(value))
 
     model = Model()
     with steady_state(clock=log.clock()):
@@ -335,7 +335,7 @@ def test_percentiles_are_over_the_last_ten_thousand_calls(events) -> None:
     class Alone:
         instruments = None
 
-        def alone(self):
+        def without_call(self):
             return self
 
         def emit(self, event, **fields):

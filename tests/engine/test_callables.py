@@ -8,8 +8,7 @@ import pickle
 import pytest
 
 from jitwarmup import warmed
-from jitwarmup.engine.callables import face_of, innermost, kind_of, name_of
-from jitwarmup.engine.commands import CallableKind
+from jitwarmup.engine.callables import CallableKind, innermost, kind_of, name_of, wrapper_attributes
 from jitwarmup.testing import capture_events
 
 
@@ -31,7 +30,7 @@ async def async_generator(x):
 
 
 class Callable_:
-    """A callable object of each colour is made from it."""
+    """A callable object of each kind is made from it."""
 
     def __call__(self, x):
         return x
@@ -75,13 +74,13 @@ class Methods:
 
 
 COLOURS = {
-    plain: CallableKind.PLAIN,
+    plain: CallableKind.FUNCTION,
     coroutine: CallableKind.COROUTINE,
     generator: CallableKind.GENERATOR,
     async_generator: CallableKind.ASYNC_GENERATOR,
 }
 QUESTIONS = {
-    CallableKind.PLAIN: None,
+    CallableKind.FUNCTION: None,
     CallableKind.COROUTINE: inspect.iscoroutinefunction,
     CallableKind.GENERATOR: inspect.isgeneratorfunction,
     CallableKind.ASYNC_GENERATOR: inspect.isasyncgenfunction,
@@ -98,19 +97,19 @@ WRAPPINGS = {
 
 
 def answers(thing):
-    return {colour: bool(asks and asks(thing)) for colour, asks in QUESTIONS.items()}
+    return {kind: bool(asks and asks(thing)) for kind, asks in QUESTIONS.items()}
 
 
 @pytest.mark.parametrize("wrap", WRAPPINGS.values(), ids=WRAPPINGS)
 @pytest.mark.parametrize("function", COLOURS)
-def test_the_colour_is_what_the_function_was_declared_as(function, wrap):
+def test_the_kind_is_what_the_function_was_declared_as(function, wrap):
     assert kind_of(wrap(function)) is COLOURS[function]
 
 
-def test_the_colour_of_a_callable_object_is_that_of_its_call():
-    assert kind_of(Callable_()) is CallableKind.PLAIN
+def test_the_kind_of_a_callable_object_is_that_of_its_call():
+    assert kind_of(Callable_()) is CallableKind.FUNCTION
     assert kind_of(AsyncCallable()) is CallableKind.COROUTINE
-    assert kind_of(len) is kind_of(dict) is CallableKind.PLAIN
+    assert kind_of(len) is kind_of(dict) is CallableKind.FUNCTION
     assert innermost(3) == 3
     assert innermost(functools.partialmethod(plain)) is plain
 
@@ -119,7 +118,7 @@ def test_the_colour_of_a_callable_object_is_that_of_its_call():
 def test_inspect_answers_for_a_warmed_function_as_for_its_function(function):
     decorated = warmed()(function)
     assert answers(decorated) == answers(function)
-    assert sum(answers(decorated).values()) == (COLOURS[function] is not CallableKind.PLAIN)
+    assert sum(answers(decorated).values()) == (COLOURS[function] is not CallableKind.FUNCTION)
 
 
 @pytest.mark.parametrize("name", ["plain", "coroutine", "generator", "async_generator"])
@@ -212,10 +211,10 @@ def test_the_given_name_is_shown_in_its_place():
 
 
 def test_a_face_has_a_name_even_where_the_thing_has_none():
-    assert face_of(functools.partial(plain))["__name__"] == "plain"
-    assert face_of(Callable_())["__name__"] == "__call__"
-    assert face_of(Callable_())["__code__"] is Callable_.__call__.__code__
-    assert "__code__" not in face_of(len)
+    assert wrapper_attributes(functools.partial(plain))["__name__"] == "plain"
+    assert wrapper_attributes(Callable_())["__name__"] == "__call__"
+    assert wrapper_attributes(Callable_())["__code__"] is Callable_.__call__.__code__
+    assert "__code__" not in wrapper_attributes(len)
 
 
 def test_attributes_of_the_function_are_seen_through():

@@ -6,7 +6,7 @@ import pytest
 
 from jitwarmup import MeasurementFailed, OneTimeWork, State, warmed
 from jitwarmup.engine.demotion import EAGER_FALLBACK
-from jitwarmup.keys.registry import Claim
+from jitwarmup.keys.single_flight import Claim
 from jitwarmup.probes import Observation
 
 RECOMPILE = Observation(work=(OneTimeWork(kind="dynamo.recompile", duration_s=0.1, reason="size of x changed"),))
@@ -166,14 +166,14 @@ def test_a_key_that_somebody_is_warming_is_left_to_them(watch) -> None:
     function, _ = warm_one(watch, on_loss="rewarm")
     entry = function._core.entry((), (), {})
     entry.state = State.COLD
-    lease = Claim(function._core.registry, entry)
-    function._core.registry.claim(lease, entry, demand=True)
+    claim = Claim(function._core.registry, entry)
+    claim.take(demand=True)
     entry.state = State.WARMING
     from jitwarmup.engine import demotion
 
-    demotion.mark(function._core.timed_function(), entry, "late news")
+    demotion.demote(function._core.timed_function(), entry, "late news")
     assert (entry.state, entry.reason) == (State.WARMING, None)
-    lease.finish(State.WARM, "warm")
+    claim.finish(State.WARM, "warm")
 
 
 # ------------------------------------------------------------------ torch's recompile limit

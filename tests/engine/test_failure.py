@@ -188,8 +188,8 @@ def test_accept_with_fresh_still_gives_the_caller_the_run_of_its_own_arguments()
     assert user == ["made", "mine"]
 
 
-@pytest.mark.parametrize("colour", ["generator", "async_generator"])
-def test_a_stream_whose_value_is_refused_still_reaches_its_caller(colour) -> None:
+@pytest.mark.parametrize("kind", ["generator", "async_generator"])
+def test_a_stream_whose_value_is_refused_still_reaches_its_caller(kind) -> None:
     runs = []
 
     def stream():
@@ -204,7 +204,7 @@ def test_a_stream_whose_value_is_refused_still_reaches_its_caller(colour) -> Non
     async def collect():
         return [item async for item in warmed(accept=lambda value: False)(async_stream)()]
 
-    got = list(warmed(accept=lambda value: False)(stream)()) if colour == "generator" else asyncio.run(collect())
+    got = list(warmed(accept=lambda value: False)(stream)()) if kind == "generator" else asyncio.run(collect())
     assert "".join(got) == "abc"
     assert len(runs) == 1
 
@@ -271,7 +271,7 @@ class Awaitable:
     ],
 )
 @pytest.mark.parametrize("spell", ["__call__", "warm", "measure"])
-def test_a_plain_function_that_returns_a_promise_is_told_the_colour(make, found, spell) -> None:
+def test_a_plain_function_that_returns_a_promise_is_told_the_kind(make, found, spell) -> None:
     runs = []
     function = warmed(lambda: (runs.append(1), make())[1])
     with pytest.raises(ArgumentError, match=rf"is a plain function that returned {found}.*wanted a function declared"):

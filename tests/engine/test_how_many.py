@@ -12,7 +12,7 @@ from jitwarmup import ArgumentError, Phase, State, is_warming, steady_state, war
 
 
 class Counter:
-    """A function of each colour, and how often it ran."""
+    """A function of each kind, and how often it ran."""
 
     def __init__(self) -> None:
         self.runs = 0
@@ -72,11 +72,9 @@ def counter() -> Counter:
     return Counter()
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_first_call_is_one_validation_five_warm_ups_and_one_timed_run_and_later_calls_are_one(
-    counter, colour
-) -> None:
-    function, call = warmed(getattr(counter, colour)()), CALLS[colour]
+@pytest.mark.parametrize("kind", COLOURS)
+def test_a_first_call_is_one_validation_five_warm_ups_and_one_timed_run_and_later_calls_are_one(counter, kind) -> None:
+    function, call = warmed(getattr(counter, kind)()), CALLS[kind]
     assert call(function) == 7
     assert counter.runs == 1 + 5 + 1
     assert counter.extra == 6
@@ -85,11 +83,11 @@ def test_a_first_call_is_one_validation_five_warm_ups_and_one_timed_run_and_late
     assert counter.extra == 6
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("kind", COLOURS)
 def test_measure_is_one_validation_five_warm_ups_and_twenty_measured_runs_and_leaves_the_key_warm(
-    counter, colour
+    counter, kind
 ) -> None:
-    function, call = warmed(getattr(counter, colour)()), CALLS[colour]
+    function, call = warmed(getattr(counter, kind)()), CALLS[kind]
     report = finish(function.measure())
     assert counter.runs == 1 + 5 + 20
     assert [len(report.of_phase(phase)) for phase in Phase] == [1, 5, 20]
@@ -101,9 +99,9 @@ def test_measure_is_one_validation_five_warm_ups_and_twenty_measured_runs_and_le
     assert counter.runs == 27 + 26
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_warm_is_validation_and_warm_up_only_and_nothing_for_a_warm_key(counter, colour) -> None:
-    function, call = warmed(getattr(counter, colour)()), CALLS[colour]
+@pytest.mark.parametrize("kind", COLOURS)
+def test_warm_is_validation_and_warm_up_only_and_nothing_for_a_warm_key(counter, kind) -> None:
+    function, call = warmed(getattr(counter, kind)()), CALLS[kind]
     record = finish(function.warm())
     assert counter.runs == counter.extra == 6
     assert [run.phase for run in record.runs] == [Phase.VALIDATE] + [Phase.WARM] * 5
@@ -132,9 +130,9 @@ def test_every_spelling_of_the_decorator_means_the_same(counter, spelling) -> No
     assert function() == 7
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_refused_argument_costs_no_run_at_all_and_leaves_nothing_half_warmed(counter, colour) -> None:
-    function, call = warmed(getattr(counter, colour)()), CALLS[colour]
+@pytest.mark.parametrize("kind", COLOURS)
+def test_a_refused_argument_costs_no_run_at_all_and_leaves_nothing_half_warmed(counter, kind) -> None:
+    function, call = warmed(getattr(counter, kind)()), CALLS[kind]
     with pytest.raises(ArgumentError, match=r"argument 1 got an iterator.*list_iterator.*fresh="):
         call(function, iter([1, 2]))
     assert counter.runs == 0
@@ -161,18 +159,18 @@ def test_an_argument_is_refused_only_where_extra_runs_would_be_made(counter) -> 
     assert other(iter([1])) == 9
 
 
-def changing(counter: Counter, colour: str):
+def changing(counter: Counter, kind: str):
     """A function that appends to its argument."""
-    if colour == "plain":
+    if kind == "plain":
         return lambda x: (x.append(counter.note()), len(x))[1]
-    if colour == "coroutine":
+    if kind == "coroutine":
 
         async def run(x):
             x.append(counter.note())
             return len(x)
 
         return run
-    if colour == "generator":
+    if kind == "generator":
 
         def run(x):
             x.append(counter.note())
@@ -191,11 +189,11 @@ def changing(counter: Counter, colour: str):
     return run
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("kind", COLOURS)
 def test_where_the_first_run_changed_an_argument_it_was_the_only_run_and_its_value_is_returned(
-    counter, colour, events
+    counter, kind, events
 ) -> None:
-    function, call, data = warmed(changing(counter, colour)), CALLS[colour], []
+    function, call, data = warmed(changing(counter, kind)), CALLS[kind], []
     assert call(function, data) == 1
     assert counter.runs == 1
     assert data == [1]
@@ -205,9 +203,9 @@ def test_where_the_first_run_changed_an_argument_it_was_the_only_run_and_its_val
     assert counter.runs == 2
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_measure_of_a_function_that_changes_its_argument_says_why_there_is_nothing_to_report(counter, colour) -> None:
-    report = finish(warmed(changing(counter, colour)).measure([]))
+@pytest.mark.parametrize("kind", COLOURS)
+def test_measure_of_a_function_that_changes_its_argument_says_why_there_is_nothing_to_report(counter, kind) -> None:
+    report = finish(warmed(changing(counter, kind)).measure([]))
     assert counter.runs == 1
     assert report.skipped == "arguments_mutated"
     assert report.latency_s is None
@@ -436,7 +434,7 @@ def test_dry_run_runs_in_the_place_of_extra_runs_and_never_gives_the_value() -> 
     assert report.latency.n == 3
 
 
-def test_a_dry_run_of_another_colour_is_refused_at_decoration() -> None:
+def test_a_dry_run_of_another_kind_is_refused_at_decoration() -> None:
     async def function(): ...
 
     with pytest.raises(ArgumentError, match="dry_run got a function declared with 'def'; wanted 'async def'"):

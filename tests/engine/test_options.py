@@ -3,12 +3,13 @@
 import inspect
 import io
 import math
+import pydoc
 from dataclasses import fields
 
 import pytest
 
 from jitwarmup import ArgumentError, JitwarmupError, Overlap, steady_state, until_steady, warmed
-from jitwarmup.engine.options import UNSET, Options, check_block_settings
+from jitwarmup.engine.options import UNSET, BlockSettings, Options
 from jitwarmup.engine.rules import Fixed
 from jitwarmup.testing import FakeClock, RecordingMonitor, capture_events
 
@@ -108,18 +109,6 @@ def test_every_option_with_a_wrong_kind_of_value_is_refused():
     assert {field.name for field in fields(Options)} - {"rule", "ranks"} == checked - {"iterations"}
 
 
-def test_the_decorator_and_the_options_agree_on_names_and_defaults():
-    overload = {field.name: field for field in fields(Options)}
-    assert Options.checked(iterations=5) == Options()
-    assert Options().rule == Fixed(5)
-    with pytest.raises(TypeError, match="unexpected keyword argument 'nonsense'"):
-        warmed(nonsense=1)
-    assert set(overload) == {
-        *("rule", "measurements", "key", "on_new_key", "fresh", "accept", "drain", "idempotent", "dry_run", "budget_s"),
-        *("while_warming", "on_contamination", "on_loss", "rng", "monitor", "ranks", "name", "emit", "log_messages"),
-    }
-
-
 @pytest.mark.parametrize("iterations", [0, 1, 500, until_steady(), Fixed(3) & until_steady(), lambda runs: None])
 def test_counts_and_rules_are_taken(iterations):
     rule = Options.checked(iterations=iterations).rule
@@ -142,17 +131,25 @@ def test_a_setting_is_never_shown_beyond_plain_values():
 
 
 def test_what_was_not_given_is_told_from_what_was():
-    assert check_block_settings({"iterations": UNSET, "monitor": UNSET}) == {}
-    given = check_block_settings({"iterations": 0, "monitor": None, "clock": None, "name": "x", "probes": None})
+    assert BlockSettings.checked(iterations=UNSET, monitor=UNSET).given() == {}
+    given = BlockSettings.checked(iterations=0, monitor=None, clock=None, name="x", probes=None).given()
     assert given["iterations"] == Fixed(0)
-    assert {"monitor", "clock", "name", "watch"} <= set(given)
+    assert {"monitor", "clock", "name", "probe_set"} <= set(given)
+
+
+def test_an_inner_block_says_more_than_an_outer_one_and_leaves_the_rest():
+    outer = BlockSettings.checked(iterations=3, measurements=7)
+    assert BlockSettings.checked(iterations=1).over(outer) == BlockSettings.checked(iterations=1, measurements=7)
+
+
+def test_what_is_unset_shows_as_a_default():
     assert repr(UNSET) == "<default>"
 
 
 def test_settings_of_a_block_go_before_those_of_the_decorator():
     options = Options(measurements=3, budget_s=9.0)
-    assert options.with_settings({}) is options
-    inner = options.with_settings({"measurements": 5, "iterations": Fixed(1), "log": "not an option"})
+    assert options.inside(BlockSettings()) is options
+    inner = options.inside(BlockSettings(measurements=5, iterations=Fixed(1), log="not an option"))
     assert (inner.measurements, inner.rule, inner.budget_s) == (5, Fixed(1), 9.0)
 
 
@@ -264,7 +261,7 @@ class Promise:
         (Promise, "returned an awaitable"),
     ],
 )
-def test_a_plain_function_that_only_promises_work_is_refused_by_its_colour(returns, told):
+def test_a_plain_function_that_only_promises_work_is_refused_by_its_kind(returns, told):
     @warmed()
     def plain():
         return returns()
@@ -354,3 +351,22 @@ def test_the_signature_of_the_public_face_is_the_contract():
         *("function", "args", "iterations", "measurements", "monitor", "probes", "log", "clock", "ranks", "name"),
         *("budget_s", "on_contamination", "accept", "processes", "log_messages"),
     ]
+
+
+def test_the_signature_shows_every_option_with_its_true_default():
+    shown = inspect.signature(warmed).parameters
+    options = Options()
+    assert next(iter(shown)) == "function"
+    assert {name for name in shown if name not in ("function", "iterations")} == {
+        each.name for each in fields(Options) if each.name != "rule"
+    }
+    assert Options.checked(**{name: each.default for name, each in shown.items() if name != "function"}) == options
+    assert "while_warming" in pydoc.render_doc(warmed)
+
+
+@pytest.mark.parametrize(("wrong", "meant"), [("iteration", "iterations"), ("on_los", "on_loss"), ("emits", "emit")])
+def test_a_wrong_name_offers_the_one_that_may_be_meant(wrong, meant):
+    with pytest.raises(ArgumentError, match=f"warmed got an option '{wrong}', .*did you mean '{meant}'"):
+        warmed(**{wrong: 3})
+    with pytest.raises(ArgumentError, match="wanted one of iterations, measurements"):
+        warmed(quux=1)

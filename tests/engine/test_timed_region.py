@@ -28,7 +28,7 @@ class Boom(Exception):
 
 
 class TimedFunction:
-    """A function of each colour that writes into the log, and fails where it is told to."""
+    """A function of each kind that writes into the log, and fails where it is told to."""
 
     def __init__(self, log, *, fail_at=None, error=Boom) -> None:
         self.log = log
@@ -46,8 +46,8 @@ class TimedFunction:
         if self.fail_at == self.runs - 1:
             raise self.error
 
-    def of(self, colour):
-        return getattr(self, colour)
+    def of(self, kind):
+        return getattr(self, kind)
 
     def plain(self):
         self.step()
@@ -67,13 +67,13 @@ class TimedFunction:
             yield item
 
 
-def carry_out(function, colour):
+def carry_out(function, kind):
     """One plain call, to its end."""
-    if colour == "plain":
+    if kind == "plain":
         return function()
-    if colour == "coroutine":
+    if kind == "coroutine":
         return asyncio.run(function())
-    if colour == "generator":
+    if kind == "generator":
         return list(function())
 
     async def collect():
@@ -98,29 +98,29 @@ def under(log, **options):
     assert monitor.paused == 0
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_plain_call_reads_everything_in_order_and_pauses_the_monitor_for_extra_runs(colour, log) -> None:
+@pytest.mark.parametrize("kind", COLOURS)
+def test_a_plain_call_reads_everything_in_order_and_pauses_the_monitor_for_extra_runs(kind, log) -> None:
     subject = TimedFunction(log)
-    function = warmed(subject.of(colour))
+    function = warmed(subject.of(kind))
     with under(log) as (_, subject.monitor):
-        carry_out(function, colour)
+        carry_out(function, kind)
         assert log.text() == f"pause {EXTRA} {EXTRA} {EXTRA} resume {MEASURED}"
         log.clear()
-        carry_out(function, colour)
+        carry_out(function, kind)
         assert log.text() == MEASURED
     assert subject.paused == [(True, 1)] * 3 + [(False, 0)] * 2
 
 
 @pytest.mark.parametrize("decorated", [True, False])
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_measurement_does_the_same_for_each_of_its_runs(colour, decorated, log) -> None:
+@pytest.mark.parametrize("kind", COLOURS)
+def test_a_measurement_does_the_same_for_each_of_its_runs(kind, decorated, log) -> None:
     subject = TimedFunction(log)
-    function = warmed(subject.of(colour)) if decorated else subject.of(colour)
+    function = warmed(subject.of(kind)) if decorated else subject.of(kind)
     with under(log) as (steady, subject.monitor):
         report = finish(steady.measure(function))
     assert log.text() == f"pause {EXTRA} {EXTRA} {EXTRA} resume {MEASURED} {MEASURED}"
     assert subject.paused == [(True, 1)] * 3 + [(False, 0)] * 2
-    streams = "generator" in colour
+    streams = "generator" in kind
     assert [run.device is None for run in report.measured] == [streams] * 2, (
         "a stream's reading would be its consumer's"
     )
@@ -163,20 +163,20 @@ def test_items_of_a_stream_are_clocked_and_never_fenced(log) -> None:
 
 @pytest.mark.parametrize("fail_at", [0, 1, 3, 4])
 @pytest.mark.parametrize(
-    ("colour", "error"),
+    ("kind", "error"),
     [
         *itertools.product(COLOURS, [Boom, KeyboardInterrupt, asyncio.CancelledError, SystemExit]),
-        ("plain", StopIteration),  # in every other colour Python itself turns it into a RuntimeError
+        ("plain", StopIteration),  # in every other kind Python itself turns it into a RuntimeError
     ],
 )
-def test_a_measurement_that_ends_early_leaves_everything_right(colour, fail_at, error, log) -> None:
+def test_a_measurement_that_ends_early_leaves_everything_right(kind, fail_at, error, log) -> None:
     subject = TimedFunction(log, fail_at=fail_at, error=error)
     with under(log) as (steady, subject.monitor):
         if issubclass(error, Exception):
-            report = finish(steady.measure(subject.of(colour)))
+            report = finish(steady.measure(subject.of(kind)))
         else:
             with pytest.raises(error):
-                finish(steady.measure(subject.of(colour)))
+                finish(steady.measure(subject.of(kind)))
             (report,) = steady.reports
         assert current().settings is not None, "we are back in the block, not inside a run"
     runs = [EXTRA] * min(3, fail_at + 1) + ["resume"] + [MEASURED] * (fail_at - 2)
@@ -191,14 +191,14 @@ def test_a_measurement_that_ends_early_leaves_everything_right(colour, fail_at, 
 
 @pytest.mark.parametrize("error", [Boom, KeyboardInterrupt, asyncio.CancelledError])
 @pytest.mark.parametrize("fail_at", [0, 1, 2, 3])
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_plain_call_that_ends_early_leaves_everything_right(colour, fail_at, error, log) -> None:
+@pytest.mark.parametrize("kind", COLOURS)
+def test_a_plain_call_that_ends_early_leaves_everything_right(kind, fail_at, error, log) -> None:
     subject = TimedFunction(log, fail_at=fail_at, error=error)
-    function = warmed(subject.of(colour))
+    function = warmed(subject.of(kind))
     plainly_instead = error is Boom and fail_at in (1, 2)
     with under(log) as (_, subject.monitor):
         with contextlib.nullcontext() if plainly_instead else pytest.raises(error):
-            carry_out(function, colour)
+            carry_out(function, kind)
     extra = min(3, fail_at + 1)
     measured = [MEASURED] if plainly_instead or fail_at == 3 else []
     assert log.text() == " ".join(["pause", *[EXTRA] * extra, "resume", *measured])
@@ -305,16 +305,16 @@ class StubbornFence(FakeClock):
 
 
 @pytest.mark.parametrize("error", [Boom, KeyboardInterrupt])
-@pytest.mark.parametrize("colour", COLOURS)
-def test_what_the_fence_after_a_run_raises_is_that_runs_own_failure(colour, error, log) -> None:
+@pytest.mark.parametrize("kind", COLOURS)
+def test_what_the_fence_after_a_run_raises_is_that_runs_own_failure(kind, error, log) -> None:
     subject = TimedFunction(log)
     monitor = log.monitor()
-    function = warmed(iterations=0)(subject.of(colour))
+    function = warmed(iterations=0)(subject.of(kind))
     for fail_at in range(4):  # before and after the validation run, before and after the timed run
         function.reset()
         with steady_state(monitor=monitor), steady_state(clock=StubbornFence(fail_at + 1, error)):
             with pytest.raises(error):
-                carry_out(function, colour)
+                carry_out(function, kind)
             assert current().settings is not None
         assert monitor.paused == 0
     assert subject.runs == 0 + 1 + 1 + 2
@@ -363,8 +363,8 @@ def test_a_fence_that_fails_on_entry_stops_the_monitor_again(log) -> None:
 
 @pytest.mark.parametrize("error", [Boom, ValueError])
 @pytest.mark.parametrize("broken", ["start", "stop", "pause", "resume", "window+", "window-"])
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_monitor_that_raises_anywhere_costs_its_reading_and_nothing_else(colour, broken, error, log) -> None:
+@pytest.mark.parametrize("kind", COLOURS)
+def test_a_monitor_that_raises_anywhere_costs_its_reading_and_nothing_else(kind, broken, error, log) -> None:
     def fail(what):
         if what == broken:
             raise error("a secret")
@@ -372,8 +372,8 @@ def test_a_monitor_that_raises_anywhere_costs_its_reading_and_nothing_else(colou
     subject = TimedFunction(log)
     monitor = RecordingMonitor(fail=fail, running=broken not in ("start", "stop"))
     with steady_state(monitor=monitor, iterations=1, measurements=2) as steady:
-        report = finish(steady.measure(subject.of(colour)))
-        carry_out(warmed(iterations=1)(subject.of(colour)), colour)
+        report = finish(steady.measure(subject.of(kind)))
+        carry_out(warmed(iterations=1)(subject.of(kind)), kind)
     assert subject.runs == 4 + 3
     assert report.failure is None
     assert report.latency.n == 2

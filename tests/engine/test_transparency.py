@@ -229,9 +229,9 @@ class Value:
     """Can be weakly referenced."""
 
 
-@pytest.mark.parametrize("colour", ["plain", "coroutine"])
+@pytest.mark.parametrize("kind", ["plain", "coroutine"])
 @pytest.mark.parametrize("spell", ["__call__", "warm", "measure"])
-def test_each_runs_value_is_dropped_before_the_next_run(colour, spell) -> None:
+def test_each_runs_value_is_dropped_before_the_next_run(kind, spell) -> None:
     refs, alive = [], []
 
     def user():
@@ -243,11 +243,11 @@ def test_each_runs_value_is_dropped_before_the_next_run(colour, spell) -> None:
     async def async_user():
         return user()
 
-    function = warmed(user if colour == "plain" else async_user)
+    function = warmed(user if kind == "plain" else async_user)
     gc.disable()
     try:
         value = getattr(function, spell)()
-        value = asyncio.run(value) if colour == "coroutine" else value
+        value = asyncio.run(value) if kind == "coroutine" else value
         assert set(alive) == {0}
         if spell == "__call__":
             assert refs[-1]() is value

@@ -86,7 +86,7 @@ def test_livez_is_200_and_readyz_503_until_ready_then_200_for_good() -> None:
 
             await until(ready)
             other, _ = gated()
-            other._core.entry((), (1,), {}).asked = True
+            other._core.entry((), (1,), {}).requested = True
             assert (await ask(app, "/readyz"))[0] == 200
 
     asyncio.run(main())

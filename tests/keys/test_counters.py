@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from jitwarmup import Coverage, OneTimeWork, warmed
-from jitwarmup.keys.registry import Claim
+from jitwarmup.keys.single_flight import Claim
 from jitwarmup.probes import Observation
 from jitwarmup.records.errors import NotReady
 
@@ -102,11 +102,11 @@ def test_calls_that_failed_or_were_turned_away_are_counted_too() -> None:
     with pytest.raises(ValueError):
         function(1)
     entry = function._core.entry((), (1,), {})
-    lease = Claim(function._core.registry, entry)
-    function._core.registry.claim(lease, entry, demand=False)
+    claim = Claim(function._core.registry, entry)
+    claim.take(demand=False)
     with pytest.raises(NotReady):
         function(1)
-    lease.finish(entry.state, "failed")
+    claim.finish(entry.state, "failed")
     assert function.coverage().calls == 2
     assert function.coverage().missed[0].count == 2
 

@@ -11,7 +11,9 @@ from unittest import mock
 import pytest
 
 from jitwarmup import NotReady, State, is_warming, steady_state, warmed
-from jitwarmup.keys.registry import Claim, InFlight, KeyRegistry, WaitForWarmup
+from jitwarmup.keys.registry import KeyRegistry
+from jitwarmup.keys.single_flight import Claim, WaitForWarmup
+from jitwarmup.keys.state import InFlight
 from jitwarmup.records.runs import Phase, Run
 
 
@@ -37,7 +39,7 @@ class Racing:
             self.extra += is_warming()
         self.started.set()
         if self.gate is not None:
-            assert self.gate.wait(20)
+            assert self.gate.wait(60)
         if run in self.fail_at:
             raise self.error(run)
         return run
@@ -154,7 +156,7 @@ def test_a_waiting_task_does_not_block_its_event_loop() -> None:
         await asyncio.gather(*tasks)
         return ticks
 
-    assert asyncio.run(asyncio.wait_for(main(), 20)) == 20
+    assert asyncio.run(asyncio.wait_for(main(), 60)) == 20
 
 
 def test_after_a_failed_validation_each_waiter_makes_its_own_plain_run_and_gets_its_own_exception() -> None:
@@ -163,7 +165,7 @@ def test_after_a_failed_validation_each_waiter_makes_its_own_plain_run_and_gets_
     function = warmed(user)
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(function)
-        assert user.started.wait(20)
+        assert user.started.wait(60)
         others = [pool.submit(function) for _ in range(3)]
         wait_until(lambda: len(flight_of(function)._wakers) == 3)
         gate.set()
@@ -192,7 +194,7 @@ def flight_of(function):
     return entries[0].in_flight if entries else None
 
 
-def wait_until(true, seconds=20):
+def wait_until(true, seconds=60):
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it never came to that"
@@ -223,7 +225,7 @@ def test_after_an_interruption_one_waiter_goes_on_as_leader_and_keeps_the_finish
         return function.state
 
     hold = None
-    assert asyncio.run(asyncio.wait_for(main(), 20)) is State.WARM
+    assert asyncio.run(asyncio.wait_for(main(), 60)) is State.WARM
     assert len(runs) == 3 + 4 + 5, "two finished, one cancelled, four more to go, one run for each waiter"
 
 
@@ -249,7 +251,7 @@ def test_a_cancelled_waiter_disturbs_nobody() -> None:
         gate.set()
         await asyncio.gather(leader, other)
 
-    asyncio.run(asyncio.wait_for(main(), 20))
+    asyncio.run(asyncio.wait_for(main(), 60))
     assert len(runs) == 8
 
 
@@ -269,13 +271,13 @@ def test_an_event_loop_that_closes_while_it_is_woken_keeps_nobody_else_from_waki
         coroutine.close()
         return Forever()
 
-    flight = InFlight()
+    in_flight = InFlight()
     with mock.patch("asyncio.get_running_loop", Closing), mock.patch("asyncio.wait_for", wait_for):
-        gone = WaitForWarmup(flight, None).sleep()
+        gone = WaitForWarmup(in_flight, None).sleep()
         gone.send(None)
     woken = []
-    flight.join(lambda: woken.append(1))
-    flight.land("warm")
+    in_flight.join(lambda: woken.append(1))
+    in_flight.end("warm")
     gone.close()
     assert woken == [1]
 
@@ -287,7 +289,7 @@ def holding(**options):
     function = warmed(**options)(user)
     thread = threading.Thread(target=function)
     thread.start()
-    assert user.started.wait(20)
+    assert user.started.wait(60)
     return function, user, gate, thread
 
 
@@ -311,8 +313,8 @@ def test_while_warming_raise_says_not_ready_and_what_to_do() -> None:
     assert function() == 7
 
 
-@pytest.mark.parametrize("colour", ["coroutine", "async_generator"])
-def test_while_warming_holds_for_async_functions_too(colour) -> None:
+@pytest.mark.parametrize("kind", ["coroutine", "async_generator"])
+def test_while_warming_holds_for_async_functions_too(kind) -> None:
     async def user():
         runs.append(1)
         await gate.wait()
@@ -322,13 +324,13 @@ def test_while_warming_holds_for_async_functions_too(colour) -> None:
         yield 1
 
     async def call(function):
-        return [item async for item in function()] if colour == "async_generator" else await function()
+        return [item async for item in function()] if kind == "async_generator" else await function()
 
     async def main(policy):
         nonlocal gate
         gate = asyncio.Event()
         runs.clear()
-        function = warmed(while_warming=policy, iterations=0)(stream if colour == "async_generator" else user)
+        function = warmed(while_warming=policy, iterations=0)(stream if kind == "async_generator" else user)
         leader = asyncio.create_task(call(function))
         await asyncio.sleep(0)
         other = asyncio.create_task(call(function))
@@ -348,7 +350,8 @@ def test_a_waiter_waits_at_most_the_budget_and_then_runs_plainly() -> None:
     user.gate = None
     began = time.monotonic()
     assert function() == 1
-    assert 0.05 <= time.monotonic() - began < 10
+    assert time.monotonic() - began >= 0.05
+    assert not gate.is_set(), "nobody but the budget ended the wait"
     gate.set()
     thread.join()
 
@@ -372,7 +375,7 @@ def test_a_waiting_task_waits_at_most_the_budget_too() -> None:
         gate.set()
         await leader
 
-    asyncio.run(asyncio.wait_for(main(), 20))
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 def test_warm_and_measure_wait_whatever_the_policy_says() -> None:
@@ -394,7 +397,7 @@ def test_different_keys_and_instances_are_warmed_side_by_side() -> None:
         @warmed(iterations=0)
         def method(self):
             if is_warming():
-                both.wait(20)
+                both.wait(60)
 
     with ThreadPoolExecutor(2) as pool:
         for future in [pool.submit(Model().method) for _ in range(2)]:
@@ -419,19 +422,19 @@ def test_one_block_measures_one_thing_at_a_time() -> None:
 
 
 def test_landing_twice_counts_once() -> None:
-    ledger = KeyRegistry()
-    entry = ledger.entry((0, None))
-    lease = Claim(ledger, entry)
-    with lease, lease:
-        assert ledger.claim(lease, entry, demand=False) is None
-        assert ledger.claim(Claim(ledger, entry), entry, demand=True) is lease.in_flight
-        lease.finish(State.WARM, "warm")
-        lease.finish(State.FAILED, "failed")
-        lease.progress(State.VALIDATING)
+    registry = KeyRegistry()
+    entry = registry.entry((0, None))
+    claim = Claim(registry, entry)
+    with claim, claim:
+        assert claim.take(demand=False) is None
+        assert Claim(registry, entry).take(demand=True) is claim.in_flight
+        claim.finish(State.WARM, "warm")
+        claim.finish(State.FAILED, "failed")
+        claim.progress(State.VALIDATING)
     assert entry.state is State.WARM
-    assert lease.in_flight.landed == "warm"
-    assert not lease.in_flight.join(lambda: None)
-    assert WaitForWarmup(lease.in_flight, None).block() is True
+    assert claim.in_flight.outcome == "warm"
+    assert not claim.in_flight.join(lambda: None)
+    assert WaitForWarmup(claim.in_flight, None).block() is True
 
 
 def test_two_sweeps_at_once_forget_only_who_is_gone() -> None:
@@ -447,25 +450,25 @@ def test_two_sweeps_at_once_forget_only_who_is_gone() -> None:
         def popleft(self):
             raise IndexError
 
-    ledger = KeyRegistry()
-    kept = ledger.entry((0, None))
-    ledger.dead = Emptied([1])
-    ledger.sweep()
-    assert ledger.entries == {(0, None): kept}
+    registry = KeyRegistry()
+    kept = registry.entry((0, None))
+    registry.dead = Emptied([1])
+    registry.sweep()
+    assert registry.entries == {(0, None): kept}
 
 
 def test_only_good_runs_of_the_warm_up_are_kept_for_whoever_goes_on() -> None:
-    ledger = KeyRegistry()
-    entry = ledger.entry((0, None))
-    lease = Claim(ledger, entry)
-    ledger.claim(lease, entry, demand=False)
+    registry = KeyRegistry()
+    entry = registry.entry((0, None))
+    claim = Claim(registry, entry)
+    claim.take(demand=False)
 
     def run(phase, outcome="ok"):
         return Run(phase=phase, index=0, started_at=0.0, duration_ns=1, outcome=outcome)
 
     good = run(Phase.VALIDATE)
-    lease.finished([good, run(Phase.WARM, "cancelled"), run(Phase.MEASURE)])
-    assert entry.finished == (good,)
+    claim.keep([good, run(Phase.WARM, "cancelled"), run(Phase.MEASURE)])
+    assert entry.resumable_runs == (good,)
 
 
 def test_threads_that_step_a_stream_whose_key_is_being_warmed_wait_for_it() -> None:

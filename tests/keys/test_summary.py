@@ -25,7 +25,7 @@ class Told(list):
 
     instruments = None
 
-    def alone(self):
+    def without_call(self):
         return self
 
     def emit(self, event, **fields):

@@ -203,7 +203,7 @@ def test_alone_the_random_streams_are_as_one_plain_call_or_none_leaves_them(plac
 @pytest.mark.parametrize("at", ["validate", "warm", "measure", "waiting"])
 def test_a_cancelled_task_frees_its_waiters_and_keeps_its_finished_runs(at, events) -> None:
     async def main():
-        reached, runs = asyncio.Event(), []
+        reached, release, runs = asyncio.Event(), asyncio.Event(), []
         hold = {"validate": 0, "warm": 2, "measure": 4, "waiting": 1}[at]
 
         @warmed(iterations=3)
@@ -211,7 +211,7 @@ def test_a_cancelled_task_frees_its_waiters_and_keeps_its_finished_runs(at, even
             runs.append(1)
             if len(runs) - 1 == hold and not reached.is_set():
                 reached.set()
-                await asyncio.sleep(0.05 if at == "waiting" else 3600)
+                await release.wait()
             return 7
 
         leader = asyncio.create_task(answer())
@@ -221,6 +221,7 @@ def test_a_cancelled_task_frees_its_waiters_and_keeps_its_finished_runs(at, even
         doomed.cancel()
         with pytest.raises(asyncio.CancelledError):
             await doomed
+        release.set()
         assert await asyncio.wait_for(other, 30) == 7
         return answer.state, len(runs)
 

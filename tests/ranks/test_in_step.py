@@ -4,6 +4,8 @@ from collections import defaultdict
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SEEDS, RANKS = 50, 4
 
 

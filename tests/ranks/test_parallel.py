@@ -238,6 +238,7 @@ def test_it_is_seen_where_each_rank_decides_by_itself(two):
 PLACES = {"pairs": [[0, 1], [2, 3]], "tp": [[0, 1], [2, 3]], "dp": [[0, 2], [1, 3]], "everybody": [[0, 1, 2, 3]]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLACES)
 def test_each_group_measures_by_itself(four, name):
     for members in PLACES[name]:
@@ -248,11 +249,13 @@ def test_each_group_measures_by_itself(four, name):
         assert told[0]["value"] == sum(rank + 1 for rank in members)
 
 
+@pytest.mark.slow
 def test_groups_measure_at_the_same_time_with_plans_of_their_own(four):
     reports = reports_of(four, "pairs", "report")  # their second run waits for all four ranks
     assert [phases(report) for report in reports] == ["vwmmmmm"] * 2 + ["vwwwmmmm"] * 2
 
 
+@pytest.mark.slow
 def test_a_failure_stays_in_its_group(four):
     reports = reports_of(four, "failing", "report")
     clean = in_step(reports[:2], [0, 1])
@@ -268,12 +271,14 @@ def test_a_failure_stays_in_its_group(four):
 # ------------------------------------------------------------------ transformers
 
 
+@pytest.mark.slow
 def test_transformers_has_split_the_model(llama):
     for rank in llama:
         assert rank["split"] == {"shape": [64, 64], "local": [32, 64], "backend": "gloo", "world": 2}
         assert rank["control"] == rank["whole"]
 
 
+@pytest.mark.slow
 def test_generation_over_a_split_model_is_measured_in_step(llama):
     report = in_step(reports_of(llama, "generation"), [0, 1])
     assert report.failure is None
@@ -285,12 +290,14 @@ def test_generation_over_a_split_model_is_measured_in_step(llama):
         assert rank["value"] == rank["control"]
 
 
+@pytest.mark.slow
 def test_sampled_tokens_of_a_split_model_are_those_without_us(llama):
     in_step(reports_of(llama, "sampled", "report"), [0, 1])
     check_values([rank["sampled"] for rank in llama])
     assert llama[0]["sampled"]["value"] == llama[1]["sampled"]["value"]
 
 
+@pytest.mark.slow
 def test_time_generate_takes_the_slowest_rank_s_time(llama):
     for rank in llama:
         timed = rank["timed"]

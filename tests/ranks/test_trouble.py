@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 BOUND_S = 6.0
 SOON_S = 10.0  # beyond the bound, as promised
 OTHERS = (0, 2, 3)

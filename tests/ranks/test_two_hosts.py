@@ -5,6 +5,10 @@ import subprocess
 import sys
 import time
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 BOUND_S, SOON_S = 4.0, 10.0
 
 

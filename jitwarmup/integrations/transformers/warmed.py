@@ -19,10 +19,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jitwarmup.api.block import steady_state
-from jitwarmup.api.decorator import Warmed
+from jitwarmup.api.warmed import Warmed
 from jitwarmup.engine import procedures
-from jitwarmup.engine.callables import innermost, kind_of
-from jitwarmup.engine.commands import CallableKind
+from jitwarmup.engine.callables import CallableKind, innermost, kind_of
 from jitwarmup.engine.options import Options, check_monitor
 from jitwarmup.integrations.transformers.hook import Spy, watching
 from jitwarmup.integrations.transformers.tokens import TokenTimer, TokenTimes

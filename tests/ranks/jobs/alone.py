@@ -46,19 +46,11 @@ if rank == 0:
     tell("alone", values=values, warm=warm, measured=len(report.measured), ranks=sorted(ranks), together=report.ranks)
 dist.barrier()
 
-# ------------------------------------------------------------------ ready when all are
-ready, mine = readiness(together), readiness(together, ranks=None)
-seen = []
-if rank == 1:
-    time.sleep(1)
+# ------------------------------------------------------------------ what warms up in step is ready on all
+ready = readiness(together)
 before = bool(ready)
-warmup = together.warm()
-until = time.monotonic() + 20
-while not ready and time.monotonic() < until:
-    seen.append(bool(mine))
-    time.sleep(0.05)
-status = ready.status()
-tell("ready", before=before, ready=bool(ready), mine=seen, missing=status["missing_ranks"], value=together())
+together.warm()
+tell("ready", before=before, ready=bool(ready), value=together())
 dist.barrier()
 
 # ------------------------------------------------------------------ who speaks

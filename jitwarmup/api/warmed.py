@@ -1,0 +1,432 @@
+"""
+The descriptor that stands in a decorated function's place: it quacks as its function and binds as one.
+
+All that its calls share is in one `WarmedFunction`; a `Bound` is made for each attribute access and thrown away. The warm
+path with ``emit="off"`` is one frame: a flag, and the function.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from types import MethodType
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
+
+from jitwarmup.api import warm_many, worker_thread
+from jitwarmup.api.warm_many import Item
+from jitwarmup.engine import drivers, procedures
+from jitwarmup.engine.callables import CallableKind, wrapper_attributes
+from jitwarmup.engine.commands import Call, Procedure
+from jitwarmup.engine.function import Prefix, WarmedFunction
+from jitwarmup.engine.options import BlockSettings, Options
+from jitwarmup.host.scope import CURRENT
+from jitwarmup.host.switch import SWITCH
+from jitwarmup.host.tracing import Tracing
+from jitwarmup.keys.status import status_of
+from jitwarmup.records.coverage import Coverage
+from jitwarmup.records.preparation import Preparation
+from jitwarmup.records.report import Report
+from jitwarmup.records.runs import State, Warmup
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+S = TypeVar("S")
+ProcedureOf = Callable[[Call], Procedure]
+
+
+class Warmed(Generic[P, R_co]):
+    """
+    A function that is validated and warmed up on its first call, and timed ever after.
+
+    Calling it runs the user's function 1 + warm-up + 1 times on the first call for a key, and once afterwards; the value
+    is that of the last run. See ``warm``, ``measure``, ``state`` and ``ready``; ``__wrapped__`` is the user's function.
+    """
+
+    _core: WarmedFunction
+
+    def __init__(self, raw: Callable[P, R_co], options: Options) -> None:
+        core = WarmedFunction(raw, options)
+        attributes = wrapper_attributes(core.function)
+        ours = {name for name in attributes if hasattr(Warmed, name) and not name.startswith("__")}
+        self.__dict__.update({name: value for name, value in attributes.items() if name not in ours})
+        self._core = core  # after the function's own attributes, which are ours where it wraps a warmed one
+        self.__wrapped__ = core.function
+        if Tracing.compiling is Tracing.first_look:
+            Tracing.look()
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        core = self._core
+        if core.bypass or Tracing.compiling():
+            value: R_co = core.function(*args, **kwargs)
+            return value
+        return cast("R_co", timed_call(core, *core.split(args), kwargs))
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any] | None = None, /) -> Self: ...
+    @overload
+    def __get__(
+        self: Warmed[Concatenate[S, Q], R], instance: object, owner: type[Any] | None = None, /
+    ) -> Warmed[Q, R]: ...
+    def __get__(self, instance: Any, owner: type[Any] | None = None, /) -> Any:
+        core = self._core
+        if core.binding == "function":
+            return self if instance is None else Bound(self, instance)
+        return bound_otherwise(self, instance, owner)
+
+    def __set_name__(self, owner: type[Any], name: str) -> None:
+        self._core.owner = owner
+        if hasattr(self._core.raw, "__set_name__"):
+            self._core.raw.__set_name__(owner, name)
+
+    @overload
+    def warm(  # type: ignore[overload-overlap]  # an awaitable where the function is asynchronous
+        self: Warmed[P, Coroutine[Any, Any, Any] | AsyncIterator[Any]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, Warmup]: ...
+    @overload
+    def warm(self, /, *args: P.args, **kwargs: P.kwargs) -> Warmup: ...
+    def warm(self, /, *args: Any, **kwargs: Any) -> Any:
+        """
+        Only validate and warm up, as the start-up of a service does; for a warm key nothing is done.
+
+        Awaitable where the function is asynchronous.
+
+        Returns:
+            The record of the warm-up of this key.
+
+        Raises:
+            BaseException: whatever the user's function raised in a run.
+            MeasurementFailed: ``accept=`` refused the value of the validation run.
+            ArgumentError: an argument can be used only once and there is no ``fresh=``.
+
+        """
+        if SWITCH.reasons:
+            return self._plainly(inactive(self._core))
+        return self._carry_out(procedures.warm, args, kwargs)
+
+    @overload
+    def measure(  # type: ignore[overload-overlap]  # see warm
+        self: Warmed[P, Coroutine[Any, Any, Any] | AsyncIterator[Any]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, Report]: ...
+    @overload
+    def measure(self, /, *args: P.args, **kwargs: P.kwargs) -> Report: ...
+    def measure(self, /, *args: Any, **kwargs: Any) -> Any:
+        """
+        Run the whole plan: validation, warm-up, and ``measurements`` timed runs. Awaitable where the function is.
+
+        Where torch.distributed is initialised, all ranks have to make the same measurement, and carry it out in step.
+
+        Returns:
+            A Report, also where the function failed (``report.failure``, ``latency_s == -1.0``).
+
+        Raises:
+            ArgumentError: an argument can be used only once and there is no ``fresh=``; the ranks' plans differ.
+            RankFailed: another rank did not come to the measurement.
+
+        """
+        return self._carry_out(procedures.measure, args, kwargs, explicit=True)
+
+    async def awarm(self, /, *args: P.args, **kwargs: P.kwargs) -> Warmup:
+        """
+        Validate and warm up without blocking the event loop; for a warm key nothing is done.
+
+        A plain function runs in a worker thread, with the ContextVars and torch's thread-local state (grad and inference
+        mode, autocast, default device, current CUDA device and stream) of the caller, so the program that is warmed is
+        the one that is called afterwards. An async function is awaited, as with ``warm``. Cancelling the awaiting task
+        does not stop a run that is under way in its thread: a compile cannot be interrupted.
+
+        Raises:
+            BaseException: as ``warm``.
+
+        """
+        core = self._core
+        prefix, rest = self._split(args)
+        if SWITCH.reasons:
+            return inactive(core)
+        if core.kind.asynchronous:
+            found: Warmup = await self._carry_out(procedures.warm, args, kwargs)
+            return found
+        entry = core.entry(prefix, rest, kwargs)
+        return await worker_thread.warm(lambda: self._carry_out(procedures.warm_at_once, args, kwargs), entry)
+
+    @overload
+    def warm_all(  # type: ignore[overload-overlap]  # an awaitable where the function is asynchronous
+        self: Warmed[P, Coroutine[Any, Any, Any] | AsyncIterator[Any]],
+        inputs: Sequence[Any],
+        *,
+        weights: Sequence[float] | None = None,
+        budget_s: float | None = None,
+        policy: str = "ready",
+    ) -> Coroutine[Any, Any, Preparation]: ...
+    @overload
+    def warm_all(
+        self,
+        inputs: Sequence[Any],
+        *,
+        weights: Sequence[float] | None = None,
+        budget_s: float | None = None,
+        policy: str = "ready",
+    ) -> Preparation: ...
+    def warm_all(
+        self,
+        inputs: Sequence[Any],
+        *,
+        weights: Sequence[float] | None = None,
+        budget_s: float | None = None,
+        policy: str = "ready",
+    ) -> Any:
+        """
+        Validate and warm up for many inputs, the heaviest weight first; awaitable where the function is asynchronous.
+
+        A budget is a deadline that is looked at between runs: a compile that is under way cannot be interrupted, so it
+        may be overshot by one run. A key is begun while at least half of what it is predicted to cost (the mean of the
+        keys before it) is left.
+
+        Args:
+            inputs: each a tuple of positional arguments, a dict of keyword arguments, or a single argument.
+            weights: how likely each input is; by default they are taken in the order given.
+            budget_s: seconds of validation and warm-up runs, over all keys.
+            policy: what keys mean that the budget did not reach. ``"ready"``: they are no longer asked for, calls of
+                theirs pass plainly and count as missed. ``"degraded"``: the same, and the state is degraded.
+                ``"fail"``: not ready, and MeasurementFailed.
+
+        Raises:
+            BaseException: whatever the user's function raised in a run, at once; keys warmed before stay warm.
+            MeasurementFailed: the budget was spent, with ``policy="fail"``.
+            ArgumentError: inputs or weights that cannot work; raised before anything is run.
+
+        """
+        warm_many.check_settings(budget_s, policy)
+        if SWITCH.reasons:
+            return self._plainly(Preparation(callable=self._core.name, budget_s=budget_s))
+        steps = self._preparing(inputs, weights, budget_s, policy)
+        if not self._core.kind.asynchronous:
+            return warm_many.drive(steps, self._warm_item)
+        return warm_many.adrive(steps, self._warm_item)
+
+    async def awarm_all(
+        self,
+        inputs: Sequence[Any],
+        *,
+        weights: Sequence[float] | None = None,
+        budget_s: float | None = None,
+        policy: str = "ready",
+    ) -> Preparation:
+        """``warm_all`` without blocking the event loop: ``awarm`` for each input. Arguments as there."""
+        warm_many.check_settings(budget_s, policy)
+        if SWITCH.reasons:
+            return Preparation(callable=self._core.name, budget_s=budget_s)
+        return await warm_many.adrive(self._preparing(inputs, weights, budget_s, policy), self._awarm_item)
+
+    def coverage(self) -> Coverage:
+        """
+        What share of live calls found their key warm, which keys were missed, how often, and what it cost.
+
+        Exact to the call, over threads too, since the start or ``reset()``; nothing is counted with ``emit="off"``.
+        """
+        return self._core.registry.counts.read(self._core.name)
+
+    def status(self) -> dict[str, Any]:
+        """Where it stands, as a document (schema ``jitwarmup.status/1``) of plain JSON types. Never waits for a warm-up."""
+        return status_of(self._core.registry, self._instance_id)
+
+    @property
+    def state(self) -> State:
+        """Where it stands, in one word: of the keys asked to be warmed or, where none was, of all keys met."""
+        return self._core.registry.state(self._instance_id)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every key asked for (or the first) is warm; latches. True where jitwarmup is switched off."""
+        return bool(SWITCH.reasons) or self._core.registry.ready(self._instance_id)
+
+    def flush(self) -> None:
+        """With ``emit="summary"``: emit now what was counted since the last summary."""
+        self._core.registry.summary.flush()
+
+    def reset(self) -> None:
+        """Forget what is warm: the next call of every key is a first call."""
+        self._core.reset()
+
+    @property
+    def _instance_id(self) -> int | None:
+        return None
+
+    def _split(self, args: tuple[Any, ...]) -> tuple[Prefix, tuple[Any, ...]]:
+        return self._core.split(args)
+
+    def _carry_out(
+        self,
+        procedure: ProcedureOf,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        settings: BlockSettings | None = None,
+        *,
+        explicit: bool = False,
+    ) -> Any:
+        """
+        Carry out a procedure over all runs; a coroutine where the function is asynchronous.
+
+        ``explicit``: a measurement, which agrees with the other ranks of a job without being asked to.
+        """
+        core = self._core
+        prefix, rest = self._split(args)
+
+        def make() -> Procedure:
+            return procedure(core.call(prefix, rest, kwargs, explicit=explicit, settings=settings))
+
+        return drivers.acall(make, core.kind) if core.kind.asynchronous else drivers.call(make, core.kind)
+
+    def _preparing(
+        self, inputs: Sequence[Any], weights: Sequence[float] | None, budget_s: float | None, policy: str
+    ) -> warm_many.Preparing:
+        items = warm_many.items_of(self._core, self._split(())[0], inputs, weights)
+        return warm_many.preparing(self._core, items, budget_s=budget_s, policy=policy)
+
+    def _warm_item(self, item: Item, limit_s: float | None) -> Any:
+        return self._carry_out(procedures.warm, item.args, item.kwargs, budget(self._core, limit_s))
+
+    async def _awarm_item(self, item: Item, limit_s: float | None) -> Warmup:
+        if self._core.kind.asynchronous:
+            found: Warmup = await self._warm_item(item, limit_s)
+            return found
+        settings = budget(self._core, limit_s)
+        return await worker_thread.warm(
+            lambda: self._carry_out(procedures.warm_at_once, item.args, item.kwargs, settings), item.entry
+        )
+
+    def _plainly(self, value: Any) -> Any:
+        """A value, as the function's kind hands it over."""
+        if not self._core.kind.asynchronous:
+            return value
+
+        async def give() -> Any:
+            return value
+
+        return give()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self._core.function, name)
+
+    def __repr__(self) -> str:
+        return f"<warmed {self._core.name}: {self.state}>"
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """As functions do: by qualified name."""
+        return cast("str", self.__qualname__)
+
+    def __copy__(self) -> Warmed[P, R_co]:
+        return Warmed(self._core.raw, self._core.options)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Warmed[P, R_co]:
+        """A cold one around the copied callable."""
+        return Warmed(copy.deepcopy(self._core.raw, memo), self._core.options)
+
+
+class Bound(Warmed[P, R_co]):
+    """A warmed method of one instance (or class), which is part of its keys by identity."""
+
+    __slots__ = ("_core", "_instance", "_warmed")
+    _instance: Any
+
+    def __init__(self, warmed: Warmed[Any, Any], instance: Any) -> None:
+        self.__dict__ = warmed.__dict__  # its attributes, shared: nothing is ever set on a bound one
+        self._core = warmed._core
+        self._instance = instance
+        self._warmed = warmed
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        core = self._core
+        if id(self._instance) in core.bypass_instances and not core.registry.dead:
+            value: R_co = core.function(self._instance, *args, **kwargs)
+            return value
+        if Tracing.compiling():
+            return cast("R_co", core.function(self._instance, *args, **kwargs))
+        return cast("R_co", timed_call(core, (self._instance,), args, kwargs))
+
+    @property
+    def __wrapped__(self) -> Any:
+        """The user's function, bound."""
+        return MethodType(self._core.function, self._instance)
+
+    @property
+    def __self__(self) -> Any:
+        """The instance."""
+        return self._instance
+
+    @property
+    def __func__(self) -> Warmed[Any, Any]:
+        """The unbound one."""
+        return self._warmed
+
+    @property
+    def _instance_id(self) -> int | None:
+        return self._core.registry.instance_id_of(self._instance)
+
+    def _split(self, args: tuple[Any, ...]) -> tuple[Prefix, tuple[Any, ...]]:
+        return (self._instance,), args
+
+    def __get__(self, instance: Any, owner: type[Any] | None = None, /) -> Any:
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Bound) and self._core is other._core and self._instance is other._instance
+
+    def __hash__(self) -> int:
+        return hash((id(self._core), id(self._instance)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (self._instance, self._core.function.__name__)
+
+    def __copy__(self) -> Bound[P, R_co]:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Bound[P, R_co]:
+        return Bound(self._warmed, copy.deepcopy(self._instance, memo))
+
+
+def bound_otherwise(warmed: Warmed[Any, Any], instance: Any, owner: type[Any] | None) -> Any:
+    """Binding of class methods; whatever else is no function does not bind."""
+    core = warmed._core
+    if core.binding == "class":
+        return Bound(warmed, owner if owner is not None else type(instance))
+    return warmed
+
+
+def timed_call(core: WarmedFunction, prefix: Prefix, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A plain call that is timed: validated and warmed up first where its key is cold."""
+    kind = core.kind
+    if kind is CallableKind.FUNCTION:
+        if core.passes_through():
+            return core.function(*prefix, *args, **kwargs)
+        entry = core.entry(prefix, args, kwargs)
+        if entry is not None and entry.is_warm and CURRENT.get() is None:
+            return procedures.warm_call(core.timed_function(), entry, (*prefix, *args), kwargs)
+        return drivers.call(lambda: procedures.plain(core.call(prefix, args, kwargs, entry=entry)), kind)
+
+    def make() -> Procedure:
+        """The procedure is chosen when the body begins to run, where a task's or consumer's scope is known."""
+        if core.passes_through():
+            return procedures.passthrough(core.function, (*prefix, *args), kwargs)
+        return procedures.plain(core.call(prefix, args, kwargs))
+
+    by_kind: dict[CallableKind, Callable[[Callable[[], Procedure]], Any]] = {
+        CallableKind.COROUTINE: drivers.acall,
+        CallableKind.GENERATOR: drivers.stream,
+        CallableKind.ASYNC_GENERATOR: drivers.astream,
+    }
+    return by_kind[kind](make)
+
+
+def budget(core: WarmedFunction, limit_s: float | None) -> BlockSettings | None:
+    """The budget of one key as a setting: the smaller of what is left and the decorator's own."""
+    given = [s for s in (limit_s, core.options.budget_s) if s is not None]
+    return BlockSettings(budget_s=min(given)) if given else None
+
+
+def inactive(core: WarmedFunction) -> Warmup:
+    """The record of a warm-up that is not made since jitwarmup is switched off."""
+    return Warmup(callable=core.name, key="default", skipped="inactive")

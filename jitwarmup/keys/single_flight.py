@@ -1,0 +1,191 @@
+"""
+Per key one warm-up at a time (single flight), over threads and tasks.
+
+Whoever claims a cold key first leads; the others wait for the warm-up to end, or do as ``while_warming`` says. A claim
+that is dropped (interrupt, cancellation, a failed validation) leaves the key cold and keeps the runs that were finished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+from jitwarmup.keys.registry import KeyRegistry
+from jitwarmup.keys.state import InFlight, KeyState, WarmupOutcome
+from jitwarmup.records.errors import NotReady
+from jitwarmup.records.runs import Phase, Run, State, Warmup
+
+BEING_WARMED = "being_warmed"
+
+
+class Wait:
+    """A procedure's request to wait for somebody: in a thread, or in a task."""
+
+    __slots__ = ()
+
+    def block(self) -> Any:
+        """Wait in a thread."""
+        raise NotImplementedError
+
+    async def sleep(self) -> Any:
+        """Wait in a task; the event loop goes on."""
+        raise NotImplementedError
+
+
+class WaitForWarmup(Wait):
+    """The request to wait for a warm-up; answered with whether it ended in time."""
+
+    __slots__ = ("deadline", "in_flight")
+
+    def __init__(self, in_flight: InFlight, deadline: float | None) -> None:
+        self.in_flight = in_flight
+        self.deadline = deadline
+
+    def seconds(self) -> float | None:
+        """Seconds left, None for no limit."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    def block(self) -> bool:
+        event = threading.Event()
+        if not self.in_flight.join(event.set):
+            return True
+        try:
+            return event.wait(self.seconds())
+        finally:
+            self.in_flight.leave(event.set)
+
+    async def sleep(self) -> bool:
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
+                loop.call_soon_threadsafe(ended.set)
+
+        if not self.in_flight.join(wake):
+            return True
+        try:
+            await asyncio.wait_for(ended.wait(), self.seconds())
+        except TimeoutError:
+            return False
+        finally:
+            self.in_flight.leave(wake)
+        return True
+
+
+class Claim:
+    """
+    The right and duty to warm one key, once ``acquire`` got it. Left without ``finish``, it counts as interrupted.
+
+    Entered before it is acquired, and twice (``with claim, claim:``): an interrupt may come at the very beginning of an
+    exit, and a key that nobody gives back is waited for for ever. ``entry`` is None beyond the bound on keys.
+    """
+
+    def __init__(self, registry: KeyRegistry, entry: KeyState | None) -> None:
+        self.registry = registry
+        self.entry = entry
+        self.in_flight = InFlight()
+
+    @property
+    def held(self) -> KeyState | None:
+        """The key, while it is ours to warm."""
+        entry = self.entry
+        return entry if entry is not None and entry.in_flight is self.in_flight else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.finish(State.COLD, "interrupted")
+
+    def take(self, *, demand: bool) -> InFlight | None:
+        """
+        Take the key where it has to be warmed; ``demand`` warms failed keys again.
+
+        Returns:
+            The warm-up of whoever has the key already; None where nobody is to be waited for.
+
+        """
+        entry = self.entry
+        if entry is None:
+            return None
+        with self.registry.lock:
+            if entry.in_flight is not None:
+                return entry.in_flight
+            warm = entry.is_warm and not (demand and entry.unready)
+            if not warm and (demand or entry.state is not State.FAILED):
+                entry.in_flight = self.in_flight
+                entry.state = State.WARMING if entry.resumable_runs else State.VALIDATING
+        return None
+
+    def acquire(
+        self, *, policy: str, wait_s: float | None, demand: bool, name: str
+    ) -> Generator[WaitForWarmup, bool, bool]:
+        """
+        Whether the key is ours to warm; False where it is warm or the call shall run plainly.
+
+        Raises:
+            NotReady: somebody else is warming this key and the policy is ``raise``.
+
+        """
+        deadline = None if wait_s is None else time.monotonic() + wait_s
+        while (other := self.take(demand=demand)) is not None:
+            if policy == "raise":
+                raise NotReady(
+                    f"{name} is being warmed up by another caller and while_warming='raise' was chosen; try again when "
+                    f".ready is true, or choose while_warming='wait' or 'pass'"
+                )
+            if policy == "pass":
+                return False
+            in_time = yield WaitForWarmup(other, deadline)
+            if not in_time or (other.outcome == "failed" and not demand):
+                return False
+        return self.held is not None
+
+    def progress(self, state: State, planned: int | None = None) -> None:
+        """Note the phase that is under way, and how many runs are planned in all."""
+        if (entry := self.held) is not None:
+            entry.state = state
+            entry.planned = planned
+
+    def keep(self, runs: Sequence[Run]) -> None:
+        """Keep finished runs for whoever goes on, should this warm-up be interrupted."""
+        if (entry := self.entry) is not None:
+            entry.resumable_runs = tuple(run for run in runs if run.outcome == "ok" and run.phase is not Phase.MEASURE)
+
+    def finish(
+        self,
+        state: State,
+        outcome: WarmupOutcome,
+        warmup: Warmup | None = None,
+        reason: str | None = None,
+        own: Sequence[Run] | None = None,
+    ) -> None:
+        """
+        End the warm-up: set the key's state and wake the waiters. Only the first call counts.
+
+        ``own``: the warm-up's runs with this rank's work only, from which its recurring work is learnt.
+        """
+        with self.registry.lock:
+            entry = self.held
+            if entry is not None:
+                entry.state = state
+                entry.reason = reason if reason is not None or outcome != "interrupted" else "interrupted"
+                if not entry.unready or outcome == "warm":
+                    entry.demotion = None
+                if outcome != "interrupted":
+                    entry.resumable_runs = ()
+                if warmup is not None:
+                    entry.warmup = warmup
+                    entry.recurring.learn(warmup.runs if own is None else own)
+                entry.in_flight = None  # last: interrupted before it, the key is still ours to finish
+        if entry is not None:
+            self.registry.changed()
+        self.in_flight.end(outcome)

@@ -1,0 +1,118 @@
+"""One key of a warmed function: where it stands, and the warm-up that is under way for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from jitwarmup.analysis.habits import RecurringWork
+from jitwarmup.records.runs import Run, State, Warmup
+
+BUDGET_SPENT = "budget_spent"
+WarmupOutcome = Literal["warm", "failed", "interrupted"]
+
+
+class InFlight:
+    """A warm-up in progress; those who wait for it are woken when it ends, in threads and event loops alike."""
+
+    def __init__(self) -> None:
+        self.outcome: WarmupOutcome | None = None
+        self._lock = threading.Lock()
+        self._wakers: list[Callable[[], Any]] = []
+
+    def end(self, outcome: WarmupOutcome) -> None:
+        """Wake everybody who still waits; only the first outcome counts."""
+        with self._lock:
+            self.outcome = self.outcome or outcome
+            wakers = list(self._wakers)
+        for wake in wakers:
+            wake()
+
+    def join(self, wake: Callable[[], Any]) -> bool:
+        """Ask to be woken; False where it has ended already."""
+        with self._lock:
+            if self.outcome is None:
+                self._wakers.append(wake)
+        return self.outcome is None
+
+    def leave(self, wake: Callable[[], Any]) -> None:
+        """Do not wake this one."""
+        with self._lock:
+            if wake in self._wakers:
+                self._wakers.remove(wake)
+
+
+@dataclass(frozen=True, slots=True)
+class Demotion:
+    """
+    Steady state was lost after the warm-up.
+
+    ``policy`` is that of ``on_loss``. ``clean_calls_wanted`` is how many clean calls in a row make the key warm again;
+    0 where none do: until it is warmed up again, or (the recompile limit) for as long as the process lives.
+    """
+
+    reason: str
+    policy: str = "mark"
+    clean_calls_wanted: int = 0
+
+
+class KeyState:
+    """
+    One key: its `State`, and at most one `Demotion`.
+
+        from                    by                                    to
+        COLD, FAILED            a caller claims it (FAILED: .warm)    VALIDATING, or WARMING where runs can be resumed
+        VALIDATING              the validation run ends well          WARMING
+        VALIDATING, WARMING     the warm-up ends well                 WARM, or STEADY where steady state was proven
+        VALIDATING, WARMING     validation fails, an interruption     COLD
+        WARMING                 a warm-up run fails                   FAILED
+        WARM, STEADY            one-time work on a live call          DEGRADED with a Demotion (on_loss="rewarm": COLD)
+        DEGRADED                enough clean calls in a row           WARM, without a Demotion
+
+    ``in_flight`` is set exactly while somebody warms it. ``resumable_runs`` are the finished runs of an interrupted
+    warm-up, from which the next one goes on.
+    """
+
+    __slots__ = (
+        "demotion",
+        "in_flight",
+        "instance_id",
+        "label",
+        "planned",
+        "reason",
+        "recurring",
+        "requested",
+        "resumable_runs",
+        "state",
+        "warmup",
+    )
+
+    def __init__(self, label: str, instance_id: int = 0) -> None:
+        self.label = label
+        self.instance_id = instance_id
+        self.state = State.COLD
+        self.demotion: Demotion | None = None
+        self.warmup: Warmup | None = None
+        self.resumable_runs: tuple[Run, ...] = ()
+        self.in_flight: InFlight | None = None
+        self.requested = False  # .warm, .warm_all or a lifespan asked for it
+        self.planned: int | None = None  # runs of the warm-up under way, where a count decides
+        self.reason: str | None = None  # why it stands where it stands, in words that hold no value
+        self.recurring = RecurringWork()
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether the key was warmed up, whatever happened to it since."""
+        return self.state in (State.WARM, State.STEADY, State.DEGRADED)
+
+    @property
+    def unready(self) -> bool:
+        """Whether readiness was taken back, until the key is warmed again."""
+        return self.demotion is not None and self.demotion.policy == "unready"
+
+    @property
+    def left_over(self) -> bool:
+        """Whether a ``degraded`` preparation had no budget left for it, and it was not warmed since."""
+        return self.reason == BUDGET_SPENT and self.state is State.COLD

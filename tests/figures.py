@@ -49,7 +49,9 @@ CLASSES = """
 """
 # Either whole or as a part of a name: `let_the_pump_run` holds a pump, `compass` no pass.
 WORD = re.compile(rf"(?<![A-Za-z])({'|'.join(WORDS.split())})(?![A-Za-z])", re.IGNORECASE)
-KEPT = re.compile(r"math\.floor|np\.floor|floor of|//|that is to say", re.IGNORECASE)  # a line with these is in order
+KEPT = re.compile(
+    r"math\.floor|np\.floor|floor of|noise_floor|//|that is to say", re.IGNORECASE
+)  # a line with these is in order
 NAME = re.compile(
     rf"^_?({'|'.join(NAMES.split())})(_\\w+)?$"
 )  # of a function or variable; in a sentence these are plain English

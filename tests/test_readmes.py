@@ -173,6 +173,14 @@ def test_the_page_of_the_package_names_every_package():
     assert {name for name in packages if not re.search(rf"^.*\b{name}/", page, re.MULTILINE)} == set()
 
 
+@pytest.mark.parametrize("package", ["api", "engine", "keys"])
+def test_the_tree_names_every_module_of_the_core(package):
+    page = (ROOT / "jitwarmup/README.md").read_text(encoding="utf-8")
+    branch = re.search(rf"^  {package}/ .*?: (.*?)^  \w+/", page, re.MULTILINE | re.DOTALL)[1]
+    modules = {path.stem for path in (ROOT / "jitwarmup" / package).glob("*.py")} - {"__init__"}
+    assert set(branch.split()) == modules
+
+
 def test_the_page_of_examples_names_every_example():
     page = (ROOT / "examples/README.md").read_text(encoding="utf-8")
     assert {path.name for path in (ROOT / "examples").glob("*.py")} == set(re.findall(r"\]\((\w+\.py)\)", page))

@@ -74,7 +74,7 @@ class DeviceReading(Record):
         duration_s: wall seconds of the window.
         status: ``ok``, ``partial``, ``unsupported``, ``gpu_lost``, ``stalled``, ``no_permission`` or ``unavailable``.
         energy_j: joules used within the window.
-        energy_source: ``ring`` (the driver's samples), ``counter``, or ``power_integral`` of a monitor that samples itself.
+        energy_source: ``ring`` (the driver's samples), ``counter`` or (of a monitor that samples) ``power_integral``.
         energy_error_j: bound on the error of ``energy_j``, in joules.
         power_mean_w: mean watts.
         power_max_w: the highest watts seen.

@@ -20,9 +20,10 @@ class Reason:
         subject: what it is about (a kind of work, a probe, a class of series), if anything.
 
     Kinds that the audit gives, the weightiest first: ``not_compiled``, ``compiled_code_given_up``,
-    ``recompiles_every_run``, ``one_time_work`` (subject: its kind), ``flat_but_not_cause_clean``, ``still_falling``, ``not_flat`` (subject: the
-    class of the measured runs), ``cause_clean_but_drifting``, ``too_few_runs``, ``too_noisy``, ``contended``,
-    ``host_disagrees`` (subject: the class of the wall times, waits included), ``causes_not_watched``.
+    ``recompiles_every_run``, ``one_time_work`` (subject: its kind), ``flat_but_not_cause_clean``, ``still_falling``,
+    ``not_flat`` (subject: the class of the measured runs), ``cause_clean_but_drifting``, ``too_few_runs``,
+    ``too_noisy``, ``contended``, ``host_disagrees`` (subject: the class of the wall times, waits included),
+    ``causes_not_watched``.
     """
 
     kind: str

@@ -78,7 +78,7 @@ def wants_a_function(function: Callable[[float], float]) -> None: ...
 
 wants_a_function(ruled)
 
-# ------------------------------------------------------------------------------------------------ the other colours
+# ------------------------------------------------------------------------------------------------ the other kinds of callable
 
 
 @warmed()

@@ -5,6 +5,9 @@ import subprocess
 import sys
 import time
 
+import pytest
+
+pytestmark = pytest.mark.slow  # ranks are processes that each import torch
 BOUND_S, SOON_S = 4.0, 10.0
 
 

@@ -22,20 +22,20 @@ def rank_main():
     import torch.distributed as dist
 
     from jitwarmup import RankGroup, steady_state
-    from jitwarmup.distributed.group import SideExchange
+    from jitwarmup.distributed.group import GroupExchange
     from jitwarmup.host.scope import enclosing_run
 
     spent, inside = [], []
-    block = SideExchange.block
+    block = GroupExchange.block
 
     def timed(exchange):
         inside.append(enclosing_run() is not None)
         began = time.perf_counter()
-        heard = block(exchange)
+        exchanged = block(exchange)
         spent.append(time.perf_counter() - began)
-        return heard
+        return exchanged
 
-    SideExchange.block = timed
+    GroupExchange.block = timed
     dist.init_process_group("gloo")
 
     def nothing():

@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.slow  # ranks are processes that each import torch
+
 
 @pytest.fixture(scope="module")
 def job(launch):

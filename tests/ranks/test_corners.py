@@ -2,7 +2,7 @@
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow  # ranks are processes that each import torch
 
 
 @pytest.fixture(scope="module")

@@ -280,6 +280,7 @@ def gather(hosts, timeout_s, **environment):
     ]
 
 
+@pytest.mark.slow
 def test_gloo_meets_over_it(two_hosts):
     with two_hosts(delay_s=0.05, loss=0.01, seed=0) as hosts:
         ranks = gather(hosts, 50, GLOO_SOCKET_IFNAME=hosts.interface)

@@ -4,8 +4,7 @@ from collections import defaultdict
 
 import pytest
 
-pytestmark = pytest.mark.slow
-
+pytestmark = pytest.mark.slow  # ranks are processes that each import torch
 SEEDS, RANKS = 50, 4
 
 

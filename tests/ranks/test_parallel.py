@@ -9,6 +9,7 @@ import pytest
 from jitwarmup import Report
 from jitwarmup.records.runs import Phase
 
+pytestmark = pytest.mark.slow  # ranks are processes that each import torch
 SCENARIOS = [
     "data_parallel",
     "tensor_parallel",

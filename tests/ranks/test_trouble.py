@@ -7,6 +7,7 @@ pytestmark = pytest.mark.slow
 BOUND_S = 6.0
 SOON_S = 10.0  # beyond the bound, as promised
 OTHERS = (0, 2, 3)
+SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("interrupt", "exit", "kill")]
 
 
 def of(ended, rank, kind):
@@ -15,7 +16,7 @@ def of(ended, rank, kind):
     return found[0]
 
 
-@pytest.fixture(scope="module", params=["exception", "interrupt", "exit", "kill"])
+@pytest.fixture(scope="module", params=["exception", *SLOW])
 def trouble(request, launch):
     return request.param, launch.run_job("trouble", 4, request.param, str(BOUND_S), "1")
 
@@ -81,6 +82,7 @@ def test_who_holds_the_jobs_store_may_die_too(launch):
         assert of(ended, rank, "later")["value"] == "still a value"
 
 
+@pytest.mark.slow
 def test_a_rank_that_hangs_in_user_code_is_named_after_the_bound(launch, capsys):
     processes = launch.run_job("trouble", 3, "hang", "3", "1", timeout_s=45, hung=1)
     began = of(processes, 1, "trouble")["at"]

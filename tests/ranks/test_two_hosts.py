@@ -7,8 +7,7 @@ import time
 
 import pytest
 
-pytestmark = pytest.mark.slow
-
+pytestmark = pytest.mark.slow  # ranks are processes that each import torch
 BOUND_S, SOON_S = 4.0, 10.0
 
 

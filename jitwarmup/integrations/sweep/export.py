@@ -44,7 +44,7 @@ def to_datasets(results: Sequence[Result], folder: str | Path) -> Path:
     """
     Write the rows that the framework pushes to a hub, as a folder: ``datasets.load_dataset(folder, "full_results")``.
 
-    Plain files, whether ``datasets`` is installed or not; where it is, ``arrow/`` holds them for ``load_from_disk`` too.
+    Plain files, whether ``datasets`` is installed or not.
     """
     stamp, place = timestamp(), Path(folder)
     for name in ("full_results", "summarized_results"):
@@ -52,20 +52,7 @@ def to_datasets(results: Sequence[Result], folder: str | Path) -> Path:
         lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
         write(place / name / f"benchmark_run_{stamp}.jsonl", lines)
     write(place / "README.md", CARD)
-    as_arrow(place)
     return place
-
-
-def as_arrow(place: Path) -> None:
-    """The same for ``datasets.load_from_disk``, where that library is installed; it is a convenience, never a must."""
-    try:
-        from datasets import Dataset
-    except ImportError:
-        return
-    for name in ("full_results", "summarized_results"):
-        newest = max((place / name).glob("*.jsonl"))
-        rows = [json.loads(line) for line in newest.read_text(encoding="utf-8").splitlines()]
-        Dataset.from_list(rows).save_to_disk(str(place / "arrow" / name))
 
 
 CARD = """---

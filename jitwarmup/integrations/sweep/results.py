@@ -9,16 +9,19 @@ from __future__ import annotations
 import json
 import math
 import os
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from jitwarmup.host.environment import environment
 from jitwarmup.integrations.sweep.configurations import Configuration
 from jitwarmup.records.codec import Record
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.report import Report
 
+GIT_S = 5.0  # a checkout on a network file system may not answer
 Where = Literal["load", "validate", "warm", "measure", "process"]
 
 
@@ -147,7 +150,18 @@ def _boundless(value: Any) -> bool:
 
 def metadata() -> dict[str, Any]:
     """The machine and the code, for whoever reads the results; what is not known is left out."""
-    from jitwarmup.host.environment import environment
-    from jitwarmup.integrations.sweep.revision import revision
-
     return {**environment(), **revision()}
+
+
+def revision(folder: Path | None = None) -> dict[str, str]:
+    """``commit_id`` and, where a branch is checked out, ``branch_name``; empty without git or outside of a checkout."""
+    command = ("git", "rev-parse", "HEAD", "--symbolic-full-name", "HEAD")
+    try:
+        done = subprocess.run(  # noqa: S603 - a fixed command, no shell
+            command, cwd=folder, capture_output=True, text=True, timeout=GIT_S, check=True
+        )
+        commit, reference = done.stdout.split()
+    except (OSError, subprocess.SubprocessError, ValueError):  # no git, no checkout, no commit yet
+        return {}
+    branch = reference.removeprefix("refs/heads/")
+    return {"commit_id": commit} if branch == "HEAD" else {"commit_id": commit, "branch_name": branch}

@@ -22,13 +22,14 @@ from typing import Any
 
 from jitwarmup.api.block import steady_state
 from jitwarmup.integrations.sweep.configurations import Configuration, distinct
+from jitwarmup.integrations.sweep.configurations import configuration as checked_configuration
 from jitwarmup.integrations.sweep.loading import Loaded, load
 from jitwarmup.integrations.sweep.results import Fault, Result, ResultFile, fault_of, metadata
 from jitwarmup.integrations.transformers import warmed_generation
 from jitwarmup.records.errors import MeasurementFailed
 from jitwarmup.records.report import Report
 
-CHILD = "jitwarmup.integrations.sweep.child"
+CHILD = "from jitwarmup.integrations.sweep.runner import run_child; run_child()"  # for ``python -c``
 Load = Callable[[Configuration], Loaded]
 Tell = Callable[[int, int, Result, float], None]
 
@@ -169,12 +170,19 @@ def _result(
     )
 
 
-def _in_child(configuration: str, answer: Path, timeout_s: float | None) -> Fault | None:
+def run_child() -> None:
+    """The child's own program: one configuration from stdin, its result appended to the file that is named."""
+    chosen = checked_configuration(json.loads(sys.stdin.read()))
+    sweep = Sweep([chosen], sys.argv[1])
+    sweep.file.append(sweep.one(chosen))
+
+
+def _in_child(document: str, answer: Path, timeout_s: float | None) -> Fault | None:
     """A python that runs one configuration; a fault where it did not end well."""
-    command = [sys.executable, "-m", CHILD, str(answer)]
+    command = [sys.executable, "-c", CHILD, str(answer)]
     try:
         done = subprocess.run(  # noqa: S603 - our own module, no shell
-            command, input=configuration, capture_output=True, text=True, timeout=timeout_s, check=False
+            command, input=document, capture_output=True, text=True, timeout=timeout_s, check=False
         )
     except subprocess.TimeoutExpired:
         return Fault(kind="timeout", phase="process", type="TimeoutExpired", message=f"more than {timeout_s} s")

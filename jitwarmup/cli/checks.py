@@ -57,7 +57,6 @@ def software() -> Iterator[Finding]:
     yield package("transformers", "no generate() can be watched")
     yield package("structlog", "events go to standard logging or to stderr")
     yield package("nvidia-ml-py", "no GPU can be read")
-    yield package("rich", "progress is drawn as plain lines", "'jitwarmup[cli]'")
     yield package("matplotlib", "reports have tables and no figures", "'jitwarmup[report]'")
 
 

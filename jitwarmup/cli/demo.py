@@ -11,7 +11,8 @@ from typing import Any
 from jitwarmup.cli.models import DemoModel, load
 from jitwarmup.cli.progress import Progress
 from jitwarmup.records.report import Report
-from jitwarmup.views.text import span, table
+from jitwarmup.records.units import span
+from jitwarmup.views.text import table
 
 PROMPT = "What is the capital of France?"
 
@@ -93,7 +94,7 @@ def shown(model: DemoModel, report: Report, answer: str | None, block_s: float |
     head = f"{model.name}, from {model.origin}"
     if report.failure is not None:
         failure = report.failure
-        return f"{head}\nfailed in {failure.phase} run {failure.index + 1}: {failure.type}: {failure.message}"
+        return f"{head}\nfailed in {failure.phase} run {failure.index}: {failure.type}: {failure.message}"
     return "\n".join([head, table(rows(report, block_s)), f"answer: {answer}", f"verdict: {verdict(report)}"])
 
 

@@ -23,9 +23,9 @@ from jitwarmup.analysis.compare import Comparison, compare
 from jitwarmup.analysis.gates import Gate, Judged, judge, parse_gates
 from jitwarmup.analysis.sides import side_of
 from jitwarmup.cli.demo import positive
-from jitwarmup.cli.progress import progress
+from jitwarmup.cli.progress import Progress
 from jitwarmup.cli.target import arguments, resolve
-from jitwarmup.cli.terminal import add_output, painter, wants_color, width, write
+from jitwarmup.cli.terminal import add_output, painter, width, write
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.report import Report
 from jitwarmup.views.comparison import comparison_markdown, comparison_text
@@ -134,7 +134,7 @@ def measured(asked: argparse.Namespace) -> Outcome:
     except KeyboardInterrupt:
         return Outcome((), interrupted=True)
     warm = None if asked.until_steady else asked.iterations * len(calls)
-    drawing = progress(warm=warm, measure=asked.measurements * len(calls), color=wants_color(asked, sys.stderr))
+    drawing = Progress(warm=warm, measure=asked.measurements * len(calls))
     with drawing, SteadyState(None, (), settings(asked, drawing)) as steady:
         interrupted = False
         try:
@@ -246,7 +246,7 @@ def show(asked: argparse.Namespace, outcome: Outcome, comparison: Comparison | N
         print(json.dumps(document(outcome, comparison, judged)))
         return
     paint, wide = painter(asked), width()
-    parts = [summary(report, wide, paint) for report in outcome.reports]
+    parts = [summary(report, wide, paint, message=True) for report in outcome.reports]
     parts += [comparison_text(comparison, judged, wide, paint)] if comparison is not None else []
     if parts:
         print("\n\n".join(parts))

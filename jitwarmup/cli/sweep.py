@@ -12,7 +12,7 @@ from jitwarmup.integrations.sweep import Configuration, Result, Sweep, exit_code
 from jitwarmup.integrations.sweep.configurations import ATTENTION, DTYPES, LEVELS, MODES, SDPA
 from jitwarmup.integrations.sweep.export import to_datasets, to_framework
 from jitwarmup.records.codec import encode
-from jitwarmup.views.text import span
+from jitwarmup.records.units import span
 
 OFF = "none"  # on the command line: the field's None
 ABOUT = "Exit codes: 0 all are well, 1 some have failed, 2 usage, 3 all have failed, 130 interrupted."

@@ -11,19 +11,9 @@ from typing import Any, Final
 
 from jitwarmup.events import schema as s
 from jitwarmup.events.sanitize import one_line
+from jitwarmup.records.units import span
 
 Fields = Mapping[str, Any]
-_UNITS: Final = ((1.0, 1.0, "s"), (1e-3, 1e3, "ms"), (1e-6, 1e6, "us"))
-
-
-def span(seconds: float | None) -> str:
-    """Seconds to three digits in a unit people read: ``1.23 s``, ``12.3 ms``, ``45.6 us``; ``?`` where there are none."""
-    if seconds is None:
-        return "?"
-    for least, factor, unit in _UNITS:
-        if abs(seconds) >= least:
-            return f"{_digits(seconds * factor)} {unit}"
-    return f"{_digits(seconds * 1e9)} ns"
 
 
 def _digits(value: float) -> str:

@@ -160,7 +160,7 @@ class Steady:
 
 def told(report: Report) -> dict[str, Any]:
     """The row of the table."""
-    from jitwarmup.views.text import span
+    from jitwarmup.records.units import span
 
     cold = report.validation
     return {

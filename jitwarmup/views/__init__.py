@@ -7,9 +7,9 @@ from jitwarmup.records.report import Report
 
 def report_text(report: Report) -> str:
     """A report in plain text: what came out, what the time went into, and what to do next."""
-    from jitwarmup.views.explain import explain
+    from jitwarmup.views.summary import summary
 
-    return explain(report)
+    return summary(report, width=120)
 
 
 def report_html(report: Report) -> str:

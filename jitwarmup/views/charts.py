@@ -19,8 +19,8 @@ from typing import Any
 
 from jitwarmup.records.report import Report
 from jitwarmup.records.runs import Phase, Run
+from jitwarmup.records.units import span
 from jitwarmup.views.summary import causes
-from jitwarmup.views.text import span
 
 WAY_OUT = "matplotlib is not installed, so there are tables and no figures: pip install 'jitwarmup[report]'"
 WIDE_IN = 4.6  # inches; drawn small, since a narrow screen shrinks text and a wide one may enlarge it
@@ -282,7 +282,7 @@ STRIPS: dict[str, Callable[[Run], float | None]] = {
 def device_strip(report: Report) -> str | None:
     """Power, clocks, throttling and temperature over the measured runs; None where no run has any of them."""
     strips = {
-        name: [(run.index + 1, value) for run in report.measured if (value := read(run)) is not None]
+        name: [(run.index, value) for run in report.measured if (value := read(run)) is not None]
         for name, read in STRIPS.items()
     }
     strips = {name: points for name, points in strips.items() if points}

@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from html import escape
 
 from jitwarmup.records.report import Report
+from jitwarmup.records.units import span
 from jitwarmup.views import charts
 from jitwarmup.views.style import SHEET
-from jitwarmup.views.summary import causes, figures, findings, headline, run_rows
-from jitwarmup.views.text import share, span
+from jitwarmup.views.summary import causes, figures, findings, run_rows, verdict_words
+from jitwarmup.views.text import share
 
 MOST_BYTES = 150_000
 LEGEND = {
@@ -122,7 +123,7 @@ def verdict_card(report: Report) -> str:
     )
     return card(
         "Verdict",
-        f"<p>{escape(headline(report))}</p>{failure}<ul>{found or '<li>nothing to hold against it'}</ul>"
+        f"<p>{escape(verdict_words(report))}</p>{failure}<ul>{found or '<li>nothing to hold against it'}</ul>"
         f'<p class="muted">watched: {escape(watched)}</p>'
         + (f'<p class="muted">not watched: {escape(blind[:1500])}</p>' if blind else ""),
     )

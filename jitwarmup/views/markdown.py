@@ -7,8 +7,9 @@ import re
 from collections.abc import Sequence
 
 from jitwarmup.records.report import Report
-from jitwarmup.views.summary import causes, figures, findings, headline
-from jitwarmup.views.text import share, span
+from jitwarmup.records.units import span
+from jitwarmup.views.summary import causes, figures, findings, verdict_words
+from jitwarmup.views.text import share
 
 BARS = "▁▂▃▄▅▆▇█"
 MOST_BARS = 60
@@ -29,7 +30,7 @@ def md_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def report_markdown(report: Report) -> str:
     """One report: figures, the curve in characters, the ledger and the verdict."""
-    parts = [f"### {safe(report.callable)}: {safe(headline(report))}\n", md_table(("", "value"), figures(report))]
+    parts = [f"### {safe(report.callable)}: {safe(verdict_words(report))}\n", md_table(("", "value"), figures(report))]
     if len(report.runs) > 1:
         parts.append(f"runs, logarithmic: `{bars([run.duration_s for run in report.runs])}`\n")
     spent = causes(report)

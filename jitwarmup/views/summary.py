@@ -1,22 +1,29 @@
-"""The figures of one report that every view shows, and the plain-text summary of them."""
+"""
+A report in words: the figures that every view shows, and the text made of them.
+
+Every line is data of the report; nothing is measured or guessed here. Runs are numbered by their index, from 0.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from jitwarmup.records.report import Report
-from jitwarmup.records.runs import Run
-from jitwarmup.views.reasons import words
-from jitwarmup.views.text import columns, folded, share, shortened, span
+from jitwarmup.records.runs import OneTimeWork, Run
+from jitwarmup.records.units import span
+from jitwarmup.views.advice import about_work, words
+from jitwarmup.views.text import columns, folded, share, shortened
 
 Paint = Callable[[str, str], str]  # (text, what it is) -> text; see `plain`
 Figure = tuple[str, str]
 FEW_RANKS = 8  # that are shown one by one
+TINY = 0.005  # share of the cold seconds below which a cause gets no advice
+MARKED = 5  # contaminated runs shown one by one
 
 
 def plain(text: str, _kind: str) -> str:
-    """No colour."""
+    """No color."""
     return text
 
 
@@ -92,40 +99,117 @@ def findings(report: Report) -> list[tuple[str, str]]:
 
 
 def headline(report: Report) -> str:
-    """What happened, in one line without the function's name."""
-    if report.failure is not None:
-        failure = report.failure
+    """What came out, in one line without the function's name."""
+    failure = report.failure
+    if failure is not None:
         where = "" if failure.rank is None else f" on rank {failure.rank}"
-        return f"failed in {failure.phase} run {failure.index + 1}{where} with {failure.type}"
-    return f"{report.verdict.state}" + (f" ({report.verdict.label})" if report.verdict.label else "")
+        return f"failed in {failure.phase} run {failure.index}{where} with {failure.type}"
+    if report.latency_s is None:
+        return "nothing was measured"
+    line = f"{span(report.latency_s)} a run at the median"
+    if not report.latency.n:
+        return f"{line}; no run was free of one-time work"
+    line += f" of {report.latency.n} clean runs"
+    low, high, level = report.latency.ci_low_s, report.latency.ci_high_s, report.latency.ci_level
+    return line if low is None or level is None else f"{line} ({span(low)} to {span(high)}, {level:.0%})"
 
 
-def summary(report: Report, width: int = 80, paint: Paint = plain) -> str:
-    """The final table of a measurement: figures, ledger by cause, verdict with reasons and what to do next."""
-    lines = [paint(shortened(report.callable, width), "title"), *columns(figures(report), width)]
+def verdict_words(report: Report) -> str:
+    """The verdict and the class of the series, or the failure."""
+    label = f" ({report.verdict.label})" if report.verdict.label else ""
+    return headline(report) if report.failure is not None else f"{report.verdict.state}{label}"
+
+
+def summary(report: Report, width: int = 80, paint: Paint = plain, *, message: bool = False) -> str:
+    """
+    What came out, the figures, the time by cause (dearest first), the contaminated runs, the verdict, what to do next.
+
+    ``message`` shows a failure's own text too, which may hold values of the user's.
+    """
+    lines = [paint(shortened(report.callable, width), "title"), *folded(headline(report), width)]
+    if message and report.failure is not None and report.failure.message:
+        lines += folded(f"  {report.failure.type}: {report.failure.message}", width, indent=4)
+    lines += columns(figures(report), width)
+    parts = [
+        cause_lines(report, width, paint),
+        marked_lines(report.measured, width),
+        verdict_lines(report, width, paint),
+    ]
+    for part in filter(None, parts):
+        lines += ["", *part]
+    return "\n".join(lines)
+
+
+def cause_lines(report: Report, width: int, paint: Paint) -> list[str]:
+    """The ledger of validation and warm-up, each cause with its reasons and what to do about it."""
     spent = causes(report)
-    if spent:
-        whole = sum(seconds for _, seconds in spent)
-        rows = [(f"  {cause}", span(seconds), share(seconds, whole)) for cause, seconds in spent]
-        lines += ["", paint("cold and warm-up time by cause", "title"), *columns(rows, width)]
-    return "\n".join([*lines, "", *verdict_lines(report, width, paint)])
+    if not spent:
+        return []
+    whole = sum(seconds for _, seconds in spent)
+    table = columns([(f"  {cause}", span(seconds), share(seconds, whole)) for cause, seconds in spent], width)
+    lines = [paint("cold and warm-up time by cause", "title"), *table]
+    cold = list(own_work(run for run in (report.validation, *report.warmup) if run is not None))
+    for cause, seconds in spent:
+        reasons = because(cold, cause)
+        lines += folded(f"  {cause}: {reasons}", width, indent=4) if reasons else []
+        advice = about_work(cause) if seconds > TINY * whole else None
+        lines += (
+            [paint(line, "advice") for line in folded(f"  next, {cause}: {advice}", width, indent=4)] if advice else []
+        )
+    return lines
+
+
+def marked_lines(runs: Sequence[Run], width: int) -> list[str]:
+    """Measured runs that paid for one-time work, with the reason of each."""
+    marked = [run for run in runs if run.contaminated]
+    if not marked:
+        return []
+    title = f"{len(marked)} of {len(runs)} measured runs paid for one-time work and are left out of the clean figures:"
+    lines = folded(title, width)
+    for run in marked[:MARKED]:
+        paid = (in_words(work) for work in own_work([run]) if work.recurrence == "one_time")
+        lines += folded(f"  run {run.index}: {span(run.duration_s)}: {'; '.join(dict.fromkeys(paid))}", width, indent=4)
+    return [*lines, f"  and {len(marked) - MARKED} more"] if len(marked) > MARKED else lines
 
 
 def verdict_lines(report: Report, width: int, paint: Paint) -> list[str]:
-    """The verdict, its reasons, and what to do next."""
+    """The verdict, its reasons, what to do next, and who could not look."""
     state = "failed" if report.failure is not None else report.verdict.state
-    lines = [paint(line, state) for line in folded(f"verdict {headline(report)}", width)]
-    if report.failure is not None and report.failure.message:
-        lines += folded(f"  {report.failure.type}: {report.failure.message}", width, indent=4)
+    lines = [paint(line, state) for line in folded(f"verdict {verdict_words(report)}", width)]
     for found, way_out in findings(report):
         lines += folded(f"  - {found}", width, indent=4)
         lines += [paint(line, "advice") for line in folded(f"    next: {way_out}", width, indent=10)] if way_out else []
+    if report.verdict.unwatched:
+        unwatched = ", ".join(f"{name} ({why})" for name, why in report.verdict.unwatched.items())
+        lines += folded(f"  not watched: {unwatched}", width, indent=4)
+    said = report.would_have_said
+    if said is not None and said.state == "proven" and report.decision is not None and report.decision.path == "count":
+        runs = f"{said.numbers.get('n', 0):.0f} warm-up runs ({said.path})"
+        lines += folded(f"  until_steady() would have stopped after {runs}", width, indent=4)
     return lines
+
+
+def own_work(runs: Iterable[Run]) -> Iterable[OneTimeWork]:
+    """Own work of some runs."""
+    return (work for run in runs for work in run.work if work.scope == "own")
+
+
+def in_words(work: OneTimeWork) -> str:
+    """One piece of work: its kind, the rank that did it, and why."""
+    where = "" if work.rank is None else f" on rank {work.rank}"
+    return f"{work.kind}{where} ({work.reason})" if work.reason else f"{work.kind}{where}"
+
+
+def because(seen: Sequence[OneTimeWork], cause: str) -> str:
+    """The reasons of a cause, the first few."""
+    reasons = list(dict.fromkeys(work.reason for work in seen if work.kind == cause and work.reason))
+    more = f" and {len(reasons) - 2} more" if len(reasons) > 2 else ""
+    return "; ".join(reasons[:2]) + more
 
 
 def run_rows(report: Report) -> list[Sequence[str]]:
     """Every run: phase, number, time, what was special about it."""
-    return [(run.phase.value, str(run.index + 1), span(run.duration_s), "; ".join(notes(run))) for run in report.runs]
+    return [(run.phase.value, str(run.index), span(run.duration_s), "; ".join(notes(run))) for run in report.runs]
 
 
 def notes(run: Run) -> list[str]:

@@ -96,10 +96,10 @@ def jitwarmup(folder):
 def on_terminal(folder):
     """Run it on a terminal: (returncode, everything that was drawn)."""
 
-    def run(*words, columns=80, without_rich=False, **more):
+    def run(*words, columns=80, without_tqdm=False, **more):
         leader, follower = pty.openpty()
         fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-        code = "import sys; sys.modules['rich'] = None;" if without_rich else "import sys;"
+        code = "import sys; sys.modules['tqdm'] = None;" if without_tqdm else "import sys;"
         code += "from jitwarmup.cli import main; sys.exit(main())"
         child = subprocess.Popen(
             [sys.executable, "-c", code, *map(str, words)],

@@ -134,7 +134,7 @@ def test_a_failed_validation_has_its_own_exit_code(monkeypatch, capsys):
     monkeypatch.setattr(demo, "load", lambda choice: model(fails))
     assert main(["demo", *FEW]) == Exit.VALIDATION == 3
     told, logged = capsys.readouterr()
-    assert told == "a fake, from a test\nfailed in validate run 1: ValueError: no such model\n"
+    assert told == "a fake, from a test\nfailed in validate run 0: ValueError: no such model\n"
     assert '"latency_s":-1.0' in logged.replace(" ", "")
     assert "no such model" not in logged
 
@@ -315,8 +315,8 @@ def test_a_terminal_sees_each_run_as_it_ends():
     progress(COLD)
     progress(Run(phase=Phase.MEASURE, index=4, started_at=0.0, duration_ns=2_000_000))
     assert out.getvalue().splitlines() == [
-        "  validate    1      1.5 s  paid for import",
-        "  measure     5       2 ms",
+        "  validate    0      1.5 s  paid for import",
+        "  measure     4       2 ms",
     ]
     assert progress.drawn == 2
 

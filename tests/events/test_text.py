@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from jitwarmup.events import schema as s
-from jitwarmup.events.text import short_line, span
+from jitwarmup.events.text import short_line
+from jitwarmup.records.units import span
 
 FUNCTION = {"schema": "jitwarmup/1", "callable": "module.generate"}
 
@@ -11,8 +12,8 @@ FUNCTION = {"schema": "jitwarmup/1", "callable": "module.generate"}
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (None, "?"),
-        (0.0, "0 ns"),
+        (None, "-"),
+        (0.0, "0 s"),
         (4.2e-8, "42 ns"),
         (4.56e-5, "45.6 us"),
         (0.0123, "12.3 ms"),

@@ -314,10 +314,10 @@ def test_a_ring_of_causes_ends():
 
 
 def test_explaining_is_done_by_the_views():
-    from jitwarmup.views.explain import explain
+    from jitwarmup.views import report_text
 
     report = report_of([*prepared(2.0), a_run(1.0)])
-    assert report.explain() == explain(report)
+    assert report.explain() == report_text(report)
 
 
 def test_a_report_is_a_value():

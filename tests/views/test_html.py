@@ -5,7 +5,6 @@ import sys
 from html.parser import HTMLParser
 
 import pytest
-from jitwarmup.views.notebook import repr_html
 
 from jitwarmup.records.report import Report
 from jitwarmup.views import charts, html
@@ -67,7 +66,7 @@ def test_nothing_is_fetched_and_nothing_runs(make_report):
 
 def test_text_that_is_not_ours_is_escaped(make_report, failure):
     report = make_report(name=EVIL, kinds=[EVIL], failure=failure)
-    for text in (html.page([report]), repr_html(report)):
+    for text in (html.page([report]), report._repr_html_()):
         assert "<script" not in text
         assert "<b>bad" not in text
         assert EVIL in "".join(Tags(text).words)

@@ -11,9 +11,9 @@ from jitwarmup.analysis.compare import compare
 from jitwarmup.analysis.gates import judge, parse_gates
 from jitwarmup.analysis.sides import side_of
 from jitwarmup.records.verdict import Reason
+from jitwarmup.views.advice import WORDS, words
 from jitwarmup.views.comparison import comparison_markdown, comparison_text
 from jitwarmup.views.markdown import bars, report_markdown, safe
-from jitwarmup.views.reasons import WORDS, words
 from jitwarmup.views.summary import calls_until_small, summary
 from jitwarmup.views.text import columns, folded, shortened
 
@@ -39,8 +39,8 @@ def test_the_summary_tells_cold_warm_up_ledger_steady_verdict_and_what_to_do_nex
 
 
 def test_a_failure_is_told(make_report, failure):
-    text = summary(make_report(failure=failure))
-    assert "failed in measure run 4 with ValueError" in text
+    text = summary(make_report(failure=failure), message=True)
+    assert "failed in measure run 3 with ValueError" in text
     assert "bad & worse" in text
 
 
@@ -64,7 +64,7 @@ def test_words_hold_the_numbers_and_survive_a_missing_one():
     assert words(Reason(kind="still_falling"))[0] == "still falling"
     assert words(Reason(kind="something_new")) == ("something new", "")
     assert (
-        "run 4 failed with ValueError"
+        "run 3 failed with ValueError"
         in words(Reason(kind="failed_in_warm", numbers={"index": 3.0}, subject="ValueError"))[0]
     )
 

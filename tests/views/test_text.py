@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jitwarmup.views.text import SCALES, span, table
+from jitwarmup.records.units import SCALES, span
+from jitwarmup.views.text import table
 
 SPANS = [
     (None, "-"),

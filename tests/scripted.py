@@ -15,6 +15,7 @@ from jitwarmup import steady_state
 from jitwarmup.engine import instruments, options
 from jitwarmup.events.recorder import Recorder
 from jitwarmup.host import process_size
+from jitwarmup.host.scope import RunContext
 from jitwarmup.probes import Observation
 from jitwarmup.records.errors import RankFailed
 from jitwarmup.records.protocols import Exchanged
@@ -40,18 +41,27 @@ class ScriptedProbeSet:
     def unwatched(self) -> Mapping[str, str]:
         return {"absent": "not loaded"}
 
-    def open(self, *, cpu: bool = True) -> object:
+    def open(self, context: RunContext, *, cpu: bool = True) -> RunContext:
         self.open_now += 1
-        return object()
+        context.reading = self
+        context.enter()
+        return context
 
-    def close(self, token: object) -> Observation:
+    def close(self, context: RunContext) -> Observation:
+        context.leave()
+        run = context.first or context
+        if run.reading is None:  # closed already, or never opened
+            return Observation()
+        run.reading = None
         self.open_now -= 1
         return self.seen.pop(0) if self.seen else Observation()
 
-    def suspend(self, token: object) -> None:
+    def suspend(self, context: RunContext) -> None:
+        context.leave()
         self.suspended += 1
 
-    def resume(self, token: object) -> None:
+    def resume(self, context: RunContext) -> None:
+        context.enter()
         self.suspended -= 1
 
 

@@ -34,7 +34,7 @@ from jitwarmup.engine.steps import Step
 from jitwarmup.engine.timed_region import RunOutcome, TimedRegion
 from jitwarmup.events import schema
 from jitwarmup.events.emit import Silence
-from jitwarmup.host.scope import Frame, note_divergence
+from jitwarmup.host.scope import RunContext, note_divergence
 from jitwarmup.records.errors import ArgumentError, Overlap
 from jitwarmup.records.protocols import Ranks
 from jitwarmup.records.report import Report
@@ -62,7 +62,7 @@ class SteadyState:
         self._prepared: Measurement | None = None
         self._latest: Measurement | None = None  # of the entry, then of the body
         self._owes_stop = False
-        self._diverged: list[tuple[int, ...]] = []
+        self._diverged: tuple[tuple[int, ...], ...] = ()
         self._loops: list[weakref.ref[TrialLoop]] = []
         self._report_id = new_report_id()
 
@@ -160,7 +160,7 @@ class SteadyState:
             for loop in (ref() for ref in self._loops):
                 if loop is not None:
                     loop.leave()
-            self._diverged = region.frame.diverged  # ranks that were lost in the body are not waited for at its end
+            self._diverged = region.context.diverged  # ranks that were lost in the body are not waited for at its end
             return region.outcome()
         finally:
             region.abandon()
@@ -185,8 +185,8 @@ class SteadyState:
 
     def _begin(self, instruments: Instruments) -> Self:
         """The body begins: from here on it is timed, and its settings hold."""
-        frame = Frame(settings=self._settings.for_calls_inside(self._report_id))
-        region = TimedRegion(instruments, Step(Phase.MEASURE, 0), instruments.clock, frame=frame, name="block")
+        context = RunContext(settings=self._settings.for_calls_inside(self._report_id))
+        region = TimedRegion(instruments, Step(Phase.MEASURE, 0), instruments.clock, context=context, name="block")
         region.__enter__()
         self._region = region
         return self

@@ -17,7 +17,7 @@ from typing import Any, Self
 from jitwarmup.engine.instruments import Instruments
 from jitwarmup.engine.steps import Step
 from jitwarmup.gpu.shared import SharedWindow
-from jitwarmup.host.scope import Frame
+from jitwarmup.host.scope import RunContext
 from jitwarmup.records.protocols import Clock, RunAnnotation
 from jitwarmup.records.runs import OneTimeWork, Outcome, Phase, Run
 
@@ -51,7 +51,7 @@ class TimedRegion:
         session: the ports.
         step: which run this is; a measured one opens the monitor's window.
         clock: the clock to use.
-        frame: what nested calls shall see; by default a run of this phase.
+        context: what nested calls shall see; by default a run of this phase.
         name: of the monitor's window; a monitor may take more time around ``measure`` than around a call in service.
 
     """
@@ -61,7 +61,6 @@ class TimedRegion:
         "context",
         "duration_ns",
         "error",
-        "frame",
         "instruments",
         "meter",
         "name",
@@ -75,23 +74,21 @@ class TimedRegion:
     )
 
     def __init__(
-        self, instruments: Instruments, step: Step, clock: Clock, frame: Frame | None = None, name: str = MEASURE
+        self, instruments: Instruments, step: Step, clock: Clock, context: RunContext | None = None, name: str = MEASURE
     ) -> None:
         self.name = name
         self.instruments = instruments
         self.step = step
         self.clock = clock
-        self.frame = frame if frame is not None else Frame(phase=step.phase)
+        self.context = context if context is not None else RunContext(phase=step.phase)
         self.value: Any = None
         self.error: BaseException | None = None
         self.meter: SharedWindow | None = None
-        self.context: Any = None
         self.open = False
 
     def __enter__(self) -> Self:
         try:
             self.prepare()
-            self.frame.enter()
             self.clock.fence()
             self.started_at = time.time()
             self.t0 = self.clock.now()
@@ -103,8 +100,8 @@ class TimedRegion:
     def prepare(self) -> None:
         """What is read before the fence and the clock."""
         self.open = True
-        self.context = self.instruments.probe_set.open(cpu=self.name != CALL)
-        self.frame.clock = self.clock
+        self.context.clock = self.clock
+        self.instruments.probe_set.open(self.context, cpu=self.name != CALL)
         if self.instruments.monitor is not None and self.step.phase is Phase.MEASURE:
             self.meter = self.instruments.monitor.window(self.name)
             self.meter.__enter__()
@@ -137,19 +134,16 @@ class TimedRegion:
             if self.meter is not None:
                 self.meter.__exit__(None, None, None)
         finally:
-            if self.context is not None:
-                self.instruments.probe_set.close(self.context)
-            self.frame.leave()
+            self.instruments.probe_set.close(self.context)
             self.open = False
 
     def conclude(self, duration_ns: int) -> None:
         """What is read after the clock."""
         self.duration_ns = duration_ns
-        self.told = {} if self.frame.notes is None else settled(self.frame.notes, self.t0)
+        self.told = {} if self.context.notes is None else settled(self.context.notes, self.t0)
         if self.meter is not None:
             self.meter.__exit__(None, None, None)
         self.seen = self.instruments.probe_set.close(self.context)
-        self.frame.leave()
         self.open = False
 
     @property
@@ -180,8 +174,8 @@ class TimedRegion:
 
     def outcome(self) -> RunOutcome:
         """The outcome; the window keeps no value and no exception alive."""
-        result = RunOutcome(self.run(), self.value, self.error, self.frame.notes or ())
-        self.frame.notes = None
+        result = RunOutcome(self.run(), self.value, self.error, self.context.notes or ())
+        self.context.notes = None
         self.value = self.error = None
         return result
 
@@ -237,15 +231,12 @@ class TimedStream(TimedRegion):
         self.prepare()
         self.clock.fence()
         self.started_at = time.time()
-        self.enter_step()
-        self.began_ns = self.t0
+        self.stepping = True
+        self.t0 = self.began_ns = self.clock.now()
 
     def enter_step(self) -> None:
-        """The stream's own time starts. Each step has a frame of its own, since its body may keep one open over a yield."""
-        notes = self.frame.notes
-        self.frame = Frame(phase=self.step.phase)
-        self.frame.clock, self.frame.notes = self.clock, notes
-        self.frame.enter()
+        """The stream's time goes on. Each step has a context of its own, since its body may keep one open over a yield."""
+        self.context = self.context.next_step()
         self.stepping = True
         self.instruments.probe_set.resume(self.context)
         self.t0 = self.clock.now()
@@ -256,7 +247,6 @@ class TimedStream(TimedRegion):
             self.fence_late()
         step_ns = self.clock.now() - self.t0
         self.instruments.probe_set.suspend(self.context)
-        self.frame.leave()
         self.stepping = False
         self.spent_ns += step_ns
         if not item:

@@ -1,9 +1,9 @@
 """
-Where we are: inside which blocks and runs. The ambient state is one ContextVar that holds a linked chain of frames.
+Where we are: inside which runs and blocks. One ContextVar holds the innermost `RunContext`; each knows the one around it.
 
-No token is kept. A frame that was left is marked closed and skipped by everybody who still sees it, so a task, thread or
-generator that outlives its block or run is harmless; leaving restores by value, and only where our frame is still the
-current one.
+No token of the ContextVar is kept. A context that was left is marked closed and skipped by everybody who still sees it,
+so a task, thread or generator that outlives its run is harmless; leaving restores by value, and only where our context is
+still the current one.
 """
 
 from __future__ import annotations
@@ -16,74 +16,99 @@ from jitwarmup.records.protocols import Clock, RunAnnotation
 from jitwarmup.records.runs import Phase
 
 
-class Frame:
-    """One block (``settings``) or one run (``phase``) that user code is inside of."""
+class RunContext:
+    """
+    One run (``phase``) or block (``settings``) that user code is inside of, as the engine and the probes know it.
 
-    __slots__ = ("clock", "closed", "diverged", "notes", "parent", "phase", "settings")
+    ``parent`` is what was around it when it was entered. A stream is entered anew for each of its steps, by
+    ``next_step()``; the later contexts name the ``first`` one, which stands for the whole run.
+
+    Defaults stand in the class: one is made for every timed call, and most of it is never touched.
+    """
+
+    parent: RunContext | None = None
+    first: RunContext | None = None
+    closed = False
+    clock: Clock | None = None  # that times this run or block
+    notes: list[RunAnnotation] | None = None
+    diverged: tuple[tuple[int, ...], ...] = ()  # ranks that measured together inside of it and lost each other
+
+    # Of the probes, on the first context of a run:
+    base: Any = None  # the readings before the run
+    extra: Any = ()  # of probes that are read at every edge
+    reading: Any = None  # of the calling thread
+    cpu = True
+    live = False
+    seq = 0
+    overlap_epoch: object = None
+    overlapped = False
 
     def __init__(self, *, phase: Phase | None = None, settings: Any = None) -> None:
-        self.parent: Frame | None = None
         self.phase = phase
         self.settings = settings
-        self.closed = False
-        self.clock: Clock | None = None  # of the window around this run or block
-        self.notes: list[RunAnnotation] | None = None
-        self.diverged: list[tuple[int, ...]] = []  # ranks that measured together inside of it and lost each other
+        self.hook_events: list[Any] = []  # (HookEvent, whether it is this run's own)
 
     def enter(self) -> None:
-        """Make this frame the current one; once, since whoever entered a frame of its own inside may outlive it."""
+        """Make this context the current one; once, since whoever entered one inside of it may outlive it."""
         self.parent = current()
         CURRENT.set(self)
 
     def leave(self) -> None:
-        """Close this frame and show what was current before; left alone where another context asks."""
+        """Close this context and show what was current before; left alone where another task or thread asks."""
         self.closed = True
         if CURRENT.get() is self:
             CURRENT.set(self.parent)
 
-
-CURRENT: ContextVar[Frame | None] = ContextVar("jitwarmup", default=None)
-
-
-def current() -> Frame | None:
-    """The innermost open frame."""
-    frame = CURRENT.get()
-    while frame is not None and frame.closed:
-        frame = frame.parent
-    return frame
+    def next_step(self) -> RunContext:
+        """The context of a stream's next step, to be entered wherever that step is asked for."""
+        step = RunContext(phase=self.phase, settings=self.settings)
+        step.first = self.first or self
+        step.clock, step.notes = self.clock, self.notes
+        return step
 
 
-def enclosing_run() -> Frame | None:
+CURRENT: ContextVar[RunContext | None] = ContextVar("jitwarmup", default=None)
+
+
+def current() -> RunContext | None:
+    """The innermost open context."""
+    context = CURRENT.get()
+    while context is not None and context.closed:
+        context = context.parent
+    return context
+
+
+def enclosing_run() -> RunContext | None:
     """The innermost open run we are inside of."""
-    frame = current()
-    while frame is not None and (frame.closed or frame.phase is None):
-        frame = frame.parent
-    return frame
+    context = current()
+    while context is not None and (context.closed or context.phase is None):
+        context = context.parent
+    return context
 
 
-def leave_note(note: RunAnnotation) -> Frame | None:
+def leave_note(note: RunAnnotation) -> RunContext | None:
     """
     Leave a note with the run or block that the calling code is inside of; it is read when the clock has stopped.
 
     Returns:
-        The frame that keeps it, whose ``clock`` times the run; None where nothing is being timed.
+        The context that keeps it, whose ``clock`` times the run; None where nothing is being timed.
 
     """
-    frame = current()
-    if frame is None or frame.clock is None:
+    context = current()
+    if context is None or context.clock is None:
         return None
-    if frame.notes is None:
-        frame.notes = []
-    frame.notes.append(note)
-    return frame
+    if context.notes is None:
+        context.notes = []
+    context.notes.append(note)
+    return context
 
 
 def note_divergence(members: tuple[int, ...]) -> None:
     """Ranks that measured together have lost each other: the blocks around must not wait for them at their end."""
-    frame = current()
-    while frame is not None:
-        frame.diverged.append(members)
-        frame = frame.parent
+    context = current()
+    while context is not None:
+        context.diverged = (*context.diverged, members)
+        context = context.parent
 
 
 def is_warming() -> bool:
@@ -92,18 +117,27 @@ def is_warming() -> bool:
 
     For user code with side effects that belong to real calls only (billing, metrics, a growing conversation).
     """
-    frame = current()
-    while frame is not None:
-        if not frame.closed and frame.phase in (Phase.VALIDATE, Phase.WARM):
+    context = current()
+    while context is not None:
+        if not context.closed and context.phase in (Phase.VALIDATE, Phase.WARM):
             return True
-        frame = frame.parent
+        context = context.parent
     return False
 
 
 def settings_around() -> Iterator[Any]:
     """The settings of the blocks around the calling code, innermost first."""
-    frame = current()
-    while frame is not None:
-        if not frame.closed and frame.settings is not None:
-            yield frame.settings
-        frame = frame.parent
+    context = current()
+    while context is not None:
+        if not context.closed and context.settings is not None:
+            yield context.settings
+        context = context.parent
+
+
+def ancestors(context: RunContext | None) -> list[RunContext]:
+    """The run of this context and those around it, innermost first; each by its first context."""
+    found = []
+    while context is not None:
+        found.append(context.first or context)
+        context = context.parent
+    return found

@@ -2,13 +2,13 @@
 The facade of all probes: ``open`` before the first clock read of a run, ``close`` after the last one.
 
     open:  stamps ── moved since the last look? ── full readings (they belong to no run) ── thread's reading ──> user code
-    close: thread's reading ── stamps ── moved, or told by a hook? ── full readings, differences, whose they are ──> Seen
+    close: thread's reading ── stamps ── moved, or told by a hook? ── full readings, differences, whose they are ──> Observation
 
 Between ``open`` and ``close`` nothing is read: hooks that fire append to a list, and only when something happens. The
 stamps are what makes a quiet run cheap; each promises that an equal stamp means an equal reading.
 
 A probe may offer more than the Protocol asks: ``stamp()``, a cheap value that moves with its reading; ``follows = True``
-where it need only be read when another's stamp has moved; ``attributed(before, after, scope_of, otherwise)``, a ``delta``
+where it need only be read when another's stamp has moved; ``attributed(before, after, scope_of, default_scope)``, a ``delta``
 that tells whose each piece of work is. A probe with none of these is read in full at both edges of every run.
 """
 
@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from jitwarmup.host.scope import RunContext
 from jitwarmup.probes import dynamo_records
 from jitwarmup.probes.compile_callbacks import unexplained_compile
 from jitwarmup.probes.contention import FAULTS, CpuContention, page_faults, taken
@@ -28,7 +29,7 @@ from jitwarmup.probes.dynamo import Dynamo
 from jitwarmup.probes.inductor import Inductor
 from jitwarmup.probes.loaded import LOADING
 from jitwarmup.probes.process import Children, Collections, Imports, SharedObjects
-from jitwarmup.probes.run_table import RUNS, Compile, Token, relation
+from jitwarmup.probes.run_table import RUNS, Compile, relation
 from jitwarmup.probes.transformers import Transformers
 from jitwarmup.probes.triton import Triton
 from jitwarmup.records.protocols import ArmState, Probe
@@ -76,7 +77,7 @@ FAILED = object()
 
 class ProbeSet:
     """
-    Watches runs with a set of probes; None means all. Several may be armed at once, in any number of threads.
+    Looks at runs with a set of probes; None means all. Several may be armed at once, in any number of threads.
 
     Every ``open`` needs its ``close``, also when the run fails: a run that is never closed makes all others ``shared``.
     """
@@ -89,10 +90,10 @@ class ProbeSet:
         self._broken: dict[str, ArmState] = {}
         self._held: set[int] = set()
         self._base: Base | None = None
-        self._restless = False
+        self._loading = False
         self.looks = 0
         self._plan()
-        weakref.finalize(self, let_go, self._probes, self._held).atexit = False  # one that is forgotten holds nothing
+        weakref.finalize(self, release, self._probes, self._held).atexit = False  # one that is forgotten holds nothing
 
     def _plan(self) -> None:
         silent = {name for name, state in self._states.items() if state.state == "unavailable"}
@@ -112,12 +113,12 @@ class ProbeSet:
                     RUNS.held[id(probe)] = RUNS.held.get(id(probe), 0) + 1
             self._states[self._thread.name] = self._thread.arm()
             self._plan()
-            self._restless = any(state.reason == LOADING.reason for state in self._states.values())
+            self._loading = any(state.reason == LOADING.reason for state in self._states.values())
 
     def disarm(self) -> None:
-        """Let go of every hook that no other Watch holds. May be called twice, and armed again."""
+        """Let go of every hook that no other ProbeSet holds. May be called twice, and armed again."""
         with RUNS.lock:
-            let_go(self._probes, self._held)
+            release(self._probes, self._held)
             self._base = None
             self._states.clear()
 
@@ -134,48 +135,50 @@ class ProbeSet:
         silent = {name: state for name, state in self._states.items() if state.state != "armed"}
         return {name: state.reason or state.state for name, state in silent.items()}
 
-    def open(self, *, cpu: bool = True) -> Token:
+    def open(self, context: RunContext | None = None, *, cpu: bool = True) -> RunContext:
         """
-        Begin a run, on the thread that calls the user's function, before its clock is read.
+        Begin a run, on the thread that calls the user's function, before its clock is read; its context is entered.
 
         Without ``cpu`` its CPU seconds are not read: two system calls fewer around a call that nobody asks them of.
         """
-        token = Token()
+        if context is None:
+            context = RunContext()
         if not cpu:
-            token.cpu = False
-        token.base = self._current()
+            context.cpu = False
+        context.base = self._current()
         if self._always:
-            token.extra = tuple(self._ask(probe, "snapshot") for probe in self._always)
+            context.extra = tuple(self._ask(probe, "snapshot") for probe in self._always)
         if RUNS.open:
             RUNS.forget_stale()
-        token.reading = self._thread.read(cpu=cpu)
-        RUNS.enter(token)  # last: an interrupt before or in it leaves nothing behind
-        return token
+        context.reading = self._thread.read(cpu=cpu)
+        RUNS.enter(context)  # last: an interrupt before or in it leaves nothing behind
+        return context
 
-    def suspend(self, token: Token) -> None:
+    def suspend(self, context: RunContext) -> None:
         """A stream hands out an item: what its consumer does is not this run's. Cheap; pairs with ``resume``."""
-        RUNS.suspend(token)
+        RUNS.suspend(context)
 
-    def resume(self, token: Token) -> None:
-        """The stream's next step begins."""
-        RUNS.resume(token)
+    def resume(self, context: RunContext) -> None:
+        """The stream's next step begins, in its ``next_step()`` context."""
+        RUNS.resume(context)
 
-    def close(self, token: Token) -> Observation:
-        """End the run, after its last clock read; in any thread or context. Closing twice sees nothing."""
-        if token.closed:
+    def close(self, context: RunContext) -> Observation:
+        """End the run, after its last clock read; in any thread or task. Closing twice, or unopened, sees nothing."""
+        run = context.first or context
+        before = run.reading
+        if before is None:
             return Observation()
-        reading = self._thread.read(cpu=token.cpu)
-        RUNS.leave(token)
+        reading = self._thread.read(cpu=run.cpu)
+        RUNS.leave(context)
         if RUNS.open:
             RUNS.forget_stale()
-        base, before = token.base, token.reading
-        moved = self._look() != base.stamps
+        moved = self._look() != run.base.stamps
         work: Iterable[OneTimeWork] = ()
-        if moved or token.inbox or RUNS.open or self._always:
-            work = self._work(token, moved)
+        if moved or run.hook_events or RUNS.open or self._always:
+            work = self._work(run, moved)
         if reading[FAULTS] != before[FAULTS]:
             work = [*work, *page_faults(before, reading)]
-        token.base, token.extra, token.inbox = None, (), []
+        run.reading, run.base, run.extra, run.hook_events = None, None, (), []
         return Observation(merged(work) if work else (), *taken(before, reading))
 
     def _look(self) -> list[Any]:
@@ -195,7 +198,7 @@ class ProbeSet:
     def _current(self) -> Base:
         """The readings before a run. What moved between runs is read anew here and belongs to no run."""
         base = self._base
-        if base is None or self._restless or self._look() != base.stamps:
+        if base is None or self._loading or self._look() != base.stamps:
             base = self._base = self._read()
         return base
 
@@ -205,14 +208,14 @@ class ProbeSet:
         stamps = self._look()
         return Base(stamps, tuple(self._ask(probe, "snapshot") for probe in self._pulled))
 
-    def _work(self, token: Token, moved: bool) -> list[OneTimeWork]:
-        scopes = Scopes(token)
+    def _work(self, run: RunContext, moved: bool) -> list[OneTimeWork]:
+        scopes = Scopes(run)
         work: list[OneTimeWork] = []
         if moved:
             after = self._base = self._read()
-            for probe, *readings in zip(self._pulled, token.base.readings, after.readings, strict=True):
+            for probe, *readings in zip(self._pulled, run.base.readings, after.readings, strict=True):
                 work += self._differences(probe, readings, scopes)
-        for probe, before in zip(self._always, token.extra, strict=False):
+        for probe, before in zip(self._always, run.extra, strict=False):
             work += self._differences(probe, [before, self._ask(probe, "snapshot")], scopes)
         return [*work, *scopes.told(self._names)]
 
@@ -220,11 +223,11 @@ class ProbeSet:
         if FAILED in readings:
             return ()
         own = not hasattr(probe, "attributed")
-        asked = ("delta", *readings) if own else ("attributed", *readings, scopes.of, scopes.otherwise)
+        asked = ("delta", *readings) if own else ("attributed", *readings, scopes.of, scopes.default_scope)
         found = self._ask(probe, *asked)
         if found is FAILED:
             return ()
-        return [replace(item, scope=scopes.otherwise) for item in found] if own else found
+        return [replace(item, scope=scopes.default_scope) for item in found] if own else found
 
     def _ask(self, probe: Probe, method: str, *arguments: Any) -> Any:
         """Call a probe's method; one that raises is out, with its reason, and the user's function never notices."""
@@ -239,8 +242,8 @@ class ProbeSet:
             return FAILED
 
 
-def let_go(probes: Sequence[Probe], held: set[int]) -> None:
-    """Give up one Watch's hold of its probes; what nobody holds any more is disarmed, whatever it does about it."""
+def release(probes: Sequence[Probe], held: set[int]) -> None:
+    """Give up one ProbeSet's hold of its probes; what nobody holds any more is disarmed, whatever it does about it."""
     with RUNS.lock:
         for probe in probes:
             if id(probe) not in held:
@@ -257,11 +260,11 @@ def let_go(probes: Sequence[Probe], held: set[int]) -> None:
 class Scopes:
     """Whose work is, for one run that has just ended."""
 
-    def __init__(self, token: Token) -> None:
-        self._token = token
+    def __init__(self, run: RunContext) -> None:
+        self._run = run
         self._matched: set[int] = set()
-        others = any(notice.compile and not own for notice, own in token.inbox)
-        self.otherwise: Scope = "shared" if token.overlapped or others or RUNS.open else "own"
+        others = any(event.compile and not own for event, own in run.hook_events)
+        self.default_scope: Scope = "shared" if run.overlapped or others or RUNS.open else "own"
 
     def of(self, record: dynamo_records.Record) -> Scope | None:
         """
@@ -272,32 +275,32 @@ class Scopes:
         """
         found = _callbacks_of(record)
         if found is None:
-            return self.otherwise
+            return self.default_scope
         compiled, owner = found
         self._matched.add(id(compiled))
-        if compiled.ended is not None and compiled.ended <= self._token.seq:
+        if compiled.ended is not None and compiled.ended <= self._run.seq:
             return None
-        return relation(self._token, compiled, owner)
+        return relation(self._run, compiled, owner)
 
     def told(self, names: set[str]) -> list[OneTimeWork]:
         """What hooks pushed and no record explains, and what another thread is compiling right now."""
         work = []
-        for notice, own in self._token.inbox:
-            compiled = notice.compile
-            if notice.source in names and not (notice.backstop and id(compiled) in self._matched):
+        for event, own in self._run.hook_events:
+            compiled = event.compile
+            if event.source in names and not (event.backstop and id(compiled) in self._matched):
                 scope: Scope = "own" if own else "foreign"
                 if compiled is not None and not own:
-                    scope = relation(self._token, compiled, compiled.owners[-1])
-                work.append(replace(notice.work, scope=scope))
+                    scope = relation(self._run, compiled, compiled.owners[-1])
+                work.append(replace(event.work, scope=scope))
         if {"dynamo", "cudagraph"} & names:
             work += [self._under_way(compiled) for compiled in list(RUNS.open)]
         return work
 
     def _under_way(self, compiled: Compile) -> OneTimeWork:
-        return replace(unexplained_compile(compiled), scope=relation(self._token, compiled, compiled.owners[0]))
+        return replace(unexplained_compile(compiled), scope=relation(self._run, compiled, compiled.owners[0]))
 
 
-def _callbacks_of(record: dynamo_records.Record) -> tuple[Compile, Token | None] | None:
+def _callbacks_of(record: dynamo_records.Record) -> tuple[Compile, RunContext | None] | None:
     """
     The callbacks that announced a record, and the run they fired in.
 

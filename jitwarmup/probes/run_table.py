@@ -1,12 +1,12 @@
 """
 The one table of runs under way in this process, and who hears of what.
 
-    enter ── a Token joins ``live`` and becomes the current one of its context
-      │        push             a hook saw something: *own* for the context's chain of tokens, *foreign* for all others
+    enter ── a RunContext becomes the current one, and its run joins ``live``
+      │        push             a hook saw something: *own* for the run it fired in and those around, *foreign* for others
       │        compile_started, compile_ended: the table of compiles that are open
-    leave ── the Token goes, the context's former token is current again (by value: no ContextVar token is kept)
+    leave ── the run goes, and what was around it is current again
 
-Every Watch shares this table, since hooks belong to the process and not to whoever armed them. No lock is held while
+Every ProbeSet shares this table, since hooks belong to the process and not to whoever armed them. No lock is held while
 foreign code runs; hooks append and do nothing else, since they run inside torch's own locks and inside the collector.
 """
 
@@ -17,38 +17,14 @@ import os
 import threading
 import time
 from collections import deque
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+from jitwarmup.host.scope import CURRENT, RunContext, ancestors
 from jitwarmup.records.runs import OneTimeWork, Scope
 
 KEPT_COMPILES = 256
 """How many compiles stay matchable; torch itself keeps 64 records."""
-
-
-class Token:
-    """
-    One run under way. ``parent`` is the run it was opened in, ``former`` what was current before it was (re)entered;
-    ``inbox`` collects (notice, own) pairs; ``base`` is what was read before the run.
-
-    Defaults stand in the class: one is made for every timed call, and most of it is never touched.
-    """
-
-    parent: Token | None = None
-    former: Token | None = None
-    base: Any = None
-    extra: Any = ()
-    crowd: object = None
-    overlapped = False
-    reading: Any = None
-    live = False
-    closed = False
-    cpu = True
-    seq = 0
-
-    def __init__(self) -> None:
-        self.inbox: list[tuple[HookEvent, bool]] = []
 
 
 @dataclass(slots=True, eq=False)
@@ -62,7 +38,7 @@ class Compile:
 
     trigger: str
     ids: tuple[str | None, ...]
-    owners: tuple[Token | None, ...]
+    owners: tuple[RunContext | None, ...]
     thread: int
     native: bool
     started_us: int
@@ -85,82 +61,63 @@ class HookEvent:
     backstop: bool = False
 
 
-CURRENT: ContextVar[Token | None] = ContextVar("jitwarmup_run", default=None)
-
-
-def chain(token: Token | None) -> list[Token]:
-    """The token and those around it, innermost first."""
-    found = []
-    while token is not None:
-        found.append(token)
-        token = token.parent
-    return found
-
-
 @dataclass(slots=True, eq=False)
 class RunTable:
     """The process-wide state. Use the module's ``RUNS``; a second one only makes sense in a test."""
 
-    live: dict[int, Token] = field(default_factory=dict)
+    live: dict[int, RunContext] = field(default_factory=dict)
     open: list[Compile] = field(default_factory=list)
     compiles: deque[Compile] = field(default_factory=lambda: deque(maxlen=KEPT_COMPILES))
-    crowd: object = field(default_factory=object)
+    overlap_epoch: object = field(default_factory=object)
     held: dict[int, int] = field(default_factory=dict)
     lock: Any = field(default_factory=threading.RLock)
     seq: int = 0
     _count: Any = field(default_factory=lambda: itertools.count(1))
 
-    def enter(self, token: Token) -> None:
-        """Make ``token`` live and current; whoever is live beside its own chain overlaps it, and is told so."""
-        parent = CURRENT.get()
-        while parent is not None and parent.closed:
-            parent = parent.parent
-        token.parent = parent
-        token.seq = self.seq
-        token.crowd = self.crowd
+    def enter(self, context: RunContext) -> None:
+        """Make ``context`` current and its run live; whoever is live beside its ancestors overlaps it, and both hear."""
+        context.seq = self.seq
+        context.overlap_epoch = self.overlap_epoch
         try:
-            self.resume(token)
+            self.resume(context)
         except BaseException:  # interrupted: nobody would ever leave
-            self.leave(token)
+            self.leave(context)
             raise
 
-    def resume(self, token: Token) -> None:
-        """Live and current, in whatever context this is (again, after ``suspend``)."""
-        former = CURRENT.get()
-        if former is not token:
-            token.former = former
-            CURRENT.set(token)
-        token.live = True
+    def resume(self, context: RunContext) -> None:
+        """Enter a run, or the next step of one that was suspended."""
+        context.enter()
+        run = context.first or context
+        run.live = True
         live = self.live
-        live[id(token)] = token
-        if len(live) > 1 and len(live) > sum(other.live for other in chain(token)):
-            token.overlapped = True
-            self.crowd = object()
+        live[id(run)] = run
+        if len(live) > 1 and len(live) > sum(other.live for other in ancestors(context)):
+            run.overlapped = True
+            self.overlap_epoch = object()
 
-    def suspend(self, token: Token) -> None:
-        """Neither live nor current: what happens now is not this run's (a stream's consumer, say)."""
-        self.live.pop(id(token), None)
-        token.live = False
-        if CURRENT.get() is token:
-            CURRENT.set(token.former)
-        token.former = None
+    def suspend(self, context: RunContext) -> None:
+        """Neither live nor current: what a stream's consumer does between two items is not the stream's."""
+        run = context.first or context
+        self.live.pop(id(run), None)
+        run.live = False
+        context.leave()
 
-    def leave(self, token: Token) -> None:
+    def leave(self, context: RunContext) -> None:
         """The run is over; ``overlapped`` is final."""
-        self.suspend(token)
-        token.closed = True
-        if token.crowd is not self.crowd:
-            token.overlapped = True
+        self.suspend(context)
+        run = context.first or context
+        if run.overlap_epoch is not self.overlap_epoch:
+            run.overlapped = True
 
     def push(self, source: str, work: OneTimeWork, compiled: Compile | None = None, *, backstop: bool = False) -> None:
         """Tell every live run: it is its own where the hook fired in the run's context."""
         if not self.live:
             return
-        notice = HookEvent(source, work, compiled, backstop)
-        owners = [] if compiled is None else [t for owner in compiled.owners for t in chain(owner)]
-        mine = owners or chain(CURRENT.get())
-        for token in _values(self.live):
-            token.inbox.append((notice, token in mine))
+        event = HookEvent(source, work, compiled, backstop)
+        owners = [] if compiled is None else [run for owner in compiled.owners for run in ancestors(owner)]
+        mine = owners or ancestors(CURRENT.get())
+        for run in _values(self.live):
+            run.hook_events.append((event, run in mine))
 
     def compile_started(self, trigger: str, compile_id: str | None) -> Compile:
         """A start callback: remember whose it is. Times are for pairing and for the backstop only."""
@@ -206,7 +163,7 @@ class RunTable:
         self.lock = threading.RLock()
 
 
-def _values(live: dict[int, Token]) -> list[Token]:
+def _values(live: dict[int, RunContext]) -> list[RunContext]:
     for _ in range(8):  # a collection inside list() may let another thread open a run: dict changed size
         try:
             return list(live.values())
@@ -220,9 +177,9 @@ def _native_thread() -> bool:
     return threading.current_thread().name.startswith("Dummy-")
 
 
-def relation(token: Token, compiled: Compile, owner: Token | None) -> Scope:
-    """Whose ``compiled`` is, seen from ``token``; a thread that Python did not start cannot be told: ``shared``."""
-    if token in chain(owner):
+def relation(run: RunContext, compiled: Compile, owner: RunContext | None) -> Scope:
+    """Whose ``compiled`` is, seen from ``run``; a thread that Python did not start cannot be told: ``shared``."""
+    if run in ancestors(owner):
         return "own"
     return "shared" if owner is None and compiled.native else "foreign"
 

@@ -337,7 +337,7 @@ def test_blocks_may_be_left_in_any_order() -> None:
     one.__enter__()
     two.__enter__()
     one.__exit__(None, None, None)
-    assert current() is two._region.frame
+    assert current() is two._region.context
     two.__exit__(None, None, None)
     assert current() is None
     assert enclosing_settings() is None

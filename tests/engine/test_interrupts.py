@@ -172,7 +172,7 @@ class House:
         """What an interrupt left behind."""
         if current() is not None:
             yield "the caller is inside a run or block"
-        if run_table.RUNS.live or (run_table.CURRENT.get() is not None and not run_table.CURRENT.get().closed):
+        if run_table.RUNS.live:
             yield "a run is under way for the probes"
         if self.monitor.paused != 0:
             yield f"the monitor is paused {self.monitor.paused} times"
@@ -217,7 +217,6 @@ def sent(awaitable: Any) -> None:
 def forget() -> None:
     """Begin with nothing open, whatever the last interrupt left."""
     scope.CURRENT.set(None)
-    run_table.CURRENT.set(None)
     run_table.RUNS.live.clear()
     compiled_calls._SLOT.clear()
 

@@ -2,9 +2,10 @@
 
 import pytest
 
+from jitwarmup.host.scope import RunContext
 from jitwarmup.probes import compile_callbacks
 from jitwarmup.probes.compile_callbacks import CALLBACKS
-from jitwarmup.probes.run_table import RUNS, Compile, Token
+from jitwarmup.probes.run_table import RUNS, Compile
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +17,7 @@ def released():
 
 @pytest.fixture
 def token():
-    token = Token()
+    token = RunContext()
     RUNS.enter(token)
     yield token
     RUNS.leave(token)
@@ -63,7 +64,7 @@ def test_a_compile_is_told_to_the_run_it_happened_in(fake_dynamo, token):
     CALLBACKS.ensure("a")
     fake_dynamo.start("0/1")
     fake_dynamo.end("0/1")
-    [(notice, own)] = token.inbox
+    [(notice, own)] = token.hook_events
     assert own
     assert notice.backstop
     assert (notice.source, notice.work.kind) == ("dynamo", "dynamo.recompile")
@@ -74,7 +75,7 @@ def test_callbacks_without_arguments_are_those_of_torch_up_to_2_7(fake_dynamo, t
     CALLBACKS.ensure("a")
     for callback in [*fake_dynamo.handler.start_callbacks, *fake_dynamo.handler.end_callbacks]:
         callback()
-    [(notice, _)] = token.inbox
+    [(notice, _)] = token.hook_events
     assert notice.work.kind == "dynamo.capture"
     assert notice.compile.ids == (None, None)
 
@@ -84,7 +85,7 @@ def test_a_backward_and_a_recording_have_their_own_kinds(fake_dynamo, token):
     for trigger in ("LAZY_BACKWARD", "CUDAGRAPH_RECORDING", "CUDAGRAPH_RECORDING"):
         fake_dynamo.start("0/0", trigger)
         fake_dynamo.end("0/0", trigger)
-    told = [(notice.source, notice.work.kind, notice.backstop) for notice, _ in token.inbox]
+    told = [(notice.source, notice.work.kind, notice.backstop) for notice, _ in token.hook_events]
     assert told == [
         ("dynamo", "aot.backward", True),
         ("cudagraph", "cudagraph.record", False),
@@ -98,7 +99,7 @@ def test_after_a_reset_the_same_id_is_a_first_recording_again(fake_dynamo, token
         fake_dynamo.start("0/0", "CUDAGRAPH_RECORDING")
         fake_dynamo.end("0/0", "CUDAGRAPH_RECORDING")
         fake_dynamo.handler.start_callbacks.clear()
-    assert [notice.work.kind for notice, _ in token.inbox] == ["cudagraph.record"] * 2
+    assert [notice.work.kind for notice, _ in token.hook_events] == ["cudagraph.record"] * 2
 
 
 def test_children_that_ended_within_a_compile_are_told_by_their_cpu_seconds(fake_dynamo, token, monkeypatch):
@@ -107,7 +108,7 @@ def test_children_that_ended_within_a_compile_are_told_by_their_cpu_seconds(fake
     monkeypatch.setattr(compile_callbacks, "children_cpu_s", lambda: next(seconds))
     fake_dynamo.start()
     fake_dynamo.end()
-    [work] = [notice.work for notice, _ in token.inbox if notice.source == "subprocess"]
+    [work] = [notice.work for notice, _ in token.hook_events if notice.source == "subprocess"]
     assert (work.kind, work.duration_s) == ("compiler.subprocess", None)
     assert work.reason == "1.25 s of CPU in child processes that ended"
 

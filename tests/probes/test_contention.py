@@ -151,8 +151,8 @@ def test_the_descriptor_is_the_threads_own_and_not_the_processes():
 def test_a_forked_child_opens_a_descriptor_of_its_own(child):
     script = """
         import json, os
-        from jitwarmup.probes.contention import Interference
-        probe = Interference()
+        from jitwarmup.probes.contention import CpuContention
+        probe = CpuContention()
         first = probe.read()[0]
         reads, writes = os.pipe()
         if os.fork() == 0:

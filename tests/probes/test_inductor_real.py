@@ -6,9 +6,9 @@ SCRIPT = """
     import json, sys
     import torch
     from jitwarmup.analysis.costs import exclusive_costs
-    from jitwarmup.probes.probe_set import Watch
+    from jitwarmup.probes.probe_set import ProbeSet
 
-    watch = Watch()
+    watch = ProbeSet()
     watch.arm()
     compiled = torch.compile(lambda x: (x * 2 + 1).relu().sum(-1))
     rows = []

@@ -8,10 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from jitwarmup.host.scope import CURRENT
 from jitwarmup.probes import probe_set as room
 from jitwarmup.probes.probe_set import DEFAULT, THREAD, Observation, ProbeSet, merged
 from jitwarmup.probes.process import Collections, Imports
-from jitwarmup.probes.run_table import CURRENT, RUNS
+from jitwarmup.probes.run_table import RUNS
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork
 
@@ -328,8 +329,9 @@ def test_what_a_streams_consumer_does_is_not_the_streams(make_look):
     token = look.watch.open()
     look.watch.suspend(token)
     gc.collect()
-    look.watch.resume(token)
-    assert told(look.watch.close(token)) == []
+    step = token.next_step()
+    look.watch.resume(step)
+    assert told(look.watch.close(step)) == []
     assert CURRENT.get() is None
 
 
@@ -466,8 +468,8 @@ def test_equal_pieces_become_one():
 def test_importing_the_probes_loads_nothing_heavy(child):
     script = """
         import json, sys
-        from jitwarmup.probes.probe_set import Watch
-        watch = Watch(); watch.arm(); watch.close(watch.open()); watch.disarm()
+        from jitwarmup.probes.probe_set import ProbeSet
+        watch = ProbeSet(); watch.arm(); watch.close(watch.open()); watch.disarm()
         print(json.dumps([name for name in ("torch", "numpy", "transformers", "triton", "structlog") if name in sys.modules]))
     """
     assert child(script) == []
@@ -477,8 +479,8 @@ def test_arming_with_torch_loaded_does_not_load_dynamo(child):
     script = """
         import json, sys
         import torch
-        from jitwarmup.probes.probe_set import Watch
-        watch = Watch(); watch.arm(); watch.close(watch.open())
+        from jitwarmup.probes.probe_set import ProbeSet
+        watch = ProbeSet(); watch.arm(); watch.close(watch.open())
         print(json.dumps([name for name in ("torch._dynamo", "torch._inductor") if name in sys.modules]))
     """
     assert child(script) == []

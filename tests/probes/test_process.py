@@ -87,10 +87,10 @@ def test_a_system_that_does_not_tell_its_mappings_is_unavailable(tmp_path):
 def test_the_extension_of_a_first_import_is_seen(child):
     script = """
         import importlib, importlib.util, json, sys
-        from jitwarmup.probes.probe_set import Watch
+        from jitwarmup.probes.probe_set import ProbeSet
         names = ("_lsprof", "_statistics", "_crypt", "_decimal", "_csv")
         new = [name for name in names if name not in sys.modules and importlib.util.find_spec(name).origin != "built-in"]
-        watch = Watch()
+        watch = ProbeSet()
         token = watch.open()
         importlib.import_module(new[0])
         seen = watch.close(token)

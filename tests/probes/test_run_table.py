@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from jitwarmup.probes.run_table import CURRENT, RunTable, Token, chain, relation
+from jitwarmup.host.scope import CURRENT, RunContext, ancestors, current
+from jitwarmup.probes.run_table import RunTable, relation
 from jitwarmup.records.runs import OneTimeWork
 
 WORK = OneTimeWork(kind="gc.collect")
@@ -20,13 +21,13 @@ def hub():
 
 
 def entered(hub):
-    token = Token()
+    token = RunContext()
     hub.enter(token)
     return token
 
 
 def told(token):
-    return [(notice.work.kind, own) for notice, own in token.inbox]
+    return [(event.work.kind, own) for event, own in token.hook_events]
 
 
 def in_thread(function):
@@ -84,7 +85,7 @@ def test_what_a_later_run_sees_is_not_the_former_ones(hub):
     hub.push("gc", WORK)
     hub.leave(second)
     assert told(first) == []
-    assert chain(second) == [second]
+    assert ancestors(second) == [second]
 
 
 def test_the_context_is_restored_by_value_when_runs_end_out_of_order(hub):
@@ -93,7 +94,7 @@ def test_the_context_is_restored_by_value_when_runs_end_out_of_order(hub):
     hub.leave(outer)
     hub.leave(inner)
     third = entered(hub)
-    assert chain(third) == [third]
+    assert ancestors(third) == [third]
     hub.leave(third)
 
 
@@ -138,37 +139,60 @@ def test_tasks_are_told_apart(hub):
 
 
 def test_a_suspended_run_hears_nothing_and_is_own_again_afterwards(hub):
-    token = entered(hub)
-    hub.suspend(token)
+    stream = entered(hub)
+    hub.suspend(stream)
     assert CURRENT.get() is None
     hub.push("gc", WORK)
-    hub.resume(token)
+    step = stream.next_step()
+    hub.resume(step)
     hub.push("gc", WORK)
-    hub.leave(token)
-    assert told(token) == [("gc.collect", True)]
+    hub.leave(step)
+    assert told(stream) == [("gc.collect", True)]
+    assert not hub.live
 
 
 def test_a_stream_that_is_stepped_within_another_run_gives_that_runs_context_back(hub):
     stream = entered(hub)
     hub.suspend(stream)
     consumer = entered(hub)
-    hub.resume(stream)
-    hub.suspend(stream)
+    step = stream.next_step()
+    hub.resume(step)
+    assert ancestors(CURRENT.get()) == [stream, consumer]
+    hub.suspend(step)
     assert CURRENT.get() is consumer
     hub.leave(consumer)
-    hub.resume(stream)
-    assert chain(CURRENT.get()) == [stream]
-    hub.leave(stream)
+    step = step.next_step()
+    hub.resume(step)
+    assert ancestors(CURRENT.get()) == [stream]
+    hub.leave(step)
+    assert not stream.overlapped
+
+
+def test_what_a_streams_body_opened_in_an_earlier_step_is_still_around_its_later_ones(hub):
+    stream = entered(hub)
+    inner = entered(hub)
+    hub.suspend(stream)
+    step = stream.next_step()
+    hub.resume(step)
+    hub.push("gc", WORK)
+    hub.leave(step)
+    hub.leave(inner)
+    assert told(inner) == told(stream) == [("gc.collect", True)]
+    assert current() is None
 
 
 def test_two_streams_stepped_within_each_other_make_no_circle(hub):
     first, second = entered(hub), entered(hub)
-    hub.resume(first)
-    hub.resume(second)
-    assert chain(first) == [first]
-    assert chain(second) == [second, first]
+    for _ in range(2):
+        for stream in (first, second):
+            hub.suspend(stream)
+            step = stream.next_step()
+            hub.resume(step)
+            assert ancestors(step)[0] is stream
+            hub.suspend(step)
     hub.leave(second)
     hub.leave(first)
+    assert current() is None
 
 
 def test_a_compile_knows_its_owner_and_its_duration(hub):
@@ -241,7 +265,7 @@ def test_many_threads_open_and_close_at_once_without_losing_a_run(hub):
             token = entered(hub)
             hub.push("gc", WORK)
             hub.leave(token)
-            if [own for _, own in token.inbox].count(True) != 1:
+            if [own for _, own in token.hook_events].count(True) != 1:
                 wrong.append(token)
 
     threads = [threading.Thread(target=work) for _ in range(8)]
@@ -257,14 +281,15 @@ def test_many_threads_open_and_close_at_once_without_losing_a_run(hub):
 def test_a_forked_child_has_no_runs_of_its_parent(child):
     script = """
         import json, os
-        from jitwarmup.probes.run_table import HUB, Token
-        HUB.enter(Token()); HUB.compile_started("DYNAMO", "0/0")
+        from jitwarmup.host.scope import RunContext
+        from jitwarmup.probes.run_table import RUNS
+        RUNS.enter(RunContext()); RUNS.compile_started("DYNAMO", "0/0")
         reads, writes = os.pipe()
         if os.fork() == 0:
-            os.write(writes, json.dumps([len(HUB.live), len(HUB.open)]).encode())
+            os.write(writes, json.dumps([len(RUNS.live), len(RUNS.open)]).encode())
             os._exit(0)
         os.wait()
-        print(json.dumps([json.loads(os.read(reads, 100)), [len(HUB.live), len(HUB.open)]]))
+        print(json.dumps([json.loads(os.read(reads, 100)), [len(RUNS.live), len(RUNS.open)]]))
     """
     assert child(script) == [[0, 0], [1, 1]]
 
@@ -288,4 +313,4 @@ def test_a_run_that_opens_while_another_is_told_loses_nobody(hub):
     hub.live.tries = -100
     hub.push("gc", WORK)
     hub.leave(token)
-    assert len(token.inbox) == 1
+    assert len(token.hook_events) == 1

@@ -478,8 +478,8 @@ def test_the_first_compile_of_a_process_is_explained_although_dynamo_was_not_loa
     script = """
         import json, sys
         import torch
-        from jitwarmup.probes.probe_set import Watch
-        watch = Watch()
+        from jitwarmup.probes.probe_set import ProbeSet
+        watch = ProbeSet()
         watch.arm()
         rows = []
         def user():
@@ -502,9 +502,9 @@ def test_the_first_compile_of_a_process_is_explained_although_dynamo_was_not_loa
 RESETTING = """
 import json, threading
 import torch
-from jitwarmup.probes.probe_set import Watch
+from jitwarmup.probes.probe_set import ProbeSet
 
-watch, errors, seen = Watch(), [], []
+watch, errors, seen = ProbeSet(), [], []
 watch.arm()
 
 def look(function, *args):

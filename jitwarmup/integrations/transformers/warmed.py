@@ -22,7 +22,7 @@ from jitwarmup.api.block import steady_state
 from jitwarmup.api.warmed import Warmed
 from jitwarmup.engine import procedures
 from jitwarmup.engine.callables import CallableKind, innermost, kind_of
-from jitwarmup.engine.options import Options, check_monitor
+from jitwarmup.engine.options import BlockSettings, Options, check_monitor
 from jitwarmup.integrations.transformers.hook import Spy, watching
 from jitwarmup.integrations.transformers.tokens import TokenTimer, TokenTimes
 from jitwarmup.records.codec import TRANSIENT, Record
@@ -220,8 +220,8 @@ def time_generate(
     arguments = {**inputs, **asked} if isinstance(inputs, Mapping) else {"inputs": inputs, **asked}
     if warmup:
         generate = warmed_generation(model.generate, model=model, iterations=0, audit=False)
-        quiet = {"log": Silence(), "monitor": monitor}
-        generate._spell(procedures.warm, (), arguments | {"streamer": streamer}, quiet)
+        quiet = BlockSettings(log=Silence(), monitor=monitor)
+        generate._carry_out(procedures.warm, (), arguments | {"streamer": streamer}, quiet)
         return Timing(warmup=True)
     spy, timer = Spy(model, audit=False), TokenTimer(streamer)
     with steady_state(monitor=monitor) as steady:

@@ -75,7 +75,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedProbeSet]:
 
 
 @pytest.fixture(autouse=True)
-def _quiet(events: Recorder) -> None:
+def captured(events: Recorder) -> None:
     """Every test of the engine captures events, whether it looks at them or not."""
 
 

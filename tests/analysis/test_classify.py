@@ -34,6 +34,7 @@ def test_the_steady_part_starts_where_published_in_four_of_five(published, told)
     assert sum(abs(start - was) <= 2 for start, was in pairs) >= 20
 
 
+@pytest.mark.slow
 def test_the_label_is_that_of_a_tolerance(published):
     other = [classify(one["series"], profile="barrett2017", tolerance=0.05) for one in published]
     wrong = [one.label != was["label"].replace(" ", "_") for one, was in zip(other, published, strict=True)]

@@ -43,11 +43,13 @@ def calls(scale, pairs=60):
     return found
 
 
+@pytest.mark.slow
 def test_the_same_work_in_turn_is_called_different_in_at_most_one_of_sixty_pairs():
     found = calls(1.0)
     assert found.count("same") >= 59, found
 
 
+@pytest.mark.slow
 def test_a_fifth_more_is_found_in_turn_however_the_host_wanders():
     assert calls(1.2) == ["slower"] * 60
     assert calls(1 / 1.2, pairs=20) == ["faster"] * 20

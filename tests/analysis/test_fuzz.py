@@ -68,6 +68,7 @@ def judge(series, runs):
         assert summary.ci_low_s is None or summary.ci_low_s <= summary.median_s <= summary.ci_high_s
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(4))
 def test_no_series_is_too_strange(part):
     chance = random.Random(part)
@@ -76,6 +77,7 @@ def test_no_series_is_too_strange(part):
         judge(series, runs_of(series, chance))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(2))
 def test_nothing_that_still_falls_by_more_than_five_percent_a_run_is_called_steady(part):
     chance = random.Random(100 + part)

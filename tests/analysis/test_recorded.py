@@ -41,6 +41,7 @@ def test_a_late_compile_sends_the_rule_back_to_warming(steadiness, recorded):
     assert total > 16 + 10
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_long_run_median(steadiness, recorded):
     found = steadiness.table_of_intervals(recorded)
     everything = {name: held for name, held in found.items() if "busy" not in name}
@@ -53,6 +54,7 @@ def test_the_bench_says_where_it_finds_no_series(steadiness, tmp_path, capsys):
     assert f"no series in {tmp_path}: give a folder" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_bench_takes_any_folder_of_such_series(steadiness, data, tmp_path, capsys):
     for name in ("compile_static__0", "compile_mlp__2", "matmul__1"):
         shutil.copy(data / "torch_cpu" / f"{name}.json", tmp_path)

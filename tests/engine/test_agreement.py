@@ -61,7 +61,11 @@ def noise(seed, rank):
     return [5.0, *(1.0 + 2.0 * chance.random() * 0.5**at + 0.2 * chance.random() for at in range(60))]
 
 
-@pytest.mark.parametrize("seeds", [range(at, at + 10) for at in range(0, 50, 10)], ids=str)
+@pytest.mark.parametrize(
+    "seeds",
+    [range(10), *(pytest.param(range(at, at + 10), marks=pytest.mark.slow) for at in range(10, 50, 10))],
+    ids=str,
+)
 def test_noise_of_its_own_on_every_rank_moves_nobody_out_of_step(seeds, ranks) -> None:
     alone = 0
     for seed in seeds:

@@ -105,13 +105,17 @@ def test_a_streamer_of_generate_hears_one_run(model, inputs) -> None:
     assert [token for item in heard[:-1] for token in item] == tokens[0].tolist()
 
 
+CACHES = getattr(transformers.generation.utils, "ALL_CACHE_NAMES", ())
+CACHE = "cache" if "cache" in CACHES else "past_key_values"  # what this release calls the argument
+
+
 def test_a_cache_that_grows_needs_fresh(model, inputs) -> None:
-    generate = warmed(
-        iterations=1, fresh=lambda **kwargs: ((), {**kwargs, "past_key_values": transformers.DynamicCache()})
-    )(model.generate)
+    generate = warmed(iterations=1, fresh=lambda **kwargs: ((), {**kwargs, CACHE: transformers.DynamicCache()}))(
+        model.generate
+    )
     cache = transformers.DynamicCache()
     seeded(2)
-    wanted = model.generate(**inputs, past_key_values=transformers.DynamicCache())
+    wanted = model.generate(**inputs, **{CACHE: transformers.DynamicCache()})
     seeded(2)
-    assert torch.equal(generate(**inputs, past_key_values=cache), wanted)
+    assert torch.equal(generate(**inputs, **{CACHE: cache}), wanted)
     assert cache.get_seq_length() == 4 + 5 - 1, "its own run filled it, once"

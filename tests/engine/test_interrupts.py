@@ -25,7 +25,7 @@ import pytest
 import jitwarmup
 from jitwarmup import steady_state, warmed
 from jitwarmup.engine import instruments, options
-from jitwarmup.gpu.shared import PATIENCE_S
+from jitwarmup.gpu import shared
 from jitwarmup.host import scope
 from jitwarmup.host.scope import current
 from jitwarmup.probes import ProbeSet, compiled_calls, run_table
@@ -33,7 +33,7 @@ from jitwarmup.records.protocols import Exchanged
 from jitwarmup.testing import RecordingMonitor
 
 PLACES = 120  # that are tried of one spelling at most
-SERVED_S = PATIENCE_S / 2  # a lock that was never given back is waited for longer
+SERVED_S = 30.0  # only a lock that was never given back is waited for longer
 OURS = str(Path(jitwarmup.__file__).parent)
 USERS = (__file__, sys.modules["jitwarmup.testing"].__file__)  # an interrupt in the user's own code is told elsewhere
 
@@ -265,6 +265,16 @@ def told(name: str, at: int, meetings: int) -> tuple[str, list[str]]:
     return interrupter.where, wrong
 
 
+SLOW = {
+    "measure",
+    "block",
+    "block of a function",
+    "trials",
+    "ranked measure",
+    "ranked block",
+    "ranked trials",
+    "ranked call",
+}
 SPELLINGS = (
     *("first call", "warm call", "counted call", "warm", "measure", "block", "block of a function", "trials"),
     *("stream", "stream left", "stream warm", "coroutine", "astream", "astream warm"),
@@ -297,6 +307,7 @@ def hooks(monkeypatch: pytest.MonkeyPatch) -> Hooks:
 def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProbeSet]:
     """The probes are real here: what they keep of a run is a part of what must not stay."""
     real = ProbeSet(())
+    monkeypatch.setattr(shared, "PATIENCE_S", 2 * SERVED_S)
     monkeypatch.setattr(instruments, "probe_set_of", lambda probes: real)
     monkeypatch.setattr(options, "probe_set_of", lambda probes: real)
     yield real
@@ -304,7 +315,9 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProbeSet]:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a coroutine that never began
-@pytest.mark.parametrize("name", SPELLINGS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SPELLINGS]
+)
 def test_an_interrupt_anywhere_leaves_nothing_behind(name: str) -> None:
     whole, house, caught = interrupted(name, 0)
     assert caught is None

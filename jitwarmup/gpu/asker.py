@@ -9,7 +9,7 @@ from jitwarmup.gpu.binding import LOST, Binding, Refused
 from jitwarmup.gpu.devices import Device
 from jitwarmup.gpu.reading import Edge
 
-ENERGY, POWER_NOW, POWER_AVERAGE = 83, 186, 185  # millijoules since the driver was loaded; milliwatts
+ENERGY, POWER_NOW = 83, 186  # millijoules since the driver was loaded; milliwatts
 TOO_SLOW = "not asked: the driver is too slow"
 
 

@@ -12,7 +12,7 @@ from jitwarmup.gpu.devices import Wanted, wanted
 from jitwarmup.gpu.driver_thread import Stalled
 from jitwarmup.gpu.reading import joined, unread
 from jitwarmup.gpu.service import Answer
-from jitwarmup.gpu.sources import Source
+from jitwarmup.gpu.sources import Local
 from jitwarmup.records.runs import DeviceReading
 
 Listener = Callable[[str, str], None]
@@ -86,7 +86,7 @@ class Degraded:
 class Connection:
     """The devices of one session, asked through a source. No method raises for what a driver does."""
 
-    def __init__(self, devices: Sequence[object] | None, make: Callable[[], Source], degraded: Degraded) -> None:
+    def __init__(self, devices: Sequence[object] | None, make: Callable[[], Local], degraded: Degraded) -> None:
         self.found: list[Found] = []
         self.down: Down | None = None
         self.why = Down("nothing was asked yet", "unavailable")
@@ -103,7 +103,7 @@ class Connection:
         except Unavailable as gone:
             self._fall(Down(gone.reason, gone.status))
             return
-        self.ask(verb, wanted=self._look.plain())
+        self.ask(verb, wanted=self._look)
 
     def find_again(self) -> None:
         """Once torch has initialised CUDA it says which devices are meant, and in a job of several which are in use."""

@@ -7,10 +7,9 @@ releases of nvidia-ml-py (evidence/gpu-monitoring.md 4).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from jitwarmup.gpu.asker import ENERGY, POWER_AVERAGE, POWER_NOW, Asker
+from jitwarmup.gpu.asker import ENERGY, POWER_NOW, Asker
 from jitwarmup.gpu.binding import Binding
 from jitwarmup.gpu.clocks import Clocks
 from jitwarmup.gpu.devices import SM_CLOCK, Device
@@ -42,7 +41,6 @@ class DeviceReader:
         self._clocks = clocks
         self._ways: dict[str, tuple[Any, ...]] = {}
         self._fields: list[tuple[int, int]] = []
-        self._power_fields: list[tuple[int, int]] = []
         self._counter_way: tuple[Any, ...] | None = None
         self._looks: list[Any] = []
         self._power = PowerHistory(self._asker, clocks)
@@ -94,7 +92,7 @@ class DeviceReader:
         self._power.complete(before, after, deadline_ns)
         return activity
 
-    def span(self, before: Edge, after: Edge, samples: Sequence[tuple[int, float]], activity: dict[str, float]) -> Span:
+    def span(self, before: Edge, after: Edge, activity: dict[str, float]) -> Span:
         """All that was seen of a window."""
         if self.device.shared:
             after.missing["shared_device"] = "energy, power and limits are of the whole GPU, which instances share"
@@ -103,7 +101,6 @@ class DeviceReader:
             after,
             self._power.history,
             check=self._power.scale.check,
-            samples=tuple(samples),
             activity=activity,
             limit_w=self.device.power_limit_w,
             ring_off=self._power.off,
@@ -117,20 +114,6 @@ class DeviceReader:
         self._power.look(edge)
         self._power.compare(edge)
         return edge
-
-    def sample(self, until_ns: int) -> tuple[int, float] | None:
-        """One call: the power now, in watts, and when that was; None where the driver does not tell."""
-        self._asker.until_ns = until_ns
-        started_ns = self._clocks.now_ns()
-        edge = Edge()
-        if self._power_fields:
-            told = self._asker.fields(edge, "power_max_w", self._power_fields)
-            milliwatts = next(iter(told.values()), None)
-        else:
-            milliwatts = self._asker.ask(edge, "power_max_w", "nvmlDeviceGetPowerUsage", self.device.handle)
-        if milliwatts is None:
-            return None
-        return (started_ns + self._clocks.now_ns()) // 2, milliwatts / 1e3
 
     def release(self, edge: Edge) -> None:
         """Take back the GPM sample of an edge."""
@@ -178,14 +161,13 @@ class DeviceReader:
     def _probe_fields(self) -> None:
         """Which fields this driver has; without the batched call, energy has a call of its own and limits have none."""
         asker, edge = self._asker, Edge()
-        wanted = [*LIMITS, ENERGY, POWER_NOW, POWER_AVERAGE]
+        wanted = [*LIMITS, ENERGY, POWER_NOW]
         answers = asker.ask(
             edge, "fields", "nvmlDeviceGetFieldValues", self.device.handle, [(id_, 0) for id_ in wanted]
         )
         codes = {answer.fieldId: answer.nvmlReturn for answer in answers or ()}
         told = [id_ for id_ in wanted if codes.get(id_) == 0]
-        self._fields = [(id_, 0) for id_ in told if id_ != POWER_AVERAGE]
-        self._power_fields = [(id_, 0) for id_ in (POWER_NOW, POWER_AVERAGE) if id_ in told][:1]
+        self._fields = [(id_, 0) for id_ in told]
         if not LIMITS.keys() & set(told):
             refused = next((asker.binding.code(codes[id_]) for id_ in LIMITS if id_ in codes), "UNKNOWN")
             asker.off["throttled_s"] = edge.missing.get("fields", refused)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
@@ -47,17 +47,6 @@ class Wanted:
     ordered: bool = False
     provisional: bool = False
     place: Place | None = None
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON types, for the sampler's process."""
-        return asdict(self)
-
-    @classmethod
-    def of_plain(cls, plain: Mapping[str, Any]) -> Wanted:
-        """The inverse of `plain`."""
-        wants = None if plain["wants"] is None else tuple(Want(**want) for want in plain["wants"])
-        place = plain.get("place")
-        return cls(wants, plain["ordered"], plain["provisional"], None if place is None else Place(*place))
 
 
 @dataclass(frozen=True, slots=True)

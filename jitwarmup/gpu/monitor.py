@@ -7,9 +7,8 @@ The GPU monitor: NVIDIA devices by NVML, with no call to the driver between the 
                               +--- window: edge | user code | edge -> DeviceReading
 
 NVML calls take a lock that is global to the driver, so a sampling thread or process disturbs whatever it measures; only
-silence does not (evidence/gpu-monitoring.md). In ``mode="edge"`` counters that only rise are read before and after a
-window, and the driver's own samples of the time between are fetched afterwards. ``mode="process"`` adds samples taken
-within the window by a process of its own, for those who need them.
+silence does not (evidence/gpu-monitoring.md). So counters that only rise are read before and after a window, and the
+driver's own samples of the time between are fetched afterwards.
 
 Nothing that a driver does reaches the user: a failure becomes a status and a reason, a hang costs one ``timeout_s``.
 """
@@ -29,8 +28,8 @@ from typing import Literal, Self
 from jitwarmup.gpu.clocks import Clocks, HostClocks
 from jitwarmup.gpu.connection import Connection, Degraded, Down, Listener
 from jitwarmup.gpu.devices import checked
-from jitwarmup.gpu.reading import joined, of_plain
-from jitwarmup.gpu.sources import Local, Remote, Source
+from jitwarmup.gpu.reading import joined
+from jitwarmup.gpu.sources import Local
 from jitwarmup.gpu.torch_peak import cuda_in_use
 from jitwarmup.gpu.windows import BUSY, FOREIGN, OF_THE_WINDOW, OVERLAP, STILL_PAUSED, STOPPED, GPUWindow
 from jitwarmup.records.errors import ArgumentError, MonitorStateError
@@ -48,8 +47,6 @@ class GPUMonitor:
     Args:
         devices: An index, ``torch.device``, ``"cuda:0"`` or UUID, or several. None means torch's devices, or, without its
             CUDA, all that CUDA_VISIBLE_DEVICES leaves; under torchrun and accelerate only those of this local rank.
-        mode: ``"edge"`` reads before and after a window only; ``"process"`` also samples within it, from a process.
-        period_s: Seconds between two samples of ``mode="process"``.
         timeout_s: The longest that a hanging driver can hold anybody up, in seconds, once.
         reset_peak: Whether a window may reset torch's peak of allocated memory, to know its own. Off by default: the
             peak is the user's, and then a window's peak is known only when it is a new one.
@@ -66,18 +63,12 @@ class GPUMonitor:
         self,
         devices: object = None,
         *,
-        mode: Literal["edge", "process"] = "edge",
-        period_s: float = 0.1,
         timeout_s: float = 1.0,
         reset_peak: bool = False,
     ) -> None:
-        if mode not in ("edge", "process"):
-            raise ArgumentError(f"mode: got {mode!r}, wanted 'edge' or 'process'")
-        if not (period_s > 0 and timeout_s > 0):
-            raise ArgumentError(f"got period_s={period_s!r} and timeout_s={timeout_s!r}, wanted seconds above 0")
+        if not timeout_s > 0:
+            raise ArgumentError(f"timeout_s: got {timeout_s!r}, wanted seconds above 0")
         self._devices: Sequence[object] | None = checked(devices)
-        self._mode = mode
-        self._period_s = float(period_s)
         self._timeout_s = float(timeout_s)
         self._reset_peak = reset_peak
         self._clocks: Clocks = HostClocks()
@@ -160,10 +151,8 @@ class GPUMonitor:
                 first, quiet = self._depth == 0, not self._open
             if not mine:
                 self._degraded.note("pause", "a call to the driver was still in flight when a pause began")
-            elif first and link is not None:
-                if quiet:
-                    link.ask("mark")
-                link.ask("pause")
+            elif first and quiet and link is not None:
+                link.ask("mark")
             with self._lock:
                 self._depth += 1
                 for window in self._open:
@@ -177,11 +166,9 @@ class GPUMonitor:
                 link = self._demand("resume", "paused")
                 self._depth = max(0, self._depth - 1)
                 last, quiet = self._depth == 0, not self._open
-            if last and mine and link is not None:
-                link.ask("resume")
-                if quiet:
-                    link.find_again()
-                    link.ask("mark")
+            if last and quiet and mine and link is not None:
+                link.find_again()
+                link.ask("mark")
         self._degraded.tell()
 
     @contextlib.contextmanager
@@ -278,9 +265,8 @@ class GPUMonitor:
         answer = link.ask("end", key=key, pids=window.measured, listed=cuda_in_use() is not None)
         if answer is None:
             return link.unread(None)
-        readings = [of_plain(plain) for plain in answer["readings"]]
         indices = {found.uuid: found.torch_index for found in link.found}
-        return joined([window.finished(reading, indices.get(reading.uuid)) for reading in readings])
+        return joined([window.finished(reading, indices.get(reading.uuid)) for reading in answer["readings"]])
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[bool]:
@@ -312,10 +298,8 @@ class GPUMonitor:
         hint = "leave its windows first" if verb == "start" and self._open else hints[self.state]
         return MonitorStateError(f"{verb}: the monitor is {self.state}, wanted {wanted}; {hint}")
 
-    def _maker(self) -> Callable[[], Source]:
+    def _maker(self) -> Callable[[], Local]:
         """What makes a source; it must not keep this monitor alive."""
-        if self._mode == "process":
-            return partial(Remote, self._timeout_s, self._period_s)
         return partial(Local, self._clocks, self._timeout_s)
 
     def _take_link(self) -> Connection | None:

@@ -1,8 +1,7 @@
 """
-All that is asked of NVML: devices, edges, the driver's own samples. Runs behind a guard, in one thread at a time.
+All that is asked of NVML: devices, edges, the driver's own samples; only ever in the one driver thread.
 
-`Reader` serves every mode: in this process behind its guard thread, or in the sampler's process. No method raises for
-what a driver answers, except `Reader.open` (`Unavailable`).
+No method raises for what a driver answers, except `Reader.open` and `Reader.find` (`Unavailable`).
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from jitwarmup.gpu.asker import Uninitialised
 from jitwarmup.gpu.binding import Binding, Unavailable, conflict, load
@@ -22,14 +20,6 @@ from jitwarmup.records.runs import DeviceReading
 
 SLOW_EDGE_NS = 50_000_000
 WAIT_SHARE = 0.05  # a measured window may be followed by a wait of this share of it, for the driver's next sample
-
-
-@dataclass(slots=True)
-class OpenWindow:
-    """An open window: the edge it began with, per device, and what a sampler saw within it."""
-
-    before: list[Edge]
-    samples: list[list[tuple[int, float]]] = field(default_factory=list)
 
 
 class Reader:
@@ -44,7 +34,7 @@ class Reader:
         self._binding: Binding | None = None
         self._wanted = Wanted(None)
         self._meters: list[DeviceReader] = []
-        self._windows: dict[int, OpenWindow] = {}
+        self._windows: dict[int, list[Edge]] = {}  # open windows: the edge each began with, per device
         self._dead: str | None = None
         self._renewed = False
         self._began_ns = 0
@@ -81,24 +71,24 @@ class Reader:
     def begin(self, key: int, *, pids: bool) -> None:
         """The edge before a window."""
         edges = self._each(lambda meter, soon, late: meter.begin(soon, late, pids=pids), 0.25, 0.5)
-        self._windows[key] = OpenWindow(edges, [[] for _ in edges])
+        self._windows[key] = edges
         for edge in edges:  # of several devices, no call of one lies within the window of another
             edge.at_ns, edge.calls = self._clocks.now_ns(), self._calls
 
     def end(self, key: int, *, pids: bool, listed: bool) -> list[DeviceReading]:
         """The edge after a window, and its readings, one a device. In measured windows a sample is waited for."""
         at_ns, calls = self._clocks.now_ns(), self._calls
-        window = self._windows.get(key)
-        edges = self._each(lambda meter, soon, _: meter.end(soon, pids=pids), 0.35, 0.35) if window else []
-        self._windows.pop(key, None)
+        known = key in self._windows
+        edges = self._each(lambda meter, soon, _: meter.end(soon, pids=pids), 0.35, 0.35) if known else []
+        begun = self._windows.pop(key, [])
         for edge in edges:
             edge.at_ns, edge.calls = at_ns, calls
-        if window is None or not edges or len(edges) != len(window.before):
+        if not edges or len(edges) != len(begun):
             return [unread(self._dead or "the devices were found anew within the window", "unavailable")]
         try:
             return [
-                self._completed(place, before, after, samples, pids=pids, listed=listed)
-                for place, (before, after, samples) in enumerate(zip(window.before, edges, window.samples, strict=True))
+                self._completed(place, before, after, pids=pids, listed=listed)
+                for place, (before, after) in enumerate(zip(begun, edges, strict=True))
             ]
         except Uninitialised:
             self._renew()
@@ -106,27 +96,12 @@ class Reader:
 
     def drop(self, key: int) -> None:
         """Forget a window without an edge."""
-        window = self._windows.pop(key, None)
-        if window is not None:
-            for meter, edge in zip(self._meters, window.before, strict=False):
-                meter.release(edge)
+        for meter, edge in zip(self._meters, self._windows.pop(key, []), strict=False):
+            meter.release(edge)
 
     def mark(self) -> None:
         """Bring the power histories up to date and compare them with the counters."""
         self._each(lambda meter, soon, _: meter.mark(soon), 0.5, 0.5)
-
-    def sample(self) -> None:
-        """One batched call per device; its power goes to every open window."""
-        self._began_ns = time.perf_counter_ns()
-        try:
-            seen = [meter.sample(self._until(0.5, place)) for place, meter in enumerate(self._meters)]
-        except Uninitialised:
-            self._renew()
-            return
-        for window in self._windows.values():
-            for samples, sample in zip(window.samples, seen, strict=False):
-                if sample is not None:
-                    samples.append(sample)
 
     def close(self) -> None:
         """Free what was taken and give the initialisation back."""
@@ -146,9 +121,7 @@ class Reader:
     def _calls(self) -> int:
         return self._binding.calls if self._binding else 0
 
-    def _completed(
-        self, place: int, before: Edge, after: Edge, samples: list[tuple[int, float]], *, pids: bool, listed: bool
-    ) -> DeviceReading:
+    def _completed(self, place: int, before: Edge, after: Edge, *, pids: bool, listed: bool) -> DeviceReading:
         """The reading of one device, once the driver's samples were fetched."""
         patience_ns = min(round(WAIT_SHARE * (after.at_ns - before.at_ns)), self._timeout_ns // 4) if pids else 0
         meter = self._meters[place]
@@ -157,7 +130,7 @@ class Reader:
         )
         device = meter.device
         return reading_of(
-            meter.span(before, after, samples, activity),
+            meter.span(before, after, activity),
             uuid=device.uuid,
             name=device.name,
             clock_max_mhz=device.sm_clock_max_mhz,
@@ -194,7 +167,7 @@ class Reader:
             self.notes.append(("device", self._dead))
             return False
         self._renewed = True
-        for edge in (edge for window in self._windows.values() for edge in window.before):
+        for edge in (edge for edges in self._windows.values() for edge in edges):
             edge.look = None  # it went with the NVML that was shut down
         self.notes.append(("device", "somebody else shut NVML down; it was initialised again"))
         try:

@@ -10,8 +10,7 @@ Whatever was not read is None, and ``missing`` holds the reason under the name o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from itertools import pairwise
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jitwarmup.gpu.ring import COUNTER_STEP_S, Check, Energy, Moment, SampleHistory
@@ -65,7 +64,6 @@ class Span:
     after: Edge
     history: SampleHistory
     check: Check | None = None
-    samples: Sequence[tuple[int, float]] = ()  # (monotonic ns, watts), of process mode
     activity: Mapping[str, float] = field(default_factory=dict)
     limit_w: float | None = None
     ring_off: str | None = None  # why the driver's samples cannot be used at all
@@ -78,8 +76,7 @@ class Span:
     @property
     def ceiling_w(self) -> float:
         """What the device cannot have drawn more than: its limit, or the most that was seen."""
-        seen = (self.before.power_w, self.after.power_w, *(watts for _, watts in self.samples))
-        return max(self.limit_w or 0.0, self.history.ceiling_w(), *(watts or 0.0 for watts in seen))
+        return max(self.limit_w or 0.0, self.history.ceiling_w(), self.before.power_w or 0.0, self.after.power_w or 0.0)
 
 
 def reasons_of(bits: int) -> tuple[str, ...]:
@@ -89,14 +86,12 @@ def reasons_of(bits: int) -> tuple[str, ...]:
 
 
 def energy_of(span: Span) -> tuple[Energy, str] | str:
-    """The energy and the name of its source: the samples where they are believed, else the counter, else the sampler."""
-    ring, counter, integral = _by_ring(span), _by_counter(span), _by_samples(span)
+    """The energy and the name of its source: the samples where they are believed, else the counter."""
+    ring, counter = _by_ring(span), _by_counter(span)
     if isinstance(ring, Energy):
         return _bounded(ring, counter), "ring"
     if isinstance(counter, Energy):
         return counter, "counter"
-    if isinstance(integral, Energy):
-        return integral, "power_integral"
     return f"counter: {counter}; ring: {ring}"
 
 
@@ -145,16 +140,6 @@ def _at_edge(edge: Edge, ceiling_w: float) -> Energy:
     return edge.aligned or Energy((edge.counter_mj or 0) / 1e3, COUNTER_STEP_S * ceiling_w)
 
 
-def _by_samples(span: Span) -> Energy | str:
-    """A trapezoid over the sampler's values; the error is any course between the lowest and the highest of them."""
-    if len(span.samples) < 2:
-        return "fewer than two samples"
-    inside = [watts for _, watts in span.samples]
-    first, last = (span.before.at_ns, inside[0]), (span.after.at_ns, inside[-1])
-    joules = sum((b[0] - a[0]) / 1e9 * (a[1] + b[1]) / 2 for a, b in pairwise((first, *span.samples, last)))
-    return Energy(joules, span.duration_s * (max(inside) - min(inside)))
-
-
 def reading_of(
     span: Span, *, uuid: str, name: str, clock_max_mhz: int | None, own_pid: int, listed: bool = False
 ) -> DeviceReading:
@@ -171,8 +156,7 @@ def reading_of(
     values["other_pids"] = _others(span, own_pid, missing, listed=listed)
     if clock_max_mhz is None:
         missing.setdefault("sm_clock_max_mhz", "not told by the driver")
-    if not span.samples:
-        missing["samples"] = "none are taken within a window"
+    missing["samples"] = "none are taken within a window"
     for told, value in values.items():
         if value is not None and told != "other_pids":
             missing.pop(told, None)
@@ -218,16 +202,14 @@ def _throttled(span: Span, missing: dict[str, str]) -> dict[str, Any]:
 
 
 def _power_peak(span: Span, missing: dict[str, str]) -> dict[str, Any]:
-    """The highest of the driver's samples, where these are believed, or of the sampler's."""
+    """The highest of the driver's samples, where these are believed."""
     believed = not span.ring_off and (span.check.agrees if span.check else span.after.counter_mj is None)
     covered = span.history.covers(span.before.at_ns, span.after.at_ns)
     peak = span.history.peak_w(span.before.at_ns, span.after.at_ns) if believed and covered else None
-    sampled = max((watts for _, watts in span.samples), default=None)
-    seen = [watts for watts in (peak, sampled) if watts is not None]
-    if not seen:
+    if peak is None:
         missing["power_max_w"] = span.ring_off or "no sample of this window can be used"
-    told: dict[str, Any] = {"power_max_w": max(seen)} if seen else {}
-    return told | ({"samples": len(span.samples)} if span.samples else {})
+        return {}
+    return {"power_max_w": peak}
 
 
 def _status(missing: Mapping[str, str], span: Span) -> str:
@@ -254,17 +236,6 @@ def _others(span: Span, own_pid: int, missing: dict[str, str], *, listed: bool) 
         missing["other_pids"] = "this process is not in the list (another pid namespace)"
         return ()
     return tuple(sorted(seen - {own_pid}))
-
-
-def to_plain(reading: DeviceReading) -> dict[str, Any]:
-    """As JSON types, for the way from the sampler's process."""
-    return {item.name: getattr(reading, item.name) for item in fields(reading) if item.name != "others"}
-
-
-def of_plain(plain: Mapping[str, Any]) -> DeviceReading:
-    """The inverse of `to_plain`."""
-    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
-    return DeviceReading(**values)
 
 
 def unread(reason: str, status: str, metric: str = "device", *, uuid: str = "", name: str = "") -> DeviceReading:

@@ -1,4 +1,4 @@
-"""The reader as a handful of verbs with plain arguments and answers, the same behind a thread and behind a process."""
+"""The reader as a handful of verbs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from jitwarmup.gpu.binding import Unavailable
 from jitwarmup.gpu.clocks import Clocks
 from jitwarmup.gpu.devices import Device, Wanted
 from jitwarmup.gpu.reader import Reader
-from jitwarmup.gpu.reading import to_plain
 
 Answer = dict[str, Any]
 
 
 class Service:
     """
-    Does what a verb says: ``open``, ``find``, ``begin``, ``end``, ``drop``, ``mark``, ``sample``, ``close``.
+    Does what a verb says: ``open``, ``find``, ``begin``, ``end``, ``drop``, ``mark``, ``close``.
 
     An answer may hold ``devices``, ``readings``, ``notes`` (what degraded), or ``unavailable`` with ``status``.
     """
@@ -37,18 +36,18 @@ class Service:
         """Ask the driver nothing more; for another thread, when it does not wait any longer."""
         self._reader.silent = True
 
-    def _open(self, wanted: Mapping[str, Any]) -> Answer:
-        return _facts(self._reader.open(Wanted.of_plain(wanted)))
+    def _open(self, wanted: Wanted) -> Answer:
+        return _facts(self._reader.open(wanted))
 
-    def _find(self, wanted: Mapping[str, Any]) -> Answer:
-        return _facts(self._reader.find(Wanted.of_plain(wanted)))
+    def _find(self, wanted: Wanted) -> Answer:
+        return _facts(self._reader.find(wanted))
 
     def _begin(self, key: int, *, pids: bool) -> Answer:
         self._reader.begin(key, pids=pids)
         return {}
 
     def _end(self, key: int, *, pids: bool, listed: bool) -> Answer:
-        return {"readings": [to_plain(reading) for reading in self._reader.end(key, pids=pids, listed=listed)]}
+        return {"readings": self._reader.end(key, pids=pids, listed=listed)}
 
     def _drop(self, key: int) -> Answer:
         self._reader.drop(key)
@@ -56,10 +55,6 @@ class Service:
 
     def _mark(self) -> Answer:
         self._reader.mark()
-        return {}
-
-    def _sample(self) -> Answer:
-        self._reader.sample()
         return {}
 
     def _close(self) -> Answer:

@@ -14,13 +14,10 @@ import random
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
-from jitwarmup.gpu import sources
 from jitwarmup.gpu.monitor import GPUMonitor
-from jitwarmup.gpu.sampler import main as sampler_main
 from jitwarmup.records.runs import DeviceReading
 from jitwarmup.testing.nvmlsim import NoCompiler, Simulation, build
 
@@ -185,40 +182,6 @@ FUNCTIONS = (
 PHASES = ("start", "region", "pause")
 
 
-class ThreadedSampler:
-    """Stands in for the sampler's process: the same main, the same pipes, in a thread of this process."""
-
-    def __init__(self, settings):
-        down, self._down = os.pipe()
-        self._up, up = os.pipe()
-        self.stdin = os.fdopen(self._down, "wb", buffering=0)
-        self.stdout = os.fdopen(self._up, "rb", buffering=0)
-        self.returncode = None
-        self._thread = threading.Thread(target=self._main, args=(settings, down, up), daemon=True)
-        self._thread.start()
-
-    def _main(self, settings, down, up):
-        try:
-            sampler_main(settings, down, up)
-        finally:
-            os.close(down)
-            os.close(up)
-
-    def wait(self, timeout=None):
-        self._thread.join(timeout)
-
-    def kill(self):
-        self.stdin.close()
-
-
-def threaded_remote(remote):
-    """What `Remote._spawn` does, without a process."""
-    process = ThreadedSampler(sources.json.dumps(remote._settings))
-    listen = threading.Thread(target=sources._listen, args=(process, remote._answers), daemon=True)
-    listen.start()
-    return process
-
-
 def gaps_without_reason(reading):
     """Fields of a reading that are empty and do not say why, and values that cannot be true."""
     if {"device", "window"} & reading.missing.keys():
@@ -244,14 +207,10 @@ def apply(sim, function, error):
 class Cell:
     """One schedule with one fault in it, and what it did: seconds in the monitor, the longest wait, what went wrong."""
 
-    def __init__(self, sim, fault, *, phase, mode, timeout_s):
-        self.sim, self.fault, self.phase, self.mode = sim, fault, phase, mode
+    def __init__(self, sim, fault, *, phase, timeout_s):
+        self.sim, self.fault, self.phase = sim, fault, phase
         sim.gpus(1)
-        if mode == "process":
-            sim.host_clock()
-        self.gpu = GPUMonitor(mode=mode, timeout_s=timeout_s, period_s=0.01)
-        if mode == "edge":
-            sim.adopt(self.gpu)
+        self.gpu = sim.adopt(GPUMonitor(timeout_s=timeout_s))
         self.spent = self.longest = 0.0
         self.wrong = []
 
@@ -270,15 +229,11 @@ class Cell:
         if phase == self.phase:
             apply(self.sim, *self.fault)
 
-    def advance(self, seconds):
-        if self.mode == "edge":
-            self.sim.advance(seconds)
-
     def window(self):
         window = self.gpu.window("measure")
         self.step("enter", window.__enter__)
         self.reach("region")
-        self.advance(0.2)
+        self.sim.advance(0.2)
         self.step("leave", lambda: window.__exit__(None, None, None))
         if isinstance(window.reading, DeviceReading):
             self.wrong += gaps_without_reason(window.reading)
@@ -291,7 +246,7 @@ class Cell:
         self.window()
         self.reach("pause")
         self.step("pause", self.gpu.pause)
-        self.advance(1.5)
+        self.sim.advance(1.5)
         self.step("resume", self.gpu.resume)
         self.window()
         self.step("stop", self.gpu.stop)
@@ -299,19 +254,17 @@ class Cell:
         return self
 
 
-def fault_table(sim, functions, modes, *, timeout_s=0.06, phases=PHASES):
-    """Every error of every function in every phase; yields (function, mode, cells) with the cells done."""
-    for mode in modes:
-        for function in functions:
-            yield (
-                function,
-                mode,
-                [
-                    Cell(sim, (function, error), phase=phase, mode=mode, timeout_s=timeout_s).run()
-                    for error in (*ERRORS, *BEHAVIOURS)
-                    for phase in phases
-                ],
-            )
+def fault_table(sim, functions, *, timeout_s=0.06, phases=PHASES):
+    """Every error of every function in every phase; yields (function, cells) with the cells done."""
+    for function in functions:
+        yield (
+            function,
+            [
+                Cell(sim, (function, error), phase=phase, timeout_s=timeout_s).run()
+                for error in (*ERRORS, *BEHAVIOURS)
+                for phase in phases
+            ],
+        )
 
 
 def show_faults(sim, timeout_s=0.3):
@@ -320,14 +273,13 @@ def show_faults(sim, timeout_s=0.3):
     )
     print("added: the most that start, two windows, pause, resume and stop took together, with an error or a hang")
     print("longest: the longest single wait of all, 200 ms calls included")
-    print(f"{'function':>42} {'mode':>8} {'cells':>6} {'added':>9} {'longest':>9}  wrong")
-    sources.Remote._spawn = threaded_remote
+    print(f"{'function':>42} {'cells':>6} {'added':>9} {'longest':>9}  wrong")
     total, bad = 0, 0
-    for function, mode, cells in fault_table(sim, FUNCTIONS, ("edge", "process"), timeout_s=timeout_s):
+    for function, cells in fault_table(sim, FUNCTIONS, timeout_s=timeout_s):
         wrong = [f"{cell.fault[1]}/{cell.phase}: {what}" for cell in cells for what in cell.wrong]
         added = max(cell.spent for cell in cells if cell.fault[1] != "slow 200 ms")
         longest = max(cell.longest for cell in cells)
-        print(f"{function:>42} {mode:>8} {len(cells):>6} {added:>7.3f} s {longest:>7.3f} s  {wrong or 'nothing'}")
+        print(f"{function:>42} {len(cells):>6} {added:>7.3f} s {longest:>7.3f} s  {wrong or 'nothing'}")
         total, bad = total + len(cells), bad + len(wrong)
     print(f"{total} cells, {bad} wrong (an exception, a reading missing, or a gap without a reason)")
 
@@ -351,23 +303,22 @@ def show_calls(sim):
     print("\nWhat the caller waits for, in us: median (99 %); the simulation answers in about 1 us a call")
     sim.gpus(1)
     sim.host_clock()
-    for mode in ("edge", "process"):
-        starts, pauses, resumes, begins, ends = [], [], [], [], []
-        for _ in range(5):
-            gpu = GPUMonitor(mode=mode, period_s=0.05, timeout_s=5)
-            starts.append(timed(gpu.start))
-            for _ in range(200):
-                pauses.append(timed(gpu.pause))
-                resumes.append(timed(gpu.resume))
-                window = gpu.window("call")
-                begins.append(timed(window.__enter__))
-                ends.append(timed(lambda window=window: window.__exit__(None, None, None)))
-            gpu.stop()
-            sim.forget_calls()
-        print(f"  {mode:>8}: start {1e3 * statistics.median(starts):.1f} ms", end="")
-        for name, values in (("pause", pauses), ("resume", resumes), ("edge before", begins), ("edge after", ends)):
-            print(f", {name} %.0f (%.0f)" % quantiles(values), end="")
-        print()
+    starts, pauses, resumes, begins, ends = [], [], [], [], []
+    for _ in range(5):
+        gpu = GPUMonitor(timeout_s=5)
+        starts.append(timed(gpu.start))
+        for _ in range(200):
+            pauses.append(timed(gpu.pause))
+            resumes.append(timed(gpu.resume))
+            window = gpu.window("call")
+            begins.append(timed(window.__enter__))
+            ends.append(timed(lambda window=window: window.__exit__(None, None, None)))
+        gpu.stop()
+        sim.forget_calls()
+    print(f"  start {1e3 * statistics.median(starts):.1f} ms", end="")
+    for name, values in (("pause", pauses), ("resume", resumes), ("edge before", begins), ("edge after", ends)):
+        print(f", {name} %.0f (%.0f)" % quantiles(values), end="")
+    print()
 
 
 def work(units):
@@ -413,19 +364,18 @@ def monitored_run(gpu, units, name):
 
 
 def show_cost(sim, rounds=60, hf_rounds=15):
-    """The same work, turn by turn and in changing order: alone, in windows of either mode, with a process each time."""
+    """The same work, turn by turn and in changing order: alone, in windows of the monitor, with a process each time."""
     sim.gpus(1)
     sim.host_clock()
     sim.fault("nvmlDeviceGetSamples", delay_s=0.0005)  # real calls are not free
     sim.fault("nvmlDeviceGetFieldValues", delay_s=0.0002)
     units = 100_000
     units = round(units * 0.1 / statistics.median(timed(lambda: work(units)) for _ in range(5)))
-    with GPUMonitor() as edge, GPUMonitor(mode="process", period_s=0.05, timeout_s=5) as process:
+    with GPUMonitor() as gpu:
         arms = {
             "alone": lambda: timed(lambda: work(units)),
-            "edge, measure": lambda: monitored_run(edge, units, "measure"),
-            "edge, plain call": lambda: monitored_run(edge, units, "call"),
-            "process, measure": lambda: monitored_run(process, units, "measure"),
+            "measure": lambda: monitored_run(gpu, units, "measure"),
+            "plain call": lambda: monitored_run(gpu, units, "call"),
             "a process per run": lambda: hf_run(units),
         }
         inside, wall = {arm: [] for arm in arms}, {arm: [] for arm in arms}

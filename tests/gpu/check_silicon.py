@@ -134,12 +134,12 @@ def show_costs(binding, device):
             say(f"cost of a call: {name}", refused.code)
 
 
-def show_monitor(mode):
+def show_monitor():
     """Edges and pauses of the monitor itself, and one loaded window of 1 s after a warm-up of 2 s."""
     told = []
-    gpu = GPUMonitor(mode=mode, timeout_s=10)
+    gpu = GPUMonitor(timeout_s=10)
     gpu.on_degraded = lambda metric, reason: told.append((metric, reason))
-    say(f"{mode}: start", f"{1e3 * timed(gpu.start):.1f} ms")
+    say("monitor: start", f"{1e3 * timed(gpu.start):.1f} ms")
     begins, ends, pauses = [], [], []
     for _ in range(200):
         window = gpu.window("call")
@@ -147,10 +147,10 @@ def show_monitor(mode):
         ends.append(timed(lambda window=window: window.__exit__(None, None, None)))
         pauses.append(timed(gpu.pause))
         gpu.resume()
-    say(f"{mode}: edge before, after, pause", f"{spread(begins)}, {spread(ends)}, {spread(pauses)}")
+    say("monitor: edge before, after, pause", f"{spread(begins)}, {spread(ends)}, {spread(pauses)}")
     with gpu.paused():
         what = load_for(2.0)
-    say(f"{mode}: load", what)
+    say("monitor: load", what)
     sources = []
     for seconds in (0.1, 0.5, 1.0, 5.0):
         with gpu.window("measure") as window:
@@ -160,15 +160,11 @@ def show_monitor(mode):
         energy = (
             "none" if reading.energy_j is None else f"{reading.energy_j:.2f} J +- {reading.energy_error_j or 0:.2f}"
         )
-        say(f"{mode}: {seconds} s window", f"{energy} by {reading.energy_source}, status {reading.status}")
-    say(f"{mode}: the last reading", reading)
-    if mode == "edge":
-        check = gpu._link._source._service._reader._meters[0]._power.scale.check
-        say(
-            "ring against counter",
-            check and f"{100 * check.off:+.1f} % over {check.span_s:.1f} s, agrees: {check.agrees}",
-        )
-    say(f"{mode}: degraded", told or "nothing")
+        say(f"monitor: {seconds} s window", f"{energy} by {reading.energy_source}, status {reading.status}")
+    say("monitor: the last reading", reading)
+    check = gpu._link._source._service._reader._meters[0]._power.scale.check
+    say("ring against counter", check and f"{100 * check.off:+.1f} % over {check.span_s:.1f} s, agrees: {check.agrees}")
+    say("monitor: degraded", told or "nothing")
     gpu.stop()
     return any(sources)
 
@@ -189,8 +185,7 @@ def main():
     show_ring(binding, device)
     good = show_steps(binding, device)
     show_costs(binding, device)
-    for mode in ("edge", "process"):
-        good &= show_monitor(mode)
+    good &= show_monitor()
     binding.shutdown()
     if chosen.demo:
         good &= subprocess.run([sys.executable, "-m", "jitwarmup", "demo"], check=False).returncode == 0

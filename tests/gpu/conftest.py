@@ -32,7 +32,7 @@ def make_monitor(nvmlsim):
 
 @pytest.fixture
 def gpu(make_monitor):
-    """A running monitor in edge mode whose samples are believed."""
+    """A running monitor whose samples are believed."""
     monitor = make_monitor()
     monitor.start()
     return monitor

@@ -79,8 +79,8 @@ def test_what_is_posted_is_done_without_waiting(guard):
 def test_a_process_exits_while_a_job_hangs():
     script = (
         "import threading\n"
-        "from jitwarmup.gpu.driver_thread import Guard, Stalled\n"
-        "try: Guard(0.05).call(threading.Event().wait)\n"
+        "from jitwarmup.gpu.driver_thread import DriverThread, Stalled\n"
+        "try: DriverThread(0.05).call(threading.Event().wait)\n"
         "except Stalled: print('stalled')\n"
     )
     done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=20)

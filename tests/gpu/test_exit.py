@@ -24,10 +24,9 @@ def in_child(job):
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-@pytest.mark.parametrize("mode", ["edge", "process"])
-def test_a_forked_child_makes_no_call_and_its_parent_goes_on(make_monitor, nvmlsim, mode):
+def test_a_forked_child_makes_no_call_and_its_parent_goes_on(make_monitor, nvmlsim):
     nvmlsim.host_clock()
-    gpu = make_monitor(mode=mode, timeout_s=10)
+    gpu = make_monitor(timeout_s=10)
     gpu.start()
     before = nvmlsim.count()
 
@@ -90,25 +89,6 @@ def test_a_window_that_a_child_inherits_has_no_reading_there(make_monitor, nvmls
     assert window.reading.status == "ok"
 
 
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_the_sampler_sees_its_parent_s_end_although_a_child_lives_on(make_monitor, nvmlsim):
-    nvmlsim.host_clock()
-    gpu = make_monitor(mode="process", timeout_s=10)
-    gpu.start()
-    process = gpu._link._source._process
-    end_r, end_w = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(end_w)
-        os.read(end_r, 1)
-        os._exit(0)
-    gpu.stop()
-    assert process.wait(5) == 0
-    os.close(end_w)
-    os.close(end_r)
-    os.waitpid(child, 0)
-
-
 def script_output(body, **environment):
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", body],
@@ -121,13 +101,12 @@ def script_output(body, **environment):
     return done.returncode, done.stdout.strip(), done.stderr.strip()
 
 
-@pytest.mark.parametrize("mode", ["edge", "process"])
 @pytest.mark.parametrize("end", ["pass", "gpu.pause()", "w = gpu.window('x'); w.__enter__()", "del gpu"])
-def test_the_interpreter_ends_in_any_state_and_gives_nvml_back(nvmlsim, mode, end):
+def test_the_interpreter_ends_in_any_state_and_gives_nvml_back(nvmlsim, end):
     nvmlsim.host_clock()
     body = (
         "from jitwarmup.gpu.monitor import GPUMonitor\n"
-        f"gpu = GPUMonitor(mode={mode!r}, timeout_s=10)\ngpu.start()\n{end}\nprint('done')"
+        f"gpu = GPUMonitor(timeout_s=10)\ngpu.start()\n{end}\nprint('done')"
     )
     began = time.perf_counter()
     assert script_output(body) == (0, "done", "")
@@ -150,11 +129,10 @@ def test_the_interpreter_ends_while_the_driver_hangs(nvmlsim):
     assert time.perf_counter() - began < 10
 
 
-@pytest.mark.parametrize("mode", ["edge", "process"])
-def test_without_a_driver_the_monitor_says_so_once_and_the_program_is_as_without_it(mode):
+def test_without_a_driver_the_monitor_says_so_once_and_the_program_is_as_without_it():
     body = (
         "from jitwarmup.gpu.monitor import GPUMonitor\n"
-        f"gpu = GPUMonitor(mode={mode!r}, timeout_s=10)\ngpu.on_degraded = lambda *told: print(*told)\n"
+        "gpu = GPUMonitor(timeout_s=10)\ngpu.on_degraded = lambda *told: print(*told)\n"
         "with gpu:\n"
         "    for _ in range(3):\n"
         "        with gpu.paused(): pass\n"

@@ -1,4 +1,4 @@
-"""The GPU monitor in edge mode: states, windows, and what its readings hold."""
+"""The GPU monitor: states, windows, and what its readings hold."""
 
 import asyncio
 import gc
@@ -88,9 +88,7 @@ def test_misuse_is_an_error_that_names_the_state_and_the_way_out(make_monitor, p
     assert gpu.state == before
 
 
-@pytest.mark.parametrize(
-    "arguments", [{"mode": "thread"}, {"period_s": 0}, {"timeout_s": -1}, {"timeout_s": float("nan")}]
-)
+@pytest.mark.parametrize("arguments", [{"timeout_s": 0}, {"timeout_s": -1}, {"timeout_s": float("nan")}])
 def test_arguments_that_cannot_work_are_refused(arguments):
     with pytest.raises(ArgumentError, match="wanted"):
         GPUMonitor(**arguments)

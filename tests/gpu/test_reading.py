@@ -2,7 +2,7 @@
 
 import pytest
 
-from jitwarmup.gpu.reading import Edge, Span, joined, of_plain, reading_of, reasons_of, to_plain, unread
+from jitwarmup.gpu.reading import Edge, Span, joined, reading_of, reasons_of, unread
 from jitwarmup.gpu.reasons import clock_settled, foreign_pids, temperature_drift_c, throttled_share
 from jitwarmup.gpu.ring import Check, Energy, SampleHistory
 from jitwarmup.records.runs import DeviceReading
@@ -38,16 +38,6 @@ def test_a_counter_freed_of_its_steps_has_the_bounds_of_both_ends():
     after = edge(3, counter_mj=600_000, aligned=Energy(615.0, 2.0))
     reading = read(before, after, limit_w=700)
     assert (reading.energy_j, reading.energy_error_j) == (605, 3)
-
-
-def test_samples_of_a_sampler_are_the_last_resort():
-    samples = [(round(s * SECOND), w) for s, w in ((1.5, 100.0), (2.5, 300.0))]
-    reading = read(edge(1), edge(3), samples=samples)
-    assert reading.energy_source == "power_integral"
-    assert reading.energy_j == pytest.approx(0.5 * 100 + 200 + 0.5 * 300)
-    assert reading.energy_error_j == pytest.approx(2 * 200)
-    assert (reading.power_max_w, reading.samples) == (300, 2)
-    assert read(edge(1, counter_mj=0), edge(3, counter_mj=500_000), samples=samples).energy_source == "counter"
 
 
 def test_without_any_source_the_reasons_are_told():
@@ -96,13 +86,9 @@ def test_the_status_says_how_much_was_read(before, after, status):
     assert read(edge(1, **before), edge(2, **after)).status == status
 
 
-def test_a_reading_survives_the_way_from_the_sampler():
-    full = read(
-        edge(1, counter_mj=0, limits_ns={"power": 0}, reasons=("idle",), pids=(1, 7)),
-        edge(3, counter_mj=600_000, limits_ns={"power": 5}, pids=(1, 9)),
-    )
+def test_processes_beside_ours_are_those_at_either_edge():
+    full = read(edge(1, counter_mj=0, pids=(1, 7)), edge(3, counter_mj=600_000, pids=(1, 9)))
     assert full.other_pids == (7, 9)
-    assert of_plain(to_plain(full)) == full
 
 
 def test_several_readings_are_one_with_others():

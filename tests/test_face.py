@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import jitwarmup
-from jitwarmup.events.json_schema import readme_table
+from jitwarmup.events.schema_files import readme_table
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

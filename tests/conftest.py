@@ -41,7 +41,7 @@ def _a_clean_house(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     gc_watches()
     if (structlog := sys.modules.get("structlog")) is not None:
         structlog.reset_defaults()
-    assert not emit._DIVERSIONS, "a test left a diversion of events behind"
+    assert not emit._CAPTURING, "a test goes on capturing events"
     assert SWITCH.reasons == 0, "a test left jitwarmup switched off"
 
 

@@ -17,6 +17,7 @@ CLOCKS = {
     "engine/timed_region.py",  # the timed region
     "keys/single_flight.py",  # how long to wait for somebody else's warm-up
     "keys/summary.py",  # when the next summary is due
+    "integrations/opentelemetry.py",  # the stamp of a log record
     "integrations/sweep/runner.py",  # when a configuration began, and how long all of it took, loading included
     "integrations/sweep/export.py",  # the date in a file's name
 }

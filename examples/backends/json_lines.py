@@ -9,9 +9,9 @@ Then read them with duckdb or chdb, or let rsyslog carry them on (see README.md 
 import sys
 
 from jitwarmup import warmed
-from jitwarmup.events import JsonLines, set_hooks
+from jitwarmup.events import JsonLines, set_emitters
 
-set_hooks(JsonLines(sys.argv[1]))
+set_emitters(JsonLines(sys.argv[1]))
 
 
 @warmed(iterations=5)

@@ -16,14 +16,15 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
 from jitwarmup import warmed
-from jitwarmup.events import OpenTelemetryLogs, OpenTelemetryMetrics, set_hooks
+from jitwarmup.events import set_emitters
+from jitwarmup.integrations.opentelemetry import OpenTelemetryLogs, OpenTelemetryMetrics
 
 collector = sys.argv[1]
 logs = LoggerProvider()
 logs.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter(endpoint=f"{collector}/v1/logs")))
 reader = PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=f"{collector}/v1/metrics"))
 metrics = MeterProvider(metric_readers=[reader])
-set_hooks(OpenTelemetryLogs(logs), OpenTelemetryMetrics(metrics))
+set_emitters(OpenTelemetryLogs(logs), OpenTelemetryMetrics(metrics))
 
 
 @warmed(iterations=5)

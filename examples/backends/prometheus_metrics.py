@@ -12,9 +12,10 @@ import time
 import prometheus_client
 
 from jitwarmup import warmed
-from jitwarmup.events import PrometheusMetrics, set_hooks
+from jitwarmup.events import set_emitters
+from jitwarmup.integrations.prometheus import PrometheusMetrics
 
-set_hooks(PrometheusMetrics())
+set_emitters(PrometheusMetrics())
 
 
 @warmed(iterations=5, emit="calls")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import MutableMapping
 from typing import Any, TextIO
 
-from jitwarmup.events.render import find_dumps
+from jitwarmup.events.sanitize import to_json
 from jitwarmup.events.writability import Patience
 
 FIRST = ("timestamp", "level", "event")  # where a reader of the raw lines looks
@@ -22,7 +22,6 @@ def configure_json(stream: TextIO | None = None) -> None:
     """
     import structlog
 
-    dumps = find_dumps()
     patience = Patience()
     structlog.configure(
         processors=[
@@ -32,7 +31,7 @@ def configure_json(stream: TextIO | None = None) -> None:
             structlog.processors.format_exc_info,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             lead,
-            structlog.processors.JSONRenderer(serializer=lambda fields, **_: dumps(fields).decode()),
+            structlog.processors.JSONRenderer(serializer=lambda fields, **_: to_json(fields)),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(20),
         context_class=dict,

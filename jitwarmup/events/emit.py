@@ -7,7 +7,7 @@ Where an event goes, found at emit time: structlog, else standard logging, else 
     logging     where the logger ``jitwarmup`` or one above it has a handler; its level then decides.
     stderr      otherwise, so that whoever decorates a function sees its results without any set-up.
 
-Hooks that were set with ``set_hooks`` hear every event besides, whichever way it takes.
+Emitters given to ``set_emitters`` get every event besides, wherever else it goes.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 
-from jitwarmup.events.fanout import Hook, HookFactory, Hooks
+from jitwarmup.events.fanout import Fanout
 from jitwarmup.events.recorder import Recorder
-from jitwarmup.events.sinks import LoggingEmitter, StderrLines, StructlogEmitter, say
+from jitwarmup.events.sinks import LoggingEmitter, StderrLines, StructlogEmitter, emit_to_structlog
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.protocols import Emitter
 
@@ -36,25 +36,25 @@ class DefaultEmitter:
         self._logging: LoggingEmitter | None = None
 
     def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
-        """Send the event out of the first door that is open; with ``JITWARMUP_LOG=off`` none is."""
-        if _DIVERSIONS:
-            _DIVERSIONS[-1].emit(event, level, fields)
+        """Emit to the first of structlog, logging and stderr that is open; with ``JITWARMUP_LOG=off`` none is."""
+        if _CAPTURING:
+            _CAPTURING[-1].emit(event, level, fields)
             return
-        if _HOOKS is not None:
-            _HOOKS.emit(event, level, fields)
+        for sink in _ADDED.sinks:
+            sink.emit(event, level, fields)
         if SILENT:
             return
         structlog = sys.modules.get("structlog")
         if structlog is not None and structlog_is_configured(structlog):
-            say(structlog.get_logger(LOGGER), event, level, fields)
+            emit_to_structlog(structlog.get_logger(LOGGER), event, level, fields)
         elif (logger := configured_logger()) is not None:
             self._logger(logger).emit(event, level, fields)
         else:
             self._lines.emit(event, level, fields)
 
     def warming(self, fields: Mapping[str, Any]) -> AbstractContextManager[None]:
-        """Around validation and warm-up: what the hooks span it with."""
-        return nullcontext() if _HOOKS is None or _DIVERSIONS else _HOOKS.warming(fields)
+        """Around validation and warm-up: what the added emitters span it with."""
+        return nullcontext() if _CAPTURING or not _ADDED.sinks else _ADDED.warming(fields)
 
     def _logger(self, logger: Any) -> LoggingEmitter:
         if self._logging is None:
@@ -69,18 +69,18 @@ class Silence:
         """Do nothing."""
 
 
-_DIVERSIONS: list[Emitter] = []
-_HOOKS: Hooks | None = None
+_CAPTURING: list[Emitter] = []
+_ADDED = Fanout()
 
 
 @contextmanager
 def captured(emitter: Emitter) -> Iterator[None]:
-    """Send what would go out of the default way to ``emitter`` instead, for tests."""
-    _DIVERSIONS.append(emitter)
+    """Send what would go to the default emitter to ``emitter`` instead, for tests."""
+    _CAPTURING.append(emitter)
     try:
         yield
     finally:
-        _DIVERSIONS.remove(emitter)
+        _CAPTURING.remove(emitter)
 
 
 _DEFAULT = DefaultEmitter()  # one for all, so that lines thin out by function and not by decorator
@@ -91,17 +91,17 @@ def default_emitter() -> Emitter:
     return _DEFAULT
 
 
-def set_hooks(*sinks: Hook | Emitter | HookFactory) -> None:
+def set_emitters(*emitters: Emitter) -> None:
     """
-    Let these hooks and emitters hear every event of the process that goes the default way; none given: none hears.
+    Let these emitters get every event that goes to the default emitter; none given: none does.
 
-        set_hooks(HookFactory(PrometheusMetrics), JsonLines("/var/log/service/events.jsonl"))
+        set_emitters(PrometheusMetrics(), JsonLines("/var/log/service/events.jsonl"))
 
-    They come besides the log, which ``JITWARMUP_LOG=off`` silences and they not. What a block sends to its own ``log=``
-    they do not hear.
+    They come besides the log: ``JITWARMUP_LOG=off`` silences the log and not them. What a block sends to its own
+    ``log=`` they do not get. An emitter with ``warming(fields)`` spans each warm-up with the context manager it returns.
     """
-    global _HOOKS  # noqa: PLW0603 - one choice for the process, as in stamina
-    _HOOKS = Hooks(*sinks) if sinks else None
+    global _ADDED  # noqa: PLW0603 - one choice for the process, as in stamina
+    _ADDED = Fanout(*emitters)
 
 
 def structlog_is_configured(structlog: Any) -> bool:

@@ -1,86 +1,106 @@
 """
-A sink must not break, hold up or lose the user's function; this is the fence around every one of them.
+A sink must not break or lose the user's function; ``SafeEmitter`` is the fence around every one of them.
 
-    raises    the event is lost, counted, and said once on stderr
-    is slow   the first event takes what it takes (nobody can interrupt a sink in the caller's own thread); from then on
-              the sink is fed by a daemon thread over a bounded queue, and what does not fit is lost, counted, said once
-
-Files and pipes of ours (``files.py``, ``losses.write_line``) ask beforehand whether there is room, so they have a bound
-from the first event on; so has any sink wrapped in ``QueueSink`` from the start.
+A sink that raises loses the event: it is counted, and the first is noted on stderr. Nobody can interrupt a slow sink in
+the caller's own thread, so whoever has one wraps it in ``QueueSink``.
 """
 
 from __future__ import annotations
 
 import atexit
-import os
 import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import Context, copy_context
 from typing import Any, Final
-from weakref import WeakSet, ref
+from weakref import WeakSet
 
-from jitwarmup.events.dropped import Dropped, name_of, write_line
-from jitwarmup.events.sinks import LoggingEmitter, StructlogEmitter
-from jitwarmup.events.spans import harmless
+from jitwarmup.events.writability import write_line
+from jitwarmup.host.fork_safe import Locked, after_fork_in_child, snapshot_of
 from jitwarmup.records.protocols import Emitter
 
-BOUND_S: Final = 1.0  # an event that takes a sink longer than this makes it a slow one
 QUEUE: Final = 1000  # events that may wait for a slow sink
+EXIT_S: Final = 1.0  # what slow sinks together get at a normal exit
 
-_Item = tuple[Emitter, Context, str, str, Mapping[str, Any]]
+_NOTED: set[str] = set()  # sinks whose first loss was noted on stderr: once a process, not once a block
+
+
+class Dropped(Locked):
+    """Counts the events a sink lost; the first of a kind of sink is noted on stderr, never with the error's message."""
+
+    def __init__(self, sink: str) -> None:
+        super().__init__()
+        self.count = 0
+        self._sink = sink
+
+    def add(self, what: str) -> None:
+        """Count one loss; ``what`` completes the sentence 'the log sink X ...'."""
+        with self._lock:
+            self.count += 1
+            first = self._sink not in _NOTED
+            _NOTED.add(self._sink)
+        if first:
+            write_line(f"jitwarmup: the log sink {self._sink} {what}; its event is lost, further ones are only counted")
+
+
+def name_of(thing: Any) -> str:
+    """Module and qualified name of an object's type; of a function, its own. Never a repr, which may show values."""
+    owner = thing if hasattr(thing, "__qualname__") else type(thing)
+    return f"{owner.__module__}.{owner.__qualname__}"
 
 
 class SafeEmitter:
-    """
-    Around an emitter: never raises an ``Exception``, and is slow at most once.
+    """Around an emitter: never raises an ``Exception``. ``KeyboardInterrupt`` and the like pass."""
 
-    What it knows of a sink (``lost``, whether it is slow) is shared by every SafeEmitter around the same emitter, and by all
-    loggers of structlog or of standard logging. ``KeyboardInterrupt`` and the like pass.
-    """
-
-    def __init__(self, emitter: Emitter, *, bound_s: float = BOUND_S) -> None:
+    def __init__(self, emitter: Emitter) -> None:
         self._emitter = emitter
-        self._bound_s = bound_s
-        self._known = _known_of(emitter)
+        self._dropped = Dropped(name_of(emitter))
 
     @property
     def lost(self) -> int:
-        """Events that the sink did not take, so far."""
-        return self._known.losses.count
+        """Events that the sink raised on, so far."""
+        return self._dropped.count
 
     def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
         """Emit, whatever the sink does."""
-        known = self._known
-        if known.feeder is not None:
-            known.feeder.put(self._emitter, event, level, fields)
-            return
-        began = time.monotonic()
         try:
             self._emitter.emit(event, level, fields)
         except Exception as error:  # noqa: BLE001 - a sink's failure must not become the user's
-            known.losses.add(f"raised {type(error).__name__}")
-        took = time.monotonic() - began
-        if took > self._bound_s:
-            known.hand_over(took)
+            self._dropped.add(f"raised {type(error).__name__}")
 
     @contextmanager
     def warming(self, fields: Mapping[str, Any]) -> Iterator[None]:
-        """Around validation and warm-up: enters what the emitter's own ``warming`` gives, if it has one (see ``Hooks``)."""
-        begin = getattr(self._emitter, "warming", None)
-        span: AbstractContextManager[Any] | None = None
-        try:
-            span = begin(fields) if callable(begin) else None
-        except Exception as error:  # noqa: BLE001 - as in emit
-            self._known.losses.add(f"raised {type(error).__name__}")
-        with harmless(span, self._known.losses):
-            yield
+        """
+        Around validation and warm-up: enters what the emitter's own ``warming(fields)`` gives, if it has one.
 
-    def flush(self, timeout_s: float = BOUND_S) -> bool:
-        """Wait until a slow sink has taken everything; whether it did in time."""
-        return self._known.feeder is None or self._known.feeder.flush(timeout_s)
+        That context manager can neither raise into the user's code nor swallow what is raised inside.
+        """
+        span = self._entered(fields)
+        try:
+            yield
+        finally:
+            if span is not None:
+                self._leave(span)
+
+    def _entered(self, fields: Mapping[str, Any]) -> AbstractContextManager[Any] | None:
+        warming = getattr(self._emitter, "warming", None)
+        if not callable(warming):
+            return None
+        try:
+            span: AbstractContextManager[Any] = warming(fields)
+            span.__enter__()
+        except Exception as error:  # noqa: BLE001 - as in emit
+            self._dropped.add(f"raised {type(error).__name__} on entry")
+            return None
+        return span
+
+    def _leave(self, span: AbstractContextManager[Any]) -> None:
+        try:
+            span.__exit__(None, None, None)
+        except Exception as error:  # noqa: BLE001 - as in emit
+            self._dropped.add(f"raised {type(error).__name__} on exit")
 
 
 class QueueSink:
@@ -88,105 +108,61 @@ class QueueSink:
     Feeds a slow sink from a daemon thread over a bounded queue: ``emit`` takes microseconds, whatever the sink does.
 
     Each event keeps the context variables of its caller. A full queue loses the new event and counts it in ``lost``.
-    At normal exit the sink gets a second for what still waits. A forked child starts with an empty queue.
+    At normal exit the sinks get a second for what still waits. A forked child starts with an empty queue.
     """
 
     def __init__(self, emitter: Emitter, *, size: int = QUEUE) -> None:
         self._emitter = emitter
-        self._losses = Dropped(name_of(emitter))
-        self._feeder = _Feeder(self._losses, size)
+        self._size = size
+        self._dropped = Dropped(name_of(emitter))
+        self._begin()
+        after_fork_in_child(self._begin)
+        _QUEUES.add(self)
+
+    def _begin(self) -> None:
+        self._queue: queue.Queue[tuple[Context, str, str, Mapping[str, Any]]] = queue.Queue(self._size)
+        self._thread: threading.Thread | None = None
 
     @property
     def lost(self) -> int:
-        """Events that did not fit or that the sink did not take, so far."""
-        return self._losses.count
+        """Events that did not fit or that the sink raised on, so far."""
+        return self._dropped.count
 
     def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
         """Put the event into the queue, or lose it where the queue is full."""
-        self._feeder.put(self._emitter, event, level, fields)
-
-    def flush(self, timeout_s: float = BOUND_S) -> bool:
-        """Wait until the queue is empty and its last event is through; whether that came in time."""
-        return self._feeder.flush(timeout_s)
-
-
-class _Feeder:
-    """A bounded queue of events and the thread that empties it."""
-
-    def __init__(self, losses: Dropped, size: int) -> None:
-        self._losses = losses
-        self._size = size
-        self._begin()
-        _FEEDERS.add(self)
-
-    def put(self, emitter: Emitter, event: str, level: str, fields: Mapping[str, Any]) -> None:
-        if self._pid != os.getpid():
-            self._begin()
+        if self._thread is None:
+            thread = threading.Thread(target=self._feed, args=(self._queue,), name="jitwarmup-events", daemon=True)
+            self._thread = thread
+            thread.start()
         try:
-            self._queue.put_nowait((emitter, copy_context(), event, level, fields))
+            self._queue.put_nowait((copy_context(), event, level, fields))
         except queue.Full:
-            self._losses.add("stands still")
+            self._dropped.add("stands still")
 
-    def flush(self, timeout_s: float) -> bool:
+    def flush(self, timeout_s: float = EXIT_S) -> bool:
+        """Wait until the queue is empty and its last event is through; whether that came in time."""
         deadline = time.monotonic() + timeout_s
         with self._queue.all_tasks_done:
             while self._queue.unfinished_tasks and (left := deadline - time.monotonic()) > 0:
                 self._queue.all_tasks_done.wait(left)
             return not self._queue.unfinished_tasks
 
-    def _begin(self) -> None:
-        """Make queue and thread of this process; a fork leaves the parent's thread, and maybe its locks, behind."""
-        self._pid = os.getpid()
-        self._queue: queue.Queue[_Item] = queue.Queue(self._size)
-        threading.Thread(target=_feed, args=(self._queue, self._losses), name="jitwarmup-events", daemon=True).start()
+    def _feed(self, waiting: queue.Queue[tuple[Context, str, str, Mapping[str, Any]]]) -> None:
+        while True:
+            context, event, level, fields = waiting.get()
+            try:
+                context.run(self._emitter.emit, event, level, fields)
+            except Exception as error:  # noqa: BLE001 - a sink's failure must not end its thread
+                self._dropped.add(f"raised {type(error).__name__}")
+            finally:
+                waiting.task_done()
 
 
-def _feed(waiting: queue.Queue[_Item], losses: Dropped) -> None:
-    while True:
-        emitter, context, event, level, fields = waiting.get()
-        try:
-            context.run(emitter.emit, event, level, fields)
-        except Exception as error:  # noqa: BLE001 - a sink's failure must not end its thread
-            losses.add(f"raised {type(error).__name__}")
-        finally:
-            waiting.task_done()
-
-
-class _Known:
-    """What is known of one sink: its losses, and its feeder once it was slow."""
-
-    def __init__(self, sink: str) -> None:
-        self.sink = sink
-        self.losses = Dropped(sink)
-        self.feeder: _Feeder | None = None
-
-    def hand_over(self, took: float) -> None:
-        """From now on feed it from a thread; at the end of the process, when no thread can start, leave it as it is."""
-        write_line(
-            f"jitwarmup: the log sink {self.sink} took {took:.1f} s for one event; it gets a thread of its own now"
-        )
-        with suppress(RuntimeError):
-            self.feeder = _Feeder(self.losses, QUEUE)
-
-
-_FEEDERS: WeakSet[_Feeder] = WeakSet()
-_KNOWN: dict[int | type, tuple[ref[Any] | None, _Known]] = {}  # by identity: emitters may compare and hash as they like
-
-
-def _known_of(emitter: Emitter) -> _Known:
-    """What is known of the sink behind an emitter; forgotten with the emitter."""
-    made_for_each_call = isinstance(emitter, StructlogEmitter | LoggingEmitter)  # around one and the same sink
-    key = type(emitter) if made_for_each_call else id(emitter)
-    weak, known = _KNOWN.get(key, (None, None))
-    if known is None or (weak is not None and weak() is not emitter):
-        known = _Known(name_of(emitter))
-        with suppress(TypeError):  # what has no weak reference keeps what is known of it to this one SafeEmitter
-            _KNOWN[key] = (None if made_for_each_call else ref(emitter, lambda _: _KNOWN.pop(key, None)), known)
-    return known
+_QUEUES: WeakSet[QueueSink] = WeakSet()
 
 
 @atexit.register
 def _flush_all() -> None:
-    deadline = time.monotonic() + BOUND_S
-    for feeder in list(_FEEDERS):
-        feeder.flush(max(0.0, deadline - time.monotonic()))
+    deadline = time.monotonic() + EXIT_S
+    for sink in snapshot_of(_QUEUES):
+        sink.flush(max(0.0, deadline - time.monotonic()))

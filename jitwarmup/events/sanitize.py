@@ -120,6 +120,19 @@ def to_texts(value: Any, limit: int) -> tuple[list[str], int] | None:
     return entries, max(0, len(value) - limit)
 
 
+def to_json(fields: Mapping[str, Any]) -> str:
+    """The fields as JSON text in ASCII; a value JSON does not know never raises and never shows its content."""
+    return _ENCODER.encode(fields if type(fields) is dict else dict(fields))
+
+
+def _type_only(value: Any) -> str:
+    """What stands for a value JSON does not know, since a repr could show a prompt or a tensor."""
+    return f"<{type(value).__module__}.{type(value).__qualname__}>"
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), default=_type_only)
+
+
 def json_bytes(fields: Mapping[str, Any]) -> int:
     """Bytes of the fields as JSON in the widest usual form: the standard library's, with ASCII escapes."""
     return len(json.dumps(fields))

@@ -1,8 +1,8 @@
 """
 The schema ``jitwarmup/1``: one table of every event, and the one way to make an event's fields.
 
-The table is the law: ``build`` lets through what is declared here and nothing else; the JSON Schema and the README's
-table are printed from it (``publish.py``). A minor version only adds keys.
+``build`` lets through what is declared here and nothing else; the JSON Schema and the README's
+table are printed from it (``schema_files.py``). A minor version only adds keys.
 """
 
 from __future__ import annotations

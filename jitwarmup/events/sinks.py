@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from types import CoroutineType
 from typing import Any, Final
 
-from jitwarmup.events.dropped import write_line
 from jitwarmup.events.schema import CALL
 from jitwarmup.events.text import short_line
+from jitwarmup.events.writability import write_line
 from jitwarmup.host.fork_safe import Locked
 
 LEVEL_NUMBERS: Final[Mapping[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
@@ -27,14 +27,14 @@ class StructlogEmitter:
 
     def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
         """Log it at its level."""
-        say(self._log, event, level, fields)
+        emit_to_structlog(self._log, event, level, fields)
 
 
-def say(log: Any, event: str, level: str, fields: Mapping[str, Any]) -> None:
+def emit_to_structlog(log: Any, event: str, level: str, fields: Mapping[str, Any]) -> None:
     """Log an event through a structlog logger; an asynchronous one is asked for its synchronous half."""
-    told = getattr(log, level)(event, **fields)
-    if isinstance(told, CoroutineType):  # structlog.stdlib.AsyncBoundLogger; nobody here could await it
-        told.close()
+    result = getattr(log, level)(event, **fields)
+    if isinstance(result, CoroutineType):  # structlog.stdlib.AsyncBoundLogger; nobody here could await it
+        result.close()
         getattr(log.bind().sync_bl, level)(event, **fields)
 
 
@@ -68,7 +68,7 @@ class StderrLines(Locked):
         if level == "debug":
             return
         number = self._count(fields.get("callable", "")) if event == CALL else 1
-        if is_told(number):
+        if has_line(number):
             note = f" (call {number})" if number > 10 else ""
             write_line(short_line(event, fields) + note)
 
@@ -80,7 +80,7 @@ class StderrLines(Locked):
         return number
 
 
-def is_told(number: int) -> bool:
+def has_line(number: int) -> bool:
     """Whether the call of this number gets a line: 1 to 10, 20 to 100 by tens, 200 to 1,000 by hundreds, ..."""
     step: int = 10 ** (len(str(number)) - 1)
     return number % step == 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 from typing import Any, Final
 
 PATIENCE_S: Final = 0.1  # how long a reader may stand still before a line is given up
@@ -44,3 +45,17 @@ def _is_ready(fd: int, patience_s: float) -> bool:
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
     return bool(poll.poll(patience_s * 1000))
+
+
+_PATIENCE: Final = Patience()
+
+
+def write_line(line: str) -> None:
+    """Write one line to stderr as it is now; never raises, and waits only briefly for a reader that stands still."""
+    stream = sys.stderr
+    try:
+        if stream is not None and _PATIENCE.has_room(stream):
+            stream.write(line + "\n")
+            stream.flush()
+    except (OSError, ValueError):  # a closed stream or pipe, a full disk: a line for people is not worth an exception
+        pass

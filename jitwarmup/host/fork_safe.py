@@ -1,10 +1,45 @@
-"""Locks that survive a fork: the child of a process in which another thread held one would wait for it for ever."""
+"""
+What must happen in a forked child, and reading a collection that other threads change.
+
+The child of a process in which another thread held a lock would wait for it for ever.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
-from weakref import WeakSet
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+from weakref import WeakMethod, WeakSet
+
+_T = TypeVar("_T")
+ATTEMPTS = 8
+
+
+def snapshot_of(collection: Iterable[_T]) -> list[_T]:
+    """
+    What a dict, set or weak set holds now, without a lock.
+
+    ``list()`` raises where a garbage collection inside it lets another thread add something; then it is tried again.
+    """
+    for _ in range(ATTEMPTS):
+        try:
+            return list(collection)
+        except RuntimeError:
+            continue
+    return []
+
+
+def after_fork_in_child(callback: Callable[[], Any]) -> None:
+    """Call this in every forked child; a bound method is held weakly, so that its object may go."""
+    if not hasattr(callback, "__self__"):
+        _CALLBACKS.add(lambda: callback)
+        return
+    weak = WeakMethod(callback, _CALLBACKS.discard)
+    _CALLBACKS.add(weak)
+
+
+_CALLBACKS: set[Callable[[], Callable[[], Any] | None]] = set()
 
 
 class Locked:
@@ -18,10 +53,14 @@ class Locked:
 _HOLDERS: WeakSet[Locked] = WeakSet()
 
 
-def _renew() -> None:
-    for holder in list(_HOLDERS):
+def _in_child() -> None:
+    for holder in snapshot_of(_HOLDERS):
         holder._lock = threading.RLock()
+    for weak in snapshot_of(_CALLBACKS):
+        callback = weak()
+        if callback is not None:
+            callback()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew)
+    os.register_at_fork(after_in_child=_in_child)

@@ -14,22 +14,21 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from thousand import make
 
-from jitwarmup.events.fanout import Hooks
+from jitwarmup.events.fanout import Fanout
 from jitwarmup.events.guard import SafeEmitter
-from jitwarmup.events.metrics import OpenTelemetryMetrics
-from jitwarmup.events.otel_logs import OpenTelemetryLogs
+from jitwarmup.integrations.opentelemetry import OpenTelemetryLogs, OpenTelemetryMetrics
 
 endpoint = sys.argv[1]
 logs = LoggerProvider()
 logs.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter(endpoint=f"{endpoint}/v1/logs")))
 reader = PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=f"{endpoint}/v1/metrics"), 1e9)
 metrics = MeterProvider(metric_readers=[reader])
-hooks = Hooks(OpenTelemetryLogs(logs), OpenTelemetryMetrics(metrics))
-out = SafeEmitter(hooks)
+fanout = Fanout(OpenTelemetryLogs(logs), OpenTelemetryMetrics(metrics))
+out = SafeEmitter(fanout)
 for event, level, fields in make():
     out.emit(event, level, fields)
 logs.force_flush()
 logs.shutdown()
 metrics.shutdown()
-if hooks.lost or out.lost:
-    sys.exit(f"{hooks.lost + out.lost} events were lost")
+if fanout.lost or out.lost:
+    sys.exit(f"{fanout.lost + out.lost} events were lost")

@@ -11,7 +11,7 @@ import prometheus_client
 from thousand import make
 
 from jitwarmup.events.guard import SafeEmitter
-from jitwarmup.events.metrics import PrometheusMetrics
+from jitwarmup.integrations.prometheus import PrometheusMetrics
 
 registry = prometheus_client.CollectorRegistry()
 out = SafeEmitter(PrometheusMetrics(registry))

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from jitwarmup.events import processors, schema
-from jitwarmup.events.otel_logs import SEVERITY
+from jitwarmup.integrations.opentelemetry import SEVERITY
 
 KINDS = {str: "string", int: "int", float: "double", bool: "bool"}
 

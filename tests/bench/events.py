@@ -25,13 +25,13 @@ import structlog
 
 from jitwarmup.events import schema
 from jitwarmup.events.emit import as_emitter, default_emitter
-from jitwarmup.events.fanout import Hooks
+from jitwarmup.events.fanout import Fanout
 from jitwarmup.events.guard import QueueSink, SafeEmitter
 from jitwarmup.events.json_lines import JsonLines
-from jitwarmup.events.metrics import OpenTelemetryMetrics, PrometheusMetrics
-from jitwarmup.events.otel_logs import OpenTelemetryLogs
 from jitwarmup.events.recorder import Recorder
-from jitwarmup.events.render import find_dumps
+from jitwarmup.events.sanitize import to_json
+from jitwarmup.integrations.opentelemetry import OpenTelemetryLogs, OpenTelemetryMetrics
+from jitwarmup.integrations.prometheus import PrometheusMetrics
 
 CHUNK_S = 1e-3
 ROUNDS = 300
@@ -64,13 +64,12 @@ class Bytes:
 
 
 def configure(file: int, *, cache: bool) -> None:
-    dumps = find_dumps()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(serializer=lambda fields, **_: dumps(fields)),
+            structlog.processors.JSONRenderer(serializer=lambda fields, **_: to_json(fields).encode()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(20),
         logger_factory=lambda *_: Bytes(file),
@@ -108,12 +107,12 @@ def cases(folder: Path) -> dict[str, Callable[[], None]]:
         "bare structlog call, cached logger": bare(cached),
         "build alone": lambda: schema.build(schema.CALL, RAW) and None,
         "default emitter, structlog configured": through(default_emitter()),
-        "adapt(structlog logger)": through(as_emitter(structlog.get_logger("jitwarmup"))),
+        "as_emitter(structlog logger)": through(as_emitter(structlog.get_logger("jitwarmup"))),
         "JsonLines": through(JsonLines(folder / "events.jsonl")),
         "bare logging call": lambda: logger.info("a line", extra=fields),
-        "adapt(logging.Logger)": through(as_emitter(logger)),
+        "as_emitter(logging.Logger)": through(as_emitter(logger)),
         "QueueSink(JsonLines), in the caller": through(QueueSink(JsonLines(folder / "handed.jsonl"), size=10**7)),
-        "Hooks(Recorder)": through(Hooks(Recorder())),
+        "Fanout(Recorder)": through(Fanout(Recorder())),
         "PrometheusMetrics": through(PrometheusMetrics()),
         "OpenTelemetryMetrics, no SDK": through(OpenTelemetryMetrics()),
         "OpenTelemetryLogs, no SDK": through(OpenTelemetryLogs()),

@@ -16,7 +16,7 @@ def _the_table_is_the_law(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _nothing_left_behind(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(guard, "_KNOWN", {})
+    monkeypatch.setattr(guard, "_NOTED", set())
     structlog.reset_defaults()
     yield
     structlog.reset_defaults()

@@ -14,9 +14,10 @@ import prometheus_client
 import structlog
 
 from jitwarmup import JitwarmupError, steady_state, warmed
-from jitwarmup.events import Hooks, JsonLines, PrometheusMetrics, emit, schema, set_hooks
-from jitwarmup.events.otel_logs import OpenTelemetryLogs
+from jitwarmup.events import Fanout, JsonLines, emit, schema, set_emitters
 from jitwarmup.events.recorder import Recorder
+from jitwarmup.integrations.opentelemetry import OpenTelemetryLogs
+from jitwarmup.integrations.prometheus import PrometheusMetrics
 
 CANARY = "canary-5d1c"
 
@@ -130,12 +131,12 @@ class Provider:
 def test_the_canary_is_heard_nowhere(tmp_path: Path, capfd, caplog):
     recorder, registry = Recorder(), prometheus_client.CollectorRegistry()
     caplog.set_level(logging.DEBUG, "jitwarmup")
-    sinks = Hooks(
+    sinks = Fanout(
         JsonLines(tmp_path / "events.jsonl"), PrometheusMetrics(registry), OpenTelemetryLogs(Provider(recorder))
     )
-    set_hooks(sinks)
+    set_emitters(sinks)
     try:
-        plain_calls()  # to standard logging, and to the hooks
+        plain_calls()  # to standard logging, and to the added emitters
         colours()
         with structlog.testing.capture_logs() as logs:
             plain_calls()
@@ -143,7 +144,7 @@ def test_the_canary_is_heard_nowhere(tmp_path: Path, capfd, caplog):
         for log in (sinks, recorder, logging.getLogger("jitwarmup"), None):
             blocks(log)
     finally:
-        set_hooks()
+        set_emitters()
     said = capfd.readouterr()
     records = [repr(vars(record)) for record in caplog.records]
     file = (tmp_path / "events.jsonl").read_text()

@@ -12,14 +12,14 @@ import structlog
 
 from jitwarmup.events import emit, schema, sinks
 from jitwarmup.events.recorder import Recorder
-from jitwarmup.events.sinks import LoggingEmitter, StderrLines, StructlogEmitter, is_told
+from jitwarmup.events.sinks import LoggingEmitter, StderrLines, StructlogEmitter, has_line
 from jitwarmup.records.errors import ArgumentError
 
 FIELDS = {"schema": "jitwarmup/1", "callable": "module.generate", "duration_s": 0.0123, "outcome": "ok"}
 LINE = "jitwarmup.call module.generate 12.3 ms"
 PRELUDE = """
 import sys
-from jitwarmup.events import emit, schema, sinks as ways
+from jitwarmup.events import emit, schema, sinks
 out = emit.default_emitter()
 fields = schema.build(schema.CALL, {"callable": "module.generate", "duration_s": 0.0123, "outcome": "ok"})
 def say(): out.emit(schema.CALL, "info", fields)
@@ -133,10 +133,10 @@ def test_jitwarmup_log_off_silences_every_way(value):
         say()
         logging.basicConfig(level=0)
         say()
-        emit.adapt(logging.getLogger()).emit(schema.CALL, "info", fields)
+        emit.as_emitter(logging.getLogger()).emit(schema.CALL, "info", fields)
         with structlog.testing.capture_logs() as logs:
             say()
-            emit.adapt(structlog.get_logger()).emit(schema.CALL, "info", fields)
+            emit.as_emitter(structlog.get_logger()).emit(schema.CALL, "info", fields)
         assert logs == []
         """,
         JITWARMUP_LOG=value,
@@ -207,7 +207,7 @@ def test_a_silent_level_makes_no_line(caplog):
 
 
 def test_the_calls_that_are_told_are_the_round_ones():
-    assert [n for n in range(1, 3001) if is_told(n)] == [
+    assert [n for n in range(1, 3001) if has_line(n)] == [
         *range(1, 11),
         *range(20, 101, 10),
         *range(200, 1001, 100),

@@ -6,7 +6,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from jitwarmup.events import json_schema, schema
+from jitwarmup.events import schema, schema_files
 
 GOLDEN = Path(__file__).with_name("golden") / "jitwarmup-1.json"
 ENVELOPE = {"timestamp": "2026-01-01T00:00:00Z", "level": "info", "trace_id": "0" * 32}
@@ -14,8 +14,8 @@ ENVELOPE = {"timestamp": "2026-01-01T00:00:00Z", "level": "info", "trace_id": "0
 
 @pytest.fixture(scope="module")
 def validator():
-    jsonschema.Draft202012Validator.check_schema(json_schema.json_schema())
-    return jsonschema.Draft202012Validator(json_schema.json_schema())
+    jsonschema.Draft202012Validator.check_schema(schema_files.json_schema())
+    return jsonschema.Draft202012Validator(schema_files.json_schema())
 
 
 def test_every_event_fits_the_json_schema_with_its_envelope(validator, every_event):
@@ -47,7 +47,7 @@ def test_an_event_without_a_promised_key_does_not_fit(validator):
 
 
 def test_the_file_in_the_wheel_is_printed_from_the_table():
-    assert json_schema.FILE.read_text(encoding="utf-8") == json_schema.text(), "run: python -c '<see publish.py>'"
+    assert schema_files.FILE.read_text(encoding="utf-8") == schema_files.text(), "run: python -c '<see publish.py>'"
 
 
 def golden() -> dict[str, object]:
@@ -73,18 +73,18 @@ def test_a_minor_version_only_adds():
 
 
 def test_the_readme_table_names_every_event():
-    table = json_schema.readme_table()
+    table = schema_files.readme_table()
     for event in schema.EVENTS:
         assert f"| `{event.name}` | {event.level} | {event.when} |" in table
 
 
 def test_the_key_table_names_every_key_once():
-    table = json_schema.key_table()
+    table = schema_files.key_table()
     for name in {key.name for event in schema.EVENTS for key in event.keys}:
         assert table.count(f"| `{name}` |") == 1
 
 
 def test_writing_gives_the_same_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(json_schema, "FILE", tmp_path / "schema.json")
-    json_schema.write()
-    assert json.loads(json_schema.FILE.read_text()) == json_schema.json_schema()
+    monkeypatch.setattr(schema_files, "FILE", tmp_path / "schema.json")
+    schema_files.write()
+    assert json.loads(schema_files.FILE.read_text()) == schema_files.json_schema()

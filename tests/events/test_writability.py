@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from jitwarmup.events import dropped, writability
+from jitwarmup.events import guard, writability
 from jitwarmup.events.configure import Lines
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
@@ -51,7 +51,7 @@ def test_a_line_for_a_reader_that_stands_still_is_given_up(full_pipe, monkeypatc
     monkeypatch.setattr(sys, "stderr", stream)
     began = time.monotonic()
     for _ in range(100):
-        dropped.write_line("hello")
+        writability.write_line("hello")
         Lines(None, patience).msg("hello")
         Lines(stream, patience).msg("hello")
     assert time.monotonic() - began < 5
@@ -59,7 +59,7 @@ def test_a_line_for_a_reader_that_stands_still_is_given_up(full_pipe, monkeypatc
 
 
 def test_losses_are_counted_and_the_first_is_said(capsys):
-    lost = dropped.Dropped("sink")
+    lost = guard.Dropped("sink")
     for _ in range(3):
         lost.add("burns")
     assert lost.count == 3
@@ -69,5 +69,5 @@ def test_losses_are_counted_and_the_first_is_said(capsys):
 
 
 def test_a_thing_is_named_by_type_and_never_by_value():
-    assert dropped.name_of("secret") == "builtins.str"
-    assert dropped.name_of(dropped.name_of) == "jitwarmup.events.dropped.name_of"
+    assert guard.name_of("secret") == "builtins.str"
+    assert guard.name_of(guard.name_of) == "jitwarmup.events.guard.name_of"

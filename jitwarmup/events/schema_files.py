@@ -3,7 +3,7 @@ The schema for others to read: a JSON Schema (``jitwarmup schema``, and ``schema
 
 Both are printed from the one table in ``schema.py``. ``schema.json`` is written by
 
-    python -c "from jitwarmup.events import json_schema as publish; publish.write()"
+    python -c "from jitwarmup.events import schema_files; schema_files.write()"
 """
 
 from __future__ import annotations

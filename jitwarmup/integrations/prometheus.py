@@ -1,0 +1,97 @@
+"""
+The metrics for Prometheus (the extra ``jitwarmup[prometheus]``).
+
+    from jitwarmup.events import set_emitters
+    from jitwarmup.integrations.prometheus import PrometheusMetrics
+
+    set_emitters(PrometheusMetrics())
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import prometheus_client
+from prometheus_client.core import GaugeMetricFamily
+
+from jitwarmup.integrations.metrics import BUCKETS, FROM_EVENTS, READY, STATE, EventMetrics, Metric, current_states
+from jitwarmup.records.runs import State
+
+_VERBS: Final = {"histogram": "observe", "counter": "inc", "gauge": "set"}
+_REGISTERING = threading.Lock()
+Instruments = Mapping[Metric, Any]
+
+
+class PrometheusMetrics(EventMetrics):
+    """
+    An emitter that keeps the metrics in a ``prometheus_client`` registry; several of them on one registry share them.
+
+    State and ready are read when Prometheus scrapes. With ``PROMETHEUS_MULTIPROC_DIR`` nobody asks the processes at a
+    scrape, so there each writes them at its events; ready is then the minimum over processes, state the sum.
+    """
+
+    def __init__(self, registry: Any = None, *, buckets: Sequence[float] = BUCKETS) -> None:
+        super().__init__()
+        self._children: dict[tuple[Metric | str, ...], Callable[[float], None]] = {}  # labels() costs 2 us each time
+        self._instruments = _on_registry(registry or prometheus_client.REGISTRY, tuple(buckets))
+
+    def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
+        """Add what the event says to the metrics."""
+        super().emit(event, level, fields)
+        if STATE in self._instruments:  # several processes
+            for metric, value, labels in _state_samples():
+                self._record(metric, value, labels)
+
+    def _record(self, metric: Metric, value: float, labels: Mapping[str, str]) -> None:
+        key: tuple[Metric | str, ...] = (metric, *labels.values())
+        record = self._children.get(key)
+        if record is None:
+            child = self._instruments[metric].labels(**labels)
+            self._children[key] = record = getattr(child, _VERBS[metric.kind])
+        record(value)
+
+
+def _state_samples() -> Iterator[tuple[Metric, float, dict[str, str]]]:
+    for function, state, ready in current_states():
+        for other in State:
+            yield STATE, float(other is state), {"callable": function, "state": other.value}
+        yield READY, float(ready), {"callable": function}
+
+
+class _StateCollector:
+    """Gives state and ready of every function as they are at the scrape."""
+
+    def collect(self) -> list[GaugeMetricFamily]:
+        families = {
+            metric: GaugeMetricFamily(metric.prometheus, metric.text, labels=("callable", *metric.labels))
+            for metric in (STATE, READY)
+        }
+        for metric, value, labels in _state_samples():
+            families[metric].add_metric(list(labels.values()), value)
+        return list(families.values())
+
+
+def _on_registry(registry: Any, buckets: tuple[float, ...]) -> Instruments:
+    """The metrics on a registry, made at the first call; a second registration would be an error there."""
+    with _REGISTERING:
+        if getattr(registry, "_jitwarmup", None) is None:
+            processes = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+            metrics = (*FROM_EVENTS, STATE, READY) if processes else FROM_EVENTS
+            registry._jitwarmup = {metric: _instrument(metric, registry, buckets) for metric in metrics}
+            if not processes:
+                registry.register(_StateCollector())
+        found: Instruments = registry._jitwarmup
+        return found
+
+
+def _instrument(metric: Metric, registry: Any, buckets: tuple[float, ...]) -> Any:
+    named = metric.prometheus, metric.text, ("callable", *metric.labels)
+    if metric.kind == "histogram":
+        return prometheus_client.Histogram(*named, registry=registry, buckets=buckets)
+    if metric.kind == "counter":
+        return prometheus_client.Counter(*named, registry=registry)
+    mode: Any = metric.multiprocess
+    return prometheus_client.Gauge(*named, registry=registry, multiprocess_mode=mode)

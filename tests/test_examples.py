@@ -36,13 +36,19 @@ def run(name: str, *launcher: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("name", sorted(PROMISES))
+SLOW = {"transformers_generate.py", "sweep.py", "token_times.py", "why_was_it_slow.py"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in sorted(PROMISES)]
+)
 def test_an_example_runs_and_keeps_its_promise(name: str) -> None:
     done = run(name)
     assert done.returncode == 0, done.stderr
     assert PROMISES[name] in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(LAUNCHED))
 def test_an_example_of_several_ranks_runs_and_keeps_its_promise(name: str) -> None:
     done = run(name, *LAUNCHER)

@@ -248,6 +248,7 @@ def test_what_is_no_mapping_of_warmed_functions_is_refused(wrong) -> None:
         lifespan(wrong)
 
 
+@pytest.mark.slow
 def test_a_thousand_starts_never_lie() -> None:
     """Requests from the first moment; a 200 only after the last run of the warm-up, and then for good."""
     chance = random.Random(11)

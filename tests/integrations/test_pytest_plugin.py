@@ -146,12 +146,14 @@ def test_a_marker_with_an_unknown_setting_says_what_is_known(project):
     assert "wanted iterations, measurements" in done.stdout
 
 
+@pytest.mark.slow
 def test_asynchronous_functions_give_an_awaitable(project):
     source = "import asyncio\nasync def f(): pass\n"
     source += "def test_it(steady): assert asyncio.run(steady(f)).latency_s is not None"
     assert project(source).returncode == 0
 
 
+@pytest.mark.slow
 def test_it_works_beside_pytest_benchmark(project):
     pytest.importorskip("pytest_benchmark")
     source = PROJECT + "\ndef test_both(benchmark, steady):\n    benchmark(work, 10)\n    steady(work, 10)\n"
@@ -161,6 +163,7 @@ def test_it_works_beside_pytest_benchmark(project):
     assert "test_it.py::test_both" in done.stdout.partition("jitwarmup: steady state")[2]
 
 
+@pytest.mark.slow
 def test_it_works_on_xdists_workers(project):
     pytest.importorskip("xdist")
     done = project(PROJECT, "-n", "2", "-p", "no:benchmark", "--jitwarmup-save", "out.jsonl")

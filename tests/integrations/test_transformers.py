@@ -256,6 +256,7 @@ def test_a_new_batch_recompiles_and_the_cause_is_named(tiny, asked, compiled_on_
     assert advice(report)["pad_to_buckets"] == {"batch": 2.0}
 
 
+@pytest.mark.slow
 def test_a_pinned_cache_length_is_the_fix_that_the_advice_says(tiny, asked, compiled_on_cpu):
     lengths = (8, 8, 8, 12, 20)
     model = tiny()
@@ -279,6 +280,7 @@ def vary(model, lengths, asked, more, *, warmups=2, new=8):
 LENGTHS = (64, 64, 64, 96, 96, 96, 128, 128, 40, 40, 40, 100, 100, 100, 64, 64, 64, 64, 64, 64)
 
 
+@pytest.mark.slow
 def test_with_varying_prompts_the_recompiles_are_marked_and_the_clean_median_is_that_of_a_warm_control(
     tiny, asked, compiled_on_cpu, capsys
 ):

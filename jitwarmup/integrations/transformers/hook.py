@@ -7,6 +7,7 @@ pickled or used by others is the model as it was. Calls from other contexts pass
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,8 +16,8 @@ from typing import Any
 
 from jitwarmup.host.scope import current, leave_note
 from jitwarmup.integrations.transformers.generation import Asked, Compiled, Generated, given_to, is_compiled
-from jitwarmup.integrations.transformers.regions import compiled_regions
 from jitwarmup.integrations.transformers.tokens import TokenTimer
+from jitwarmup.probes import CompiledCallCounter
 from jitwarmup.probes.run_table import RUNS
 from jitwarmup.records.runs import OneTimeWork, Phase
 
@@ -78,15 +79,17 @@ class Spy:
         return True
 
     def _audited(self, call: Generated, timer: TokenTimer | None, run: Callable[[], Any]) -> Any:
-        """Run under a profiler that knows compiled regions; say so where there are none."""
-        with compiled_regions() as seen:
-            value = run()
-        if seen.count is None:
+        """Run within the engine's audit of compiled calls, and say so where decode had none."""
+        counter = CompiledCallCounter.under_way()
+        before = counter.served if counter is not None else 0
+        value = run()
+        if counter is None and "torch._dynamo" in sys.modules:  # somebody else's audit, or no hook: nothing is known
             return value
+        served = counter.served - before if counter is not None else 0  # without Dynamo nothing can be compiled
         steps = timer.steps - 1 if timer is not None else 1  # the first token is the prefill's
-        call.audited = Compiled(steps=max(0, steps), regions=seen.count)
+        call.audited = Compiled(steps=max(0, steps), calls=served)
         if call.audited.steps and not is_compiled(call.audited):
-            told = f"{seen.count} compiled regions in {call.audited.steps} decode steps"
+            told = f"{served} compiled calls in {call.audited.steps} decode steps"
             RUNS.push("transformers", OneTimeWork(kind="generate.not_compiled", reason=told))
         return value
 

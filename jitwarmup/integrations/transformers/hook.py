@@ -24,7 +24,7 @@ from jitwarmup.records.runs import OneTimeWork, Phase
 STREAMER_POSITION = 7  # of generate(inputs, generation_config, ..., streamer) where it is not given by keyword
 
 
-class Spy:
+class GenerationHook:
     """
     Looks at the calls of one model's ``generate`` that are made in runs of ours.
 
@@ -94,13 +94,13 @@ class Spy:
         return value
 
 
-SPY: ContextVar[Spy | None] = ContextVar("jitwarmup_spy", default=None)
+HOOK: ContextVar[GenerationHook | None] = ContextVar("jitwarmup_generation_hook", default=None)
 DOORS: dict[int, Door] = {}
 LOCK = threading.Lock()
 
 
 class Door:
-    """Stands as ``model.generate``; hands each call to the spy of its context, if that one is for this model."""
+    """Stands as ``model.generate``; hands each call to the hook of its context, if that one is for this model."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -109,10 +109,10 @@ class Door:
         self.users = 0
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        spy = SPY.get()
-        if spy is None or spy.model is not self.model:
+        hook = HOOK.get()
+        if hook is None or hook.model is not self.model:
             return self.original(*args, **kwargs)
-        return spy.call(self.original, args, kwargs)
+        return hook.call(self.original, args, kwargs)
 
     def close(self) -> None:
         """Leave the model as it was, unless somebody has put another ``generate`` there since."""
@@ -124,20 +124,20 @@ class Door:
 
 
 @contextmanager
-def watching(spy: Spy) -> Iterator[None]:
-    """For a while, and in this context, calls of ``model.generate`` go through the spy."""
-    model, before = spy.model, SPY.get()
+def watching(hook: GenerationHook) -> Iterator[None]:
+    """For a while, and in this context, calls of ``model.generate`` go through the hook."""
+    model, before = hook.model, HOOK.get()
     with LOCK:
         door = DOORS.get(id(model))
         if door is None:
             door = DOORS[id(model)] = Door(model)
             object.__setattr__(model, "generate", door)
         door.users += 1
-    SPY.set(spy)
+    HOOK.set(hook)
     try:
         yield
     finally:
-        SPY.set(before)
+        HOOK.set(before)
         with LOCK:
             door.users -= 1
             if not door.users:

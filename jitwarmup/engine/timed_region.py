@@ -140,7 +140,7 @@ class TimedRegion:
     def conclude(self, duration_ns: int) -> None:
         """What is read after the clock."""
         self.duration_ns = duration_ns
-        self.told = {} if self.context.notes is None else settled(self.context.notes, self.t0)
+        self.told = {} if self.context.notes is None else finished(self.context.notes, self.t0)
         if self.meter is not None:
             self.meter.__exit__(None, None, None)
         self.seen = self.instruments.probe_set.close(self.context)
@@ -180,12 +180,12 @@ class TimedRegion:
         return result
 
 
-def settled(notes: Sequence[RunAnnotation], t0_ns: int) -> dict[str, Any]:
+def finished(notes: Sequence[RunAnnotation], t0_ns: int) -> dict[str, Any]:
     """Read the notes that were left in a run that began at ``t0_ns``; what they know of the Run (its items), together."""
     told: dict[str, Any] = {}
     for note in notes:
         try:
-            told |= merged(told, note.settle(t0_ns))
+            told |= merged(told, note.finish(t0_ns))
         except Exception:  # noqa: BLE001, S112 - a note tells of a run, it must not break it
             continue
     return told

@@ -61,6 +61,11 @@ class CompiledCallCounter:
         if _SLOT.get("hook") is self:
             del _SLOT["hook"]
 
+    @staticmethod
+    def under_way() -> CompiledCallCounter | None:
+        """Who counts now, for code inside of the audited run that wants to know its own share."""
+        return _SLOT.get("hook")
+
     def _heard(self, hit: bool) -> bool:
         if self._former is not None:
             hit = self._former(hit)

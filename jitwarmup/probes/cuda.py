@@ -22,7 +22,6 @@ from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork
 
 Stats = Mapping[str, Any]
-READ_PHASE = "CUDAGraphNode.record"
 MIB = 1024 * 1024
 
 
@@ -129,10 +128,9 @@ def _risen(before: int, after: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class GraphSnapshot:
-    """Skips torch has counted, and the seconds of recordings where torch is too old to announce them."""
+    """Skips torch has counted."""
 
     skips: int = 0
-    recordings: tuple[float, ...] = ()
 
 
 NO_GRAPHS = GraphSnapshot()
@@ -147,8 +145,8 @@ class CudaGraphs:
     """
     Kinds: ``cudagraph.record``, ``cudagraph.rerecord``, ``cudagraph.skip``.
 
-    Recordings of compiled code are announced by torch's callbacks (from 2.8 on; in 2.7 told by the phase
-    ``CUDAGraphNode.record``); those of user code (``torch.cuda.graph``) by a wrap of ``CUDAGraph.capture_begin``.
+    Recordings of compiled code are announced by torch's callbacks; those of user code (``torch.cuda.graph``) by a wrap
+    of ``CUDAGraph.capture_begin``.
     """
 
     name = "cudagraph"
@@ -156,7 +154,6 @@ class CudaGraphs:
     def __init__(self, graph_class: Callable[[], Any] = _torch_graph_class) -> None:
         self._graph_class = graph_class
         self._utils: Any = None
-        self._announced = True
         self._wrapped: tuple[Any, Any] | None = None
 
     def arm(self) -> ArmState:
@@ -165,7 +162,6 @@ class CudaGraphs:
         self._utils = dynamo_records.utils()
         if self._utils is None:
             return ARMED if self._wrapped else DORMANT
-        self._announced = hasattr(loaded("torch._dynamo.callback"), "CallbackTrigger")
         lost = CALLBACKS.ensure(self.name)
         return ArmState("armed", f"recordings of compiled code not seen: {lost}") if lost else ARMED
 
@@ -174,19 +170,13 @@ class CudaGraphs:
         return 0 if self._wrapped is None or self._utils is None else _skips(self._utils)
 
     def snapshot(self) -> GraphSnapshot:
-        """Skips and, for torch 2.7, recordings."""
-        if self._utils is None:
-            return NO_GRAPHS
-        lists = getattr(self._utils, "compilation_time_metrics", {})
-        return GraphSnapshot(_skips(self._utils), () if self._announced else tuple(lists.get(READ_PHASE, ())))
+        """The skips of now."""
+        return NO_GRAPHS if self._utils is None else GraphSnapshot(_skips(self._utils))
 
     def delta(self, before: GraphSnapshot, after: GraphSnapshot) -> Sequence[OneTimeWork]:
-        """New skips (a graph that runs without CUDA graphs from here on), new recordings that nobody announced."""
+        """New skips: a graph that runs without CUDA graphs from here on."""
         skipped = _risen(before.skips, after.skips)
-        work = [OneTimeWork(kind="cudagraph.skip", count=skipped)] if skipped else []
-        known = len(before.recordings) if len(before.recordings) <= len(after.recordings) else 0
-        new = after.recordings[known:]
-        return work + ([OneTimeWork(kind="cudagraph.record", count=len(new), duration_s=sum(new))] if new else [])
+        return [OneTimeWork(kind="cudagraph.skip", count=skipped)] if skipped else []
 
     def disarm(self) -> None:
         """Takes the wrap off, if it is still ours, and the callbacks, unless another probe holds them."""

@@ -128,22 +128,14 @@ def _kind_and_reason(record: Record) -> tuple[str, str | None]:
         return "dynamo.eager_fallback", "recompile limit reached" + (f": {rebuild(why)}" if why else "")
     if failure:
         return "dynamo.failed", _failure(record, failure)
-    if why or (why is None and _is_later_compile(record)):
-        return "dynamo.recompile", rebuild(why) if why else None
+    if why:
+        return "dynamo.recompile", rebuild(why)
     return "dynamo.capture", f"function {name}" if name else None
 
 
 def _at_limit(record: Record, failure: str) -> bool:
     text = getattr(record, "fail_reason", None)
     return failure in LIMIT_TYPES or (isinstance(text, str) and text.startswith(LIMIT_TEXT))
-
-
-def _is_later_compile(record: Record) -> bool:
-    """Of torch 2.6, whose records hold no reason: ``frame/n`` with n > 0 was compiled before."""
-    if hasattr(record, "recompile_reason"):
-        return False
-    attempt = str(getattr(record, "compile_id", "")).rpartition("/")[2].split("_")[0]
-    return attempt.isdigit() and int(attempt) > 0
 
 
 def _failure(record: Record, failure: str) -> str:

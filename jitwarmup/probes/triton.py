@@ -2,8 +2,8 @@
 What Triton does once: just-in-time compilation and autotuning of kernels that the user's code launches.
 
 Each hook is a single slot that others use too (vLLM claims one), so the former owner is called from ours, and gets the
-slot back. Kernels that Inductor builds are told by its records and skipped here. Read in triton 3.2 to 3.9:
-``knobs.compilation.listener`` from 3.4 on, ``JITFunction.compiled_hook`` before; ``knobs.autotuning.listener`` from 3.8
+slot back. Kernels that Inductor builds are told by its records and skipped here. Read in triton 3.4 to 3.9:
+``knobs.compilation.listener``; ``knobs.autotuning.listener`` from 3.8
 on, before it ``Autotuner._bench``, which runs once for each configuration tried. Launch hooks sit on every launch and are
 not used.
 """
@@ -98,13 +98,7 @@ class Triton:
 
 def _compile_slots() -> list[tuple[Any, str, Hook]]:
     compilation = getattr(loaded("triton.knobs"), "compilation", None)
-    jit = getattr(loaded("triton.runtime.jit"), "JITFunction", None)
-    places: list[tuple[Any, str, Hook]] = []
-    if hasattr(compilation, "listener"):
-        places.append((compilation, "listener", _compiled))
-    if hasattr(jit, "compiled_hook"):
-        places.append((jit, "compiled_hook", _compiled_before_3_4))
-    return places
+    return [(compilation, "listener", _compiled)] if hasattr(compilation, "listener") else []
 
 
 def _autotune_slots() -> list[tuple[Any, str, Hook]]:
@@ -128,12 +122,6 @@ def _compiled(**told: Any) -> None:
             duration_s=spent / 1e6 if isinstance(spent, (int, float)) else None,
             reason=_kernel(getattr(told.get("src"), "fn", None)),
         ),
-    )
-
-
-def _compiled_before_3_4(**told: Any) -> None:
-    RUNS.push(
-        "triton", OneTimeWork(kind="triton.compile", reason=_kernel(getattr(told.get("fn"), "jit_function", None)))
     )
 
 

@@ -80,11 +80,11 @@ class RunAnnotation(Protocol):
     """
     What code inside of a run leaves behind (token times, facts of generation), read when the clock has stopped.
 
-    ``settle`` gets the run's first clock reading and returns ``first_item_s``, ``item_gaps_s`` and ``items``, or
+    ``finish`` gets the run's first clock reading and returns ``first_item_s``, ``item_gaps_s`` and ``items``, or
     nothing. ``facts`` is asked of one note of each class, over all notes of a measurement with the runs that left them.
     """
 
-    def settle(self, t0_ns: int) -> Mapping[str, Any]: ...
+    def finish(self, t0_ns: int) -> Mapping[str, Any]: ...
 
     def facts(
         self, notes: Sequence[tuple[Run, RunAnnotation]], runs: Sequence[Run]

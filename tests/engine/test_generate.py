@@ -11,6 +11,8 @@ from jitwarmup import steady_state, warmed
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
+VERSION = tuple(int(part) for part in transformers.__version__.split(".")[:2])
+CACHE = "cache" if VERSION >= (5, 24) else "past_key_values"  # what generate() calls the cache it is given
 
 
 @pytest.fixture(scope="module")

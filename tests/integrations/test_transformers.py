@@ -209,7 +209,7 @@ def test_a_compile_that_came_is_seen_in_every_decode_step(tiny, asked, compiled_
     report = warmed_generation(tiny().generate, iterations=1, measurements=2).measure(**asked(**compiled_on_cpu))
     assert report.facts["decode_compiled"] is True
     assert report.facts["decode_compiled_steps"] == 7
-    assert report.facts["decode_evidence"] == "profiler"
+    assert report.facts["decode_evidence"] == "audit"
     assert report.facts["static_cache_len"] == 15
     assert "not_compiled" not in reasons(report)
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from jitwarmup.probes import cuda
-from jitwarmup.probes.cuda import NO_GRAPHS, Allocator, CudaGraphs, GraphSnapshot
+from jitwarmup.probes.cuda import NO_GRAPHS, Allocator, CudaGraphs
 from jitwarmup.probes.loaded import ARMED
 from jitwarmup.probes.probe_set import ProbeSet
 from jitwarmup.probes.run_table import RUNS
@@ -149,18 +149,6 @@ def test_skips_are_counted(fake_dynamo):
     before = probe.snapshot()
     fake_dynamo.counters["inductor"]["cudagraph_skips"] = 2
     assert told(probe.delta(before, probe.snapshot())) == [("cudagraph.skip", 2, None)]
-    probe.disarm()
-
-
-def test_recordings_of_torch_2_7_are_told_by_their_phase(fake_dynamo):
-    del sys.modules["torch._dynamo.callback"].CallbackTrigger
-    probe = CudaGraphs()
-    probe.arm()
-    before = probe.snapshot()
-    fake_dynamo.phases["CUDAGraphNode.record"] = [0.25, 0.5]
-    [work] = probe.delta(before, probe.snapshot())
-    assert (work.kind, work.count, work.duration_s) == ("cudagraph.record", 2, 0.75)
-    assert probe.delta(GraphSnapshot(0, (1.0, 1.0, 1.0)), GraphSnapshot(0, (0.5,)))[0].duration_s == 0.5
     probe.disarm()
 
 

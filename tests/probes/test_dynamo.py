@@ -34,17 +34,6 @@ def test_a_recompile_has_its_reason_rebuilt(probe, record):
     assert told(delta(probe, again)) == [("dynamo.recompile", "size of x changed at dimension 0: expected 8, got 9")]
 
 
-def test_of_torch_2_6_a_later_number_is_a_recompile_without_a_reason(probe):
-    old = SimpleNamespace(compile_id="0/2", co_name="f", entire_frame_compile_time_s=0.5, fail_type=None)
-    assert [(work.kind, work.reason, work.duration_s) for work in delta(probe, old)] == [
-        ("dynamo.recompile", None, 0.5)
-    ]
-
-
-def test_a_restarted_first_compile_of_torch_2_6_is_no_recompile(probe):
-    assert told(delta(probe, SimpleNamespace(compile_id="0/0_1", co_name="f")))[0][0] == "dynamo.capture"
-
-
 @pytest.mark.parametrize(
     ("fail_type", "fail_reason"),
     [

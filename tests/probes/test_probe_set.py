@@ -101,7 +101,7 @@ def test_nothing_is_read_between_open_and_close(make_look, monkeypatch):
             if hasattr(probe, method):
                 monkeypatch.setattr(probe, method, counted(getattr(probe, method), reads))
     monkeypatch.setattr(THREAD, "read", counted(THREAD.read, reads))
-    monkeypatch.setattr(room.records, "read", counted(room.records.read, reads))
+    monkeypatch.setattr(room.dynamo_records, "read", counted(room.dynamo_records.read, reads))
     look.watch.arm()
 
     def user():

@@ -56,15 +56,6 @@ def test_from_3_4_on_the_listener_tells_compiles_and_hits(install, make_look):
     assert told(look(compiled, listener, cache_hit=True)) == [("triton.cache_hit", 1, 1.341, "kernel kernel")]
 
 
-def test_before_3_4_the_compiled_hook_tells_compiles(install, make_look):
-    triton = install(hook=True, bench=True)
-    look = make_look(Triton())
-    seen = look(
-        triton.jit.compiled_hook, key="hunter2", fn=SimpleNamespace(jit_function=kernel), already_compiled=False
-    )
-    assert told(seen) == [("triton.compile", 1, None, "kernel kernel")]
-
-
 def test_from_3_8_on_autotuning_is_told_with_its_seconds_unless_it_was_a_hit(install, make_look):
     triton = install(listener=True, autotune_listener=True)
     look = make_look(Triton())

@@ -80,10 +80,10 @@ def asks_for_compile(model: Any, cache: Any, config: Any, *, disabled: bool) -> 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """What an audit of one run saw: decode steps, and how many of them ran through compiled regions."""
+    """What an audit of one run saw: decode steps, and how many calls compiled code served meanwhile."""
 
     steps: int
-    regions: int
+    calls: int
 
 
 class Generated:
@@ -99,7 +99,7 @@ class Generated:
         self.audited: Compiled | None = None
         self.untimed: str | None = None
 
-    def settle(self, _t0_ns: int) -> Mapping[str, Any]:
+    def finish(self, _t0_ns: int) -> Mapping[str, Any]:
         """Hash what went in (compared in this process, never told) and what came out, and let both go."""
         given, output = self.given, self.output
         self.given = self.output = None
@@ -223,8 +223,8 @@ def compiled(calls: Calls, runs: Sequence[Run]) -> dict[str, Fact]:
     facts |= {} if cache is None else {"cache_implementation": cache}
     if audits:
         last = audits[-1]
-        told = {"decode_steps": last.steps, "decode_compiled_steps": min(last.regions, last.steps)}
-        return {**facts, **told, "decode_compiled": is_compiled(last), "decode_evidence": "profiler"}
+        told = {"decode_steps": last.steps, "decode_compiled_steps": min(last.calls, last.steps)}
+        return {**facts, **told, "decode_compiled": is_compiled(last), "decode_evidence": "audit"}
     if facts["compile_asked"]:
         captured = any(work.kind.startswith("dynamo.") for run in runs for work in run.work if work.scope == "own")
         known: dict[str, Fact] = {"decode_compiled": True} if captured else {}
@@ -233,8 +233,8 @@ def compiled(calls: Calls, runs: Sequence[Run]) -> dict[str, Fact]:
 
 
 def is_compiled(found: Compiled) -> bool:
-    """Whether all decode steps went through compiled code (a step with graph breaks has several regions)."""
-    return found.steps > 0 and found.regions >= found.steps
+    """Whether all decode steps went through compiled code (a step with graph breaks makes several calls)."""
+    return found.steps > 0 and found.calls >= found.steps
 
 
 def advice(facts: Mapping[str, Fact], calls: Calls) -> list[Reason]:

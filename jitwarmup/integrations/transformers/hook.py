@@ -7,6 +7,7 @@ pickled or used by others is the model as it was. Calls from other contexts pass
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,15 +16,15 @@ from typing import Any
 
 from jitwarmup.host.scope import current, leave_note
 from jitwarmup.integrations.transformers.generation import Asked, Compiled, Generated, given_to, is_compiled
-from jitwarmup.integrations.transformers.regions import compiled_regions
 from jitwarmup.integrations.transformers.tokens import TokenTimer
+from jitwarmup.probes import CompiledCallCounter
 from jitwarmup.probes.run_table import RUNS
 from jitwarmup.records.runs import OneTimeWork, Phase
 
 STREAMER_POSITION = 7  # of generate(inputs, generation_config, ..., streamer) where it is not given by keyword
 
 
-class Spy:
+class GenerationHook:
     """
     Looks at the calls of one model's ``generate`` that are made in runs of ours.
 
@@ -78,26 +79,28 @@ class Spy:
         return True
 
     def _audited(self, call: Generated, timer: TokenTimer | None, run: Callable[[], Any]) -> Any:
-        """Run under a profiler that knows compiled regions; say so where there are none."""
-        with compiled_regions() as seen:
-            value = run()
-        if seen.count is None:
+        """Run within the engine's audit of compiled calls, and say so where decode had none."""
+        counter = CompiledCallCounter.under_way()
+        before = counter.served if counter is not None else 0
+        value = run()
+        if counter is None and "torch._dynamo" in sys.modules:  # somebody else's audit, or no hook: nothing is known
             return value
+        served = counter.served - before if counter is not None else 0  # without Dynamo nothing can be compiled
         steps = timer.steps - 1 if timer is not None else 1  # the first token is the prefill's
-        call.audited = Compiled(steps=max(0, steps), regions=seen.count)
+        call.audited = Compiled(steps=max(0, steps), calls=served)
         if call.audited.steps and not is_compiled(call.audited):
-            told = f"{seen.count} compiled regions in {call.audited.steps} decode steps"
+            told = f"{served} compiled calls in {call.audited.steps} decode steps"
             RUNS.push("transformers", OneTimeWork(kind="generate.not_compiled", reason=told))
         return value
 
 
-SPY: ContextVar[Spy | None] = ContextVar("jitwarmup_spy", default=None)
+HOOK: ContextVar[GenerationHook | None] = ContextVar("jitwarmup_generation_hook", default=None)
 DOORS: dict[int, Door] = {}
 LOCK = threading.Lock()
 
 
 class Door:
-    """Stands as ``model.generate``; hands each call to the spy of its context, if that one is for this model."""
+    """Stands as ``model.generate``; hands each call to the hook of its context, if that one is for this model."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -106,10 +109,10 @@ class Door:
         self.users = 0
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        spy = SPY.get()
-        if spy is None or spy.model is not self.model:
+        hook = HOOK.get()
+        if hook is None or hook.model is not self.model:
             return self.original(*args, **kwargs)
-        return spy.call(self.original, args, kwargs)
+        return hook.call(self.original, args, kwargs)
 
     def close(self) -> None:
         """Leave the model as it was, unless somebody has put another ``generate`` there since."""
@@ -121,20 +124,20 @@ class Door:
 
 
 @contextmanager
-def watching(spy: Spy) -> Iterator[None]:
-    """For a while, and in this context, calls of ``model.generate`` go through the spy."""
-    model, before = spy.model, SPY.get()
+def watching(hook: GenerationHook) -> Iterator[None]:
+    """For a while, and in this context, calls of ``model.generate`` go through the hook."""
+    model, before = hook.model, HOOK.get()
     with LOCK:
         door = DOORS.get(id(model))
         if door is None:
             door = DOORS[id(model)] = Door(model)
             object.__setattr__(model, "generate", door)
         door.users += 1
-    SPY.set(spy)
+    HOOK.set(hook)
     try:
         yield
     finally:
-        SPY.set(before)
+        HOOK.set(before)
         with LOCK:
             door.users -= 1
             if not door.users:

@@ -57,7 +57,7 @@ class TokenTimes(Record):
 
 
 class Stamps:
-    """The clock readings of one ``generate()`` while it runs; ``times`` when it has settled. Tokens are then let go."""
+    """The clock readings of one ``generate()`` while it runs; ``times`` when it has finished. Tokens are then let go."""
 
     def __init__(self, clock: Clock, prompt: Any, end_tokens: frozenset[int]) -> None:
         shape = tuple(getattr(prompt, "shape", ()))
@@ -69,7 +69,7 @@ class Stamps:
         self.end_tokens = end_tokens
         self.times: TokenTimes | None = None
 
-    def settle(self, t0_ns: int) -> Mapping[str, Any]:
+    def finish(self, t0_ns: int) -> Mapping[str, Any]:
         """What the run's record gets: seconds to the first token, gaps, and tokens of all sequences."""
         ns = self.ns
         self.times = TokenTimes(
@@ -178,7 +178,7 @@ class TokenTimer:
         """The last token has come; this is no token."""
         stamps, self._open = self._open, None
         if stamps is not None and not self._owned and self._t0 is not None:
-            stamps.settle(self._t0)
+            stamps.finish(self._t0)
             self._t0 = None
         if self._deliver:
             self._streamer.end()

@@ -23,7 +23,7 @@ from jitwarmup.api.warmed import Warmed
 from jitwarmup.engine import procedures
 from jitwarmup.engine.callables import CallableKind, innermost, kind_of
 from jitwarmup.engine.options import BlockSettings, Options, check_monitor
-from jitwarmup.integrations.transformers.hook import Spy, watching
+from jitwarmup.integrations.transformers.hook import GenerationHook, watching
 from jitwarmup.integrations.transformers.tokens import TokenTimer, TokenTimes
 from jitwarmup.records.codec import TRANSIENT, Record
 from jitwarmup.records.errors import ArgumentError
@@ -35,10 +35,10 @@ __all__ = ["Timing", "TokenTimer", "TokenTimes", "WarmedGeneration", "attached",
 class WarmedGeneration(Warmed[..., Any]):
     """A `Warmed` around generation: its runs carry token times, its reports facts. Made by ``warmed_generation``."""
 
-    def __init__(self, target: Callable[..., Any], spy: Spy, options: Options) -> None:
-        super().__init__(looked_at(target, spy), options)
+    def __init__(self, target: Callable[..., Any], hook: GenerationHook, options: Options) -> None:
+        super().__init__(looked_at(target, hook), options)
         self.__wrapped__ = target
-        self._spy = spy
+        self._hook = hook
 
     def unwrap(self) -> Callable[..., Any]:
         """What was decorated, as it was."""
@@ -46,13 +46,13 @@ class WarmedGeneration(Warmed[..., Any]):
         return target
 
     def __copy__(self) -> WarmedGeneration:
-        return WarmedGeneration(self.__wrapped__, self._spy, self._core.options)
+        return WarmedGeneration(self.__wrapped__, self._hook, self._core.options)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> WarmedGeneration:
         """A cold one around the copied model."""
-        model = copy.deepcopy(self._spy.model, memo)
-        spy = Spy(model, tokens=self._spy.tokens, audit=self._spy.audit)
-        return WarmedGeneration(copy.deepcopy(self.__wrapped__, memo), spy, self._core.options)
+        model = copy.deepcopy(self._hook.model, memo)
+        hook = GenerationHook(model, tokens=self._hook.tokens, audit=self._hook.audit)
+        return WarmedGeneration(copy.deepcopy(self.__wrapped__, memo), hook, self._core.options)
 
 
 def warmed_generation(
@@ -95,7 +95,7 @@ def warmed_generation(
             "it; wanted model.generate, a model, a pipeline, or a function together with model="
         )
     checked = Options.checked(iterations=iterations, **options)
-    return WarmedGeneration(function, Spy(found, tokens=tokens, audit=audit), checked)
+    return WarmedGeneration(function, GenerationHook(found, tokens=tokens, audit=audit), checked)
 
 
 def is_pipeline(target: Any) -> bool:
@@ -110,8 +110,8 @@ def model_of(target: Any) -> Any:
     return target.model if is_pipeline(target) else target
 
 
-def looked_at(target: Callable[..., Any], spy: Spy) -> Callable[..., Any]:
-    """A function of the target's colour and name that lets the spy look at the model's ``generate`` while it runs."""
+def looked_at(target: Callable[..., Any], hook: GenerationHook) -> Callable[..., Any]:
+    """A function of the target's colour and name that lets the hook look at the model's ``generate`` while it runs."""
     colour = kind_of(target)
     if colour.streams:
         raise ArgumentError(
@@ -120,17 +120,17 @@ def looked_at(target: Callable[..., Any], spy: Spy) -> Callable[..., Any]:
         )
 
     def directly(*args: Any, **kwargs: Any) -> Any:
-        return spy.call(target, args, kwargs)
+        return hook.call(target, args, kwargs)
 
     def within(*args: Any, **kwargs: Any) -> Any:
-        with watching(spy):
+        with watching(hook):
             return target(*args, **kwargs)
 
     async def awaited(*args: Any, **kwargs: Any) -> Any:
-        with watching(spy):
+        with watching(hook):
             return await target(*args, **kwargs)
 
-    if inspect.ismethod(target) and target.__self__ is spy.model and target.__name__ == "generate":
+    if inspect.ismethod(target) and target.__self__ is hook.model and target.__name__ == "generate":
         return named_as(directly, target)
     return named_as(awaited if colour is CallableKind.COROUTINE else within, target)
 
@@ -223,15 +223,15 @@ def time_generate(
         quiet = BlockSettings(log=Silence(), monitor=monitor)
         generate._carry_out(procedures.warm, (), arguments | {"streamer": streamer}, quiet)
         return Timing(warmup=True)
-    spy, timer = Spy(model, audit=False), TokenTimer(streamer)
+    hook, timer = GenerationHook(model, audit=False), TokenTimer(streamer)
     with steady_state(monitor=monitor) as steady:
-        output = spy.call(model.generate, (), {**arguments, "streamer": timer})
-    return timing(steady.block, timer, spy, output)
+        output = hook.call(model.generate, (), {**arguments, "streamer": timer})
+    return timing(steady.block, timer, hook, output)
 
 
-def timing(run: Run | None, timer: TokenTimer, spy: Spy, output: Any) -> Timing:
+def timing(run: Run | None, timer: TokenTimer, hook: GenerationHook, output: Any) -> Timing:
     """What one block tells of the generation in it."""
-    call, times = spy.last, timer.times[-1] if timer.times else None
+    call, times = hook.last, timer.times[-1] if timer.times else None
     return Timing(
         warmup=False,
         latency_s=run.duration_s if run is not None else None,

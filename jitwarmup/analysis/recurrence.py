@@ -18,7 +18,7 @@ from dataclasses import replace
 from itertools import islice
 
 from jitwarmup.analysis.stats import median
-from jitwarmup.records.errors import ArgumentError
+from jitwarmup.records.checks import whole
 from jitwarmup.records.runs import OneTimeWork, Phase, Run
 
 AMBIENT = ("gc", "page_fault")
@@ -119,8 +119,7 @@ def learn_recurrence(runs: Sequence[Run], enough: int = ENOUGH) -> tuple[Run, ..
 
     Pure, idempotent and linear: earlier labels are not trusted, so a cost that stopped coming back is one-time again.
     """
-    if isinstance(enough, bool) or not isinstance(enough, int) or enough < ENOUGH:
-        raise ArgumentError(f"got enough={enough!r}; wanted an int of at least {ENOUGH}; leave it out for {ENOUGH}")
+    whole("enough", enough, at_least=ENOUGH)
     learner = RecurringWork(enough)
     finished = (run for run in reversed(runs) if run.outcome == "ok" and run.phase is not Phase.VALIDATE)
     for run in reversed(list(islice(finished, max(enough, ENOUGH_COMPILES)))):  # older ones have no say

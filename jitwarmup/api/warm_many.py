@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from jitwarmup.engine.function import Prefix, WarmedFunction
-from jitwarmup.engine.options import one_of, seconds, shown
 from jitwarmup.keys.state import BUDGET_SPENT, KeyState
+from jitwarmup.records.checks import is_number, one_of, seconds, shown
 from jitwarmup.records.errors import ArgumentError, MeasurementFailed
 from jitwarmup.records.preparation import Preparation
 from jitwarmup.records.runs import Warmup
@@ -80,7 +80,7 @@ def checked_weights(weights: Sequence[float] | None, count: int) -> Sequence[flo
     if weights is None:
         return [1.0] * count
     given = list(weights)
-    fit = all(isinstance(w, int | float) and not isinstance(w, bool) and math.isfinite(w) and w >= 0 for w in given)
+    fit = all(is_number(weight) and weight >= 0 for weight in given)
     if len(given) != count or not fit:
         raise ArgumentError(
             f"warm_all got {len(given)} weights for {count} inputs; wanted one finite number, 0 or more, for each"

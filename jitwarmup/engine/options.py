@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
@@ -17,6 +16,7 @@ from jitwarmup.distributed import checked_ranks
 from jitwarmup.engine.rules import Fixed
 from jitwarmup.host.scope import settings_around
 from jitwarmup.probes import ProbeSet, probe_set_of
+from jitwarmup.records.checks import callable_or_none, flag, one_of, seconds, shown, whole
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.protocols import Clock, Probe, Rule
 from jitwarmup.records.runs import Run
@@ -213,44 +213,6 @@ def rule_of(iterations: Any) -> Rule:
         f"iterations got {shown(iterations)}; wanted a whole number of warm-up runs, 0 or more, or a rule such as "
         "until_steady()"
     )
-
-
-def shown(value: Any) -> str:
-    """A setting in an error message: plain values as they are, anything else by its type."""
-    return repr(value) if isinstance(value, str | int | float | bool | None) else f"a {type(value).__name__}"
-
-
-def whole(name: str, value: Any, *, at_least: int) -> None:
-    """Refuse what is not a whole number of at least ``at_least``; True is no number here."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        raise ArgumentError(f"{name} got {shown(value)}; wanted a whole number, {at_least} or more")
-
-
-def seconds(name: str, value: Any) -> None:
-    """Refuse what is neither None nor a positive finite number of seconds."""
-    if value is None:
-        return
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value <= 0:
-        raise ArgumentError(f"{name} got {shown(value)}; wanted seconds as a positive number, or None for no limit")
-
-
-def one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
-    """Refuse a value that is none of the allowed ones."""
-    if not isinstance(value, str | None) or value not in allowed:
-        raise ArgumentError(f"{name} got {shown(value)}; wanted one of {', '.join(map(repr, allowed))}")
-
-
-def flag(name: str, value: Any) -> None:
-    """Refuse what is not True or False."""
-    if not isinstance(value, bool):
-        raise ArgumentError(f"{name} got {shown(value)}; wanted True or False")
-
-
-def callable_or_none(name: str, value: Any) -> None:
-    """Refuse what cannot be called."""
-    if value is not None and not callable(value):
-        raise ArgumentError(f"{name} got {shown(value)}; wanted a callable, or None")
 
 
 def check_name(value: Any) -> None:

@@ -23,6 +23,8 @@ from typing import Literal
 from jitwarmup.analysis.recurrence import RecurringWork, is_compiling, learn_recurrence, own_one_time
 from jitwarmup.analysis.rest import NORMAL, STRICT, CleanTail, Rest, find_rest, rest_start, waited_s
 from jitwarmup.analysis.stats import cov
+from jitwarmup.records.checks import seconds as check_seconds
+from jitwarmup.records.checks import whole
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.runs import Decision, Phase, Run
 
@@ -60,7 +62,7 @@ class Fixed(Rule):
     count: int
 
     def __post_init__(self) -> None:
-        _whole("count", self.count, at_least=0, way_out="give Fixed(5), or until_steady() to have it found out")
+        whole("count", self.count, at_least=0, way_out="give Fixed(5), or until_steady() to have it found out")
 
     def __call__(self, runs: Sequence[Run]) -> Decision:
         seen = len(_warm(runs))
@@ -74,7 +76,7 @@ class Budget(Rule):
     seconds: float
 
     def __post_init__(self) -> None:
-        _seconds("seconds", self.seconds)
+        check_seconds("seconds", self.seconds, optional=False)
 
     def __call__(self, runs: Sequence[Run]) -> Decision:
         spent_s = _preparing_s(runs)
@@ -142,15 +144,14 @@ class UntilSteady(Rule):
     causes_watched: bool = False
 
     def __post_init__(self) -> None:
-        _whole("at_least", self.at_least, at_least=0, way_out="give until_steady(at_least=2)")
-        _whole("at_most", self.at_most, at_least=1, way_out="give until_steady(at_most=30)")
+        whole("at_least", self.at_least, at_least=0, way_out="give until_steady(at_least=2)")
+        whole("at_most", self.at_most, at_least=1, way_out="give until_steady(at_most=30)")
         if self.at_most < self.at_least:
             raise ArgumentError(
                 f"got at_most={self.at_most} below at_least={self.at_least}; wanted at_least <= at_most; "
                 f"give at_most={self.at_least} or more"
             )
-        if self.budget_s is not None:
-            _seconds("budget_s", self.budget_s)
+        check_seconds("budget_s", self.budget_s)
 
     def __call__(self, runs: Sequence[Run]) -> Decision:
         return self.decide(Stretch.of(runs))
@@ -327,13 +328,3 @@ def _strongest(decisions: Sequence[Decision]) -> Decision:
 
 def _hooked(rule: RuleLike, live: bool) -> RuleLike:
     return rule.with_hooks(live) if isinstance(rule, Rule) else rule
-
-
-def _whole(name: str, value: object, *, at_least: int, way_out: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        raise ArgumentError(f"got {name}={value!r}; wanted an int of at least {at_least}; {way_out}")
-
-
-def _seconds(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ArgumentError(f"got {name}={value!r}; wanted seconds above 0; give {name}=60.0, or leave it out")

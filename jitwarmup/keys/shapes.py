@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from jitwarmup.host.shapes import lengths, looks
+from jitwarmup.records.checks import is_whole
 from jitwarmup.records.errors import ArgumentError
 
 LABEL = 120  # characters that an event keeps of a key
@@ -67,7 +68,7 @@ def by_bucket(sizes: Iterable[int]) -> Callable[..., ShapeKey]:
 def checked_sizes(sizes: Iterable[int]) -> list[int]:
     """The sizes in order, each once."""
     given = list(sizes) if isinstance(sizes, Iterable) and not isinstance(sizes, str | bytes) else []
-    if not given or any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in given):
+    if not given or not all(is_whole(size, 1) for size in given):
         raise ArgumentError(
             "by_bucket got sizes that are not positive whole numbers, or none; wanted a list such as [64, 256, 1024]"
         )

@@ -106,7 +106,7 @@ def test_only_measured_runs_can_be_contaminated():
 
 @pytest.mark.parametrize("enough", [2, True, 3.0, None])
 def test_fewer_than_three_is_refused(enough):
-    with pytest.raises(ArgumentError, match="wanted an int of at least 3"):
+    with pytest.raises(ArgumentError, match="wanted a whole number, 3 or more"):
         learn_recurrence([], enough)
 
 

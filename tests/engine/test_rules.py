@@ -59,15 +59,15 @@ def test_a_budget_covers_validation_and_warm_up_but_no_measurement():
 
 @pytest.mark.parametrize("count", [-1, 2.0, True, "5", None])
 def test_a_count_that_is_no_count_is_refused_with_the_way_out(count):
-    with pytest.raises(ArgumentError, match=r"got count=.*; wanted an int of at least 0; give Fixed\(5\)"):
+    with pytest.raises(ArgumentError, match=r"count got .*; wanted a whole number, 0 or more; give Fixed\(5\)"):
         Fixed(count)
 
 
 @pytest.mark.parametrize("seconds", [0, -1.0, True, "5", float("nan"), float("inf")])
 def test_a_budget_that_is_no_time_is_refused(seconds):
-    with pytest.raises(ArgumentError, match="wanted seconds above 0"):
+    with pytest.raises(ArgumentError, match="wanted seconds as a positive number"):
         Budget(seconds)
-    with pytest.raises(ArgumentError, match="got budget_s="):
+    with pytest.raises(ArgumentError, match="budget_s got "):
         until_steady(budget_s=seconds)
 
 
@@ -75,7 +75,7 @@ def test_a_budget_that_is_no_time_is_refused(seconds):
     "told", [{"at_least": -1}, {"at_least": 2.5}, {"at_most": 0}, {"at_most": True}, {"at_least": 9, "at_most": 8}]
 )
 def test_bounds_that_cannot_work_are_refused(told):
-    with pytest.raises(ArgumentError, match=r"^got .*; wanted .*; give "):
+    with pytest.raises(ArgumentError, match=r"got .*; wanted .*; give "):
         until_steady(**told)
 
 

@@ -1,0 +1,57 @@
+"""Checks of arguments: each refuses in the same words what was got, what was wanted, and the way out."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from jitwarmup.records.errors import ArgumentError
+
+
+def shown(value: Any) -> str:
+    """A setting in an error message: plain values as they are, anything else by its type."""
+    return repr(value) if isinstance(value, str | int | float | bool | None) else f"a {type(value).__name__}"
+
+
+def is_whole(value: Any, at_least: int) -> bool:
+    """Whether it is a whole number of at least ``at_least``; True is no number here."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= at_least
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite number; True is no number here."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def whole(name: str, value: Any, *, at_least: int, way_out: str = "") -> None:
+    """Refuse what is not a whole number of at least ``at_least``."""
+    if not is_whole(value, at_least):
+        hint = f"; {way_out}" if way_out else ""
+        raise ArgumentError(f"{name} got {shown(value)}; wanted a whole number, {at_least} or more{hint}")
+
+
+def seconds(name: str, value: Any, *, optional: bool = True) -> None:
+    """Refuse what is no positive finite number of seconds; None passes where it is ``optional``."""
+    if (value is None and optional) or (is_number(value) and value > 0):
+        return
+    raise ArgumentError(
+        f"{name} got {shown(value)}; wanted seconds as a positive number{', or None for no limit' if optional else ''}"
+    )
+
+
+def one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
+    """Refuse a value that is none of the allowed ones."""
+    if not isinstance(value, str | None) or value not in allowed:
+        raise ArgumentError(f"{name} got {shown(value)}; wanted one of {', '.join(map(repr, allowed))}")
+
+
+def flag(name: str, value: Any) -> None:
+    """Refuse what is not True or False."""
+    if not isinstance(value, bool):
+        raise ArgumentError(f"{name} got {shown(value)}; wanted True or False")
+
+
+def callable_or_none(name: str, value: Any) -> None:
+    """Refuse what cannot be called."""
+    if value is not None and not callable(value):
+        raise ArgumentError(f"{name} got {shown(value)}; wanted a callable, or None")

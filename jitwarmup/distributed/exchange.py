@@ -1,15 +1,15 @@
 """
-The side group: a gloo group of its own, over which ranks that warm up together agree.
+The exchange group: a gloo group of its own, over which ranks that warm up together agree.
 
 It has its own long time-out, so that one rank's ten-minute compile trips nobody's collectives, and it is not registered
 with torch.distributed, so that user code never meets it. A member that dies closes its connections: whoever waits for it
-hears so at once, probes who it was, and posts a notice; the others look for notices while they wait. Once broken it is
+learns it at once, probes who it was, and posts a departure; the others look for departures while they wait. Once broken it is
 given up, and the next plan opens a new generation, unless a member is dead. Before the first plan has connected the
 members nothing tells a dead one from a late one.
 
     exchange   all-gather of one small row a rank: (p - 1) steps around a ring (Thakur, Rabenseifner and Gropp 2005,
-               "Optimization of Collective Communication Operations in MPICH", section 4.1); a second one where somebody
-               has more to say than fits
+               "Optimization of Collective Communication Operations in MPICH", section 4.1); a second one where a
+               message is longer than fits
 """
 
 from __future__ import annotations
@@ -21,26 +21,27 @@ import threading
 import time
 import weakref
 from collections.abc import Generator
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from jitwarmup.distributed.identity import distributed
-from jitwarmup.distributed.notices import POST_S, Departure, NoticeBoard, StoreGone, aside, with_timeout
+from jitwarmup.distributed.notices import POST_S, Departure, NoticeBoard, StoreGone, in_thread, with_timeout
 from jitwarmup.distributed.waiting import LOOK_S, Broken, ExchangeWait, Waiting, no_store
 from jitwarmup.records.protocols import Exchanged
 
-ROOM = 192  # bytes of a row; what a quiet run has to say fits
-HEAD = 4  # of them, the length of what is said
+ROOM = 192  # bytes of a row; the message of a quiet run fits
+HEAD = 4  # of them, the length of the message
 CONNECT_S = 120.0  # for the connections between members that have all come
-LINGERING = 50  # pauses of 20 ms that rank 0 waits before it goes on, when something went wrong
+GRACE_TICKS = 50  # pauses of 20 ms that rank 0 waits before it goes on, when something went wrong
 MOST_PAUSES = 25  # of 20 ms, between two looks for the other members
 PROBE_TAG = 77
 
 
 class ExchangeGroup:
     """
-    The side group of one set of ranks; shared by every plan over the same members.
+    The exchange group of one set of ranks; shared by every plan over the same members.
 
     Args:
         members: ranks in the whole job, in an order that is the same on all.
@@ -65,30 +66,32 @@ class ExchangeGroup:
 
     # ------------------------------------------------------------------ what plans ask for
 
-    def exchange(self, said: bytes, timeout_s: float) -> Generator[Any, None, Exchanged]:
-        """Hear what every member says; each is waited for ``timeout_s`` at most."""
+    def exchange(self, message: bytes, timeout_s: float) -> Generator[Any, None, Exchanged]:
+        """The message of every member; each is waited for ``timeout_s`` at most."""
         while not self.lock.acquire(blocking=False):  # another thread's plan is exchanging
             yield None
         try:
-            watch = ExchangeWait(self, timeout_s)
+            watch = ExchangeWait(self.board, self.members, self.rank, timeout_s)
             if self.group is None:
                 yield from self.open(watch)
             self.count += 1
-            return Exchanged(said=(yield from self.hear(said, watch)))
+            watch.count = self.count
+            return Exchanged(said=(yield from self.messages(message, watch)))
         except Broken as broken:
-            yield from self.let_others_look()
+            yield from self.let_others_read()
             self.abandon()
             self.generation += not broken.final
             return Exchanged(lost=broken.error)
         except StoreGone:
+            dead = self.probe() if self.group is not None else ()
             self.abandon()
-            return Exchanged(lost=no_store())
+            return Exchanged(lost=no_store(dead))
         finally:
             self.lock.release()
 
-    def let_others_look(self) -> Waiting:
+    def let_others_read(self) -> Waiting:
         """Rank 0, which may hold the store, goes on to its end only when the others had time to read what happened."""
-        for _ in range(LINGERING if self.rank == 0 else 0):
+        for _ in range(GRACE_TICKS if self.rank == 0 else 0):
             yield None
 
     def leave(self, reason: str) -> None:
@@ -131,19 +134,20 @@ class ExchangeGroup:
         """
         Until all are here.
 
-        Every member hears once why a generation ended, and goes on to the next one: also of a member that left before
+        Every member learns once why a generation ended, and goes on to the next one: also of a member that left before
         the others came. That it came too late itself is no news to it.
         """
-        while (notice := (yield from aside(self.board.notice))) is not None and notice.kind == "late":
+        while (departure := (yield from in_thread(self.board.departure))) is not None and departure.kind == "late":
             self.generation += 1
-        yield from aside(lambda: self.board.put("here", self.rank))
+        watch.board = self.board
+        yield from in_thread(lambda: self.board.put("here", self.rank))
         pauses = 1
         while True:
-            watch.raise_if_any((yield from aside(self.board.notice)))
-            if (yield from aside(lambda: self.board.all_put("here", self.members))):
+            watch.raise_if_any((yield from in_thread(self.board.departure)))
+            if (yield from in_thread(lambda: self.board.all_put("here", self.members))):
                 return
             if watch.spent:
-                watch.fail(watch.late((yield from aside(lambda: self.board.missing("here", self.members)))))
+                watch.fail(watch.late((yield from in_thread(lambda: self.board.missing("here", self.members)))))
             for _ in range(pauses):
                 yield None
             pauses = min(MOST_PAUSES, 2 * pauses)  # ever less often: every rank asks the one store
@@ -155,18 +159,18 @@ class ExchangeGroup:
             store = dist.PrefixStore(f"{self.name}/{self.generation}/gloo", dist.distributed_c10d._get_default_store())
             at = self.members.index(self.rank)
             made.append(dist.ProcessGroupGloo(store, at, len(self.members), timedelta(seconds=CONNECT_S)))
-        except Exception as error:  # noqa: BLE001 - told by whoever waits for the connection
+        except Exception as error:  # noqa: BLE001 - reported by whoever waits for the connection
             failed.append(error)
 
     # ------------------------------------------------------------------ one exchange
 
-    def hear(self, said: bytes, watch: ExchangeWait) -> Generator[Any, None, tuple[bytes, ...]]:
-        """One row of each member; a second, longer one where somebody has more to say."""
-        first = yield from self.gather(row_of(said, ROOM), watch)
+    def messages(self, message: bytes, watch: ExchangeWait) -> Generator[Any, None, tuple[bytes, ...]]:
+        """One row of each member; a second, longer one where a message did not fit."""
+        first = yield from self.gather(row_of(message, ROOM), watch)
         lengths = [int.from_bytes(row[:HEAD], "big") for row in first]
         if max(lengths) <= ROOM - HEAD:
             return tuple(row[HEAD : HEAD + length] for row, length in zip(first, lengths, strict=True))
-        whole = yield from self.gather(row_of(said, HEAD + max(lengths)), watch)
+        whole = yield from self.gather(row_of(message, HEAD + max(lengths)), watch)
         return tuple(row[HEAD : HEAD + length] for row, length in zip(whole, lengths, strict=True))
 
     def gather(self, row: bytes, watch: ExchangeWait) -> Generator[Any, None, list[bytes]]:
@@ -182,7 +186,7 @@ class ExchangeGroup:
                 work = self.group.allgather([taken], [given], self.options(watch))
             while not work.is_completed():
                 yield work
-                if not work.is_completed():  # what all have said counts, though somebody left right after it
+                if not work.is_completed():  # what all have sent counts, though somebody left right after it
                     yield from watch.look()
             work.wait()
         except RuntimeError:  # gloo: a connection was closed
@@ -204,7 +208,7 @@ class ExchangeGroup:
 
     def explain(self, watch: ExchangeWait) -> Waiting:
         """A connection was closed: by whom, and why? Raises Broken."""
-        yield from watch.look(now=True)  # who left on purpose said so before
+        yield from watch.look(now=True)  # who left on purpose noted it before
         dead = self.probe()
         until = time.monotonic() + 2 * LOOK_S
         while time.monotonic() < until:  # other probes must find us connected
@@ -229,9 +233,9 @@ class ExchangeGroup:
         return tuple(dead)
 
 
-def row_of(said: bytes, length: int) -> bytes:
-    """What is said with its length in front, cut or filled up to ``length`` bytes."""
-    return (len(said).to_bytes(HEAD, "big") + said)[:length].ljust(length, b"\0")
+def row_of(message: bytes, length: int) -> bytes:
+    """A message with its length in front, cut or filled up to ``length`` bytes."""
+    return (len(message).to_bytes(HEAD, "big") + message)[:length].ljust(length, b"\0")
 
 
 def leak(thing: Any) -> None:
@@ -239,26 +243,28 @@ def leak(thing: Any) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
-SIDES: weakref.WeakKeyDictionary[Any, dict[tuple[int, ...], ExchangeGroup]] = (
-    weakref.WeakKeyDictionary()
-)  # by the job's group
+# by the job's group
+GROUPS: weakref.WeakKeyDictionary[Any, dict[tuple[int, ...], ExchangeGroup]] = weakref.WeakKeyDictionary()
 MAKING = threading.Lock()
-atexit.register(SIDES.clear)  # gloo's threads end while the interpreter is still whole
+atexit.register(GROUPS.clear)  # gloo's threads end while the interpreter is still whole
 
 
-def side_of(members: tuple[int, ...], rank: int) -> ExchangeGroup:
-    """The side group of these members; forgotten when torch.distributed is shut down, with its hold on the store."""
+def exchange_group_of(members: tuple[int, ...], rank: int) -> ExchangeGroup:
+    """The exchange group of these members; forgotten when torch.distributed is shut down, with its hold on the store."""
     with MAKING:
-        sides = SIDES.setdefault(distributed().group.WORLD, {})
-        if members not in sides:
-            made = sides[members] = ExchangeGroup(members, rank)
+        groups = GROUPS.setdefault(distributed().group.WORLD, {})
+        if members not in groups:
+            made = groups[members] = ExchangeGroup(members, rank)
             with suppress(StoreGone):  # a store may outlive a job of this process, with its notes
                 made.name += f"/{with_timeout(lambda: NoticeBoard(made.name).count('jobs', rank), POST_S)}"
-        return sides[members]
+        return groups[members]
 
 
 def wait_for(work: Any, seconds: float) -> None:
-    """Wait for one operation, some seconds at most; what became of it is asked afterwards."""
+    """Wait for one operation or answer, some seconds at most; what became of it is asked afterwards."""
+    if isinstance(work, Future):
+        wait([work], seconds)
+        return
     try:
         work.wait(timedelta(seconds=seconds))
     except RuntimeError:  # timed out, or failed: is_completed() tells

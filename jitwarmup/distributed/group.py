@@ -1,4 +1,4 @@
-"""The `Ranks` port over torch.distributed: which ranks agree, and how long they wait for each other."""
+"""The `Ranks` protocol over torch.distributed: which ranks agree, and how long they wait for each other."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from contextlib import closing
 from typing import Any
 
-from jitwarmup.distributed.exchange import ExchangeGroup, side_of, wait_for
+from jitwarmup.distributed.exchange import ExchangeGroup, exchange_group_of, wait_for
 from jitwarmup.distributed.identity import distributed
 from jitwarmup.distributed.waiting import LOOK_S
 from jitwarmup.records.errors import ArgumentError
@@ -71,36 +71,36 @@ class RankGroup:
         return ranks
 
     def exchange(self, said: bytes) -> GroupExchange:
-        """Hear what every member says."""
-        return GroupExchange(side_of(self.members, self.rank), said, self.timeout_s)
+        """Begin to exchange messages with every member."""
+        return GroupExchange(exchange_group_of(self.members, self.rank), said, self.timeout_s)
 
     def leave(self, reason: str) -> None:
         """Tell the others, without waiting, that this rank will not come to the next exchange."""
         if distributed() is not None:
-            side_of(self.members, self.rank).leave(reason)
+            exchange_group_of(self.members, self.rank).leave(reason)
 
 
 class GroupExchange:
-    """One exchange over the side group, waited for in a thread or in a task."""
+    """One exchange over the exchange group, waited for in a thread or in a task."""
 
-    def __init__(self, side: ExchangeGroup, said: bytes, timeout_s: float) -> None:
-        self._steps = side.exchange(said, timeout_s)
-        self._heard: list[Exchanged] = []
+    def __init__(self, group: ExchangeGroup, message: bytes, timeout_s: float) -> None:
+        self._steps = group.exchange(message, timeout_s)
+        self._exchanged: list[Exchanged] = []
 
     def _advance(self) -> Any:
         """What is to be waited for next; whatever it is when the exchange is over."""
         try:
             return next(self._steps)
         except StopIteration as stop:
-            self._heard.append(stop.value)
+            self._exchanged.append(stop.value)
 
     def block(self) -> Exchanged:
         """Wait in a thread; an interrupt is noticed between two looks."""
-        with closing(self._steps):  # interrupted, it lets go of the side group at once
+        with closing(self._steps):  # interrupted, it releases the exchange group at once
             while True:
                 wanted = self._advance()
-                if self._heard:
-                    return self._heard[0]
+                if self._exchanged:
+                    return self._exchanged[0]
                 if wanted is None:
                     time.sleep(LONGEST_S)
                 else:
@@ -112,8 +112,8 @@ class GroupExchange:
         with closing(self._steps):
             while True:
                 self._advance()
-                if self._heard:
-                    return self._heard[0]
+                if self._exchanged:
+                    return self._exchanged[0]
                 await asyncio.sleep(pause_s)
                 pause_s = min(LONGEST_S, 2 * pause_s)
 
@@ -138,7 +138,7 @@ def process_group(given: Any) -> Any:
 
 
 def checked_ranks(given: Any) -> Ranks | None:
-    """The port from what the user gave to ``ranks=``; None opts out."""
+    """The protocol's object from what the user gave to ``ranks=``; None opts out."""
     if given is None or isinstance(given, RankGroup):
         return given
     if not isinstance(given, type) and isinstance(given, Ranks):

@@ -11,9 +11,9 @@ import json
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from typing import Any, Literal
 
 from jitwarmup.distributed.identity import distributed
@@ -47,7 +47,7 @@ class Departure:
     def error(self) -> RankFailed:
         """The error that those who are left get."""
         who = named(self.ranks)
-        said = {
+        texts = {
             "left": f"{who} left the measurement ({self.reason}); wanted every rank to take part to the end",
             "died": (
                 f"{who} {'are' if len(self.ranks) > 1 else 'is'} gone: {self.reason}; start the job again, or measure each "
@@ -59,7 +59,7 @@ class Departure:
                 "ranks=None"
             ),
         }
-        return RankFailed(said[self.kind], self.ranks, left=self.kind == "left")
+        return RankFailed(texts[self.kind], self.ranks, left=self.kind == "left")
 
 
 def named(ranks: Sequence[int]) -> str:
@@ -80,7 +80,7 @@ def job_store() -> Any:
 
 class NoticeBoard:
     """
-    Where one generation of a side group leaves notes for its members.
+    Where one generation of an exchange group leaves notes for its members.
 
     Args:
         prefix: of its keys in the store; the same on every member.
@@ -99,92 +99,76 @@ class NoticeBoard:
             raise StoreGone(type(error).__name__) from error
 
     def key(self, name: str) -> str:
-        """The whole key of a note."""
         return f"{self.prefix}/{name}"
 
     def put(self, name: str, rank: int) -> None:
-        """Say that a rank is here, or has something."""
+        """Note that a rank is here."""
         self._ask("set", self.key(f"{name}/{rank}"), b"1")
 
     def count(self, name: str, rank: int) -> int:
-        """How often a rank has said it, this time included."""
+        """How often a rank has noted it, this time included."""
         return int(self._ask("add", self.key(f"{name}/{rank}"), 1))
 
-    def drop(self, name: str, rank: int) -> None:
-        """Take that back."""
-        self._ask("delete_key", self.key(f"{name}/{rank}"))
-
     def all_put(self, name: str, ranks: Sequence[int]) -> bool:
-        """Whether all these ranks said it; one question."""
+        """Whether all these ranks noted it; one question."""
         return bool(self._ask("check", [self.key(f"{name}/{rank}") for rank in ranks]))
 
     def missing(self, name: str, ranks: Sequence[int]) -> tuple[int, ...]:
         """Those that did not; one question each."""
         return tuple(rank for rank in ranks if not self.all_put(name, [rank]))
 
-    def notice(self) -> Departure | None:
+    def departure(self) -> Departure | None:
         """What ended this generation; None while nothing did."""
-        key = self.key("notice")
+        key = self.key("departure")
         if not self._ask("check", [key]):
             return None
-        told = json.loads(self._ask("get", key))
-        return Departure(told["kind"], tuple(told["ranks"]), told["reason"])
+        document = json.loads(self._ask("get", key))
+        return Departure(document["kind"], tuple(document["ranks"]), document["reason"])
 
-    def post(self, notice: Departure) -> Departure:
-        """Say what ended it. The first notice counts, and is returned."""
-        self._pin(notice)
-        return self.notice() or notice
+    def post(self, departure: Departure) -> Departure:
+        """Note what ended it. The first departure counts, and is returned."""
+        self._post_first(departure)
+        return self.departure() or departure
 
-    def post_and_go(self, notice: Departure) -> None:
+    def post_and_go(self, departure: Departure) -> None:
         """The same for who cannot wait for an answer."""
         with suppress(StoreGone):
-            with_timeout(lambda: self._pin(notice), POST_S)
+            with_timeout(lambda: self._post_first(departure), POST_S)
 
-    def _pin(self, notice: Departure) -> None:
-        """Only where no notice is yet."""
-        self._ask("compare_set", self.key("notice"), "", json.dumps(asdict(notice)))
+    def _post_first(self, departure: Departure) -> None:
+        """Only where none is posted yet."""
+        self._ask("compare_set", self.key("departure"), "", json.dumps(asdict(departure)))
 
 
-class Asked:
-    """Something that is asked of the store in a thread of its own, which is left behind where it does not come back."""
+def started(act: Callable[[], Any]) -> Future[Any]:
+    """Begin to ask the store something in a daemon thread, which is left behind where the store never answers."""
+    answer: Future[Any] = Future()
 
-    def __init__(self, act: Callable[[], Any]) -> None:
-        self._act = act
-        self._done: list[Any] = []
-        self._failed: list[Exception] = []
-        self._thread = threading.Thread(target=self._work, name="jitwarmup-store", daemon=True)
-        self._thread.start()
-
-    def _work(self) -> None:
+    def ask() -> None:
         try:
-            self._done.append(self._act())
+            answer.set_result(act())
         except Exception as error:  # noqa: BLE001 - raised again by whoever waits for the answer
-            self._failed.append(error)
+            answer.set_exception(error)
 
-    def wait(self, timeout: timedelta) -> bool:
-        """Wait for the answer, so long at most; whether it came."""
-        self._thread.join(timeout.total_seconds())
-        return not self._thread.is_alive()
-
-    def answer(self) -> Any:
-        """What came of it; StoreGone where nothing did so far."""
-        if self._failed:
-            raise self._failed[0]
-        if not self._done:
-            raise StoreGone("no answer in time", silent=True)
-        return self._done[0]
-
-
-def aside(act: Callable[[], Any]) -> Generator[Asked, None, Any]:
-    """Ask the store something while a task's event loop goes on; StoreGone where it is gone or does not answer."""
-    asked, until = Asked(act), time.monotonic() + PATIENCE_S
-    while not asked.wait(timedelta()) and time.monotonic() < until:
-        yield asked
-    return asked.answer()
+    threading.Thread(target=ask, name="jitwarmup-store", daemon=True).start()
+    return answer
 
 
 def with_timeout(act: Callable[[], Any], seconds: float) -> Any:
-    """The same for who may wait, so long at most."""
-    asked = Asked(act)
-    asked.wait(timedelta(seconds=seconds))
-    return asked.answer()
+    """Ask the store something and wait so long at most; StoreGone where it is gone, ``silent`` where it does not answer."""
+    return answered(started(act), seconds)
+
+
+def in_thread(act: Callable[[], Any]) -> Generator[Future[Any], None, Any]:
+    """The same while a task's event loop goes on."""
+    answer, until = started(act), time.monotonic() + PATIENCE_S
+    while not answer.done() and time.monotonic() < until:
+        yield answer
+    return answered(answer, 0.0)
+
+
+def answered(answer: Future[Any], seconds: float) -> Any:
+    """What the store answered within so many seconds."""
+    if wait([answer], seconds).not_done:
+        raise StoreGone("no answer in time", silent=True)
+    return answer.result()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from typing import Any, Protocol
+from typing import Any
 
-from jitwarmup.distributed.notices import POST_S, Departure, NoticeBoard, StoreGone, aside, with_timeout
+from jitwarmup.distributed.notices import POST_S, Departure, NoticeBoard, StoreGone, in_thread, with_timeout
 from jitwarmup.records.errors import RankFailed
 
-LOOK_S = 0.5  # between two looks for a notice
-ROLL_CALL_S = 3.0  # in which members that wait answer; who does not is the one that is waited for
+LOOK_S = 0.5  # between two looks at the notice board
+ROLL_CALL_S = 3.0  # in which members that wait answer
 
 Waiting = Generator[Any, None, Any]  # yields something to wait for, or None to sleep a little
 
@@ -24,30 +24,30 @@ class Broken(Exception):  # noqa: N818 - internal: the group cannot go on, and w
         self.final = final
 
 
-class Waited(Protocol):
-    """What is looked at of a side group."""
-
-    members: tuple[int, ...]
-    rank: int
-    group: Any
-    count: int
-
-    @property
-    def board(self) -> NoticeBoard: ...
-
-    def probe(self) -> tuple[int, ...]: ...
-
-
 class ExchangeWait:
-    """How long one exchange has waited, and what is looked for meanwhile."""
+    """
+    How long one exchange has waited, and what is looked for meanwhile.
 
-    def __init__(self, side: Waited, timeout_s: float) -> None:
-        self.side = side
+    Whoever has waited long enough calls a roll, and those who wait too answer it: who does not answer is missing. (A mark
+    left earlier would not do: a host may lose its power while it waits.)
+
+    Args:
+        board: of the generation; a later one is set where the group goes on to that.
+        members: the ranks that are waited for.
+        rank: this process's.
+        timeout_s: seconds after which the others were waited for long enough.
+
+    """
+
+    def __init__(self, board: NoticeBoard, members: tuple[int, ...], rank: int, timeout_s: float) -> None:
+        self.board = board
+        self.members = members
+        self.rank = rank
         self.timeout_s = timeout_s
+        self.count = 0  # of the exchange, within its generation
         self.began = time.monotonic()
         self.next_look = self.began + LOOK_S
-        self.answered = False
-        self.called_at: float | None = None
+        self.answered_at: float | None = None  # when this rank called the roll, or answered it
 
     @property
     def spent(self) -> bool:
@@ -55,52 +55,48 @@ class ExchangeWait:
         return time.monotonic() - self.began >= self.timeout_s
 
     def late(self, ranks: tuple[int, ...]) -> Departure:
-        """The notice about members that did not come."""
+        """The departure of members that did not come."""
         return Departure("late", ranks, f"within {self.timeout_s:g} s")
 
     def look(self, *, now: bool = False) -> Waiting:
-        """Now and then: was a notice posted, is a roll called, have we waited long enough? Raises Broken."""
+        """
+        Now and then: did somebody leave, have we waited long enough?
+
+        Raises:
+            Broken: so it is.
+            StoreGone: the store has ended, or is silent when it is needed to tell who is missing.
+
+        """
         if not now and time.monotonic() < self.next_look:
             return
         self.next_look = time.monotonic() + LOOK_S
         try:
-            yield from aside(self.look_at_board)
+            yield from in_thread(self.look_at_board)
         except StoreGone as gone:
-            if gone.silent and not self.spent:
-                return  # it may be slow, and is needed only where something goes wrong
-            dead = self.side.probe() if self.side.group is not None else ()
-            raise Broken(no_store(dead)) from None
+            if not gone.silent or self.spent:  # else it may be slow, and is needed only where something goes wrong
+                raise
 
     def look_at_board(self) -> None:
         """The look itself: questions to the store."""
-        board, count = self.side.board, self.side.count
-        self.raise_if_any(board.notice())
-        if not self.answered and (self.spent or board.all_put("roll", [count])):
-            board.put("roll", count)
-            board.put(f"at/{count}", self.side.rank)
-            self.answered = True
-        self.call_roll(board, count)
+        self.raise_if_any(self.board.departure())
+        if self.answered_at is None and (self.spent or self.board.all_put("roll", [self.count])):
+            self.board.put("roll", self.count)
+            self.board.put(f"at/{self.count}", self.rank)
+            self.answered_at = time.monotonic()
+        if self.spent and self.answered_at is not None and time.monotonic() - self.answered_at >= ROLL_CALL_S:
+            self.fail(self.late(self.board.missing(f"at/{self.count}", self.members)))
 
-    def call_roll(self, board: NoticeBoard, count: int) -> None:
-        """Once we have waited long enough, and those who wait had time to say so: who is missing?"""
-        if not self.spent:
-            return
-        if self.called_at is None:
-            self.called_at = time.monotonic()
-        if time.monotonic() - self.called_at >= ROLL_CALL_S:
-            self.fail(self.late(board.missing(f"at/{count}", self.side.members)))
+    def raise_if_any(self, departure: Departure | None) -> None:
+        """Give up where somebody noted why it cannot go on. Raises Broken."""
+        if departure is not None:
+            raise Broken(departure.error(), final=departure.final)
 
-    def raise_if_any(self, notice: Departure | None) -> None:
-        """Give up where somebody said why it cannot go on. Raises Broken."""
-        if notice is not None:
-            raise Broken(notice.error(), final=notice.final)
-
-    def fail(self, notice: Departure) -> None:
-        """Post a notice, unless somebody was quicker, and give up. Raises Broken."""
+    def fail(self, departure: Departure) -> None:
+        """Post a departure, unless somebody was quicker, and give up. Raises Broken."""
         try:
-            self.raise_if_any(with_timeout(lambda: self.side.board.post(notice), POST_S))
+            self.raise_if_any(with_timeout(lambda: self.board.post(departure), POST_S))
         except StoreGone:
-            self.raise_if_any(notice)
+            self.raise_if_any(departure)
 
 
 def no_store(dead: tuple[int, ...] = ()) -> RankFailed:

@@ -1,6 +1,7 @@
-"""The side group as far as one process can play it: a real store of torch's, a clock of our own, no connection."""
+"""The exchange group as far as one process can play it: a real store of torch's, a clock of our own, no connection."""
 
 import threading
+from concurrent.futures import Future
 from types import SimpleNamespace
 
 import pytest
@@ -9,8 +10,8 @@ from hypothesis import strategies as st
 
 from jitwarmup.distributed import exchange, notices
 from jitwarmup.distributed import waiting as watching
-from jitwarmup.distributed.exchange import HEAD, ROOM, ExchangeGroup, row_of, side_of, wait_for
-from jitwarmup.distributed.notices import Asked, Departure, StoreGone
+from jitwarmup.distributed.exchange import HEAD, ROOM, ExchangeGroup, exchange_group_of, row_of, wait_for
+from jitwarmup.distributed.notices import Departure, StoreGone
 from jitwarmup.distributed.waiting import LOOK_S, ROLL_CALL_S, Broken, ExchangeWait, no_store
 from jitwarmup.records.errors import RankFailed
 
@@ -43,7 +44,7 @@ def store(monkeypatch):
     monkeypatch.setattr(notices, "job_store", lambda: made)
     monkeypatch.setattr(exchange, "distributed", object)
     monkeypatch.setattr(exchange, "MOST_PAUSES", 1)
-    monkeypatch.setattr(exchange, "LINGERING", 0)
+    monkeypatch.setattr(exchange, "GRACE_TICKS", 0)
     return made
 
 
@@ -56,16 +57,21 @@ def gone(monkeypatch):
     monkeypatch.setattr(exchange, "distributed", object)
 
 
+def wait_of(group, timeout_s):
+    """What an exchange of this group waits with."""
+    return ExchangeWait(group.board, group.members, group.rank, timeout_s)
+
+
 def gathering(rank, timeout_s=60.0):
-    """A rank that waits for the others, and its side."""
+    """A rank that waits for the others, and its exchange group."""
     here = ExchangeGroup(MEMBERS, rank)
-    return here, here.gather_members(ExchangeWait(here, timeout_s))
+    return here, here.gather_members(wait_of(here, timeout_s))
 
 
 def came(waiting):
     """Whether a rank waits no more."""
     try:
-        while isinstance(next(waiting), Asked):  # the store has not answered yet
+        while isinstance(next(waiting), Future):  # the store has not answered yet
             pass
     except StopIteration:
         return True
@@ -104,7 +110,7 @@ def test_who_has_more_to_say_than_fits_has_it_said_in_a_second_row(length):
         return [row_of(each, len(row)) for each in said]
 
     here.gather = gather
-    steps = here.hear(said[1], None)
+    steps = here.messages(said[1], None)
     assert ended(steps) == tuple(said)
     assert rounds == ([ROOM] if length <= ROOM - HEAD else [ROOM, HEAD + length])
 
@@ -124,7 +130,7 @@ def test_a_generation_begins_when_all_are_here(store, clock):
 def test_members_of_other_groups_do_not_count(store, clock):
     other = ExchangeGroup((0, 1), 0)
     assert other.name != ExchangeGroup(MEMBERS, 0).name
-    came(other.gather_members(ExchangeWait(other, 60.0)))
+    came(other.gather_members(wait_of(other, 60.0)))
     _, one = gathering(1)
     came(one)
     assert ExchangeGroup(MEMBERS, 2).board.missing("here", MEMBERS) == (0, 2)
@@ -170,7 +176,7 @@ def heard(here, timeout_s=60.0):
     """What the exchange of a rank comes to at its next look; None while it waits."""
     steps = here.exchange(b"x", timeout_s)
     try:
-        while isinstance(next(steps), Asked):
+        while isinstance(next(steps), Future):
             pass
     except StopIteration as stop:
         return stop.value
@@ -226,7 +232,7 @@ def test_a_connection_that_cannot_be_made_is_the_end(store, clock, monkeypatch):
         failed.set()
 
     here.connect = connect
-    watch = ExchangeWait(here, 60.0)
+    watch = wait_of(here, 60.0)
     steps = here.open(watch)
     with pytest.raises(Broken, match=r"another rank is gone: connecting failed \(OSError\)") as broken:
         ended(steps)
@@ -248,7 +254,7 @@ def test_nothing_is_asked_of_the_store_before_it_is_time_to_look(clock, monkeypa
         raise AssertionError("asked")
 
     monkeypatch.setattr(notices, "job_store", ask)
-    watch = ExchangeWait(ExchangeGroup(MEMBERS, 0), 60.0)
+    watch = wait_of(ExchangeGroup(MEMBERS, 0), 60.0)
     ended(watch.look())
     clock.now += 0.99 * LOOK_S
     ended(watch.look())
@@ -259,9 +265,9 @@ def test_nothing_is_asked_of_the_store_before_it_is_time_to_look(clock, monkeypa
         ended(watch.look())
 
 
-def test_a_notice_ends_the_waiting(store, clock):
+def test_a_departure_ends_the_waiting(store, clock):
     here = ExchangeGroup(MEMBERS, 0)
-    watch = ExchangeWait(here, 60.0)
+    watch = wait_of(here, 60.0)
     ended(watch.look(now=True))
     here.board.post(Departure("left", (2,), "Boom"))
     with pytest.raises(Broken, match=r"rank 2 left the measurement \(Boom\)"):
@@ -269,16 +275,16 @@ def test_a_notice_ends_the_waiting(store, clock):
 
 
 def waiting(*ranks, timeout_s=10.0):
-    """Watches of ranks that all wait in the same exchange."""
-    found = [ExchangeWait(ExchangeGroup(MEMBERS, rank), timeout_s) for rank in ranks]
+    """Waits of ranks that are all in the same exchange."""
+    found = [wait_of(ExchangeGroup(MEMBERS, rank), timeout_s) for rank in ranks]
     for watch in found:
-        watch.side.count = 4
+        watch.count = 4
     return found
 
 
 def test_when_waited_long_enough_a_roll_is_called_and_who_does_not_answer_is_named(store, clock):
     one, three = waiting(0, 2)
-    three.timeout_s = 1000.0
+    three.timeout_s = 12.0
     clock.now += 10.0
     for watch in (one, three):
         ended(watch.look(now=True))  # the first calls, the other answers
@@ -294,32 +300,50 @@ def test_when_waited_long_enough_a_roll_is_called_and_who_does_not_answer_is_nam
 
 def test_a_roll_of_another_exchange_is_not_answered(store, clock):
     (one,) = waiting(0)
-    one.side.board.put("roll", 3)
+    one.board.put("roll", 3)
     ended(one.look(now=True))
-    assert not one.answered
+    assert one.answered_at is None
 
 
 def test_who_waits_patiently_calls_no_roll(store, clock):
     (one,) = waiting(0)
     clock.now += 9.9
     ended(one.look(now=True))
-    assert not one.side.board.all_put("roll", [4])
+    assert not one.board.all_put("roll", [4])
     assert not one.spent
 
 
 def test_a_store_that_goes_away_meanwhile_ends_the_waiting(gone, clock, monkeypatch):
-    watch = ExchangeWait(ExchangeGroup(MEMBERS, 0), 60.0)
-    with pytest.raises(Broken, match="the job's store does not answer: rank 0 or the launcher has ended"):
-        ended(watch.look(now=True))
-    watch.side.group = object()
+    with pytest.raises(StoreGone):
+        ended(wait_of(ExchangeGroup(MEMBERS, 0), 60.0).look(now=True))
+    here = ExchangeGroup(MEMBERS, 0)
+    here.group = object()
     monkeypatch.setattr(ExchangeGroup, "probe", lambda self: (1, 2))
-    with pytest.raises(Broken, match="and the connections to ranks 1, 2 are closed"):
+
+    def messages(message, watch):
+        yield from watch.look(now=True)
+
+    here.messages = messages
+    lost = ended(here.exchange(b"x", 60.0)).lost
+    assert "the job's store does not answer, and the connections to ranks 1, 2 are closed" in str(lost)
+    assert here.group is None
+
+
+def test_a_store_that_is_silent_is_waited_for_until_it_is_needed(clock, monkeypatch):
+    def silent(self):
+        raise StoreGone("no answer in time", silent=True)
+
+    monkeypatch.setattr(ExchangeWait, "look_at_board", silent)
+    watch = wait_of(ExchangeGroup(MEMBERS, 0), 60.0)
+    ended(watch.look(now=True))
+    clock.now += 60.0
+    with pytest.raises(StoreGone):
         ended(watch.look(now=True))
 
 
-def test_a_notice_that_cannot_be_posted_is_known_here_at_least(gone, clock):
+def test_a_departure_that_cannot_be_posted_is_known_here_at_least(gone, clock):
     with pytest.raises(Broken, match="rank 2 is gone: why"):
-        ExchangeWait(ExchangeGroup(MEMBERS, 0), 60.0).fail(Departure("died", (2,), "why"))
+        wait_of(ExchangeGroup(MEMBERS, 0), 60.0).fail(Departure("died", (2,), "why"))
 
 
 def test_who_gives_up_waits_for_no_store_that_is_silent(monkeypatch, clock):
@@ -332,7 +356,7 @@ def test_who_gives_up_waits_for_no_store_that_is_silent(monkeypatch, clock):
     monkeypatch.setattr(notices, "job_store", lambda: SimpleNamespace(compare_set=compare_set))
     monkeypatch.setattr(watching, "POST_S", 0.0)
     with pytest.raises(Broken, match="rank 2 is gone: why"):
-        ExchangeWait(ExchangeGroup(MEMBERS, 0), 60.0).fail(Departure("died", (2,), "why"))
+        wait_of(ExchangeGroup(MEMBERS, 0), 60.0).fail(Departure("died", (2,), "why"))
     assert not answered
     silent.set()
 
@@ -348,13 +372,13 @@ def test_of_two_reasons_the_first_that_was_posted_is_everybodys(store, clock):
 def test_who_closed_a_connection_is_probed_and_who_said_why_is_believed(store, clock, monkeypatch):
     here = ExchangeGroup(MEMBERS, 0)
     monkeypatch.setattr(ExchangeGroup, "probe", lambda self: (2,))
-    steps = here.explain(ExchangeWait(here, 60.0))
+    steps = here.explain(wait_of(here, 60.0))
     came(steps)
     clock.now += 2 * LOOK_S
     with pytest.raises(Broken, match="rank 2 is gone: its process ended, or its host cannot be reached"):
         came(steps)
     other = ExchangeGroup((0, 1), 0)
-    steps = other.explain(ExchangeWait(other, 60.0))
+    steps = other.explain(wait_of(other, 60.0))
     next(steps)
     other.board.post(Departure("left", (1,), "KeyboardInterrupt"))
     with pytest.raises(Broken, match="rank 1 left"):
@@ -370,18 +394,18 @@ def test_the_error_of_a_gone_store_names_closed_connections_only_where_there_are
     assert "rank 0 or the launcher" in str(no_store((1,)))
 
 
-def test_one_side_group_serves_all_plans_of_the_same_members_until_the_job_is_shut_down(monkeypatch):
+def test_one_exchange_group_serves_all_plans_of_the_same_members_until_the_job_is_shut_down(monkeypatch):
     class World:
         pass
 
     job = SimpleNamespace(group=SimpleNamespace(WORLD=World()))
     monkeypatch.setattr(exchange, "distributed", lambda: job)
-    monkeypatch.setattr(exchange, "SIDES", {})
-    one = side_of(MEMBERS, 0)
-    assert side_of(MEMBERS, 0) is one
-    assert side_of((0, 1), 0) is not one
+    monkeypatch.setattr(exchange, "GROUPS", {})
+    one = exchange_group_of(MEMBERS, 0)
+    assert exchange_group_of(MEMBERS, 0) is one
+    assert exchange_group_of((0, 1), 0) is not one
     job.group.WORLD = World()
-    assert side_of(MEMBERS, 0) is not one, "a job that is started anew has connections of its own"
+    assert exchange_group_of(MEMBERS, 0) is not one, "a job that is started anew has connections of its own"
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError("timed out")])

@@ -125,7 +125,7 @@ def test_what_torch_gives_to_those_outside_of_a_new_group_is_refused():
         checked_ranks(GroupMember.NON_GROUP_MEMBER)
 
 
-def test_groups_are_made_ports_and_ports_are_left_as_they_are():
+def test_groups_are_wrapped_and_what_fits_the_protocol_is_left_as_they_are():
     assert checked_ranks(None) is None
     assert checked_ranks(EVERYBODY) is EVERYBODY
     assert isinstance(checked_ranks("world"), RankGroup)
@@ -149,7 +149,7 @@ def test_without_torch_distributed_nobody_agrees_and_leaving_is_nothing(ended, m
 
 
 class Steps:
-    """A side whose exchange asks for some looks, and notes whether its generator was let go of."""
+    """An exchange group whose exchange asks for some looks, and notes whether its generator was let go of."""
 
     def __init__(self, *wanted):
         self.wanted = wanted
@@ -186,24 +186,24 @@ def test_a_task_looks_ever_less_often(monkeypatch):
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_an_interrupted_wait_lets_go_of_the_side_group_at_once(asynchronous, monkeypatch):
+def test_an_interrupted_wait_releases_the_exchange_group_at_once(asynchronous, monkeypatch):
     def interrupt(seconds):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(group.time, "sleep", interrupt)
     monkeypatch.setattr(group.asyncio, "sleep", interrupt)
-    side = Steps(None)
-    exchange = GroupExchange(side, b"", 1.0)
+    steps = Steps(None)
+    exchange = GroupExchange(steps, b"", 1.0)
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(exchange.sleep()) if asynchronous else exchange.block()
-    assert side.closed, "also while somebody holds the exchange, or the traceback"
+    assert steps.closed, "also while somebody holds the exchange, or the traceback"
 
 
 def test_the_lock_of_an_interrupted_exchange_is_free(monkeypatch):
-    side = ExchangeGroup((0, 1), 0)
+    held = ExchangeGroup((0, 1), 0)
     monkeypatch.setattr(ExchangeGroup, "open", lambda self, watch: iter([None]))
     monkeypatch.setattr(group.time, "sleep", lambda seconds: (_ for _ in ()).throw(KeyboardInterrupt))
-    exchange = GroupExchange(side, b"", 1.0)
+    exchange = GroupExchange(held, b"", 1.0)
     with pytest.raises(KeyboardInterrupt):
         exchange.block()
-    assert side.lock.acquire(blocking=False), "the next exchange of this process would wait for ever"
+    assert held.lock.acquire(blocking=False), "the next exchange of this process would wait for ever"

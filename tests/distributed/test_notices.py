@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from jitwarmup.distributed import notices
-from jitwarmup.distributed.notices import Departure, NoticeBoard, StoreGone, aside, job_store, named, with_timeout
+from jitwarmup.distributed.notices import Departure, NoticeBoard, StoreGone, in_thread, job_store, named, with_timeout
 from jitwarmup.records.errors import RankFailed
 
 LEFT = Departure("left", (1,), "KeyboardInterrupt in warm run 3")
@@ -39,7 +39,7 @@ def gone(monkeypatch):
 
 def test_nobody_has_said_anything_at_first(store):
     board = NoticeBoard("jitwarmup/x/0")
-    assert board.notice() is None
+    assert board.departure() is None
     assert board.missing("here", (0, 1, 2)) == (0, 1, 2)
     assert not board.all_put("here", (0,))
 
@@ -55,18 +55,11 @@ def test_who_is_here_is_known_to_all(store):
     assert NoticeBoard("another").missing("here", (0, 1)) == (0, 1), "another generation knows nothing of it"
 
 
-def test_what_was_said_can_be_taken_back(store):
-    board = NoticeBoard("p")
-    board.put("here", 0)
-    board.drop("here", 0)
-    assert board.missing("here", (0,)) == (0,)
-
-
-def test_the_first_notice_counts(store):
+def test_the_first_departure_counts(store):
     assert NoticeBoard("p").post(LEFT) == LEFT
     assert NoticeBoard("p").post(Departure("died", (2,), "its process ended")) == LEFT
-    assert NoticeBoard("p").notice() == LEFT
-    assert NoticeBoard("q").notice() is None
+    assert NoticeBoard("p").departure() == LEFT
+    assert NoticeBoard("q").departure() is None
 
 
 def test_of_ranks_that_post_at_once_all_read_the_same(store):
@@ -86,17 +79,16 @@ def test_of_ranks_that_post_at_once_all_read_the_same(store):
     assert len(set(found)) == 1
 
 
-def test_a_notice_is_posted_without_waiting_for_more_than_it_takes(store):
+def test_a_departure_is_posted_without_waiting_for_more_than_it_takes(store):
     NoticeBoard("p").post_and_go(LEFT)
-    assert NoticeBoard("p").notice() == LEFT
+    assert NoticeBoard("p").departure() == LEFT
 
 
 def test_a_store_that_does_not_answer_is_gone(gone):
     board = NoticeBoard("p")
     for ask in (
-        board.notice,
+        board.departure,
         lambda: board.put("here", 0),
-        lambda: board.drop("here", 0),
         lambda: board.missing("here", (0,)),
         lambda: board.post(LEFT),
     ):
@@ -147,14 +139,14 @@ WORDS = [
 ]
 
 
-@pytest.mark.parametrize(("notice", "words"), WORDS, ids=lambda told: getattr(told, "kind", ""))
-def test_every_notice_says_who_what_and_the_way_out(notice, words):
-    error = notice.error()
+@pytest.mark.parametrize(("departure", "words"), WORDS, ids=lambda told: getattr(told, "kind", ""))
+def test_every_departure_says_who_what_and_the_way_out(departure, words):
+    error = departure.error()
     assert isinstance(error, RankFailed)
     assert str(error) == words
-    assert error.ranks == notice.ranks
-    assert error.left is (notice.kind == "left")
-    assert notice.final is (notice.kind == "died")
+    assert error.ranks == departure.ranks
+    assert error.left is (departure.kind == "left")
+    assert departure.final is (departure.kind == "died")
 
 
 @pytest.mark.parametrize(
@@ -173,15 +165,13 @@ def test_many_ranks_are_named_in_part(ranks, words):
 
 # ------------------------------------------------------------------ a store that is slow
 
-LONG = timedelta(seconds=30)
-
 
 def test_what_is_asked_of_the_store_is_waited_for_elsewhere():
     answered = threading.Event()
-    asking = aside(lambda: answered.wait(30) and "here")
+    asking = in_thread(lambda: answered.wait(30) and "here")
     asked = next(asking)  # while the store is silent
     answered.set()
-    assert asked.wait(LONG)
+    assert asked.result(30) == "here"
     with pytest.raises(StopIteration) as stop:
         next(asking)
     assert stop.value.value == "here"

@@ -13,7 +13,6 @@ foreign code runs; hooks append and do nothing else, since they run inside torch
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 import time
 from collections import deque
@@ -21,6 +20,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+from jitwarmup.host.fork_safe import after_fork_in_child
 from jitwarmup.records.runs import OneTimeWork, Scope
 
 KEPT_COMPILES = 256
@@ -229,5 +229,4 @@ def relation(token: Token, compiled: Compile, owner: Token | None) -> Scope:
 
 RUNS = RunTable()
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=RUNS.after_fork)
+after_fork_in_child(RUNS.after_fork)

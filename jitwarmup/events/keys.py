@@ -77,16 +77,12 @@ ERROR = (
     Key("error_message", "str", "The exception's message; only with `log_messages=True`.", limit=TEXT, opt_in=True),
 )
 PHASE = text("phase", "validate, warm or measure.", 20)
-STATE = text("state", "State of the function after this: cold, warm, steady, degraded or failed.", 20)
 REASON = text("reason", "Why, rebuilt from known forms; never a guard's own text, which holds argument values.", 300)
 LATENCY = seconds("latency_s", "Median of the clean runs; -1.0 exactly when it failed without a clean run.")
 DURATION = seconds("duration_s", "Wall seconds from fence to fence.")
 OUTCOME = (DURATION, text("outcome", "ok, error, cancelled or closed.", 20))
 CONTAMINATED = flag("contaminated", "Whether one-time work of its own happened in it.")
-PLAN = (
-    count("iterations", "Warm-up runs made after the validation run."),
-    count("iterations_planned", "Warm-up runs asked for; absent where a rule decides."),
-)
+PLAN = (count("iterations", "Warm-up runs made after the validation run."),)
 SKIPPED = (
     text("skipped", "Why the warm-up was skipped, such as arguments_mutated.", 60),
     flag("rng_restored", "Whether every run started from the random state of the call."),
@@ -95,8 +91,6 @@ MONITOR = (flag("monitor_paused", "Whether the device monitor was paused for val
 WORK = (
     names("work", "Kinds of one-time work seen, each once, such as `dynamo.recompile`."),
     count("work_count", "How often one-time work happened."),
-    seconds("work_s", "Seconds of one-time work, as far as its sources tell them."),
-    count("recompiles", "Recompiles among it."),
 )
 LEDGER = (seconds("ledger_<cause>_s", "Seconds of validation and warm-up by cause; they sum to the wall time."),)
 STREAM = (
@@ -105,13 +99,10 @@ STREAM = (
     number("items_per_s", "1/s", "Items per second inside the stream."),
 )
 HOST = (
-    seconds("cpu_s", "CPU seconds of the calling thread."),
     seconds("wait_s", "Seconds the calling thread waited for a CPU."),
-    count("switches", "Involuntary context switches of the calling thread."),
     number("contended_share", "ratio", "Share of the wall time the calling thread waited for a CPU, 0 to 1."),
 )
 DECISION = (
-    STATE,
     text("path", "How the rule came to its decision.", 60),
     number("decision_<number>", "", "A number the rule decided on, in the unit its name ends with."),
 )
@@ -176,7 +167,15 @@ RANKS = (
     seconds("rank_slowest_s", "Median run time of the rank with the longest one."),
     names("contaminated_ranks", "Ranks that paid for one-time work in measured runs."),
 )
-VALIDATION = (PHASE, *OUTCOME, *WORK, *STREAM, *HOST, *MONITOR)
+VALIDATION = (
+    PHASE,
+    *OUTCOME,
+    *WORK,
+    *STREAM,
+    *HOST,
+    seconds("cpu_s", "CPU seconds of the calling thread."),
+    count("switches", "Involuntary context switches of the calling thread."),
+)
 WARMUP = (
     *PLAN,
     seconds("duration_s", "Wall seconds of validation and warm-up together."),
@@ -201,14 +200,11 @@ LOST = (
     REASON,
     *WORK,
     seconds("duration_s", "Wall seconds of the call on which it was lost."),
-    seconds("median_s", "Median before it was lost."),
-    number("drift", "ratio", "Recent run time over that median."),
-    count("calls", "Calls since the warm-up."),
+    count("recompiles", "Recompiles among it."),
     count("limit", "Recompiles the compiler allows before it gives up."),
     count("used", "Recompiles used up so far."),
-    STATE,
 )
-CALL = (*OUTCOME, *ERROR, CONTAMINATED, *STREAM, STATE, PHASE, *WORK, *HOST, *DEVICE)
+CALL = (*OUTCOME, *ERROR, CONTAMINATED, *STREAM, PHASE, *WORK, *HOST, *DEVICE)
 TOTALS = (
     count("count", "Calls since the last summary, exact."),
     seconds("sum_s", "Their seconds, exact."),
@@ -220,9 +216,6 @@ TOTALS = (
     count("recent", "Calls the percentiles are taken over, at most 10,000."),
     count("errors", "Calls that raised."),
     count("contaminated_count", "Calls during which one-time work of their own happened."),
-    count("missed_count", "Calls whose key was not warm."),
-    seconds("period_s", "Seconds this summary covers."),
-    STATE,
 )
 COVERAGE = (
     count("missed_count", "Calls that missed it so far."),
@@ -257,7 +250,6 @@ MEASURED = (
     *STREAM,
     seconds("item_gap_s", "Median seconds between the items of a stream."),
     *HOST,
-    *MONITOR,
     *SKIPPED,
     *RANKS,
     *GROWTH,
@@ -272,7 +264,6 @@ BLOCK = (
     *PLAN,
     *WORK,
     *HOST,
-    *MONITOR,
     *DEVICE,
 )
 FAILED = (PHASE, count("index", "Which run of that phase failed, from 0."), *ERROR, *FAILED_RANKS)

@@ -74,7 +74,7 @@ EVENTS: Final[tuple[Event, ...]] = (
     Event(WARMUP_FAILED, "warning", "after a warm-up run that failed", (*k.FAILED, *k.WARMUP), ("error_type",)),
     Event(STEADY_STATE_REACHED, "info", "when steady state is proven", k.STEADY),
     Event(STEADY_STATE_NOT_REACHED, "warning", "when `until_steady` is spent without proof", k.STEADY),
-    Event(STEADY_STATE_LOST, "warning", "on own one-time work or drift after the warm-up", k.LOST, ("reason",)),
+    Event(STEADY_STATE_LOST, "warning", "on own one-time work after the warm-up", k.LOST, ("reason",)),
     Event(CALL, "info", "after each timed plain call; none within `measure`", k.CALL, ("duration_s", "outcome")),
     Event(
         SUMMARY,

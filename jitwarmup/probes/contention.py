@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from jitwarmup.host.fork_safe import after_fork_in_child
 from jitwarmup.probes.loaded import ARMED
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork
@@ -73,8 +74,7 @@ class CpuContention:
             self._usage = partial(resource.getrusage, resource.RUSAGE_THREAD)
         except (ImportError, AttributeError):
             pass
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._forget)
+        after_fork_in_child(self._forget)
 
     def _forget(self) -> None:
         self._local = threading.local()  # the descriptors tell of the parent's threads

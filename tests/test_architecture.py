@@ -135,9 +135,9 @@ def test_the_house_keeps_its_law(name):
 
 PLANTED = [
     ("layers", "jitwarmup.records.runs", "jitwarmup.engine.steps"),
-    ("layers", "jitwarmup.views.text", "jitwarmup.gpu.clocks"),
+    ("layers", "jitwarmup.views.text", "jitwarmup.gpu.binding"),
     ("layers", "jitwarmup.host.clock", "jitwarmup.cli"),
-    ("layers", "jitwarmup.events.emit", "jitwarmup.gpu.null"),
+    ("layers", "jitwarmup.events.emit", "jitwarmup.gpu.reading"),
     ("layers", "jitwarmup.keys.registry", "jitwarmup.engine.options"),
     ("pure", "jitwarmup.engine.steps", "time"),
     ("pure", "jitwarmup.analysis.stats", "torch.nn"),

@@ -9,16 +9,16 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from jitwarmup.gpu.connection import Down
+from jitwarmup.gpu.connection import Failure
 from jitwarmup.gpu.torch_peak import TorchPeaks
 from jitwarmup.records.runs import DeviceReading
 
 MEASURE = "measure"  # windows of this name list processes, and may be followed by a short wait
-OVERLAP = Down("another run on these devices overlapped this one", "unavailable")
-BUSY = Down("a call to the driver by another thread had not ended", "unavailable")
-STOPPED = Down("the monitor was stopped within the window", "unavailable")
-STILL_PAUSED = Down("the monitor was paused within the window, and is so still", "unavailable")
-FOREIGN = Down("this process was forked from the one that the monitor runs in", "unavailable")
+OVERLAP = Failure("another run on these devices overlapped this one", "unavailable")
+BUSY = Failure("a call to the driver by another thread had not ended", "unavailable")
+STOPPED = Failure("the monitor was stopped within the window", "unavailable")
+STILL_PAUSED = Failure("the monitor was paused within the window, and is so still", "unavailable")
+FOREIGN = Failure("this process was forked from the one that the monitor runs in", "unavailable")
 OF_THE_WINDOW = (OVERLAP, BUSY, STOPPED, STILL_PAUSED)
 CUT = "cut by a pause or by another run"
 
@@ -45,7 +45,7 @@ class GPUWindow:
         self.reading: DeviceReading | None = None
         self.outer: weakref.ref[GPUWindow] | None = None
         self.session = -1
-        self.unread: Down | None = None  # why there is no first edge
+        self.unread: Failure | None = None  # why there is no first edge
         self.cut = False  # a pause or another run came between
         self.peaks = TorchPeaks(reset=reset_peak)
         self._enter = enter

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple, ParamSpec, TypeVar
 
 from jitwarmup.gpu.binding import Clocks, Unavailable
+from jitwarmup.gpu.degraded import Degraded
 from jitwarmup.gpu.devices import Device, Wanted, wanted
 from jitwarmup.gpu.driver_thread import DriverThread, Stalled
 from jitwarmup.gpu.reader import Reader
 from jitwarmup.gpu.reading import joined, unread
 from jitwarmup.records.runs import DeviceReading
 
-Listener = Callable[[str, str], None]
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -26,56 +25,6 @@ class Failure(NamedTuple):
 
     reason: str
     status: str
-
-
-class Degraded:
-    """What could not be read, each (metric, reason) once; a listener that comes late is told what it missed."""
-
-    def __init__(self) -> None:
-        self._seen: dict[tuple[str, str], None] = {}
-        self._untold: list[tuple[str, str]] = []
-        self._listener: Listener | None = None
-        self._lock = threading.Lock()
-
-    @property
-    def seen(self) -> tuple[tuple[str, str], ...]:
-        """All of it so far."""
-        return tuple(self._seen)
-
-    @property
-    def listener(self) -> Listener | None:
-        """Who is told."""
-        return self._listener
-
-    def listen(self, listener: Listener | None) -> None:
-        """Tell this one from now on, and what was seen before at once."""
-        with self._lock:
-            self._listener = listener
-            self._untold = list(self._seen)
-        self.tell()
-
-    def note(self, metric: str, reason: str) -> None:
-        """Remember; `tell` tells."""
-        with self._lock:
-            if (metric, reason) not in self._seen:
-                self._seen[metric, reason] = None
-                self._untold.append((metric, reason))
-
-    def tell(self) -> None:
-        """Tell the listener what it does not know yet; called where no lock is held. A listener that raises is dropped."""
-        if self._listener is None or not self._untold:
-            return
-        with self._lock:
-            listener, untold, self._untold = self._listener, self._untold, []
-        try:
-            for metric, reason in untold:
-                listener(metric, reason)
-        except Exception:  # noqa: BLE001 - a listener's failure must not reach the user's function
-            self._listener = None
-
-    def renew_lock(self) -> None:
-        """In a forked child the lock may be held by a thread that is not there."""
-        self._lock = threading.Lock()
 
 
 class Connection:

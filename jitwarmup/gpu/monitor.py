@@ -25,11 +25,11 @@ from types import TracebackType
 from typing import Literal, Self
 
 from jitwarmup.gpu.binding import Clocks, HostClocks
-from jitwarmup.gpu.connection import Connection, Degraded, Failure, Listener
+from jitwarmup.gpu.connection import Connection, Failure
+from jitwarmup.gpu.degraded import Degraded, Listener
 from jitwarmup.gpu.devices import checked
 from jitwarmup.gpu.reading import joined
-from jitwarmup.gpu.torch_peak import cuda_in_use
-from jitwarmup.gpu.windows import BUSY, FOREIGN, OF_THE_WINDOW, OVERLAP, STILL_PAUSED, STOPPED, GPUWindow
+from jitwarmup.gpu.windows import BUSY, FOREIGN, OF_THE_WINDOW, OVERLAP, STILL_PAUSED, STOPPED, GPUWindow, cuda_in_use
 from jitwarmup.records.errors import ArgumentError, MonitorStateError
 from jitwarmup.records.runs import DeviceReading
 
@@ -103,7 +103,7 @@ class GPUMonitor:
 
     @on_degraded.setter
     def on_degraded(self, listener: Listener | None) -> None:
-        self._degraded.listen(listener)
+        self._degraded.listener = listener
 
     def start(self) -> None:
         """Initialise NVML, find the devices and learn what they tell. Where nothing can be read it says so, once."""
@@ -302,19 +302,18 @@ class GPUMonitor:
         link, self._link = self._link, None
         return link
 
-    def _orphan(self) -> None:
+    def _after_fork(self) -> None:
         """In a forked child: make no call, hold no lock of a thread that is not there."""
         self._lock, self._calls = threading.RLock(), threading.Lock()
-        self._degraded.renew_lock()
         if self._state == "running":
             self._state = "foreign"
             if self._link is not None:
                 self._link.after_fork()
 
 
-def _orphan_all() -> None:
+def _after_fork_in_child() -> None:
     for monitor in list(_live):
-        monitor._orphan()
+        monitor._after_fork()
 
 
 def _stop_all() -> None:
@@ -326,5 +325,5 @@ def _stop_all() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_orphan_all)
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 atexit.register(_stop_all)

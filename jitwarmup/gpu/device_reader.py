@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from jitwarmup.gpu.asker import ENERGY, POWER_NOW, Asker
-from jitwarmup.gpu.binding import Binding
-from jitwarmup.gpu.clocks import Clocks
+from jitwarmup.gpu.binding import Binding, Clocks
 from jitwarmup.gpu.devices import SM_CLOCK, Device
-from jitwarmup.gpu.power_log import PowerHistory
+from jitwarmup.gpu.power_history import ENERGY, POWER_NOW, Asker, PowerHistory
 from jitwarmup.gpu.reading import Edge, Span, reasons_of
 
 LIMITS = {74: "power", 75: "thermal", 76: "sync_boost", 77: "board", 78: "low_utilization", 79: "reliability"}  # ns

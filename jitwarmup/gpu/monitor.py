@@ -20,18 +20,16 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Literal, Self
 
-from jitwarmup.gpu.clocks import Clocks, HostClocks
-from jitwarmup.gpu.connection import Connection, Degraded, Down, Listener
+from jitwarmup.gpu.binding import Clocks, HostClocks
+from jitwarmup.gpu.connection import Connection, Failure
+from jitwarmup.gpu.degraded import Degraded, Listener
 from jitwarmup.gpu.devices import checked
 from jitwarmup.gpu.reading import joined
-from jitwarmup.gpu.sources import Local
-from jitwarmup.gpu.torch_peak import cuda_in_use
-from jitwarmup.gpu.windows import BUSY, FOREIGN, OF_THE_WINDOW, OVERLAP, STILL_PAUSED, STOPPED, GPUWindow
+from jitwarmup.gpu.windows import BUSY, FOREIGN, OF_THE_WINDOW, OVERLAP, STILL_PAUSED, STOPPED, GPUWindow, cuda_in_use
 from jitwarmup.records.errors import ArgumentError, MonitorStateError
 from jitwarmup.records.runs import DeviceReading
 
@@ -105,7 +103,7 @@ class GPUMonitor:
 
     @on_degraded.setter
     def on_degraded(self, listener: Listener | None) -> None:
-        self._degraded.listen(listener)
+        self._degraded.listener = listener
 
     def start(self) -> None:
         """Initialise NVML, find the devices and learn what they tell. Where nothing can be read it says so, once."""
@@ -116,7 +114,9 @@ class GPUMonitor:
                 if self._link is not None:  # of windows that were never left
                     self._link.abandon()
                 self._state, self._depth, self._session = "running", 0, self._session + 1
-                self._link = link = Connection(self._devices, self._maker(), self._degraded)
+                self._link = link = Connection(
+                    self._devices, self._degraded, clocks=self._clocks, timeout_s=self._timeout_s
+                )
             self._finalizer.detach()
             self._finalizer = weakref.finalize(self, link.abandon)
             self._finalizer.atexit = False  # at exit it is stopped
@@ -124,7 +124,7 @@ class GPUMonitor:
             if mine:
                 link.connect()
             else:
-                link.down = link.why = BUSY
+                link.failure = BUSY
         self._degraded.tell()
 
     def stop(self) -> None:
@@ -152,7 +152,7 @@ class GPUMonitor:
             if not mine:
                 self._degraded.note("pause", "a call to the driver was still in flight when a pause began")
             elif first and quiet and link is not None:
-                link.ask("mark")
+                link.ask(link.reader.mark)
             with self._lock:
                 self._depth += 1
                 for window in self._open:
@@ -168,7 +168,7 @@ class GPUMonitor:
                 last, quiet = self._depth == 0, not self._open
             if last and quiet and mine and link is not None:
                 link.find_again()
-                link.ask("mark")
+                link.ask(link.reader.mark)
         self._degraded.tell()
 
     @contextlib.contextmanager
@@ -223,8 +223,8 @@ class GPUMonitor:
 
     def _begin(self, window: GPUWindow, key: int, link: Connection) -> None:
         window.peaks.begin([found.torch_index for found in link.found if found.torch_index is not None])
-        if link.ask("begin", key=key, pids=window.measured) is None:
-            window.unread = link.why
+        link.ask(link.reader.begin, key, pids=window.measured)
+        window.unread = link.failure
 
     def _leave(self, window: GPUWindow) -> DeviceReading | None:
         """The edge after a window and its reading; a reading without values where an edge is missing."""
@@ -241,13 +241,13 @@ class GPUMonitor:
             else:
                 reading = link.unread(why, "window" if why in OF_THE_WINDOW else "device")
                 if mine and self._state != "foreign":
-                    link.ask("drop", key=key)
+                    link.ask(link.reader.drop, key)
             if over is not None:
                 over.close()
         self._degraded.tell()
         return reading
 
-    def _why_unread(self, window: GPUWindow, *, mine: bool) -> Down | None:
+    def _why_unread(self, window: GPUWindow, *, mine: bool) -> Failure | None:
         """Why there can be no second edge, or was no first one."""
         if self._state == "foreign":
             return FOREIGN
@@ -262,11 +262,11 @@ class GPUMonitor:
         return None if mine else BUSY
 
     def _end(self, window: GPUWindow, key: int, link: Connection) -> DeviceReading:
-        answer = link.ask("end", key=key, pids=window.measured, listed=cuda_in_use() is not None)
-        if answer is None:
+        readings = link.ask(link.reader.end, key, pids=window.measured, listed=cuda_in_use() is not None)
+        if readings is None:
             return link.unread(None)
         indices = {found.uuid: found.torch_index for found in link.found}
-        return joined([window.finished(reading, indices.get(reading.uuid)) for reading in answer["readings"]])
+        return joined([window.finished(reading, indices.get(reading.uuid)) for reading in readings])
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[bool]:
@@ -298,27 +298,22 @@ class GPUMonitor:
         hint = "leave its windows first" if verb == "start" and self._open else hints[self.state]
         return MonitorStateError(f"{verb}: the monitor is {self.state}, wanted {wanted}; {hint}")
 
-    def _maker(self) -> Callable[[], Local]:
-        """What makes a source; it must not keep this monitor alive."""
-        return partial(Local, self._clocks, self._timeout_s)
-
     def _take_link(self) -> Connection | None:
         link, self._link = self._link, None
         return link
 
-    def _orphan(self) -> None:
+    def _after_fork(self) -> None:
         """In a forked child: make no call, hold no lock of a thread that is not there."""
         self._lock, self._calls = threading.RLock(), threading.Lock()
-        self._degraded.renew_lock()
         if self._state == "running":
             self._state = "foreign"
             if self._link is not None:
-                self._link.orphan()
+                self._link.after_fork()
 
 
-def _orphan_all() -> None:
+def _after_fork_in_child() -> None:
     for monitor in list(_live):
-        monitor._orphan()
+        monitor._after_fork()
 
 
 def _stop_all() -> None:
@@ -330,5 +325,5 @@ def _stop_all() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_orphan_all)
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 atexit.register(_stop_all)

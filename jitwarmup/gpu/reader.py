@@ -10,11 +10,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from jitwarmup.gpu.asker import Uninitialised
-from jitwarmup.gpu.binding import Binding, Unavailable, conflict, load
-from jitwarmup.gpu.clocks import Clocks
+from jitwarmup.gpu.binding import Binding, Clocks, Unavailable, conflict, load
 from jitwarmup.gpu.device_reader import DeviceReader
 from jitwarmup.gpu.devices import Device, Wanted, resolve
+from jitwarmup.gpu.power_history import Uninitialised
 from jitwarmup.gpu.reading import Edge, reading_of, unread
 from jitwarmup.records.runs import DeviceReading
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from jitwarmup.gpu.ring import COUNTER_STEP_S, Check, Energy, Moment, SampleHistory
+from jitwarmup.gpu.energy import COUNTER_STEP_S, Check, Energy, Moment, SampleHistory
 from jitwarmup.records.runs import DeviceReading
 
 FULL_CLOCK = 0.985  # a limit that leaves this share of the clock is ordinary regulation, not throttling

@@ -20,12 +20,12 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
+from jitwarmup.gpu.degraded import Degraded, Listener
 from jitwarmup.records.runs import DeviceReading
 
 PATIENCE_S = 5.0  # longer than any sane monitor's own time-out, shorter than a person's patience with a hung program
@@ -35,8 +35,6 @@ CUT = "cut by another warm-up"
 CUT_METRIC = "cut by the warm-up of another function"
 FOREIGN = "not a DeviceReading"
 SILENT = "no reading"
-
-Listener = Callable[[str, str], None]
 
 
 def _reason(failure: Exception, place: str) -> str:
@@ -119,13 +117,12 @@ class SharedMonitor:
 
     Get one with `SharedMonitor.of(monitor)` and hold it as long as pauses, starts or windows of it are open. ``problems``
     maps a place (``start``, ``stop``, ``pause``, ``resume``, ``window``) to the first reason seen there.
-    ``on_degraded(metric, reason)`` hears each of them once, and is handed on to a monitor that has such an attribute.
+    ``on_degraded(place, reason)`` hears each of them once, and is handed on to a monitor that has such an attribute.
     """
 
     def __init__(self, monitor: Any) -> None:
         self.monitor = monitor
-        self.problems: dict[str, str] = {}
-        self._listener: Listener | None = None
+        self._degraded = Degraded()
         self._holders: list[object] = []  # who holds a pause
         self._starters: list[object] = []  # who is owed a stop
         self._paused = False
@@ -149,13 +146,18 @@ class SharedMonitor:
             return found
 
     @property
+    def problems(self) -> dict[str, str]:
+        """The first reason of each place that failed."""
+        return dict(reversed(self._degraded.seen))
+
+    @property
     def on_degraded(self) -> Listener | None:
         """Who hears of problems, as ``(metric, reason)``."""
-        return self._listener
+        return self._degraded.listener
 
     @on_degraded.setter
     def on_degraded(self, listener: Listener | None) -> None:
-        self._listener = listener
+        self._degraded.listener = listener
         try:
             if hasattr(self.monitor, "on_degraded"):
                 self.monitor.on_degraded = listener
@@ -291,15 +293,9 @@ class SharedMonitor:
         return True
 
     def _note(self, place: str, reason: str) -> str:
-        """Remember the first reason of a place and tell it once."""
-        with self._state:
-            first = place not in self.problems
-            self.problems.setdefault(place, reason)
-        if first and self._listener is not None:
-            try:
-                self._listener(place, reason)
-            except Exception:  # noqa: BLE001 - a listener's failure must not reach the user's function
-                self._listener = None
+        """Remember why and tell it once."""
+        self._degraded.note(place, reason)
+        self._degraded.tell()
         return reason
 
     def _cut_open_windows(self) -> None:

@@ -1,28 +1,68 @@
-"""A window of the GPU monitor, which windows enclose it, and what becomes of its readings."""
+"""A window of the GPU monitor, which windows enclose it, torch's peak within it, and what becomes of its readings."""
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from jitwarmup.gpu.connection import Down
-from jitwarmup.gpu.torch_peak import TorchPeaks
+from jitwarmup.gpu.connection import Failure
 from jitwarmup.records.runs import DeviceReading
 
 MEASURE = "measure"  # windows of this name list processes, and may be followed by a short wait
-OVERLAP = Down("another run on these devices overlapped this one", "unavailable")
-BUSY = Down("a call to the driver by another thread had not ended", "unavailable")
-STOPPED = Down("the monitor was stopped within the window", "unavailable")
-STILL_PAUSED = Down("the monitor was paused within the window, and is so still", "unavailable")
-FOREIGN = Down("this process was forked from the one that the monitor runs in", "unavailable")
+OVERLAP = Failure("another run on these devices overlapped this one", "unavailable")
+BUSY = Failure("a call to the driver by another thread had not ended", "unavailable")
+STOPPED = Failure("the monitor was stopped within the window", "unavailable")
+STILL_PAUSED = Failure("the monitor was paused within the window, and is so still", "unavailable")
+FOREIGN = Failure("this process was forked from the one that the monitor runs in", "unavailable")
 OF_THE_WINDOW = (OVERLAP, BUSY, STOPPED, STILL_PAUSED)
 CUT = "cut by a pause or by another run"
 
 _innermost: ContextVar[weakref.ref[GPUWindow] | None] = ContextVar("jitwarmup_gpu_window", default=None)
+
+
+def cuda_in_use() -> Any:
+    """``torch.cuda`` where this process has initialised it, else None; imports and initialises nothing."""
+    torch = sys.modules.get("torch")
+    try:
+        return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
+    except Exception:  # noqa: BLE001 - a torch that is only half imported
+        return None
+
+
+class TorchPeaks:
+    """
+    The allocator's peaks at the begin of a window, to be compared with those at its end.
+
+    Torch has one peak since its last reset, and the reset is the user's: without one, a window's peak is known only
+    when it is higher than all before.
+    """
+
+    def __init__(self, *, reset: bool) -> None:
+        self._reset = reset
+        self._before: dict[int, int] = {}
+
+    def begin(self, indices: list[int]) -> None:
+        """Before the window."""
+        cuda = cuda_in_use()
+        for index in indices if cuda else ():
+            if self._reset:
+                cuda.reset_peak_memory_stats(index)
+            self._before[index] = -1 if self._reset else cuda.max_memory_allocated(index)
+
+    def end(self, index: int | None) -> int | str:
+        """After the window: the bytes of its peak on one device, or why they are not known."""
+        cuda = cuda_in_use()
+        if cuda is None or index is None or index not in self._before:
+            return "torch has no CUDA in use on this device"
+        peak = int(cuda.max_memory_allocated(index))
+        if peak > self._before[index]:
+            return peak
+        return "no higher than an earlier peak, which GPUMonitor(reset_peak=True) would reset"
 
 
 class GPUWindow:
@@ -45,7 +85,7 @@ class GPUWindow:
         self.reading: DeviceReading | None = None
         self.outer: weakref.ref[GPUWindow] | None = None
         self.session = -1
-        self.unread: Down | None = None  # why there is no first edge
+        self.unread: Failure | None = None  # why there is no first edge
         self.cut = False  # a pause or another run came between
         self.peaks = TorchPeaks(reset=reset_peak)
         self._enter = enter

@@ -15,11 +15,10 @@ import time
 from importlib.metadata import version
 from itertools import pairwise
 
-from jitwarmup.gpu.binding import Binding, Refused, Unavailable, load
-from jitwarmup.gpu.clocks import HostClocks
+from jitwarmup.gpu.binding import Binding, HostClocks, Refused, Unavailable, load
 from jitwarmup.gpu.devices import Wanted, resolve
+from jitwarmup.gpu.energy import COUNTER_STEP_S, clock_of
 from jitwarmup.gpu.monitor import GPUMonitor
-from jitwarmup.gpu.ring import COUNTER_STEP_S, clock_of
 
 NO_GPU = 4
 FIELDS = [*range(74, 84), *range(185, 193)]
@@ -162,7 +161,7 @@ def show_monitor():
         )
         say(f"monitor: {seconds} s window", f"{energy} by {reading.energy_source}, status {reading.status}")
     say("monitor: the last reading", reading)
-    check = gpu._link._source._service._reader._meters[0]._power.scale.check
+    check = gpu._link.reader._meters[0]._power.scale.check
     say("ring against counter", check and f"{100 * check.off:+.1f} % over {check.span_s:.1f} s, agrees: {check.agrees}")
     say("monitor: degraded", told or "nothing")
     gpu.stop()

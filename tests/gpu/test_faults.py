@@ -250,7 +250,7 @@ def test_a_call_that_returns_after_all_is_followed_by_no_other(make_monitor, nvm
     gpu = make_monitor(timeout_s=0.05)
     nvmlsim.fault("nvmlDeviceGetCount_v2", hang=True)
     gpu.start()
-    thread, before = gpu._link._source._guard._thread, nvmlsim.count()
+    thread, before = gpu._link._thread._thread, nvmlsim.count()
     nvmlsim.heal()
     gpu.stop()
     thread.join(5)

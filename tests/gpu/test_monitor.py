@@ -134,7 +134,7 @@ def test_an_exception_of_the_body_passes_unchanged(gpu, nvmlsim):
 def test_a_monitor_that_is_forgotten_gives_nvml_back(make_monitor, nvmlsim):
     gpu = nvmlsim.adopt(GPUMonitor())
     gpu.start()
-    thread = gpu._link._source._guard._thread
+    thread = gpu._link._thread._thread
     gone = weakref.ref(gpu)
     del gpu
     gc.collect()
@@ -598,7 +598,7 @@ def test_a_listener_that_raises_hurts_nobody(make_monitor, nvmlsim):
 
 
 def test_an_interrupted_entry_leaves_no_window_behind(gpu, nvmlsim, monkeypatch):
-    def interrupt(verb, **arguments):
+    def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
     window = gpu.window("measure")

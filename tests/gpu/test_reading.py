@@ -2,9 +2,9 @@
 
 import pytest
 
+from jitwarmup.gpu.energy import Check, Energy, SampleHistory
 from jitwarmup.gpu.reading import Edge, Span, joined, reading_of, reasons_of, unread
 from jitwarmup.gpu.reasons import clock_settled, foreign_pids, temperature_drift_c, throttled_share
-from jitwarmup.gpu.ring import Check, Energy, SampleHistory
 from jitwarmup.records.runs import DeviceReading
 
 SECOND = 1_000_000_000

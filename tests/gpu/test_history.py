@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jitwarmup.gpu.ring import Moment, SampleHistory, Scale, clock_of
+from jitwarmup.gpu.energy import Moment, SampleHistory, Scale, clock_of
 
 MS = 1_000_000
 

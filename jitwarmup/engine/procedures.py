@@ -164,9 +164,15 @@ def warm_call(function: TimedFunction, entry: KeyState, args: tuple[Any, ...], k
         with region:
             region.value = function.function(*args, **kwargs)
     finally:
-        region.abandon()
+        if region.open:
+            region.abandon()
     function.registry.counts.hit()
-    if function.options.emit == "summary" and region.uneventful and not entry.recurring and entry.demotion is None:
+    if (
+        function.options.emit == "summary"
+        and region.uneventful
+        and not entry.recurring.streaks
+        and entry.demotion is None
+    ):
         function.registry.summary.count(function, region.duration_ns)
         return region.value
     outcome = region.outcome()

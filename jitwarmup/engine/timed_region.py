@@ -110,17 +110,17 @@ class TimedRegion:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         self.error = error
-        self.fence_late()
+        try:
+            self.clock.fence()
+        except BaseException as late:  # noqa: BLE001 - handed on as the run's own by the driver
+            self.note_late(late)
         t1 = self.clock.now()
         self.conclude(t1 - self.t0)
         return True
 
-    def fence_late(self) -> None:
-        """Wait for the device; a failure or interrupt of the wait is the run's, unless the run failed already."""
-        try:
-            self.clock.fence()
-        except BaseException as late:  # noqa: BLE001 - handed on as the run's own by whoever pumps it
-            self.error = late if self.error is None else self.error
+    def note_late(self, late: BaseException) -> None:
+        """The wait for the device failed or was interrupted: this is the run's error, unless it failed already."""
+        self.error = late if self.error is None else self.error
 
     def abandon(self) -> None:
         """
@@ -244,7 +244,10 @@ class TimedStream(TimedRegion):
     def leave_step(self, *, item: bool) -> None:
         """The stream's own time stops, with an item or (at the end, after a fence) without one."""
         if not item:
-            self.fence_late()
+            try:
+                self.clock.fence()
+            except BaseException as late:  # noqa: BLE001 - as in __exit__
+                self.note_late(late)
         step_ns = self.clock.now() - self.t0
         self.instruments.probe_set.suspend(self.context)
         self.stepping = False

@@ -50,7 +50,8 @@ class RunContext:
 
     def enter(self) -> None:
         """Make this context the current one; once, since whoever entered one inside of it may outlive it."""
-        self.parent = current()
+        parent = CURRENT.get()
+        self.parent = parent if parent is None or not parent.closed else current()
         CURRENT.set(self)
 
     def leave(self) -> None:

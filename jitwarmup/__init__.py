@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jitwarmup.analysis.classify import classify as classify
-    from jitwarmup.api.block import steady_state as steady_state
     from jitwarmup.api.decorator import warmed as warmed
     from jitwarmup.api.readiness import readiness as readiness
+    from jitwarmup.api.steady import steady_state as steady_state
     from jitwarmup.api.warmed import Warmed as Warmed
     from jitwarmup.distributed.group import RankGroup as RankGroup
     from jitwarmup.engine.rules import until_steady as until_steady
@@ -63,7 +63,7 @@ WHERE = {
     "by_shape": "keys.shapes",
     "readiness": "api.readiness",
     "is_warming": "host.scope",
-    "steady_state": "api.block",
+    "steady_state": "api.steady",
     "until_steady": "engine.rules",
     "classify": "analysis.classify",
     "Coverage": "records.coverage",

@@ -59,8 +59,8 @@ def run(argv: Sequence[str]) -> int:
 
 def measure(model: DemoModel, asked: argparse.Namespace) -> tuple[Report, str | None, float | None]:
     """The main job: one decorated function, measured by itself and called inside a block."""
-    from jitwarmup.api.block import SteadyState, steady_state
     from jitwarmup.api.decorator import warmed
+    from jitwarmup.api.steady import SteadyState, steady_state
     from jitwarmup.engine.options import BlockSettings
     from jitwarmup.gpu.monitor import GPUMonitor
 

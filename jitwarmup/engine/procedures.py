@@ -14,8 +14,8 @@ from typing import Any
 from jitwarmup.engine import announce, demotion
 from jitwarmup.engine.commands import Call, CallResult, Ending, Procedure, RunRequest, TimedFunction, refused
 from jitwarmup.engine.conclusion import note_failure, report_of
+from jitwarmup.engine.demotion import LiveCall, was_requested
 from jitwarmup.engine.instruments import PLAIN_CLOCK
-from jitwarmup.engine.live_call import LiveCall, was_requested
 from jitwarmup.engine.measurement import Measurement
 from jitwarmup.engine.rules import seeks_proof
 from jitwarmup.engine.steps import Step, plan_steps

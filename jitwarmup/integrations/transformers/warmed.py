@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from jitwarmup.api.block import steady_state
+from jitwarmup.api.steady import steady_state
 from jitwarmup.api.warmed import Warmed
 from jitwarmup.engine import procedures
 from jitwarmup.engine.callables import CallableKind, innermost, kind_of

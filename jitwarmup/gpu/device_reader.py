@@ -145,14 +145,17 @@ class DeviceReader:
         return self._asker.ask(edge, metric, function, self._handle_for(metric), *rest)
 
     def _read_momentary(self, edge: Edge, *, pids: bool) -> None:
-        edge.temperature_c = self._value(edge, "temperature_c")
-        edge.sm_clock_mhz = self._value(edge, "sm_clock_mhz")
-        bits = self._value(edge, "reasons_at_edges")
+        told: dict[str, Any] = {}
+        for metric in MOMENTARY:
+            if pids or metric != "other_pids":
+                function, *rest = self._ways[metric]
+                told[metric] = self._asker.ask(edge, metric, function, self._handle_for(metric), *rest)
+        edge.temperature_c = told["temperature_c"]
+        edge.sm_clock_mhz = told["sm_clock_mhz"]
+        bits, processes = told["reasons_at_edges"], told.get("other_pids")
         edge.reasons = None if bits is None else reasons_of(bits)
-        edge.memory_used_bytes = getattr(self._value(edge, "memory_used_bytes"), "used", None)
-        if pids:
-            processes = self._value(edge, "other_pids")
-            edge.pids = None if processes is None else tuple(process.pid for process in processes)
+        edge.memory_used_bytes = getattr(told["memory_used_bytes"], "used", None)
+        edge.pids = None if processes is None else tuple(process.pid for process in processes)
 
     # ---- counters
 

@@ -215,16 +215,13 @@ class GPUMonitor:
                 window.unread = FOREIGN if link is None else OVERLAP if others else BUSY
                 return
             try:
-                self._begin(window, key, link)
+                window.peaks.begin([found.torch_index for found in link.found if found.torch_index is not None])
+                link.ask(link.reader.begin, key, pids=window.measured)
             except BaseException:  # interrupted: the window is not entered
                 self._open.pop(window, None)
                 raise
+            window.unread = link.failure
         self._degraded.tell()
-
-    def _begin(self, window: GPUWindow, key: int, link: Connection) -> None:
-        window.peaks.begin([found.torch_index for found in link.found if found.torch_index is not None])
-        link.ask(link.reader.begin, key, pids=window.measured)
-        window.unread = link.failure
 
     def _leave(self, window: GPUWindow) -> DeviceReading | None:
         """The edge after a window and its reading; a reading without values where an edge is missing."""

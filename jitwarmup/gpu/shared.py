@@ -120,8 +120,9 @@ class SharedMonitor:
     ``on_degraded(place, reason)`` hears each of them once, and is handed on to a monitor that has such an attribute.
     """
 
-    def __init__(self, monitor: Any) -> None:
+    def __init__(self, monitor: Any, *, patience_s: float = PATIENCE_S) -> None:
         self.monitor = monitor
+        self._patience_s = patience_s
         self._degraded = Degraded()
         self._holders: list[object] = []  # who holds a pause
         self._starters: list[object] = []  # who is owed a stop
@@ -243,13 +244,13 @@ class SharedMonitor:
     def _take_turn(self, place: str) -> bool:
         """Wait for the turn to call the monitor, but not for ever."""
         try:
-            if self._turn.acquire(timeout=PATIENCE_S):
+            if self._turn.acquire(timeout=self._patience_s):
                 return True
         except BaseException:
             with suppress(RuntimeError):  # interrupted before it was ours: nothing to give back
                 self._turn.release()
             raise
-        self._note(place, f"another call has not returned for {PATIENCE_S:g} s")
+        self._note(place, f"another call has not returned for {self._patience_s:g} s")
         return False
 
     def _settle(self) -> None:

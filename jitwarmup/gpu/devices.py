@@ -4,7 +4,7 @@ Which GPUs: from torch's UUIDs, or from what CUDA_VISIBLE_DEVICES leaves, to NVM
 CUDA counts devices fastest first and after CUDA_VISIBLE_DEVICES, NVML by bus and all of them, so an index of one is no
 index of the other; only UUIDs mean the same in both. `wanted` says what to look for (no NVML call); `resolve` finds it
 (NVML calls only). Torch is looked at only where it is loaded, and its CUDA state is never initialised by us. Where this
-process is one of several on its host (`localrank`), only its own devices are looked for, unless others are named.
+process is one of several on its host (`local_rank`), only its own devices are looked for, unless others are named.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 The one thread behind which a driver may hang.
 
-Every NVML call of a monitor is made by its guard's thread, so a driver that never returns costs its caller one time-out
-and nothing after that: the guard is then *stalled* for good, and further calls are refused without waiting. The thread
+Every NVML call of a monitor is made by its driver thread, so a driver that never returns costs its caller one time-out
+and nothing after that: the thread is then *stalled* for good, and further calls are refused without waiting. The thread
 is a daemon and ctypes lets go of the GIL, so neither a running program nor its exit waits for the driver.
 
 One hand-over and back costs about 20 us; a whole edge (all its NVML calls) is one hand-over.
@@ -20,12 +20,12 @@ Answer = tuple[bool, object]  # (returned, value) or (False, the exception)
 Job = tuple[Callable[[], object], "SimpleQueue[Answer]"]
 
 
-class Stalled(Exception):  # noqa: N818 - a state, said by raising
+class Stalled(Exception):  # noqa: N818 - a state, expressed by raising
     """The driver did not return within the time-out, now or earlier; nothing more is asked of it."""
 
 
 def _serve(jobs: SimpleQueue[Job | None]) -> None:
-    """The guard's thread: one job after another until it is told to end. It knows no monitor, so it keeps none alive."""
+    """One job after another until it is told to end. It knows no monitor, so it keeps none alive."""
     while (job := jobs.get()) is not None:
         work, answers = job
         try:

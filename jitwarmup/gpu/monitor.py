@@ -125,7 +125,7 @@ class GPUMonitor:
                 link.connect()
             else:
                 link.failure = BUSY
-        self._degraded.tell()
+        self._degraded.notify()
 
     def stop(self) -> None:
         """Let go of NVML; legal in every state. While a window is open, NVML is let go at its end."""
@@ -137,7 +137,7 @@ class GPUMonitor:
                 link = None if self._open else self._take_link()
             if link is not None:
                 link.close()
-        self._degraded.tell()
+        self._degraded.notify()
 
     def pause(self) -> None:
         """
@@ -156,8 +156,8 @@ class GPUMonitor:
             with self._lock:
                 self._depth += 1
                 for window in self._open:
-                    window.cut = True
-        self._degraded.tell()
+                    window.interrupted = True
+        self._degraded.notify()
 
     def resume(self) -> None:
         """Take one pause back; after the last one the warm-up's power history is compared with the energy counter."""
@@ -169,7 +169,7 @@ class GPUMonitor:
             if last and quiet and mine and link is not None:
                 link.find_again()
                 link.ask(link.reader.mark)
-        self._degraded.tell()
+        self._degraded.notify()
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -207,7 +207,7 @@ class GPUMonitor:
                 link = self._demand("window", "running", deepest=0)
                 others = [other for other in self._open if not window.is_within(other)]
                 for other in (*others, *([window] if others else ())):
-                    other.cut = True
+                    other.interrupted = True
                 window.session = self._session
                 self._keys += 1
                 self._open[window] = key = self._keys
@@ -221,7 +221,7 @@ class GPUMonitor:
                 self._open.pop(window, None)
                 raise
             window.unread = link.failure
-        self._degraded.tell()
+        self._degraded.notify()
 
     def _leave(self, window: GPUWindow) -> DeviceReading | None:
         """The edge after a window and its reading; a reading without values where an edge is missing."""
@@ -241,7 +241,7 @@ class GPUMonitor:
                     link.ask(link.reader.drop, key)
             if over is not None:
                 over.close()
-        self._degraded.tell()
+        self._degraded.notify()
         return reading
 
     def _why_unread(self, window: GPUWindow, *, mine: bool) -> Failure | None:

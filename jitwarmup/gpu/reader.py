@@ -41,7 +41,7 @@ class Reader:
         self._own_pid = own_pid
         self._binding: Binding | None = None
         self._wanted = Wanted(None)
-        self._meters: list[DeviceReader] = []
+        self._readers: list[DeviceReader] = []
         self._windows: dict[int, OpenWindow] = {}
         self._renewed = False
         self._began_ns = 0
@@ -65,12 +65,12 @@ class Reader:
             raise Unavailable("NVML is not initialised")
         self._wanted = wanted
         devices = resolve(self._binding, wanted)
-        self._drop_meters()
-        self._meters = [DeviceReader(self._binding, device, self._clocks, self.notes) for device in devices]
+        self._drop_readers()
+        self._readers = [DeviceReader(self._binding, device, self._clocks, self.notes) for device in devices]
         try:
             self._began_ns = time.perf_counter_ns()
-            for place, meter in enumerate(self._meters):
-                meter.probe(self._until(0.5, place))
+            for place, reader in enumerate(self._readers):
+                reader.probe(self._until(0.5, place))
         except Uninitialised:
             raise Unavailable("somebody else shut NVML down") from None
         return list(devices)
@@ -78,8 +78,8 @@ class Reader:
     def begin(self, key: int, *, pids: bool) -> None:
         """The edge before a window."""
         edges = []
-        for meter, soon, late in self._turns(0.25, 0.5):
-            edges.append(meter.begin(soon, late, pids=pids))
+        for reader, soon, late in self._turns(0.25, 0.5):
+            edges.append(reader.begin(soon, late, pids=pids))
         self._windows[key] = OpenWindow(edges)
         for edge in edges:  # of several devices, no call of one lies within the window of another
             edge.at_ns, edge.calls = self._clocks.now_ns(), self._calls
@@ -88,10 +88,10 @@ class Reader:
         """The edge after a window, and its readings, one a device. In measured windows a sample is waited for."""
         window = self._windows.get(key, OpenWindow([]))
         window.ended = at_ns, calls = window.ended or (self._clocks.now_ns(), self._calls)
-        if not window.before or len(window.before) != len(self._meters):
+        if not window.before or len(window.before) != len(self._readers):
             self._windows.pop(key, None)
             return [unread("the devices were found anew within the window", "unavailable")]
-        edges = [meter.end(soon, pids=pids) for meter, soon, _ in self._turns(0.35, 0.35)]
+        edges = [reader.end(soon, pids=pids) for reader, soon, _ in self._turns(0.35, 0.35)]
         for edge in edges:
             edge.at_ns, edge.calls = at_ns, calls
         readings = [
@@ -103,13 +103,13 @@ class Reader:
 
     def drop(self, key: int) -> None:
         """Forget a window without an edge."""
-        for meter, edge in zip(self._meters, self._windows.pop(key, OpenWindow([])).before, strict=False):
-            meter.release(edge)
+        for reader, edge in zip(self._readers, self._windows.pop(key, OpenWindow([])).before, strict=False):
+            reader.release(edge)
 
     def mark(self) -> None:
         """Bring the power histories up to date and compare them with the counters."""
-        for meter, soon, _ in self._turns(0.5, 0.5):
-            meter.mark(soon)
+        for reader, soon, _ in self._turns(0.5, 0.5):
+            reader.mark(soon)
 
     def renew(self) -> None:
         """
@@ -121,11 +121,11 @@ class Reader:
             raise Unavailable("somebody else shut NVML down, again")
         self._renewed = True
         for edge in (edge for window in self._windows.values() for edge in window.before):
-            edge.look = None
+            edge.gpm_sample = None
         self.notes.append(("device", "somebody else shut NVML down; it was initialised again"))
         try:
             self._binding.init()
-            self._meters.clear()
+            self._readers.clear()
             self.find(self._wanted)
         except Unavailable as gone:
             raise Unavailable(f"NVML could not be initialised again: {gone}") from None
@@ -133,7 +133,7 @@ class Reader:
     def close(self) -> None:
         """Free what was taken and give the initialisation back."""
         self._windows.clear()
-        self._drop_meters()
+        self._drop_readers()
         if self._binding is not None:
             self._binding.shutdown()
             self._binding = None
@@ -151,13 +151,13 @@ class Reader:
     def _completed(self, place: int, before: Edge, after: Edge, *, pids: bool, listed: bool) -> DeviceReading:
         """The reading of one device, once the driver's samples were fetched."""
         patience_ns = min(round(WAIT_SHARE * (after.at_ns - before.at_ns)), self._timeout_ns // 4) if pids else 0
-        meter = self._meters[place]
-        activity = meter.complete(
+        reader = self._readers[place]
+        activity = reader.complete(
             before, after, after.at_ns + patience_ns, self._until(0.2, place) + self._timeout_ns // 3
         )
-        device = meter.device
+        device = reader.device
         return reading_of(
-            meter.span(before, after, activity),
+            reader.span(before, after, activity),
             uuid=device.uuid,
             name=device.name,
             clock_max_mhz=device.sm_clock_max_mhz,
@@ -169,21 +169,21 @@ class Reader:
         """
         Until when (host clock) calls may be started for one of the devices, at ``share`` of the time-out.
 
-        A slow driver loses its later metrics by this, and not the guard's patience.
+        A slow driver loses its later metrics by this, and not the time-out of the driver thread.
         """
-        parts = (place + 1) / max(1, len(self._meters))
+        parts = (place + 1) / max(1, len(self._readers))
         return self._began_ns + round(self._timeout_ns * share * parts)
 
     def _turns(self, soon: float, late: float) -> Iterator[tuple[DeviceReader, int, int]]:
         """Each device, and until when (host clock) it may be asked: first for the rest, then for the counters."""
         self._began_ns = time.perf_counter_ns()
-        for place, meter in enumerate(self._meters):
-            yield meter, self._until(soon, place), self._until(late, place)
+        for place, reader in enumerate(self._readers):
+            yield reader, self._until(soon, place), self._until(late, place)
         if time.perf_counter_ns() - self._began_ns > SLOW_EDGE_NS:
             self.notes.append(("edge", "the driver is slow: reading an edge took more than 50 ms"))
 
-    def _drop_meters(self) -> None:
+    def _drop_readers(self) -> None:
         with suppress(Uninitialised):
-            for meter in self._meters:
-                meter.close()
-        self._meters.clear()
+            for reader in self._readers:
+                reader.close()
+        self._readers.clear()

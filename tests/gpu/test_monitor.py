@@ -12,7 +12,7 @@ import pynvml
 import pytest
 
 from jitwarmup.gpu.monitor import GPUMonitor
-from jitwarmup.gpu.windows import CUT
+from jitwarmup.gpu.windows import INTERRUPTED
 from jitwarmup.records.errors import ArgumentError, MonitorStateError
 from jitwarmup.records.protocols import Monitor
 from jitwarmup.records.runs import DeviceReading
@@ -380,7 +380,7 @@ def test_a_window_cut_by_a_pause_keeps_its_reading_and_says_so(gpu, nvmlsim):
         with gpu.paused():
             nvmlsim.advance(1)
         nvmlsim.advance(0.1)
-    assert (window.reading.status, window.reading.missing["window"]) == ("partial", CUT)
+    assert (window.reading.status, window.reading.missing["window"]) == ("partial", INTERRUPTED)
     assert window.reading.energy_j is not None
 
 
@@ -443,7 +443,7 @@ def test_of_two_runs_that_overlap_only_the_last_to_end_may_look(gpu, nvmlsim):
         assert nvmlsim.count() == before
     assert readings[0].status == "unavailable"
     assert "overlapped" in readings[0].missing["window"]
-    assert (window.reading.status, window.reading.missing["window"]) == ("partial", CUT)
+    assert (window.reading.status, window.reading.missing["window"]) == ("partial", INTERRUPTED)
 
 
 def test_a_run_that_ends_while_another_goes_on_makes_no_call(gpu, nvmlsim):

@@ -145,8 +145,8 @@ def test_a_window_cut_by_a_warm_up_keeps_its_reading_and_says_so(status, kept):
     with shared.window("measure") as window:
         shared.pause()
         shared.resume()
-    cut = "cut by the warm-up of another function"
-    assert window.reason == "cut by another warm-up"
+    cut = "interrupted by the warm-up of another function"
+    assert window.reason == "interrupted by another warm-up"
     assert window.reading.status == kept
     assert window.reading.energy_j == 2.0
     assert window.reading.missing == {"power": "x", "window": cut}
@@ -405,8 +405,8 @@ def test_the_gpu_monitor_behind_the_wrapper(make_monitor, nvmlsim):
         shared.pause()
         shared.resume()
         nvmlsim.advance(0.5)
-    assert (cut.reason, cut.reading.status) == ("cut by another warm-up", "partial")
-    assert cut.reading.missing["window"] == "cut by the warm-up of another function"
+    assert (cut.reason, cut.reading.status) == ("interrupted by another warm-up", "partial")
+    assert cut.reading.missing["window"] == "interrupted by the warm-up of another function"
     shared.stop()
     assert gpu.state == "stopped"
     assert heard == [("window", "MonitorStateError in window().__enter__")]

@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TypeVar
+
+from jitwarmup.host.fork_safe import Locked
 
 T = TypeVar("T")
 Answer = tuple[bool, object]  # (returned, value) or (False, the exception)
@@ -74,3 +77,20 @@ class DriverThread:
         if self._thread is None:
             self._thread = threading.Thread(target=_serve, args=(self._jobs,), name="jitwarmup-nvml", daemon=True)
             self._thread.start()
+
+
+class Turn(Locked):
+    """Whose turn it is to call a monitor or its driver; reentrant, never waited for for ever, free in a forked child."""
+
+    def take(self, timeout_s: float) -> bool:
+        """Wait for the turn; whether it came."""
+        try:
+            return self._lock.acquire(timeout=timeout_s)
+        except BaseException:
+            self.give_back()  # the interrupt may have come before or after it was ours
+            raise
+
+    def give_back(self) -> None:
+        """Let the next one have it."""
+        with suppress(RuntimeError):  # not ours: in a child that was forked while it was, or after an interrupt
+            self._lock.release()

@@ -18,7 +18,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from types import TracebackType
@@ -28,8 +27,10 @@ from jitwarmup.gpu.binding import Clocks, HostClocks
 from jitwarmup.gpu.connection import Connection, Failure
 from jitwarmup.gpu.degraded import Degraded, Listener
 from jitwarmup.gpu.devices import checked
+from jitwarmup.gpu.driver_thread import Turn
 from jitwarmup.gpu.reading import joined
 from jitwarmup.gpu.windows import BUSY, FOREIGN, OF_THE_WINDOW, OVERLAP, STILL_PAUSED, STOPPED, GPUWindow, cuda_in_use
+from jitwarmup.host.fork_safe import Locked
 from jitwarmup.records.errors import ArgumentError, MonitorStateError
 from jitwarmup.records.runs import DeviceReading
 
@@ -38,7 +39,7 @@ State = Literal["new", "running", "paused", "stopped", "foreign"]
 _live: weakref.WeakSet[GPUMonitor] = weakref.WeakSet()
 
 
-class GPUMonitor:
+class GPUMonitor(Locked):
     """
     Reads NVIDIA GPUs around timed runs.
 
@@ -66,6 +67,7 @@ class GPUMonitor:
     ) -> None:
         if not timeout_s > 0:
             raise ArgumentError(f"timeout_s: got {timeout_s!r}, wanted seconds above 0")
+        super().__init__()
         self._devices: Sequence[object] | None = checked(devices)
         self._timeout_s = float(timeout_s)
         self._reset_peak = reset_peak
@@ -78,8 +80,7 @@ class GPUMonitor:
         self._link: Connection | None = None
         self._finalizer = weakref.finalize(self, int)  # of a session that there is not yet
         self._open: weakref.WeakKeyDictionary[GPUWindow, int] = weakref.WeakKeyDictionary()
-        self._lock = threading.RLock()  # the state; never held during a call to the driver
-        self._calls = threading.Lock()  # whose turn it is to call the driver
+        self._calls = Turn()  # whose turn it is to call the driver; ``_lock`` is never held meanwhile
 
     @property
     def state(self) -> State:
@@ -268,12 +269,12 @@ class GPUMonitor:
     @contextlib.contextmanager
     def _turn(self) -> Iterator[bool]:
         """Wait for the turn to call the driver, ``timeout_s`` at most; whether it came."""
-        mine = self._calls.acquire(timeout=self._timeout_s)
+        mine = self._calls.take(self._timeout_s)
         try:
             yield mine
         finally:
             if mine:
-                self._calls.release()
+                self._calls.give_back()
 
     def _demand(self, verb: str, *states: State, deepest: int | None = None) -> Connection | None:
         """The link, if the state allows the verb; None in a forked child, where nothing is done and nothing raised."""
@@ -300,8 +301,7 @@ class GPUMonitor:
         return link
 
     def _after_fork(self) -> None:
-        """In a forked child: make no call, hold no lock of a thread that is not there."""
-        self._lock, self._calls = threading.RLock(), threading.Lock()
+        """In a forked child: make no call."""
         if self._state == "running":
             self._state = "foreign"
             if self._link is not None:

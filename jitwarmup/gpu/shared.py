@@ -17,15 +17,15 @@ settles the state they asked for as soon as it returns.
 
 from __future__ import annotations
 
-import os
-import threading
 import weakref
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 from jitwarmup.gpu.degraded import Degraded, Listener
+from jitwarmup.gpu.driver_thread import Turn
+from jitwarmup.host.fork_safe import Locked
 from jitwarmup.records.runs import DeviceReading
 
 PATIENCE_S = 5.0  # longer than any sane monitor's own time-out, shorter than a person's patience with a hung program
@@ -53,8 +53,8 @@ class SharedWindow:
     """
     One window of a monitor, entered once. Neither entering nor leaving raises an `Exception` of the monitor's.
 
-    After the exit either ``reading`` is a DeviceReading, or it is None and ``reason`` says why; an interrupted window has both.
-    An exception of the body always passes, even where the monitor's own window would swallow it.
+    After the exit either ``reading`` is a DeviceReading, or it is None and ``reason`` says why; an interrupted window has
+    both. An exception of the body always passes, even where the monitor's own window would swallow it.
     """
 
     __slots__ = ("__weakref__", "_inner", "_name", "_shared", "_value", "interrupted", "reading", "reason")
@@ -113,7 +113,7 @@ class SharedWindow:
             self.reason = INTERRUPTED if self.interrupted else None
 
 
-class SharedMonitor:
+class SharedMonitor(Locked):
     """
     A monitor whose pauses and starts are counted over everybody who uses it, and whose failures are only noted.
 
@@ -123,6 +123,7 @@ class SharedMonitor:
     """
 
     def __init__(self, monitor: Any, *, patience_s: float = PATIENCE_S) -> None:
+        super().__init__()
         self.monitor = monitor
         self._patience_s = patience_s
         self._degraded = Degraded()
@@ -130,7 +131,8 @@ class SharedMonitor:
         self._starters: list[object] = []  # who is owed a stop
         self._paused = False
         self._open: set[SharedWindow] = set()
-        self._renew_locks()
+        self._turn = Turn()  # whose turn it is to call the monitor; ``_lock`` is never held meanwhile
+        self._effective = True
 
     @classmethod
     def of(cls, monitor: Any) -> SharedMonitor:
@@ -142,11 +144,7 @@ class SharedMonitor:
         """
         if isinstance(monitor, SharedMonitor):
             return monitor
-        with _registry_lock:
-            found = _registry.get(id(monitor))
-            if found is None:
-                found = _registry[id(monitor)] = cls(monitor)
-            return found
+        return _registry.of(monitor)
 
     @property
     def problems(self) -> dict[str, str]:
@@ -196,7 +194,7 @@ class SharedMonitor:
             self._starters.append(holder)
             return True
         finally:
-            self._turn.release()
+            self._turn.give_back()
 
     def stop(self, holder: object = None) -> None:
         """Give back one `start` of the holder that returned True; the last one stops the monitor."""
@@ -208,12 +206,12 @@ class SharedMonitor:
             if holder in self._starters:
                 self._starters.remove(holder)
         finally:
-            self._turn.release()
+            self._turn.give_back()
 
     def pause(self, holder: object = None) -> None:
         """Hold a pause: only the first reaches the monitor; windows that are open are interrupted by it."""
         try:
-            with self._state:
+            with self._lock:
                 self._holders.append(holder)
                 if len(self._holders) == 1:
                     self._interrupt_open_windows()
@@ -228,7 +226,7 @@ class SharedMonitor:
 
         Who names a holder may ask again, since nobody else's pause is touched: an interrupt may have come in between.
         """
-        with self._state:
+        with self._lock:
             if holder in self._holders:
                 self._holders.remove(holder)
         self._settle()
@@ -245,13 +243,8 @@ class SharedMonitor:
 
     def _take_turn(self, place: str) -> bool:
         """Wait for the turn to call the monitor, but not for ever."""
-        try:
-            if self._turn.acquire(timeout=self._patience_s):
-                return True
-        except BaseException:
-            with suppress(RuntimeError):  # interrupted before it was ours: nothing to give back
-                self._turn.release()
-            raise
+        if self._turn.take(self._patience_s):
+            return True
         self._note(place, f"another call has not returned for {self._patience_s:g} s")
         return False
 
@@ -263,7 +256,7 @@ class SharedMonitor:
             while self._paused != (wanted := bool(self._holders)):
                 self._turn_to(wanted=wanted)
         finally:
-            self._turn.release()
+            self._turn.give_back()
 
     def _turn_to(self, *, wanted: bool) -> None:
         """
@@ -307,33 +300,31 @@ class SharedMonitor:
 
     def _admit(self, window: SharedWindow) -> bool:
         """Count the window as open, unless somebody holds a pause."""
-        with self._state:
+        with self._lock:
             if self._holders:
                 return False
             self._open.add(window)
             return True
 
     def _dismiss(self, window: SharedWindow) -> None:
-        with self._state:
+        with self._lock:
             self._open.discard(window)
 
-    def _renew_locks(self) -> None:
-        self._state = threading.RLock()  # counts and flags; never held while the monitor is called
-        self._turn = threading.RLock()  # whose turn it is to call pause or resume; reentrant for monitors that call us
-        self._effective = True
+
+class Registry(Locked):
+    """The shared monitor of each monitor object that somebody uses, by identity."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: weakref.WeakValueDictionary[int, SharedMonitor] = weakref.WeakValueDictionary()
+
+    def of(self, monitor: Any) -> SharedMonitor:
+        """The one that is there, or a new one."""
+        with self._lock:
+            known = self._known.get(id(monitor))
+            if known is None:
+                known = self._known[id(monitor)] = SharedMonitor(monitor)
+            return known
 
 
-_registry: weakref.WeakValueDictionary[int, SharedMonitor] = weakref.WeakValueDictionary()
-_registry_lock = threading.RLock()
-
-
-def _after_fork_in_child() -> None:
-    """Locks that another thread held at the fork would stay held for ever."""
-    global _registry_lock  # noqa: PLW0603 - a lock cannot be unlocked for a thread that is gone
-    _registry_lock = threading.RLock()
-    for shared in list(_registry.values()):
-        shared._renew_locks()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+_registry = Registry()

@@ -1,6 +1,7 @@
 """The GPU monitor: states, windows, and what its readings hold."""
 
 import asyncio
+import contextlib
 import gc
 import subprocess
 import sys
@@ -33,6 +34,25 @@ def test_importing_the_monitor_loads_no_driver_binding_and_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@contextlib.contextmanager
+def held_up(gpu):
+    """Another thread has the turn to call the driver."""
+    has_it, over = threading.Event(), threading.Event()
+
+    def hold():
+        gpu._calls.take(30)
+        has_it.set()
+        over.wait(30)
+        gpu._calls.give_back()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert has_it.wait(30)
+    yield
+    over.set()
+    thread.join(30)
 
 
 # ---- states
@@ -532,15 +552,14 @@ def test_a_pause_waits_for_a_call_in_flight(gpu, nvmlsim):
 def test_a_pause_that_cannot_wait_longer_says_so(make_monitor, nvmlsim):
     gpu = make_monitor(timeout_s=0.5)
     gpu.start()
-    gpu._calls.acquire()
-    before = time.perf_counter()
-    gpu.pause()
-    assert time.perf_counter() - before < 30
-    assert gpu.heard == [("pause", "a call to the driver was still in flight when a pause began")]
-    with gpu.paused():
-        pass
-    gpu.resume()
-    gpu._calls.release()
+    with held_up(gpu):
+        before = time.perf_counter()
+        gpu.pause()
+        assert time.perf_counter() - before < 30
+        assert gpu.heard == [("pause", "a call to the driver was still in flight when a pause began")]
+        with gpu.paused():
+            pass
+        gpu.resume()
     with gpu.window("measure") as window:
         nvmlsim.advance(0.2)
     assert window.reading.status == "ok"
@@ -629,9 +648,8 @@ def test_a_reloaded_driver_does_not_spoil_the_next_long_window(trusted, nvmlsim)
 
 def test_a_start_while_another_thread_is_held_up_says_so(make_monitor):
     gpu = make_monitor(timeout_s=0.5)
-    gpu._calls.acquire()
-    gpu.start()
-    gpu._calls.release()
+    with held_up(gpu):
+        gpu.start()
     with gpu.window("measure") as window:
         pass
     assert window.reading.status == "unavailable"

@@ -368,7 +368,7 @@ def test_a_child_forked_while_another_thread_holds_the_turn_is_not_locked_up():
             free.wait(30)
             super().start()
 
-    shared = SharedMonitor.of(Slow())
+    shared = SharedMonitor(Slow(), patience_s=0.01)
     held = threading.Thread(target=shared.start)
     held.start()
     entered.wait(30)

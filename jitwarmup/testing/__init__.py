@@ -1,5 +1,5 @@
 """
-Fakes for the house's own tests and for those of users.
+Fakes for the package's own tests and for those of users.
 
 ``inactive()`` switches decorated functions off, ``capture_events()`` collects what would be logged, `FakeClock` and
 `RecordingMonitor` stand in for time and device. ``from jitwarmup.testing import nvmlsim`` in a conftest gives the fixture

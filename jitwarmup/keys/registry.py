@@ -41,8 +41,6 @@ class KeyRegistry:
     def after_fork(self) -> None:
         """In a child, what is warm stays warm; a warm-up that was under way goes on in the parent only."""
         self.lock = threading.RLock()
-        self.counts.renew()
-        self.summary.renew()
         for entry in self.entries.values():
             if entry.in_flight is not None:
                 entry.in_flight = None
@@ -149,7 +147,7 @@ REGISTRIES: weakref.WeakSet[KeyRegistry] = weakref.WeakSet()
 
 def after_fork_in_child() -> None:
     """Locks that another thread held would stay held for ever, and warm-ups of other threads would never land."""
-    for registry in tuple(REGISTRIES):
+    for registry in fork_safe.snapshot_of(REGISTRIES):
         registry.after_fork()
 
 

@@ -243,8 +243,12 @@ class SharedMonitor(Locked):
 
     def _take_turn(self, place: str) -> bool:
         """Wait for the turn to call the monitor, but not for ever."""
-        if self._turn.take(self._patience_s):
-            return True
+        try:
+            if self._turn.take(self._patience_s):
+                return True
+        except BaseException:
+            self._turn.give_back()  # the interrupt may have come after it was ours
+            raise
         self._note(place, f"another call has not returned for {self._patience_s:g} s")
         return False
 

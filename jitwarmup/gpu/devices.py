@@ -4,9 +4,7 @@ Which GPUs: from torch's UUIDs, or from what CUDA_VISIBLE_DEVICES leaves, to NVM
 CUDA counts devices fastest first and after CUDA_VISIBLE_DEVICES, NVML by bus and all of them, so an index of one is no
 index of the other; only UUIDs mean the same in both. `wanted` says what to look for (no NVML call); `resolve` finds it
 (NVML calls only). Torch is looked at only where it is loaded, and its CUDA state is never initialised by us. Where this
-process is one of several on its host only its own devices are looked for, unless others are named.
-
-torchrun, and accelerate over it, give every process LOCAL_RANK and LOCAL_WORLD_SIZE (docs.pytorch.org, "torchrun",
+process is one of several on its host only its own devices are looked for, unless others are named: torchrun, and accelerate over it, give every process LOCAL_RANK and LOCAL_WORLD_SIZE (docs.pytorch.org, "torchrun",
 environment variables). Until a process has used a device, its place among the others says which it will use; then torch
 tells. A context alone is weak evidence: ranks other than 0 often hold one on device 0 by accident (pytorch #135279,
 #49481), so memory that torch has reserved there counts for more.
@@ -38,7 +36,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """One device to look for: by (the start of) its UUID, or by NVML's index; ``torch_index`` where torch has it."""
+    """One device: by (the start of) its UUID, or by NVML's index; ``torch_index`` where torch has it."""
 
     uuid: str | None = None
     index: int | None = None

@@ -84,11 +84,7 @@ class Turn(Locked):
 
     def take(self, timeout_s: float) -> bool:
         """Wait for the turn; whether it came."""
-        try:
-            return self._lock.acquire(timeout=timeout_s)
-        except BaseException:
-            self.give_back()  # the interrupt may have come before or after it was ours
-            raise
+        return self._lock.acquire(timeout=timeout_s)
 
     def give_back(self) -> None:
         """Let the next one have it."""

@@ -58,13 +58,7 @@ class GPUMonitor(Locked):
 
     """
 
-    def __init__(
-        self,
-        devices: object = None,
-        *,
-        timeout_s: float = 1.0,
-        reset_peak: bool = False,
-    ) -> None:
+    def __init__(self, devices: object = None, *, timeout_s: float = 1.0, reset_peak: bool = False) -> None:
         if not timeout_s > 0:
             raise ArgumentError(f"timeout_s: got {timeout_s!r}, wanted seconds above 0")
         super().__init__()

@@ -65,7 +65,7 @@ class DeviceQuery:
         }
 
     def refuse(self, edge: Edge, metric: str, code: str, *, lasting: bool) -> None:
-        """Take a refusal to heart."""
+        """Note a refusal: for this edge, or for good."""
         if code == "UNINITIALIZED":
             raise Uninitialised
         edge.missing[metric] = code

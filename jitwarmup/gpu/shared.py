@@ -189,8 +189,10 @@ class SharedMonitor(Locked):
         if not self._take_turn("start"):
             return False
         try:
-            if not self._starters and not self._started_by_us():
-                return False
+            if not self._starters:
+                startable = callable(getattr(self.monitor, "start", None)) and not self.running
+                if not startable or not self._call("start"):
+                    return False
             self._starters.append(holder)
             return True
         finally:
@@ -214,7 +216,8 @@ class SharedMonitor(Locked):
             with self._lock:
                 self._holders.append(holder)
                 if len(self._holders) == 1:
-                    self._interrupt_open_windows()
+                    for window in self._open:
+                        window.interrupted = True
             self._settle()
         except BaseException:  # interrupted: the caller will not resume what it never got
             self.resume(holder)
@@ -235,16 +238,14 @@ class SharedMonitor(Locked):
         """A window that never raises; see `SharedWindow`."""
         return SharedWindow(self, name)
 
-    def _started_by_us(self) -> bool:
-        """Start a monitor that can be started and does not run; whether that went well."""
-        if not callable(getattr(self.monitor, "start", None)) or self.running:
-            return False
-        return self._call("start")
-
     def _take_turn(self, place: str) -> bool:
         """Wait for the turn to call the monitor, but not for ever."""
-        if self._turn.take(self._patience_s):
-            return True
+        try:
+            if self._turn.take(self._patience_s):
+                return True
+        except BaseException:
+            self._turn.give_back()  # the interrupt may have come after it was ours
+            raise
         self._note(place, f"another call has not returned for {self._patience_s:g} s")
         return False
 
@@ -293,10 +294,6 @@ class SharedMonitor(Locked):
         self._degraded.note(place, reason)
         self._degraded.notify()
         return reason
-
-    def _interrupt_open_windows(self) -> None:
-        for window in self._open:
-            window.interrupted = True
 
     def _admit(self, window: SharedWindow) -> bool:
         """Count the window as open, unless somebody holds a pause."""

@@ -96,11 +96,11 @@ class Inductor:
     def attributed(self, before: Snapshot, after: Snapshot, scope_of: ScopeOf, otherwise: Scope) -> list[OneTimeWork]:
         """Seconds from each record with its scope; counters and phases with the records' common scope."""
         new, _ = records.added(before.records, after.records)
-        told = [(record, scope) for record in new if (scope := scope_of(record))]
+        scoped = [(record, scope) for record in new if (scope := scope_of(record))]
         common = records.common_scope(new, scope_of, otherwise)
         phases = {key: _fresh(before.phases.get(key), phase) for key, phase in after.phases.items()}
         nested = WITHIN if any(not records.is_runtime(record) for record in new) else None
-        work = [item for record, scope in told for item in _of_record(record, scope)]
+        work = [item for record, scope in scoped for item in _of_record(record, scope)]
         work += [_counted(kind, n, common) for kind, n in _cache_rises(before.counts, after.counts)]
         work += _timed("cpp.compile", phases.get(CPP_BUILD, ()), nested, common)
         if not any(item.kind == "autotune" for item in work):

@@ -68,8 +68,8 @@ def _names() -> tuple[str, ...]:
 
 def _largest(packages: Mapping[str, int]) -> str:
     most = sorted(packages.items(), key=lambda item: (-item[1], item[0]))
-    told = ", ".join(f"{name} {count}" for name, count in most[:NAMED])
-    return told + (f", {len(most) - NAMED} more" if len(most) > NAMED else "")
+    text = ", ".join(f"{name} {count}" for name, count in most[:NAMED])
+    return text + (f", {len(most) - NAMED} more" if len(most) > NAMED else "")
 
 
 class SharedObjects:
@@ -101,9 +101,9 @@ class SharedObjects:
     def delta(self, before: frozenset[str], after: frozenset[str]) -> Sequence[OneTimeWork]:
         """New paths, told by file name; generated ones are counted without their names."""
         new = sorted(path.rpartition("/")[2] for path in after - before)
-        told = [name for name in new if not GENERATED.search(name)][:NAMED]
-        rest = len(new) - len(told)
-        parts = told + ([f"{rest} more" if told else f"{rest} compiled here"] if rest else [])
+        named = [name for name in new if not GENERATED.search(name)][:NAMED]
+        rest = len(new) - len(named)
+        parts = named + ([f"{rest} more" if named else f"{rest} compiled here"] if rest else [])
         return [OneTimeWork(kind="dlopen", count=len(new), reason=", ".join(parts))] if new else []
 
     def disarm(self) -> None:
@@ -165,8 +165,8 @@ class Collections:
 
     def arm(self) -> ArmState:
         """Our callback is in ``gc.callbacks``."""
-        if self._heard not in gc.callbacks:
-            gc.callbacks.append(self._heard)
+        if self._on_collection not in gc.callbacks:
+            gc.callbacks.append(self._on_collection)
         return ARMED
 
     def snapshot(self) -> None:
@@ -178,10 +178,10 @@ class Collections:
 
     def disarm(self) -> None:
         """Takes the callback out."""
-        while self._heard in gc.callbacks:
-            gc.callbacks.remove(self._heard)
+        while self._on_collection in gc.callbacks:
+            gc.callbacks.remove(self._on_collection)
 
-    def _heard(self, phase: str, info: Mapping[str, int]) -> None:
+    def _on_collection(self, phase: str, info: Mapping[str, int]) -> None:
         with suppress(BaseException):  # Python would print it in the middle of the user's output
             if phase == "start":
                 self._began_ns = time.perf_counter_ns() if RUNS.live else 0

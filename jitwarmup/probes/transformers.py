@@ -93,5 +93,5 @@ def _outermost(layer: Any) -> type | None:
 def _allocated(layer: Any) -> None:
     with suppress(BaseException):  # a hook never breaks generate()
         shape = tuple(int(size) for size in getattr(getattr(layer, "keys", None), "shape", ()))
-        told = f"{type(layer).__name__} {shape}" if any(shape) else type(layer).__name__
-        RUNS.push("transformers", OneTimeWork(kind="kv_cache.allocate", reason=told))
+        reason = f"{type(layer).__name__} {shape}" if any(shape) else type(layer).__name__
+        RUNS.push("transformers", OneTimeWork(kind="kv_cache.allocate", reason=reason))

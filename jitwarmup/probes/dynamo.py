@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from jitwarmup.probes import dynamo_records as records
+from jitwarmup.probes.base import ARMED, absent
 from jitwarmup.probes.compile_callbacks import CALLBACKS
 from jitwarmup.probes.dynamo_records import Record, ScopeOf
 from jitwarmup.probes.guard_reasons import rebuild
-from jitwarmup.probes.loaded import ARMED, absent
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork, Scope
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from jitwarmup.analysis.costs import WITHIN
 from jitwarmup.probes import dynamo_records as records
+from jitwarmup.probes.base import ARMED, ReadingProbe, absent
 from jitwarmup.probes.dynamo_records import Record, ScopeOf
-from jitwarmup.probes.loaded import ARMED, absent
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork, Scope
 
@@ -53,7 +53,7 @@ class Snapshot:
 EMPTY = Snapshot()
 
 
-class Inductor:
+class Inductor(ReadingProbe):
     """
     Kinds: ``inductor.compile``, ``inductor.cache_hit | cache_miss | cache_bypass``, ``aot.cache_hit | cache_miss |
     cache_bypass``, ``cpp.compile``, ``triton.compile``, ``autotune``. What is nested in a compile says so in its reason.
@@ -67,7 +67,7 @@ class Inductor:
 
     def arm(self) -> ArmState:
         """Dormant until ``torch._dynamo`` is loaded."""
-        utils = records.utils()
+        utils, self._utils = records.utils(), None
         if utils is None:
             return absent("torch._dynamo.utils")
         if not isinstance(getattr(utils, "counters", None), dict):
@@ -106,10 +106,6 @@ class Inductor:
         if not any(item.kind == "autotune" for item in work):
             work += _timed("autotune", [s for key in phases if _is_tuning(key) for s in phases[key]], nested, common)
         return work
-
-    def disarm(self) -> None:
-        """Nothing was installed."""
-        self._utils = None
 
 
 def _phase_lists(utils: Any) -> Mapping[str, list[float]]:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import wraps
 from typing import Any
 
-from jitwarmup.probes.loaded import ARMED, absent, compiling, loaded
+from jitwarmup.probes.base import ARMED, HookProbe, absent, compiling, loaded
 from jitwarmup.probes.run_table import RUNS
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork
@@ -59,11 +59,10 @@ class ChainedHook:
                 self._callback(*args, **kwargs)
 
 
-class Triton:
+class Triton(HookProbe):
     """Kinds: ``triton.compile``, ``triton.cache_hit``, ``autotune``; the reason names the kernel."""
 
     name = "triton"
-    follows = True  # everything here is pushed
 
     def __init__(self) -> None:
         self._slots: dict[str, ChainedHook] = {}
@@ -81,13 +80,6 @@ class Triton:
     def _take(self, purpose: str, places: Sequence[tuple[Any, str, Hook]]) -> None:
         if purpose not in self._slots and places:
             self._slots[purpose] = ChainedHook(*places[0])
-
-    def snapshot(self) -> None:
-        """Nothing to read."""
-
-    def delta(self, _before: None, _after: None) -> Sequence[OneTimeWork]:
-        """Everything was pushed."""
-        return ()
 
     def disarm(self) -> None:
         """Gives the slots back to their former owners."""

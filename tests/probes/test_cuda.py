@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from jitwarmup.probes import cuda
+from jitwarmup.probes.base import ARMED
 from jitwarmup.probes.cuda import NO_GRAPHS, Allocator, CudaGraphs
-from jitwarmup.probes.loaded import ARMED
 from jitwarmup.probes.probe_set import ProbeSet
 from jitwarmup.probes.run_table import RUNS
 

@@ -37,7 +37,7 @@ CHUNK_S = 1e-3
 ROUNDS = 300
 RAW = {
     "callable": "module.Service.generate",
-    "phase": "measure",
+    "label": "service",
     "duration_s": 0.6123,
     "outcome": "ok",
     "error_type": None,

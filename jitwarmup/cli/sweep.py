@@ -79,7 +79,7 @@ def plain(value: Any) -> Any:
 
 def run(argv: Sequence[str]) -> int:
     """Choose, run what is missing, show and export."""
-    from jitwarmup.events.configure import configure_json
+    from jitwarmup.events.sinks import configure_json
 
     asked = parser().parse_args(argv)
     configurations = chosen(asked)

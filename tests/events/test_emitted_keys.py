@@ -11,7 +11,7 @@ import pytest
 
 from jitwarmup import DeviceReading, OneTimeWork, steady_state, until_steady, warmed
 from jitwarmup.events import schema
-from jitwarmup.events.recorder import Recorder
+from jitwarmup.events.sinks import Recorder
 from jitwarmup.host.scope import leave_note
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.testing import FakeClock, RecordingMonitor

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jitwarmup.api.warmed import Warmed as Warmed
     from jitwarmup.distributed.group import RankGroup as RankGroup
     from jitwarmup.engine.rules import until_steady as until_steady
-    from jitwarmup.events.configure import configure_json as configure_json
+    from jitwarmup.events.sinks import configure_json as configure_json
     from jitwarmup.gpu.monitor import GPUMonitor as GPUMonitor
     from jitwarmup.host.scope import is_warming as is_warming
     from jitwarmup.keys.shapes import by_bucket as by_bucket
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 WHERE = {
-    "configure_json": "events.configure",
+    "configure_json": "events.sinks",
     "GPUMonitor": "gpu.monitor",
     "RankGroup": "distributed.group",
     "Warmed": "api.warmed",

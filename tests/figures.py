@@ -160,7 +160,7 @@ def warm_call() -> list[tuple[str, str]]:
     """What a warm call of a function enters that does nothing and whose calls are counted, not announced."""
     from jitwarmup import warmed
     from jitwarmup.events.emit import captured
-    from jitwarmup.events.recorder import Recorder
+    from jitwarmup.events.sinks import Recorder
 
     function = warmed(emit="summary", iterations=2)(lambda: None)
     with captured(Recorder()):
@@ -205,7 +205,7 @@ def to_pynvml(monitor: Any) -> int:
     A job of the driver's thread is counted together with the frames of the thread that waits for it.
     """
     from jitwarmup import steady_state, warmed
-    from jitwarmup.events.recorder import Recorder
+    from jitwarmup.events.sinks import Recorder
 
     function = warmed(iterations=1)(lambda: None)
     caller, most = threading.get_ident(), 0

@@ -40,7 +40,7 @@ def positive(text: str) -> int:
 def run(argv: Sequence[str]) -> int:
     """Load a model, warm it up, measure it, show what came of it."""
     from jitwarmup.cli import Exit
-    from jitwarmup.events.configure import configure_json
+    from jitwarmup.events.sinks import configure_json
 
     asked = parser().parse_args(argv)
     configure_json()

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Self
 
 from jitwarmup.events import emit
-from jitwarmup.events.recorder import Recorder
+from jitwarmup.events.sinks import Recorder
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.records.runs import DeviceReading
 

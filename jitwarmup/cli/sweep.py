@@ -122,12 +122,12 @@ def gpu_monitor() -> Any:
 def summary(result: Result) -> dict[str, Any]:
     """One result without its runs. A failed one has no latency: it must not look fastest."""
     report, fault = result.report, result.fault
-    told: dict[str, Any] = {"hash": result.hash, "name": result.name, "failed": result.failed}
+    row: dict[str, Any] = {"hash": result.hash, "name": result.name, "failed": result.failed}
     if fault is not None:
-        return told | {"kind": fault.kind, "phase": fault.phase, "type": fault.type, "message": fault.message}
+        return row | {"kind": fault.kind, "phase": fault.phase, "type": fault.type, "message": fault.message}
     if report is not None:
         first, gap = report.first_item, report.item_gap
-        told |= {
+        row |= {
             "latency_s": report.latency_s,
             "first_token_s": first.median_s if first is not None else None,
             "token_gap_s": gap.median_s if gap is not None else None,
@@ -137,7 +137,7 @@ def summary(result: Result) -> dict[str, Any]:
             "facts": dict(report.facts),
             "advice": [encode(item) for item in report.advice],
         }
-    return told
+    return row
 
 
 def shown(results: Sequence[Result]) -> str:
@@ -145,11 +145,11 @@ def shown(results: Sequence[Result]) -> str:
     well = sorted((one for one in results if not one.failed), key=lambda one: one.report.latency_s or 0.0)  # type: ignore[union-attr]  # well is: has a report
     lines = [f"{'latency':>9} {'1st token':>9} {'gap':>9} {'tok/s':>8}  {'verdict':12} configuration"]
     for one in well:
-        told = summary(one)
-        rate = f"{told['tokens_per_s']:.1f}" if told["tokens_per_s"] else "-"
-        spans = [span(told[name]) for name in ("latency_s", "first_token_s", "token_gap_s")]
-        mark = "*" if "not_compiled" in told["reasons"] else " "
-        lines.append(" ".join(f"{text:>9}" for text in spans) + f" {rate:>8} {mark}{told['verdict']:12} {one.name}")
+        row = summary(one)
+        rate = f"{row['tokens_per_s']:.1f}" if row["tokens_per_s"] else "-"
+        spans = [span(row[name]) for name in ("latency_s", "first_token_s", "token_gap_s")]
+        mark = "*" if "not_compiled" in row["reasons"] else " "
+        lines.append(" ".join(f"{text:>9}" for text in spans) + f" {rate:>8} {mark}{row['verdict']:12} {one.name}")
     if any("not_compiled" in summary(one)["reasons"] for one in well):
         lines.append("* asked to be compiled and was not")
     for one in results:

@@ -69,7 +69,7 @@ class Sweep:
         self._process = process
         self._timeout_s = timeout_s
         self._retry_failed = retry_failed
-        self._tell = tell
+        self._on_result = tell
 
     def missing(self) -> list[Configuration]:
         """What is still to be run."""
@@ -85,8 +85,8 @@ class Sweep:
             result = self._alone(configuration) if self._process else self.one(configuration)
             self.file.append(result)
             spent_s += result.duration_s
-            if self._tell is not None:
-                self._tell(number, len(missing), result, spent_s / number * (len(missing) - number))
+            if self._on_result is not None:
+                self._on_result(number, len(missing), result, spent_s / number * (len(missing) - number))
         done = self.file.read()
         return [done[one.hash] for one in self.configurations]
 
@@ -116,9 +116,9 @@ class Sweep:
         with tempfile.TemporaryDirectory() as folder:
             answer = Path(folder) / "result.jsonl"
             fault = _in_child(json.dumps(asdict(configuration)), answer, self._timeout_s)
-            told = ResultFile(answer).read().get(configuration.hash)
-        if told is not None:
-            return told
+            stored = ResultFile(answer).read().get(configuration.hash)
+        if stored is not None:
+            return stored
         fault = fault or Fault(kind="crashed", phase="process", type="NoResult", message="the process left no result")
         return _result(configuration, started_at, time.monotonic() - began, None, fault)
 

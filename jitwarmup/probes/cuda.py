@@ -2,7 +2,7 @@
 What a CUDA device does once: device memory taken from the driver, CUDA graphs recorded, recorded again, or skipped.
 
 Two probes, since graphs are announced by torch's compiler and memory by its allocator. Neither starts CUDA: until the
-process has used it, they are dormant. Read in torch 2.6 to 2.15; the readers are arguments, so that tests without a
+process has used it, they are dormant. Read in torch 2.8 to 2.15; the readers are arguments, so that tests without a
 device drive them.
 """
 

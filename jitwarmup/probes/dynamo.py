@@ -23,8 +23,8 @@ from jitwarmup.probes.guard_reasons import rebuild
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork, Scope
 
-LIMIT_TYPES = frozenset({"RecompileLimitExceeded", "CacheLimitExceeded"})
-"""Failure types of the recompile limit up to torch 2.10; from 2.11 on it is an ``Unsupported`` with this first line:"""
+LIMIT_TYPE = "RecompileLimitExceeded"
+"""Failure type of the recompile limit up to torch 2.10; from 2.11 on it is an ``Unsupported`` with this first line:"""
 LIMIT_TEXT = "Dynamo recompile limit exceeded"
 
 
@@ -135,7 +135,7 @@ def _kind_and_reason(record: Record) -> tuple[str, str | None]:
 
 def _at_limit(record: Record, failure: str) -> bool:
     text = getattr(record, "fail_reason", None)
-    return failure in LIMIT_TYPES or (isinstance(text, str) and text.startswith(LIMIT_TEXT))
+    return failure == LIMIT_TYPE or (isinstance(text, str) and text.startswith(LIMIT_TEXT))
 
 
 def _failure(record: Record, failure: str) -> str:
@@ -159,7 +159,7 @@ def known_break(text: str) -> str | None:
     """
     The first line of a graph-break text, if it is one of the fixed sentences in torch's registry, else None.
 
-    The rest of the text, and all of it up to torch 2.7, may hold arguments.
+    The rest of the text may hold arguments.
     """
     line = text.split("\n", 1)[0].strip()
     home = getattr(records.utils(), "__file__", None)
@@ -168,7 +168,7 @@ def known_break(text: str) -> str | None:
 
 @cache
 def _registry(path: Path) -> frozenset[str]:
-    """Torch's list of graph-break types (shipped from 2.8 on; 250 kB, read when the first graph break is seen)."""
+    """Torch's list of graph-break types (250 kB, read when the first graph break is seen)."""
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
         return frozenset(entry["Gb_type"] for versions in entries.values() for entry in versions)

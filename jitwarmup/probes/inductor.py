@@ -1,7 +1,7 @@
 """
 What AOTAutograd and Inductor do once: code generation, cache look-ups, C++ and Triton builds, autotuning.
 
-Read from the records, from ``counters`` (names stable since 2.5) and from ``compilation_time_metrics``, the list of
+Read from the records, from ``counters`` and from ``compilation_time_metrics``, the list of
 seconds by phase behind ``torch._dynamo.utils.compile_times()``; phases are matched by name, an unknown one is ignored.
 
 On a cache *hit* torch adds the counters that were stored with the graph (``counters["inductor"] += counter_deltas``), so
@@ -141,7 +141,7 @@ def _cache_rises(before: Mapping[tuple[str, str], int], after: Mapping[tuple[str
 def _of_record(record: Record, scope: Scope) -> list[OneTimeWork]:
     """Inductor's own seconds, Triton's, and autotuning's, as far as the record tells them."""
     work = []
-    if (spent := records.seconds(record, "inductor_cumulative_compile_time_us", "inductor_compile_time_s")) is not None:
+    if (spent := records.seconds(record, "inductor_cumulative_compile_time_us")) is not None:
         work.append(OneTimeWork(kind="inductor.compile", duration_s=spent, reason=WITHIN, scope=scope))
     kernels = str(getattr(record, "triton_kernel_compile_times_us", None) or "").count("[") - 1
     if kernels > 0:  # the time field alone also counts waiting for C++ builds

@@ -3,9 +3,8 @@ What Triton does once: just-in-time compilation and autotuning of kernels that t
 
 Each hook is a single slot that others use too (vLLM claims one), so the former owner is called from ours, and gets the
 slot back. Kernels that Inductor builds are told by its records and skipped here. Read in triton 3.4 to 3.9:
-``knobs.compilation.listener``; ``knobs.autotuning.listener`` from 3.8
-on, before it ``Autotuner._bench``, which runs once for each configuration tried. Launch hooks sit on every launch and are
-not used.
+``knobs.compilation.listener``; ``knobs.autotuning.listener`` from 3.8 on, before it ``Autotuner._bench``, which runs once
+for each configuration tried. Launch hooks sit on every launch and are not used.
 """
 
 from __future__ import annotations

@@ -35,7 +35,6 @@ class CompileCallbacks:
         self._handler: Any = None
         self._holders: set[str] = set()
         self._recorded: set[str] = set()
-        self.registered = 0
 
     @property
     def present(self) -> bool:
@@ -45,22 +44,17 @@ class CompileCallbacks:
 
     def ensure(self, holder: str) -> str | None:
         """Be registered on behalf of ``holder``; returns why that is impossible, or None."""
-        module = loaded("torch._dynamo.callback")
-        handler = getattr(module, "callback_handler", None)
+        handler: Any = getattr(loaded("torch._dynamo.callback"), "callback_handler", None)
         if not all(hasattr(handler, name) for name in ("start_callbacks", "end_callbacks", "register_start_callback")):
             return "torch._dynamo.callback.callback_handler is not as known"
         self._handler = handler
         self._holders.add(holder)
         if not self.present:
-            self._register(handler)
+            _withdraw(handler)
+            handler.register_start_callback(_on_start)
+            handler.register_end_callback(_on_end)
+            self._recorded.clear()  # compile ids start again at 0/0 after the reset that removed us
         return None if self.present else "a registered compile callback was not kept"
-
-    def _register(self, handler: Any) -> None:
-        _withdraw(handler)
-        handler.register_start_callback(_on_start)
-        handler.register_end_callback(_on_end)
-        self._recorded.clear()  # compile ids start again at 0/0 after the reset that removed us
-        self.registered += 1
 
     def release(self, holder: str) -> None:
         """Take our callbacks out once nobody holds them; torch is left as it was found."""

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jitwarmup.analysis.classify import classify as classify
-    from jitwarmup.api.block import steady_state as steady_state
     from jitwarmup.api.decorator import warmed as warmed
     from jitwarmup.api.readiness import readiness as readiness
+    from jitwarmup.api.steady import steady_state as steady_state
     from jitwarmup.api.warmed import Warmed as Warmed
     from jitwarmup.distributed.group import RankGroup as RankGroup
     from jitwarmup.engine.rules import until_steady as until_steady
-    from jitwarmup.events.configure import configure_json as configure_json
+    from jitwarmup.events.sinks import configure_json as configure_json
     from jitwarmup.gpu.monitor import GPUMonitor as GPUMonitor
     from jitwarmup.host.scope import is_warming as is_warming
     from jitwarmup.keys.shapes import by_bucket as by_bucket
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 WHERE = {
-    "configure_json": "events.configure",
+    "configure_json": "events.sinks",
     "GPUMonitor": "gpu.monitor",
     "RankGroup": "distributed.group",
     "Warmed": "api.warmed",
@@ -63,7 +63,7 @@ WHERE = {
     "by_shape": "keys.shapes",
     "readiness": "api.readiness",
     "is_warming": "host.scope",
-    "steady_state": "api.block",
+    "steady_state": "api.steady",
     "until_steady": "engine.rules",
     "classify": "analysis.classify",
     "Coverage": "records.coverage",

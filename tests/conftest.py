@@ -1,4 +1,4 @@
-"""What holds for every test: the events' table is the law, and nothing that one test configured reaches the next."""
+"""What holds for every test: each event fits the events' table, and nothing that one test configured reaches the next."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from jitwarmup import probes
 from jitwarmup.events import emit, schema
-from jitwarmup.events.recorder import Recorder
+from jitwarmup.events.sinks import Recorder
 from jitwarmup.host.scope import CURRENT
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.probes.probe_set import DEFAULT
@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(autouse=True)
-def _a_clean_house(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _clean_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(schema, "STRICT", True)
     monkeypatch.setattr(emit, "SILENT", False)
     CURRENT.set(None)

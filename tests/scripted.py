@@ -13,7 +13,7 @@ import pytest
 
 from jitwarmup import steady_state
 from jitwarmup.engine import instruments, options
-from jitwarmup.events.recorder import Recorder
+from jitwarmup.events.sinks import Recorder
 from jitwarmup.host import process_size
 from jitwarmup.host.scope import RunContext
 from jitwarmup.probes import Observation
@@ -122,53 +122,55 @@ class Job:
         self.rounds: dict[tuple[int, int], dict[int, bytes]] = {}
         self.broken: dict[int, RankFailed] = {}
         self.lost_at: dict[int, RankFailed] = {}
-        self.seats = [Seat(self, rank) for rank in self.members]
+        self.participants = [Participant(self, rank) for rank in self.members]
 
     def lose(self, exchange: int, *ranks: int) -> None:
         """Let everybody's exchange of that number (from 0 on) end with the loss of some ranks."""
         self.lost_at[exchange] = RankFailed("rank 9 is gone: its process ended", ranks or (9,))
 
-    def put(self, seat: Seat, said: bytes) -> tuple[int, int]:
+    def put(self, participant: Participant, message: bytes) -> tuple[int, int]:
         """A rank says something; the round that it belongs to."""
         with self.changed:
-            place = (seat.generation, seat.round)
-            seat.round += 1
-            self.rounds.setdefault(place, {})[seat.rank] = said
+            place = (participant.generation, participant.round)
+            participant.round += 1
+            self.rounds.setdefault(place, {})[participant.rank] = message
             self.changed.notify_all()
         return place
 
-    def heard(self, seat: Seat, place: tuple[int, int]) -> Exchanged | None:
+    def result_of(self, participant: Participant, place: tuple[int, int]) -> Exchanged | None:
         """What came of a round; None while others are waited for."""
         rows = self.rounds[place]
         if len(rows) == len(self.members):
             return Exchanged(tuple(rows[rank] for rank in self.members))
         if place[0] in self.broken:
-            seat.generation, seat.round = place[0] + 1, 0
+            participant.generation, participant.round = place[0] + 1, 0
             return Exchanged(lost=self.broken[place[0]])
         return None
 
-    def leave(self, seat: Seat, reason: str) -> None:
+    def leave(self, participant: Participant, reason: str) -> None:
         """A rank breaks its generation; the first one counts."""
         with self.changed:
-            error = RankFailed(f"rank {seat.rank} left the measurement ({reason})", (seat.rank,), left=True)
-            self.broken.setdefault(seat.generation, error)
-            seat.generation, seat.round = seat.generation + 1, 0
+            error = RankFailed(
+                f"rank {participant.rank} left the measurement ({reason})", (participant.rank,), left=True
+            )
+            self.broken.setdefault(participant.generation, error)
+            participant.generation, participant.round = participant.generation + 1, 0
             self.changed.notify_all()
 
     # ------------------------------------------------------------------ running
 
-    def run(self, body: Callable[[Seat], Any]) -> list[Any]:
-        """What ``body(seat)`` returned or raised on each rank, each in a thread of its own."""
-        got: list[Any] = [None] * len(self.seats)
+    def run(self, body: Callable[[Participant], Any]) -> list[Any]:
+        """What ``body(participant)`` returned or raised on each rank, each in a thread of its own."""
+        got: list[Any] = [None] * len(self.participants)
 
-        def work(seat: Seat) -> None:
-            SEAT.set(seat)
+        def work(participant: Participant) -> None:
+            PARTICIPANT.set(participant)
             try:
-                got[seat.rank] = body(seat)
+                got[participant.rank] = body(participant)
             except BaseException as error:
-                got[seat.rank] = error
+                got[participant.rank] = error
 
-        threads = [threading.Thread(target=work, args=(seat,), daemon=True) for seat in self.seats]
+        threads = [threading.Thread(target=work, args=(participant,), daemon=True) for participant in self.participants]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -176,15 +178,17 @@ class Job:
         assert not any(thread.is_alive() for thread in threads), "a rank hangs"
         return self.checked(got)
 
-    def arun(self, body: Callable[[Seat], Any]) -> list[Any]:
+    def arun(self, body: Callable[[Participant], Any]) -> list[Any]:
         """The same in tasks of one event loop."""
 
-        async def work(seat: Seat) -> Any:
-            SEAT.set(seat)
-            return await body(seat)
+        async def work(participant: Participant) -> Any:
+            PARTICIPANT.set(participant)
+            return await body(participant)
 
         async def main() -> list[Any]:
-            return await asyncio.gather(*(work(seat) for seat in self.seats), return_exceptions=True)
+            return await asyncio.gather(
+                *(work(participant) for participant in self.participants), return_exceptions=True
+            )
 
         return self.checked(asyncio.run(main()))
 
@@ -197,7 +201,7 @@ class Job:
         return got
 
 
-class Seat:
+class Participant:
     """One rank's place: it is the `Ranks` port, and holds a clock, a watch and a recorder of its own."""
 
     def __init__(self, job: Job, rank: int) -> None:
@@ -211,7 +215,7 @@ class Seat:
         self.watch = ScriptedProbeSet()
         self.watches: tuple[str, ...] = ("dynamo",)
         self.watch.watched = lambda: self.watches  # type: ignore[method-assign]
-        self.said: list[bytes] = []
+        self.sent: list[bytes] = []
         self.left: list[str] = []
         self.interrupts: dict[int, BaseException] = {}  # exchange (from 0 on) -> what interrupts this rank's wait
         self.late: dict[int, BaseException] = {}  # the same before it has said anything
@@ -220,12 +224,12 @@ class Seat:
     def members(self) -> tuple[int, ...]:
         return self.job.members
 
-    def exchange(self, said: bytes) -> Meeting:
+    def exchange(self, message: bytes) -> Meeting:
         self.log.append("exchange")
-        self.said.append(said)
-        if len(self.said) - 1 in self.late:
-            raise self.late.pop(len(self.said) - 1)
-        return Meeting(self, len(self.said) - 1, self.job.put(self, said))
+        self.sent.append(message)
+        if len(self.sent) - 1 in self.late:
+            raise self.late.pop(len(self.sent) - 1)
+        return Meeting(self, len(self.sent) - 1, self.job.put(self, message))
 
     def leave(self, reason: str) -> None:
         self.left.append(reason)
@@ -258,51 +262,53 @@ class Seat:
 
         return user
 
-    def told(self) -> list[str]:
+    def lines(self) -> list[str]:
         """Level and name of its events."""
         return [f"{event['level']} {event['event'].removeprefix('jitwarmup.')}" for event in self.events]
 
 
 class Meeting:
-    """One exchange of a `Seat`."""
+    """One exchange of a `Participant`."""
 
-    def __init__(self, seat: Seat, number: int, place: tuple[int, int]) -> None:
-        self.seat = seat
+    def __init__(self, participant: Participant, number: int, place: tuple[int, int]) -> None:
+        self.participant = participant
         self.number = number
         self.place = place
 
     def outcome(self) -> Exchanged | None:
-        if self.number in self.seat.interrupts:
-            raise self.seat.interrupts.pop(self.number)
-        job, lost = self.seat.job, self.seat.job.lost_at.get(self.number)
+        if self.number in self.participant.interrupts:
+            raise self.participant.interrupts.pop(self.number)
+        job, lost = self.participant.job, self.participant.job.lost_at.get(self.number)
         if lost is not None:
             job.broken.setdefault(self.place[0], lost)
-            self.seat.generation, self.seat.round = self.place[0] + 1, 0
-        heard = Exchanged(lost=lost) if lost is not None else job.heard(self.seat, self.place)
-        if heard is not None:
-            self.seat.log.append("lost" if heard.lost is not None else "heard")
-        return heard
+            self.participant.generation, self.participant.round = self.place[0] + 1, 0
+        exchanged = Exchanged(lost=lost) if lost is not None else job.result_of(self.participant, self.place)
+        if exchanged is not None:
+            self.participant.log.append("lost" if exchanged.lost is not None else "heard")
+        return exchanged
 
     def block(self) -> Exchanged:
         found: list[Exchanged] = []
 
         def over() -> bool:
-            found[:] = [heard for heard in [self.outcome()] if heard is not None]
+            found[:] = [exchanged for exchanged in [self.outcome()] if exchanged is not None]
             return bool(found)
 
-        with self.seat.job.changed:
-            assert self.seat.job.changed.wait_for(over, PATIENCE_S), f"rank {self.seat.rank} waits for ever"
+        with self.participant.job.changed:
+            assert self.participant.job.changed.wait_for(over, PATIENCE_S), (
+                f"rank {self.participant.rank} waits for ever"
+            )
         return found[0]
 
     async def sleep(self) -> Exchanged:
         until = time.monotonic() + PATIENCE_S
-        while (heard := self.outcome()) is None:
-            assert time.monotonic() < until, f"rank {self.seat.rank} waits for ever"
+        while (exchanged := self.outcome()) is None:
+            assert time.monotonic() < until, f"rank {self.participant.rank} waits for ever"
             await asyncio.sleep(0)
-        return heard
+        return exchanged
 
 
-SEAT: ContextVar[Seat] = ContextVar("seat")
+PARTICIPANT: ContextVar[Participant] = ContextVar("participant")
 
 
 @pytest.fixture
@@ -312,7 +318,7 @@ def ranks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job]:
 
     Every rank has a watch of its own; all are of one size, since they are one process.
     """
-    monkeypatch.setattr(instruments, "probe_set_of", lambda probes: SEAT.get().watch)
-    monkeypatch.setattr(options, "probe_set_of", lambda probes: SEAT.get().watch)
+    monkeypatch.setattr(instruments, "probe_set_of", lambda probes: PARTICIPANT.get().watch)
+    monkeypatch.setattr(options, "probe_set_of", lambda probes: PARTICIPANT.get().watch)
     monkeypatch.setattr(process_size, "read", process_size.Size)
     return Job

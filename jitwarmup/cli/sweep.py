@@ -70,7 +70,7 @@ def plain(value: Any) -> Any:
 
 def run(argv: Sequence[str]) -> int:
     """Choose, run what is missing, show and export."""
-    from jitwarmup.events.configure import configure_json
+    from jitwarmup.events.sinks import configure_json
     from jitwarmup.gpu.monitor import GPUMonitor
 
     asked = parser().parse_args(argv)

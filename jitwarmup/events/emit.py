@@ -18,9 +18,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 
-from jitwarmup.events.fanout import Fanout
-from jitwarmup.events.recorder import Recorder
-from jitwarmup.events.sinks import LoggingEmitter, StderrLines, StructlogEmitter, emit_to_structlog
+from jitwarmup.events.guard import Fanout
+from jitwarmup.events.sinks import LoggingEmitter, Recorder, StderrLines, StructlogEmitter, emit_to_structlog
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.protocols import Emitter
 

@@ -83,27 +83,24 @@ DURATION = seconds("duration_s", "Wall seconds from fence to fence.")
 OUTCOME = (DURATION, text("outcome", "ok, error, cancelled or closed.", 20))
 CONTAMINATED = flag("contaminated", "Whether one-time work of its own happened in it.")
 PLAN = (count("iterations", "Warm-up runs made after the validation run."),)
-SKIPPED = (
-    text("skipped", "Why the warm-up was skipped, such as arguments_mutated.", 60),
-    flag("rng_restored", "Whether every run started from the random state of the call."),
-)
-MONITOR = (flag("monitor_paused", "Whether the device monitor was paused for validation and warm-up."),)
+SKIPPED = text("skipped", "Why the warm-up was skipped, such as arguments_mutated.", 60)
+RNG_RESTORED = flag("rng_restored", "Whether every run started from the random state of the call.")
+KINDS = names("work", "Kinds of one-time work seen, each once, such as `dynamo.recompile`.")
 WORK = (
-    names("work", "Kinds of one-time work seen, each once, such as `dynamo.recompile`."),
+    KINDS,
     count("work_count", "How often one-time work happened."),
 )
 LEDGER = (seconds("ledger_<cause>_s", "Seconds of validation and warm-up by cause; they sum to the wall time."),)
-STREAM = (
+RATE = (
     seconds("first_item_s", "Seconds inside the stream until its first item."),
-    count("items", "Items the stream yielded."),
     number("items_per_s", "1/s", "Items per second inside the stream."),
 )
-HOST = (
-    seconds("wait_s", "Seconds the calling thread waited for a CPU."),
-    number("contended_share", "ratio", "Share of the wall time the calling thread waited for a CPU, 0 to 1."),
-)
+STREAM = (*RATE, count("items", "Items the stream yielded."))
+CONTENDED = number("contended_share", "ratio", "Share of the wall time the calling thread waited for a CPU, 0 to 1.")
+HOST = (seconds("wait_s", "Seconds the calling thread waited for a CPU."), CONTENDED)
+PATH = text("path", "How the rule came to its decision.", 60)
 DECISION = (
-    text("path", "How the rule came to its decision.", 60),
+    PATH,
     number("decision_<number>", "", "A number the rule decided on, in the unit its name ends with."),
 )
 QUANTILES = (
@@ -123,12 +120,9 @@ SPREAD = (
     seconds("max_s", "Longest run."),
     *QUANTILES,
 )
-DEVICE_ID = (
+DEVICE = (
     text("device_uuid", "UUID of the device that was read.", 60),
     text("device_name", "Its product name.", 60),
-)
-DEVICE = (
-    *DEVICE_ID,
     text("device_status", "ok, partial, unsupported, gpu_lost, stalled, no_permission or unavailable.", 20),
     count("device_count", "Devices read in the window; the keys here are of the first."),
     number("device_energy_j", "J", "Energy spent in the window."),
@@ -182,29 +176,25 @@ WARMUP = (
     count("runs", "Runs made, the validation run included."),
     seconds("cold_s", "Seconds of the validation run: what the first call costs."),
     seconds("last_s", "Seconds of the last warm-up run."),
-    *MONITOR,
-    *SKIPPED,
-    *WORK,
-    *DECISION,
-    *GROWTH,
+    flag("monitor_paused", "Whether the device monitor was paused for validation and warm-up."),
+    RNG_RESTORED,
     *LEDGER,
 )
 STEADY = (
     *PLAN,
     count("runs", "Runs made so far."),
     seconds("median_s", "Median of the last warm-up runs."),
-    REASON,
     *DECISION,
 )
 LOST = (
     REASON,
-    *WORK,
+    KINDS,
     seconds("duration_s", "Wall seconds of the call on which it was lost."),
     count("recompiles", "Recompiles among it."),
     count("limit", "Recompiles the compiler allows before it gives up."),
     count("used", "Recompiles used up so far."),
 )
-CALL = (*OUTCOME, *ERROR, CONTAMINATED, *STREAM, PHASE, *WORK, *HOST, *DEVICE)
+CALL = (*OUTCOME, *ERROR, CONTAMINATED, *STREAM, *WORK, *HOST, *DEVICE)
 TOTALS = (
     count("count", "Calls since the last summary, exact."),
     seconds("sum_s", "Their seconds, exact."),
@@ -226,7 +216,6 @@ DEGRADED = (
     text("metric", "What could not be read.", 60),
     text("reason", "Why it could not be read.", 300),
     text("monitor", "The monitor's type.", 120),
-    *DEVICE_ID,
 )
 MEASURED = (
     LATENCY,
@@ -246,11 +235,10 @@ MEASURED = (
     number("speedup", "ratio", "Cold run over the median of the clean runs."),
     names("watched", "Probes that could look for one-time work."),
     names("unwatched", "Probes that could not."),
-    *WORK,
-    *STREAM,
+    *RATE,
     seconds("item_gap_s", "Median seconds between the items of a stream."),
-    *HOST,
-    *SKIPPED,
+    CONTENDED,
+    RNG_RESTORED,
     *RANKS,
     *GROWTH,
     *LEDGER,
@@ -261,7 +249,6 @@ BLOCK = (
     *STREAM,
     CONTAMINATED,
     count("reports", "Measurements made inside it."),
-    *PLAN,
     *WORK,
     *HOST,
     *DEVICE,

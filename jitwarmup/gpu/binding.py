@@ -43,7 +43,7 @@ _START_REASONS = {
 }
 
 
-class Unavailable(Exception):  # noqa: N818 - a state, said by raising
+class Unavailable(Exception):  # noqa: N818 - a state, expressed by raising
     """There is nothing to read here; ``status`` is a status of `DeviceReading`, ``reason`` says why and the way out."""
 
     def __init__(self, reason: str, status: str = "unavailable") -> None:
@@ -52,7 +52,7 @@ class Unavailable(Exception):  # noqa: N818 - a state, said by raising
         self.status = status
 
 
-class Refused(Exception):  # noqa: N818 - an answer, said by raising
+class Refused(Exception):  # noqa: N818 - an answer, expressed by raising
     """NVML's answer to one call was an error; ``code`` is its name without ``NVML_ERROR_``."""
 
     def __init__(self, code: str) -> None:

@@ -12,6 +12,7 @@ from jitwarmup.gpu.binding import Clocks, Unavailable
 from jitwarmup.gpu.degraded import Degraded
 from jitwarmup.gpu.devices import Device, Wanted, wanted
 from jitwarmup.gpu.driver_thread import DriverThread, Stalled
+from jitwarmup.gpu.power_history import Uninitialised
 from jitwarmup.gpu.reader import Reader
 from jitwarmup.gpu.reading import joined, unread
 from jitwarmup.records.runs import DeviceReading
@@ -70,6 +71,9 @@ class Connection:
         except Unavailable as gone:
             answer = None
             self._fail(gone.reason, gone.status)
+        except Uninitialised:
+            self.ask(self.reader.renew)
+            return self.ask(job, *args, **kwargs)
         for metric, reason in self.reader.take_notes():
             self._degraded.note(metric, reason)
         return answer

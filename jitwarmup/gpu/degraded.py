@@ -15,7 +15,7 @@ class Degraded(Locked):
     def __init__(self) -> None:
         super().__init__()
         self._seen: dict[tuple[str, str], None] = {}
-        self._untold: list[tuple[str, str]] = []
+        self._unheard: list[tuple[str, str]] = []
         self._listener: Listener | None = None
 
     @property
@@ -32,24 +32,24 @@ class Degraded(Locked):
     def listener(self, listener: Listener | None) -> None:
         with self._lock:
             self._listener = listener
-            self._untold = list(self._seen)
-        self.tell()
+            self._unheard = list(self._seen)
+        self.notify()
 
     def note(self, metric: str, reason: str) -> None:
-        """Remember; `tell` tells."""
+        """Remember; `notify` tells."""
         with self._lock:
             if (metric, reason) not in self._seen:
                 self._seen[metric, reason] = None
-                self._untold.append((metric, reason))
+                self._unheard.append((metric, reason))
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Tell the listener what it does not know yet; called where no lock is held. A listener that raises is dropped."""
-        if self._listener is None or not self._untold:
+        if self._listener is None or not self._unheard:
             return
         with self._lock:
-            listener, untold, self._untold = self._listener, self._untold, []
+            listener, unheard, self._unheard = self._listener, self._unheard, []
         try:
-            for metric, reason in untold:
+            for metric, reason in unheard:
                 listener(metric, reason)
         except Exception:  # noqa: BLE001 - a listener's failure must not reach the user's function
             self._listener = None

@@ -18,7 +18,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from types import TracebackType
@@ -28,8 +27,10 @@ from jitwarmup.gpu.binding import Clocks, HostClocks
 from jitwarmup.gpu.connection import Connection, Failure
 from jitwarmup.gpu.degraded import Degraded, Listener
 from jitwarmup.gpu.devices import checked
+from jitwarmup.gpu.driver_thread import Turn
 from jitwarmup.gpu.reading import joined
 from jitwarmup.gpu.windows import BUSY, FOREIGN, OF_THE_WINDOW, OVERLAP, STILL_PAUSED, STOPPED, GPUWindow, cuda_in_use
+from jitwarmup.host.fork_safe import Locked
 from jitwarmup.records.errors import ArgumentError, MonitorStateError
 from jitwarmup.records.runs import DeviceReading
 
@@ -38,7 +39,7 @@ State = Literal["new", "running", "paused", "stopped", "foreign"]
 _live: weakref.WeakSet[GPUMonitor] = weakref.WeakSet()
 
 
-class GPUMonitor:
+class GPUMonitor(Locked):
     """
     Reads NVIDIA GPUs around timed runs.
 
@@ -57,15 +58,10 @@ class GPUMonitor:
 
     """
 
-    def __init__(
-        self,
-        devices: object = None,
-        *,
-        timeout_s: float = 1.0,
-        reset_peak: bool = False,
-    ) -> None:
+    def __init__(self, devices: object = None, *, timeout_s: float = 1.0, reset_peak: bool = False) -> None:
         if not timeout_s > 0:
             raise ArgumentError(f"timeout_s: got {timeout_s!r}, wanted seconds above 0")
+        super().__init__()
         self._devices: Sequence[object] | None = checked(devices)
         self._timeout_s = float(timeout_s)
         self._reset_peak = reset_peak
@@ -78,8 +74,7 @@ class GPUMonitor:
         self._link: Connection | None = None
         self._finalizer = weakref.finalize(self, int)  # of a session that there is not yet
         self._open: weakref.WeakKeyDictionary[GPUWindow, int] = weakref.WeakKeyDictionary()
-        self._lock = threading.RLock()  # the state; never held during a call to the driver
-        self._calls = threading.Lock()  # whose turn it is to call the driver
+        self._calls = Turn()  # whose turn it is to call the driver; ``_lock`` is never held meanwhile
 
     @property
     def state(self) -> State:
@@ -125,7 +120,7 @@ class GPUMonitor:
                 link.connect()
             else:
                 link.failure = BUSY
-        self._degraded.tell()
+        self._degraded.notify()
 
     def stop(self) -> None:
         """Let go of NVML; legal in every state. While a window is open, NVML is let go at its end."""
@@ -137,7 +132,7 @@ class GPUMonitor:
                 link = None if self._open else self._take_link()
             if link is not None:
                 link.close()
-        self._degraded.tell()
+        self._degraded.notify()
 
     def pause(self) -> None:
         """
@@ -156,8 +151,8 @@ class GPUMonitor:
             with self._lock:
                 self._depth += 1
                 for window in self._open:
-                    window.cut = True
-        self._degraded.tell()
+                    window.interrupted = True
+        self._degraded.notify()
 
     def resume(self) -> None:
         """Take one pause back; after the last one the warm-up's power history is compared with the energy counter."""
@@ -169,7 +164,7 @@ class GPUMonitor:
             if last and quiet and mine and link is not None:
                 link.find_again()
                 link.ask(link.reader.mark)
-        self._degraded.tell()
+        self._degraded.notify()
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -207,7 +202,7 @@ class GPUMonitor:
                 link = self._demand("window", "running", deepest=0)
                 others = [other for other in self._open if not window.is_within(other)]
                 for other in (*others, *([window] if others else ())):
-                    other.cut = True
+                    other.interrupted = True
                 window.session = self._session
                 self._keys += 1
                 self._open[window] = key = self._keys
@@ -215,16 +210,13 @@ class GPUMonitor:
                 window.unread = FOREIGN if link is None else OVERLAP if others else BUSY
                 return
             try:
-                self._begin(window, key, link)
+                window.peaks.begin([found.torch_index for found in link.found if found.torch_index is not None])
+                link.ask(link.reader.begin, key, pids=window.measured)
             except BaseException:  # interrupted: the window is not entered
                 self._open.pop(window, None)
                 raise
-        self._degraded.tell()
-
-    def _begin(self, window: GPUWindow, key: int, link: Connection) -> None:
-        window.peaks.begin([found.torch_index for found in link.found if found.torch_index is not None])
-        link.ask(link.reader.begin, key, pids=window.measured)
-        window.unread = link.failure
+            window.unread = link.failure
+        self._degraded.notify()
 
     def _leave(self, window: GPUWindow) -> DeviceReading | None:
         """The edge after a window and its reading; a reading without values where an edge is missing."""
@@ -244,7 +236,7 @@ class GPUMonitor:
                     link.ask(link.reader.drop, key)
             if over is not None:
                 over.close()
-        self._degraded.tell()
+        self._degraded.notify()
         return reading
 
     def _why_unread(self, window: GPUWindow, *, mine: bool) -> Failure | None:
@@ -271,12 +263,12 @@ class GPUMonitor:
     @contextlib.contextmanager
     def _turn(self) -> Iterator[bool]:
         """Wait for the turn to call the driver, ``timeout_s`` at most; whether it came."""
-        mine = self._calls.acquire(timeout=self._timeout_s)
+        mine = self._calls.take(self._timeout_s)
         try:
             yield mine
         finally:
             if mine:
-                self._calls.release()
+                self._calls.give_back()
 
     def _demand(self, verb: str, *states: State, deepest: int | None = None) -> Connection | None:
         """The link, if the state allows the verb; None in a forked child, where nothing is done and nothing raised."""
@@ -303,8 +295,7 @@ class GPUMonitor:
         return link
 
     def _after_fork(self) -> None:
-        """In a forked child: make no call, hold no lock of a thread that is not there."""
-        self._lock, self._calls = threading.RLock(), threading.Lock()
+        """In a forked child: make no call."""
         if self._state == "running":
             self._state = "foreign"
             if self._link is not None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from jitwarmup.gpu.binding import LOST, Binding, Clocks, Refused
 from jitwarmup.gpu.devices import Device
-from jitwarmup.gpu.energy import Energy, Moment, SampleHistory, Samples, Scale, clock_of
+from jitwarmup.gpu.energy import CounterCheck, Energy, Moment, SampleHistory, Samples, clock_of
 from jitwarmup.gpu.reading import Edge
 
 ENERGY, POWER_NOW = 83, 186  # millijoules since the driver was loaded; milliwatts
@@ -25,16 +25,16 @@ POLL_S = 0.001
 SETTLE_NS = 1_000_000  # a sample is there a little after its time
 
 
-class Uninitialised(Exception):  # noqa: N818 - a state, said by raising
+class Uninitialised(Exception):  # noqa: N818 - a state, expressed by raising
     """Somebody else shut NVML down."""
 
 
-class Asker:
+class DeviceQuery:
     """
     Asks one device. ``off`` maps a metric to why it is not asked for any more, ``lost`` says that the device is gone.
 
     ``until_ns`` (host clock) is when the budget of the edge in the making is spent: what is then still to be asked is
-    left out, so that a slow driver costs late metrics and not the guard's patience.
+    left out, so that a slow driver costs late metrics and not the time-out of the driver thread.
     """
 
     def __init__(self, binding: Binding, device: Device, notes: list[tuple[str, str]]) -> None:
@@ -65,7 +65,7 @@ class Asker:
         }
 
     def refuse(self, edge: Edge, metric: str, code: str, *, lasting: bool) -> None:
-        """Take a refusal to heart."""
+        """Note a refusal: for this edge, or for good."""
         if code == "UNINITIALIZED":
             raise Uninitialised
         edge.missing[metric] = code
@@ -95,46 +95,50 @@ class Asker:
 class PowerHistory:
     """History and counter of one device."""
 
-    def __init__(self, asker: Asker, clocks: Clocks) -> None:
+    def __init__(self, query: DeviceQuery, clocks: Clocks) -> None:
         self.history = SampleHistory()
-        self.scale = Scale()
-        self._asker = asker
+        self.counter_check = CounterCheck()
+        self._query = query
         self._clocks = clocks
         self._clock: str | None = None
         self._last_stamp_us = 0
-        self._looked_ns = 0
+        self._fetched_ns = 0
         self._anchor: tuple[int, Energy] | None = None
 
     @property
     def off(self) -> str | None:
         """Why the driver's samples cannot be used at all."""
-        return self._asker.off.get("ring")
+        return self._query.off.get("ring")
 
-    def look(self, edge: Edge) -> None:
+    def fetch(self, edge: Edge) -> None:
         """Fetch the samples that are new."""
-        self._looked_ns = self._clocks.now_ns()
-        samples = self._fetch(edge)
+        self._fetched_ns = self._clocks.now_ns()
+        samples = self._new_samples(edge)
         if samples:
             self.history.add(self._placed(samples))
 
-    def look_if_stale(self, edge: Edge) -> None:
+    def fetch_if_stale(self, edge: Edge) -> None:
         """Fetch them only when some are about to be lost."""
-        if self._clocks.now_ns() - self._looked_ns > STALE_NS:
-            self.look(edge)
+        if self._clocks.now_ns() - self._fetched_ns > STALE_NS:
+            self.fetch(edge)
 
     def compare(self, edge: Edge) -> None:
         """The history against the counter as read at this edge."""
         if edge.counter_mj is None or self.off:
             return
-        before = self.scale.check
-        self.scale.note(self.history, edge.counter_ns, edge.counter_mj)
-        check = self.scale.check
+        before = self.counter_check.last
+        self.counter_check.note(self.history, edge.counter_ns, edge.counter_mj)
+        check = self.counter_check.last
         if check and not check.agrees and (before is None or before.agrees):
-            self._asker.notes.append(("ring", "the driver's power samples do not agree with its energy counter"))
+            self._query.notes.append(("ring", "the driver's power samples do not agree with its energy counter"))
 
     def align(self, edge: Edge) -> None:
         """Free the counter of this edge from its steps, from the last anchor on; only where the samples are believed."""
-        if self._anchor is None or edge.counter_mj is None or not (self.scale.check and self.scale.check.agrees):
+        if (
+            self._anchor is None
+            or edge.counter_mj is None
+            or not (self.counter_check.last and self.counter_check.last.agrees)
+        ):
             return
         at_ns, exact = self._anchor
         since = self.history.energy(Moment(at_ns), Moment(edge.counter_ns, edge.power_w))
@@ -145,13 +149,13 @@ class PowerHistory:
 
     def complete(self, before: Edge, after: Edge, deadline_ns: int) -> None:
         """After a window: fetch its samples, waiting for the one in the making if that is done by the deadline."""
-        self.look(after)
+        self.fetch(after)
         now_ns = self._clocks.now_ns()
         covered = self.history.covers(before.at_ns, after.at_ns)
         wait_ns = self.history.wait_ns(now_ns) + SETTLE_NS
         if covered and now_ns + wait_ns <= deadline_ns:
             self._clocks.sleep(wait_ns / 1e9)
-            self.look(after)
+            self.fetch(after)
         elif not covered and after.counter_mj is not None and now_ns + STEP_NS <= deadline_ns:
             self._await_step(after, now_ns + STEP_NS)
         self.compare(after)
@@ -161,12 +165,12 @@ class PowerHistory:
         last_ns = self._clocks.now_ns()
         while last_ns < deadline_ns:
             self._clocks.sleep(POLL_S)
-            counter = self._asker.fields(Edge(), "energy_j", [(ENERGY, 0)]).get(ENERGY)
+            counter = self._query.fields(Edge(), "energy_j", [(ENERGY, 0)]).get(ENERGY)
             now_ns = self._clocks.now_ns()
             if counter is None:
                 return
             if counter != edge.counter_mj:
-                self.look(edge)
+                self.fetch(edge)
                 self._anchor_at(edge, (last_ns + now_ns) // 2, int(counter), (now_ns - last_ns) / 1e9)
                 return
             last_ns = now_ns
@@ -175,14 +179,14 @@ class PowerHistory:
         exact = Energy(counter_mj / 1e3, poll_s * self.history.ceiling_w())
         self._anchor = (at_ns, exact)
         since = self.history.energy(Moment(edge.counter_ns, edge.power_w), Moment(at_ns))
-        if since is not None and self.scale.check and self.scale.check.agrees:
+        if since is not None and self.counter_check.last and self.counter_check.last.agrees:
             edge.aligned = Energy(exact.joules - since.joules, (exact.error_j or 0.0) + (since.error_j or 0.0))
 
-    def _fetch(self, edge: Edge) -> list[tuple[int, float]]:
+    def _new_samples(self, edge: Edge) -> list[tuple[int, float]]:
         """New samples as (stamp in us of the driver's clock, watts); an idle GPU has none, which is no failure."""
         scratch = Edge()
-        handle = self._asker.device.handle
-        answer = self._asker.ask(scratch, "ring", "nvmlDeviceGetSamples", handle, RING, self._last_stamp_us)
+        handle = self._query.device.handle
+        answer = self._query.ask(scratch, "ring", "nvmlDeviceGetSamples", handle, RING, self._last_stamp_us)
         reason = scratch.missing.get("ring")
         if reason is not None and reason not in ("NOT_FOUND", "NO_DATA"):
             edge.missing["ring"] = reason
@@ -196,7 +200,7 @@ class PowerHistory:
         if self._clock is None:
             self._clock = clock_of(newest_ns, stamps)
         if self._clock is None:
-            self._asker.off["ring"] = "the clock of the driver's samples is not known"
+            self._query.off["ring"] = "the clock of the driver's samples is not known"
             return []
         self._last_stamp_us = samples[-1][0]
         shift_ns = now_ns - stamps[self._clock]

@@ -20,7 +20,7 @@ STOPPED = Failure("the monitor was stopped within the window", "unavailable")
 STILL_PAUSED = Failure("the monitor was paused within the window, and is so still", "unavailable")
 FOREIGN = Failure("this process was forked from the one that the monitor runs in", "unavailable")
 OF_THE_WINDOW = (OVERLAP, BUSY, STOPPED, STILL_PAUSED)
-CUT = "cut by a pause or by another run"
+INTERRUPTED = "interrupted by a pause or by another run"
 
 _innermost: ContextVar[weakref.ref[GPUWindow] | None] = ContextVar("jitwarmup_gpu_window", default=None)
 
@@ -86,7 +86,7 @@ class GPUWindow:
         self.outer: weakref.ref[GPUWindow] | None = None
         self.session = -1
         self.unread: Failure | None = None  # why there is no first edge
-        self.cut = False  # a pause or another run came between
+        self.interrupted = False  # a pause or another run came between
         self.peaks = TorchPeaks(reset=reset_peak)
         self._enter = enter
         self._leave = leave
@@ -114,13 +114,13 @@ class GPUWindow:
         return False
 
     def finished(self, reading: DeviceReading, torch_index: int | None) -> DeviceReading:
-        """A reading with what only this process knows: torch's peak, and whether the window was cut."""
+        """A reading with what only this process knows: torch's peak, and whether the window was interrupted."""
         missing, status = dict(reading.missing), reading.status
         peak = self.peaks.end(torch_index)
         if isinstance(peak, str):
             missing["memory_peak_bytes"] = peak
-        if self.cut:
-            missing["window"] = CUT
+        if self.interrupted:
+            missing["window"] = INTERRUPTED
             status = "partial" if status == "ok" else status
         known = peak if isinstance(peak, int) else None
         return replace(reading, status=status, missing=missing, memory_peak_bytes=known)

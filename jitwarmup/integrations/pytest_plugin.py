@@ -99,7 +99,7 @@ class Steady:
             BaseException: whatever the function raised, so that the test fails with it.
 
         """
-        from jitwarmup.api.block import steady_state
+        from jitwarmup.api.steady import steady_state
         from jitwarmup.engine.callables import kind_of
 
         if kind_of(function).asynchronous:
@@ -109,7 +109,7 @@ class Steady:
 
     async def _later(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Report:
         """The same for an asynchronous function, when it is awaited."""
-        from jitwarmup.api.block import steady_state
+        from jitwarmup.api.steady import steady_state
 
         async with steady_state(**self._settings()) as block:
             return self._keep(await block.measure(function, *args, **kwargs))

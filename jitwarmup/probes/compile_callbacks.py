@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from jitwarmup.probes.loaded import loaded
+from jitwarmup.probes.base import loaded
 from jitwarmup.probes.run_table import RUNS, Compile
 from jitwarmup.records.runs import OneTimeWork
 

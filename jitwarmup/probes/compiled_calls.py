@@ -50,7 +50,7 @@ class CompiledCallCounter:
             return False
         self._module = module
         self._hooked = True  # before it is: interrupted meanwhile, it is taken out all the same
-        self._former = self._module.set_guard_complete_hook(self._heard)
+        self._former = self._module.set_guard_complete_hook(self._on_call)
         return True
 
     def stop(self) -> None:
@@ -66,7 +66,7 @@ class CompiledCallCounter:
         """Who counts now, for code inside of the audited run that wants to know its own share."""
         return _SLOT.get("hook")
 
-    def _heard(self, hit: bool) -> bool:
+    def _on_call(self, hit: bool) -> bool:
         if self._former is not None:
             hit = self._former(hit)
         if hit:

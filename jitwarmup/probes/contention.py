@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from jitwarmup.host.fork_safe import after_fork_in_child
-from jitwarmup.probes.loaded import ARMED
+from jitwarmup.probes.base import ARMED
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork
 

@@ -15,8 +15,8 @@ from functools import wraps
 from typing import Any
 
 from jitwarmup.probes import dynamo_records
+from jitwarmup.probes.base import ARMED, DORMANT, ReadingProbe, absent, loaded
 from jitwarmup.probes.compile_callbacks import CALLBACKS, RECORDING
-from jitwarmup.probes.loaded import ARMED, DORMANT, absent, loaded
 from jitwarmup.probes.run_table import RUNS
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork
@@ -54,7 +54,7 @@ def _torch_state() -> ArmState:
     return ARMED if _torch_devices() else ArmState("dormant", "CUDA is not initialised")
 
 
-class Allocator:
+class Allocator(ReadingProbe):
     """
     Kinds: ``allocator.grow`` (``cudaMalloc``, new segments) and ``allocator.retry`` (memory was freed and asked again).
 
@@ -97,10 +97,6 @@ class Allocator:
         earlier = {device.index: device for device in before}
         nothing = Device(0, 0, 0, 0)
         return [work for device in after for work in _growth(earlier.get(device.index, nothing), device)]
-
-    def disarm(self) -> None:
-        """Nothing was installed."""
-        self._state = DORMANT
 
 
 def _device(index: int, stats: Stats) -> Device | None:

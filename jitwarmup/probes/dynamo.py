@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from jitwarmup.probes import dynamo_records as records
+from jitwarmup.probes.base import ARMED, absent
 from jitwarmup.probes.compile_callbacks import CALLBACKS
 from jitwarmup.probes.dynamo_records import Record, ScopeOf
 from jitwarmup.probes.guard_reasons import rebuild
-from jitwarmup.probes.loaded import ARMED, absent
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork, Scope
 
@@ -34,7 +34,7 @@ class Snapshot:
 
     records: tuple[Record, ...] = ()
     breaks: Mapping[str, int] = field(default_factory=dict)
-    room: int | None = None
+    capacity: int | None = None
 
 
 EMPTY = Snapshot()
@@ -76,8 +76,8 @@ class Dynamo:
         utils = self._utils
         if utils is None:
             return EMPTY
-        room = getattr(getattr(utils, "_compilation_metrics", None), "maxlen", None)
-        return Snapshot(records.read(utils), dict(utils.counters.get("graph_break", {})), room)
+        capacity = getattr(getattr(utils, "_compilation_metrics", None), "maxlen", None)
+        return Snapshot(records.read(utils), dict(utils.counters.get("graph_break", {})), capacity)
 
     def delta(self, before: Snapshot, after: Snapshot) -> Sequence[OneTimeWork]:
         """All that is new, as if one run alone had been under way."""
@@ -87,7 +87,7 @@ class Dynamo:
         """What is new, each record with its own scope; counters take the records' common one, else ``otherwise``."""
         new, lost = records.added(before.records, after.records)
         work = [_work_of(record, scope) for record in new if (scope := scope_of(record)) and _is_compile(record)]
-        if lost and after.room is not None and len(after.records) >= after.room:
+        if lost and after.capacity is not None and len(after.records) >= after.capacity:
             work.append(OneTimeWork(kind="dynamo.capture", reason="more compiles than torch keeps records of"))
         scope = records.common_scope(new, scope_of, otherwise)
         return work + [_graph_break(text, n, scope) for text, n in _grown(before.breaks, after.breaks)]

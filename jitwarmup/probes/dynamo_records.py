@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jitwarmup.probes.loaded import loaded
+from jitwarmup.probes.base import loaded
 from jitwarmup.records.runs import Scope
 
 Record = Any

@@ -125,8 +125,8 @@ def _mismatch(what: str) -> Callable[[re.Match[str]], str]:
 
 
 def _dtype(found: re.Match[str]) -> str:
-    told = _DTYPE.fullmatch(found["old"]) and _DTYPE.fullmatch(found["new"])
-    numbers = f": expected {found['old']}, got {found['new']}" if told else ""
+    known = _DTYPE.fullmatch(found["old"]) and _DTYPE.fullmatch(found["new"])
+    numbers = f": expected {found['old']}, got {found['new']}" if known else ""
     return f"dtype of {public_name(found['name'])} changed{numbers}"
 
 
@@ -145,8 +145,8 @@ def _backend(keys: str) -> str | None:
 
 def _global_state(found: re.Match[str]) -> str:
     words = [_STATES.get(word) or ("autocast" if word.startswith("autocast") else None) for word in found[1].split()]
-    told = list(dict.fromkeys(word for word in words if word))
-    return "global state changed" + (": " + ", ".join(told) if told else "")
+    names = list(dict.fromkeys(word for word in words if word))
+    return "global state changed" + (": " + ", ".join(names) if names else "")
 
 
 def _of(text: str) -> Callable[[re.Match[str]], str]:

@@ -16,8 +16,8 @@ from typing import Any
 
 from jitwarmup.analysis.costs import WITHIN
 from jitwarmup.probes import dynamo_records as records
+from jitwarmup.probes.base import ARMED, ReadingProbe, absent
 from jitwarmup.probes.dynamo_records import Record, ScopeOf
-from jitwarmup.probes.loaded import ARMED, absent
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork, Scope
 
@@ -53,7 +53,7 @@ class Snapshot:
 EMPTY = Snapshot()
 
 
-class Inductor:
+class Inductor(ReadingProbe):
     """
     Kinds: ``inductor.compile``, ``inductor.cache_hit | cache_miss | cache_bypass``, ``aot.cache_hit | cache_miss |
     cache_bypass``, ``cpp.compile``, ``triton.compile``, ``autotune``. What is nested in a compile says so in its reason.
@@ -67,7 +67,7 @@ class Inductor:
 
     def arm(self) -> ArmState:
         """Dormant until ``torch._dynamo`` is loaded."""
-        utils = records.utils()
+        utils, self._utils = records.utils(), None
         if utils is None:
             return absent("torch._dynamo.utils")
         if not isinstance(getattr(utils, "counters", None), dict):
@@ -96,20 +96,16 @@ class Inductor:
     def attributed(self, before: Snapshot, after: Snapshot, scope_of: ScopeOf, otherwise: Scope) -> list[OneTimeWork]:
         """Seconds from each record with its scope; counters and phases with the records' common scope."""
         new, _ = records.added(before.records, after.records)
-        told = [(record, scope) for record in new if (scope := scope_of(record))]
+        scoped = [(record, scope) for record in new if (scope := scope_of(record))]
         common = records.common_scope(new, scope_of, otherwise)
         phases = {key: _fresh(before.phases.get(key), phase) for key, phase in after.phases.items()}
         nested = WITHIN if any(not records.is_runtime(record) for record in new) else None
-        work = [item for record, scope in told for item in _of_record(record, scope)]
+        work = [item for record, scope in scoped for item in _of_record(record, scope)]
         work += [_counted(kind, n, common) for kind, n in _cache_rises(before.counts, after.counts)]
         work += _timed("cpp.compile", phases.get(CPP_BUILD, ()), nested, common)
         if not any(item.kind == "autotune" for item in work):
             work += _timed("autotune", [s for key in phases if _is_tuning(key) for s in phases[key]], nested, common)
         return work
-
-    def disarm(self) -> None:
-        """Nothing was installed."""
-        self._utils = None
 
 
 def _phase_lists(utils: Any) -> Mapping[str, list[float]]:

@@ -23,12 +23,12 @@ from typing import Any
 
 from jitwarmup.host.scope import RunContext
 from jitwarmup.probes import dynamo_records
+from jitwarmup.probes.base import LOADING
 from jitwarmup.probes.compile_callbacks import unexplained_compile
 from jitwarmup.probes.contention import FAULTS, CpuContention, page_faults, taken
 from jitwarmup.probes.cuda import Allocator, CudaGraphs
 from jitwarmup.probes.dynamo import Dynamo
 from jitwarmup.probes.inductor import Inductor
-from jitwarmup.probes.loaded import LOADING
 from jitwarmup.probes.process import Children, Collections, Imports, SharedObjects
 from jitwarmup.probes.run_table import RUNS, Compile, relation
 from jitwarmup.probes.transformers import Transformers

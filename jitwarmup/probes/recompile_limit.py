@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jitwarmup.probes import dynamo_records
-from jitwarmup.probes.loaded import loaded
+from jitwarmup.probes.base import loaded
 from jitwarmup.records.runs import Run
 
 NEAR = 0.75  # share of the limit at which it is time to say so

@@ -22,7 +22,7 @@ from jitwarmup import (
 )
 from jitwarmup.engine.options import enclosing_settings
 from jitwarmup.engine.rules import Fixed
-from jitwarmup.events.recorder import Recorder
+from jitwarmup.events.sinks import Recorder
 from jitwarmup.host.scope import CURRENT, current
 from jitwarmup.probes import Observation
 from jitwarmup.records.runs import OneTimeWork
@@ -182,17 +182,17 @@ def test_explicit_settings_hold_inner_over_outer_over_decorator_over_default() -
 
 
 def test_the_blocks_monitor_log_and_clock_are_used_by_warmed_functions_inside(log) -> None:
-    told, clock = Recorder(), FakeClock()
+    outer_log, clock = Recorder(), FakeClock()
     monitor, own = log.monitor(), log.monitor()
     function = warmed(iterations=0, monitor=own)(lambda: clock.advance(2))
-    with steady_state(monitor=monitor, log=told, clock=clock):
+    with steady_state(monitor=monitor, log=outer_log, clock=clock):
         function()
-    assert told.named("jitwarmup.call")[0]["duration_s"] == 2.0
-    assert told.named("jitwarmup.call")[0]["device_uuid"] == "fake"
+    assert outer_log.named("jitwarmup.call")[0]["duration_s"] == 2.0
+    assert outer_log.named("jitwarmup.call")[0]["device_uuid"] == "fake"
     assert monitor.log is own.log
-    with steady_state(monitor=None, log=told, clock=clock):
+    with steady_state(monitor=None, log=outer_log, clock=clock):
         function()
-    assert "device_uuid" not in told.named("jitwarmup.call")[1], "None given explicitly is a setting too"
+    assert "device_uuid" not in outer_log.named("jitwarmup.call")[1], "None given explicitly is a setting too"
 
 
 def test_every_event_inside_a_block_carries_its_report_id(events) -> None:

@@ -25,11 +25,10 @@ import structlog
 
 from jitwarmup.events import schema
 from jitwarmup.events.emit import as_emitter, default_emitter
-from jitwarmup.events.fanout import Fanout
-from jitwarmup.events.guard import QueueSink, SafeEmitter
+from jitwarmup.events.guard import Fanout, QueueSink, SafeEmitter
 from jitwarmup.events.json_lines import JsonLines
-from jitwarmup.events.recorder import Recorder
 from jitwarmup.events.sanitize import to_json
+from jitwarmup.events.sinks import Recorder
 from jitwarmup.integrations.opentelemetry import OpenTelemetryLogs, OpenTelemetryMetrics
 from jitwarmup.integrations.prometheus import PrometheusMetrics
 
@@ -37,7 +36,7 @@ CHUNK_S = 1e-3
 ROUNDS = 300
 RAW = {
     "callable": "module.Service.generate",
-    "phase": "measure",
+    "label": "service",
     "duration_s": 0.6123,
     "outcome": "ok",
     "error_type": None,

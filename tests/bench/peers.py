@@ -112,13 +112,15 @@ def main() -> None:
     print(f"{'':32} {'median':>10} {'mean':>10}  x control  mark on the result")
     for name, row in rows.items():
         median, mean = (f"{row[key] * 1e3:7.3f} ms" if key in row else "-" for key in ("median_s", "mean_s"))
-        said = (
+        reported = (
             row.get("median_s", row.get("mean_s"))
             if name.startswith(("jitwarmup, clean", "control"))
             else row["mean_s"]
         )
         mark = f"{ours['verdict']}: runs {ours['marked']}" if name.startswith("jitwarmup") else "none"
-        print(f"{name:32} {median:>10} {mean:>10}  {said / truth:8.2f}x  {'' if name.startswith('control') else mark}")
+        print(
+            f"{name:32} {median:>10} {mean:>10}  {reported / truth:8.2f}x  {'' if name.startswith('control') else mark}"
+        )
     error = ours["median_s"] / truth - 1
     print(
         f"clean median within {abs(error):.1%} of the control (goal 15 %): {'kept' if abs(error) <= 0.15 else 'MISSED'}"

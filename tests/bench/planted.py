@@ -92,8 +92,8 @@ def noise_of(chance: random.Random, noise: str, size: int) -> list[float]:
 @functools.cache
 def quiet_parts() -> list[list[float]]:
     """The second halves of the published steady series whose spread is below 1 %."""
-    documents = [told for told in json.loads(BARRETT.read_text()) if told["steady_start"] is not None]
-    parts = [told["series"][max(1000, told["steady_start"]) :] for told in documents]
+    documents = [document for document in json.loads(BARRETT.read_text()) if document["steady_start"] is not None]
+    parts = [document["series"][max(1000, document["steady_start"]) :] for document in documents]
     return [part for part in parts if spread(part) < 0.01]
 
 

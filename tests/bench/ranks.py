@@ -49,8 +49,8 @@ def rank_main():
     alone = median_s(ranks=None)
     if dist.get_rank() == 0:
         runs = sorted(spent[1 : RUNS + 4])
-        told = {"median_s": statistics.median(runs), "p90_s": runs[int(0.9 * len(runs))], "inside": sum(inside)}
-        print(json.dumps({**told, "exchanges": len(spent), "together_s": together, "alone_s": alone}))
+        result = {"median_s": statistics.median(runs), "p90_s": runs[int(0.9 * len(runs))], "inside": sum(inside)}
+        print(json.dumps({**result, "exchanges": len(spent), "together_s": together, "alone_s": alone}))
     dist.barrier()
     dist.destroy_process_group()
 
@@ -71,10 +71,10 @@ def main():
     )
     print("ranks  outside the window: median    p90   exchanges inside a window   empty run: in step / alone")
     for world in (2, 4, 8):
-        told = job(world)
-        times = f"{told['median_s'] * 1e3:26.2f} ms {told['p90_s'] * 1e3:6.2f} ms"
-        runs = f"{told['together_s'] * 1e6:.2f} us / {told['alone_s'] * 1e6:.2f} us"
-        print(f"{world:5}  {times}   {told['inside']:4} of {told['exchanges']:<4}              {runs}")
+        result = job(world)
+        times = f"{result['median_s'] * 1e3:26.2f} ms {result['p90_s'] * 1e3:6.2f} ms"
+        runs = f"{result['together_s'] * 1e6:.2f} us / {result['alone_s'] * 1e6:.2f} us"
+        print(f"{world:5}  {times}   {result['inside']:4} of {result['exchanges']:<4}              {runs}")
 
 
 if __name__ == "__main__":

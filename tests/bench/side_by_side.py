@@ -44,8 +44,8 @@ def calls(factor: float, pairs: int) -> Counter[str]:
 def main() -> None:
     pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 40
     for factor in (1.0, 1.2):
-        told = ", ".join(f"{name} {count}" for name, count in sorted(calls(factor, pairs).items()))
-        print(f"{factor - 1:+.0%} injected, {pairs} pairs: {told}")
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(calls(factor, pairs).items()))
+        print(f"{factor - 1:+.0%} injected, {pairs} pairs: {counts}")
 
 
 if __name__ == "__main__":

@@ -81,11 +81,11 @@ def runs_of(document: dict) -> Iterator[Run]:
 
 def mean_of(values: Iterable[float]) -> float:
     """Mean, or nan of nothing: a folder may hold no compiled series."""
-    return statistics.fmean(told) if (told := list(values)) else math.nan
+    return statistics.fmean(given) if (given := list(values)) else math.nan
 
 
 def middle_of(values: Iterable[float]) -> float:
-    return statistics.median(told) if (told := list(values)) else math.nan
+    return statistics.median(given) if (given := list(values)) else math.nan
 
 
 # ---------------------------------------------------------------------------------------------- the rules
@@ -124,10 +124,10 @@ class Outcome:
 def play(rule: RuleLike, series: Series, at_most: int = 30) -> Outcome:
     """The first decision, without re-arm; our rules tell an end afterwards, the others mean the one at which they stop."""
     stop = next((n for n in range(1, at_most + 1) if rule(series.runs[:n]).state != "more"), at_most)
-    said = rule(series.runs[:stop])
-    end = int(said.numbers.get("warmup_end", stop))
+    decision = rule(series.runs[:stop])
+    end = int(decision.numbers.get("warmup_end", stop))
     return Outcome(
-        said.state != "more" and said.path != "budget", stop, end, compiles(series.runs[stop : stop + MEASURED])
+        decision.state != "more" and decision.path != "budget", stop, end, compiles(series.runs[stop : stop + MEASURED])
     )
 
 
@@ -191,8 +191,8 @@ def table_of_re_arm(chosen: Sequence[Series]) -> dict[str, float]:
     for kind, part in (("compiled", True), ("eager", False)):
         totals = [total for series, (total, _, _) in done if series.compiled is part]
         print(f"  runs in total, {kind}: median {middle_of(totals):.0f}, mean {mean_of(totals):.1f} (transformers: 26)")
-    said = [would_have_said(series.runs[:6]).state == "proven" for series in chosen]
-    print(f"  of '1 + 5' it would have said 'proven' in {sum(said)} of {len(said)}")
+    decision = [would_have_said(series.runs[:6]).state == "proven" for series in chosen]
+    print(f"  of '1 + 5' it would have said 'proven' in {sum(decision)} of {len(decision)}")
     return {"re-armed": near, "dirty": float(dirty)}
 
 
@@ -251,7 +251,7 @@ def coverage(draw: Draw, size: int, times: int = 4000) -> tuple[float, float]:
 def barrett_parts() -> list[list[Run]]:
     """The published steady parts."""
     documents = json.loads(BARRETT.read_text())
-    parts = [told["series"][told["steady_start"] :] for told in documents if told["steady_start"] is not None]
+    parts = [given["series"][given["steady_start"] :] for given in documents if given["steady_start"] is not None]
     return [[a_run(seconds) for seconds in part] for part in parts]
 
 

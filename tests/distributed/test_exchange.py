@@ -91,27 +91,27 @@ def ended(steps):
 
 
 @given(st.binary(max_size=400), st.integers(ROOM, 600))
-def test_a_row_is_as_long_as_all_others_and_holds_what_fits(said, length):
-    row = row_of(said, length)
+def test_a_row_is_as_long_as_all_others_and_holds_what_fits(sent, length):
+    row = row_of(sent, length)
     assert len(row) == length
-    assert int.from_bytes(row[:HEAD], "big") == len(said)
-    assert row[HEAD : HEAD + len(said)] == said[: length - HEAD]
+    assert int.from_bytes(row[:HEAD], "big") == len(sent)
+    assert row[HEAD : HEAD + len(sent)] == sent[: length - HEAD]
 
 
 @pytest.mark.parametrize("length", [0, ROOM - HEAD, ROOM - HEAD + 1, 5000])
 def test_who_has_more_to_say_than_fits_has_it_said_in_a_second_row(length):
     here = ExchangeGroup(MEMBERS, 1)
-    said = [b"short", b"x" * length, b""]
+    sent = [b"short", b"x" * length, b""]
     rounds = []
 
     def gather(row, watch):
         rounds.append(len(row))
         yield None
-        return [row_of(each, len(row)) for each in said]
+        return [row_of(each, len(row)) for each in sent]
 
     here.gather = gather
-    steps = here.messages(said[1], None)
-    assert ended(steps) == tuple(said)
+    steps = here.messages(sent[1], None)
+    assert ended(steps) == tuple(sent)
     assert rounds == ([ROOM] if length <= ROOM - HEAD else [ROOM, HEAD + length])
 
 
@@ -172,7 +172,7 @@ def test_a_rank_that_leaves_while_others_wait_is_heard_of_at_once(store, clock):
     assert here.generation == 0
 
 
-def heard(here, timeout_s=60.0):
+def outcome_of(here, timeout_s=60.0):
     """What the exchange of a rank comes to at its next look; None while it waits."""
     steps = here.exchange(b"x", timeout_s)
     try:
@@ -188,24 +188,24 @@ def test_a_rank_that_left_before_the_others_came_is_heard_of_by_each_of_them_onc
     one, two, leaver = (ExchangeGroup(MEMBERS, rank) for rank in MEMBERS)
     leaver.leave("Boom in a block")
     for waiting in (one, two):
-        assert heard(waiting).lost.ranks == (2,)
-        assert heard(waiting) is None, "of the next one it knows nothing bad"
+        assert outcome_of(waiting).lost.ranks == (2,)
+        assert outcome_of(waiting) is None, "of the next one it knows nothing bad"
     assert {each.generation for each in (one, two, leaver)} == {1}
     leaver.leave("Boom in the next block")
-    assert [heard(waiting).lost.ranks for waiting in (one, two)] == [(2,), (2,)]
+    assert [outcome_of(waiting).lost.ranks for waiting in (one, two)] == [(2,), (2,)]
 
 
 def test_a_dead_member_is_never_waited_for_again(store, clock):
     here = ExchangeGroup(MEMBERS, 0)
     here.board.post(Departure("died", (1,), "its process ended"))
     for _ in range(3):
-        assert heard(here).lost.ranks == (1,)
+        assert outcome_of(here).lost.ranks == (1,)
     assert here.generation == 0
 
 
 def test_the_lock_is_given_back_on_every_way_out(store, clock):
     here = ExchangeGroup(MEMBERS, 0)
-    assert heard(here) is None  # given up while it waited
+    assert outcome_of(here) is None  # given up while it waited
     assert here.lock.acquire(blocking=False)
     steps = here.exchange(b"x", 60.0)
     assert next(steps) is None, "another thread's plan is exchanging"
@@ -217,7 +217,7 @@ def test_the_lock_is_given_back_on_every_way_out(store, clock):
 
 def test_without_a_store_nobody_waits(gone, clock):
     here = ExchangeGroup(MEMBERS, 1)
-    lost = heard(here).lost
+    lost = outcome_of(here).lost
     assert isinstance(lost, RankFailed)
     assert "the job's store does not answer: rank 0 or the launcher has ended" in str(lost)
     here.leave("too")
@@ -303,7 +303,7 @@ def test_a_roll_of_another_exchange_is_not_answered(store, clock):
     assert one.answered_at is None
 
 
-def test_who_waits_patiently_calls_no_roll(store, clock):
+def test_a_wait_within_its_time_calls_no_roll(store, clock):
     (one,) = waiting(0)
     clock.now += 9.9
     ended(one.look(now=True))

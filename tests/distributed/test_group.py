@@ -37,15 +37,15 @@ class Mesh:
 def job(monkeypatch):
     """torch.distributed as rank 1 of a job of three sees it; ``groups`` holds the ranks of each group."""
     world = object()
-    told = SimpleNamespace(rank=1, groups={world: [0, 1, 2]}, world=world)
+    world_of_two = SimpleNamespace(rank=1, groups={world: [0, 1, 2]}, world=world)
     module = SimpleNamespace(
-        get_rank=lambda: told.rank,
+        get_rank=lambda: world_of_two.rank,
         get_backend=lambda: "gloo",
-        get_process_group_ranks=lambda given: told.groups[given],
+        get_process_group_ranks=lambda given: world_of_two.groups[given],
         group=SimpleNamespace(WORLD=world),
     )
     monkeypatch.setattr(group, "distributed", lambda: module)
-    return told
+    return world_of_two
 
 
 @pytest.mark.parametrize("timeout_s", [0, -1, True, "5", None, float("nan"), float("inf")])
@@ -130,7 +130,7 @@ def test_groups_are_wrapped_and_what_fits_the_protocol_is_left_as_they_are():
     assert checked_ranks(EVERYBODY) is EVERYBODY
     assert isinstance(checked_ranks("world"), RankGroup)
     assert isinstance(checked_ranks(Mesh()), RankGroup)
-    own = SimpleNamespace(rank=0, members=(0, 1), exchange=lambda said: None, leave=lambda reason: None)
+    own = SimpleNamespace(rank=0, members=(0, 1), exchange=lambda message: None, leave=lambda reason: None)
     assert isinstance(own, Ranks)
     assert checked_ranks(own) is own
     assert ranks_of(own) is own
@@ -155,10 +155,10 @@ class Steps:
         self.wanted = wanted
         self.closed = False
 
-    def exchange(self, said, timeout_s):
+    def exchange(self, message, timeout_s):
         try:
             yield from self.wanted
-            return Exchanged(said=(said,))
+            return Exchanged(said=(message,))
         finally:
             self.closed = True
 

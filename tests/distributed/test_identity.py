@@ -10,8 +10,8 @@ from jitwarmup.records.errors import ArgumentError
 
 
 def distributed(available=True, initialized=True, rank=lambda: 3):
-    told = {"is_available": lambda: available, "is_initialized": lambda: initialized}
-    return SimpleNamespace(distributed=SimpleNamespace(**told, get_rank=rank, get_world_size=lambda: 8))
+    expected = {"is_available": lambda: available, "is_initialized": lambda: initialized}
+    return SimpleNamespace(distributed=SimpleNamespace(**expected, get_rank=rank, get_world_size=lambda: 8))
 
 
 def broken():
@@ -28,10 +28,10 @@ RANKS = [
 ]
 
 
-@pytest.mark.parametrize(("loaded", "told"), RANKS)
-def test_a_rank_is_told_where_there_are_several(monkeypatch, loaded, told):
+@pytest.mark.parametrize(("loaded", "expected"), RANKS)
+def test_a_rank_is_told_where_there_are_several(monkeypatch, loaded, expected):
     monkeypatch.setitem(sys.modules, "torch", loaded)
-    assert identity() == told
+    assert identity() == expected
 
 
 def test_without_torch_there_is_no_rank(monkeypatch):

@@ -139,7 +139,7 @@ WORDS = [
 ]
 
 
-@pytest.mark.parametrize(("departure", "words"), WORDS, ids=lambda told: getattr(told, "kind", ""))
+@pytest.mark.parametrize(("departure", "words"), WORDS, ids=lambda caught: getattr(caught, "kind", ""))
 def test_every_departure_says_who_what_and_the_way_out(departure, words):
     error = departure.error()
     assert isinstance(error, RankFailed)
@@ -186,6 +186,6 @@ def test_a_silent_store_is_told_from_one_that_is_gone():
     def gone():
         raise StoreGone("DistNetworkError")
 
-    with pytest.raises(StoreGone, match="DistNetworkError") as told:
+    with pytest.raises(StoreGone, match="DistNetworkError") as caught:
         with_timeout(gone, 30.0)
-    assert not told.value.silent
+    assert not caught.value.silent

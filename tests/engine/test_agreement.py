@@ -46,10 +46,10 @@ def phases(report):
     return "".join(run.phase.value[0] for run in report.runs)
 
 
-def measures(seat, function=None, /, **settings):
+def measures(participant, function=None, /, **settings):
     """One rank measures in a block of its own."""
-    with seat.block(**{**SHORT, **settings}) as steady:
-        return steady.measure(function or seat.function(1.0 + seat.rank))
+    with participant.block(**{**SHORT, **settings}) as steady:
+        return steady.measure(function or participant.function(1.0 + participant.rank))
 
 
 # ------------------------------------------------------------------------------------------------ in step
@@ -70,9 +70,9 @@ def test_noise_of_its_own_on_every_rank_moves_nobody_out_of_step(seeds, ranks) -
     alone = 0
     for seed in seeds:
 
-        def rank(seat, *, together, seed=seed):
-            user = seat.function(*noise(seed, seat.rank))
-            return measures(seat, user, iterations=until_steady(), ranks=seat if together else None)
+        def rank(participant, *, together, seed=seed):
+            user = participant.function(*noise(seed, participant.rank))
+            return measures(participant, user, iterations=until_steady(), ranks=participant if together else None)
 
         report = same(ranks(4).run(functools.partial(rank, together=True)))
         assert report.decision.state in ("proven", "spent")
@@ -87,13 +87,17 @@ def test_nothing_is_exchanged_inside_of_a_window(ranks) -> None:
     job.run(measures)
     agree, run = "exchange heard", "fence now user fence now"
     plan = [agree, *[f"{run} {agree}"] * 4, agree]
-    for seat in job.seats:
-        assert " ".join(seat.log) == " ".join(["fence now", *plan, "fence now", agree])
+    for participant in job.participants:
+        assert " ".join(participant.log) == " ".join(["fence now", *plan, "fence now", agree])
 
 
 def test_the_slowest_rank_is_the_time_of_all_and_the_report_compares_them(ranks) -> None:
     job = ranks(3)
-    reports = job.run(lambda seat: measures(seat, seat.function((2.0, 5.0, 3.0)[seat.rank]), measurements=3))
+    reports = job.run(
+        lambda participant: measures(
+            participant, participant.function((2.0, 5.0, 3.0)[participant.rank]), measurements=3
+        )
+    )
     report = same(reports)
     assert report.latency_s == pytest.approx(5.0)
     assert [each.ranks.rank for each in reports] == [0, 1, 2]
@@ -102,7 +106,7 @@ def test_the_slowest_rank_is_the_time_of_all_and_the_report_compares_them(ranks)
         assert each.ranks.median_s == pytest.approx((2.0, 5.0, 3.0))
         assert (each.ranks.straggler, each.ranks.straggler_share) == (1, 1.0)
         assert each.ranks.skew_s == pytest.approx(3.0)
-    (event,) = job.seats[2].events.named("jitwarmup.measurement.completed")
+    (event,) = job.participants[2].events.named("jitwarmup.measurement.completed")
     assert (event["straggler_rank"], event["straggler_share"]) == (1, 1.0)
     assert (event["rank_fastest_s"], event["rank_slowest_s"]) == pytest.approx((2.0, 5.0))
 
@@ -111,8 +115,8 @@ def test_of_several_ranks_the_first_speaks_and_the_others_add_the_same_at_debug(
     job = ranks(2)
     job.run(measures)
     names = ["validation.completed", "warmup.completed", "measurement.completed", "block.completed"]
-    assert job.seats[0].told() == [f"info {name}" for name in names]
-    assert job.seats[1].told() == [f"debug {name}" for name in names]
+    assert job.participants[0].lines() == [f"info {name}" for name in names]
+    assert job.participants[1].lines() == [f"debug {name}" for name in names]
 
 
 def test_one_time_work_of_one_rank_marks_the_run_on_all(ranks) -> None:
@@ -121,7 +125,7 @@ def test_one_time_work_of_one_rank_marks_the_run_on_all(ranks) -> None:
     assert [run.contaminated for run in report.measured] == [True, False]
     assert [(work.kind, work.rank) for work in report.measured[0].work] == [("dynamo.recompile", 1)]
     assert report.verdict.state == "contaminated"
-    (event,) = job.seats[0].events.named("jitwarmup.measurement.completed")
+    (event,) = job.participants[0].events.named("jitwarmup.measurement.completed")
     assert event["contaminated_ranks"] == ["1"]
 
 
@@ -163,8 +167,8 @@ def test_causes_are_watched_where_all_ranks_can_watch_them(blind, ranks) -> None
     job = ranks(2)
     rules = [Hooked(), Hooked()]
     if blind is not None:
-        job.seats[blind].watches = ()
-    reports = job.run(lambda seat: measures(seat, iterations=rules[seat.rank]))
+        job.participants[blind].watches = ()
+    reports = job.run(lambda participant: measures(participant, iterations=rules[participant.rank]))
     assert rules[0].asked == rules[1].asked
     assert set(rules[0].asked) == {blind is None}
     assert same(reports).verdict.watched == (("dynamo",) if blind is None else ())
@@ -177,9 +181,9 @@ def test_a_budget_is_spent_for_all_by_the_slowest(ranks) -> None:
 
 
 def test_the_ledger_of_several_ranks_sums_to_the_wall_time(ranks) -> None:
-    def rank(seat):
-        paid = OneTimeWork(kind="dynamo.capture", duration_s=2.0 + seat.rank)
-        return measures(seat, seat.function(5.0, 2.0, 1.0, work={0: [paid], 1: [RECOMPILE]}))
+    def rank(participant):
+        paid = OneTimeWork(kind="dynamo.capture", duration_s=2.0 + participant.rank)
+        return measures(participant, participant.function(5.0, 2.0, 1.0, work={0: [paid], 1: [RECOMPILE]}))
 
     report = same(ranks(4).run(rank))
     wall = sum(run.duration_s for run in report.runs if run.phase is not Phase.MEASURE)
@@ -205,69 +209,69 @@ def test_the_verdict_of_all_names_the_rank_that_found_something(ranks, monkeypat
 # ------------------------------------------------------------------------------------------------ every spelling
 
 
-def by_measure(seat, user):
-    with seat.block(**SHORT) as steady:
+def by_measure(participant, user):
+    with participant.block(**SHORT) as steady:
         return steady.measure(user)
 
 
-def by_decorator(seat, user):
-    with seat.block(ranks=UNSET):
-        return warmed(ranks=seat, **SHORT)(user).measure()
+def by_decorator(participant, user):
+    with participant.block(ranks=UNSET):
+        return warmed(ranks=participant, **SHORT)(user).measure()
 
 
-def by_trials(seat, user):
-    with seat.block(**SHORT) as steady:
+def by_trials(participant, user):
+    with participant.block(**SHORT) as steady:
         for trial in steady.trials():
             with trial:
                 user()
     return steady.reports[0]
 
 
-def by_interleave(seat, user):
-    with seat.block(**SHORT) as steady:
-        first, second = steady.interleave(user, seat.function(0.5))
+def by_interleave(participant, user):
+    with participant.block(**SHORT) as steady:
+        first, second = steady.interleave(user, participant.function(0.5))
     assert phases(second) == "vwmm"
     return first
 
 
-def by_generator(seat, user):
+def by_generator(participant, user):
     def stream():
         yield user()
         yield 2
 
-    with seat.block(**SHORT) as steady:
+    with participant.block(**SHORT) as steady:
         return steady.measure(stream)
 
 
-async def by_coroutine(seat, user):
+async def by_coroutine(participant, user):
     async def task():
         await asyncio.sleep(0)
         return user()
 
-    async with seat.block(**SHORT) as steady:
+    async with participant.block(**SHORT) as steady:
         return await steady.measure(task)
 
 
-async def by_async_generator(seat, user):
+async def by_async_generator(participant, user):
     async def stream():
         yield user()
         await asyncio.sleep(0)
         yield 2
 
-    async with seat.block(**SHORT) as steady:
+    async with participant.block(**SHORT) as steady:
         return await steady.measure(stream)
 
 
-async def by_async_interleave(seat, user):
+async def by_async_interleave(participant, user):
     async def first():
         return user()
 
-    other = seat.function(0.5)
+    other = participant.function(0.5)
 
     async def second():
         return other()
 
-    async with seat.block(**SHORT) as steady:
+    async with participant.block(**SHORT) as steady:
         return (await steady.interleave(first, second))[0]
 
 
@@ -276,41 +280,45 @@ ASYNC = [by_coroutine, by_async_generator, by_async_interleave]
 
 
 def spelt(job, spelling, make):
-    """Each rank's report of the function that ``make(seat)`` gives."""
+    """Each rank's report of the function that ``make(participant)`` gives."""
     run = job.arun if asyncio.iscoroutinefunction(spelling) else job.run
-    return run(lambda seat: spelling(seat, make(seat)))
+    return run(lambda participant: spelling(participant, make(participant)))
 
 
 @pytest.mark.parametrize("spelling", [*SPELLINGS, *ASYNC])
 def test_every_spelling_is_in_step(spelling, ranks) -> None:
     job = ranks(3)
-    report = same(spelt(job, spelling, lambda seat: seat.function(1.0 + seat.rank)))
+    report = same(spelt(job, spelling, lambda participant: participant.function(1.0 + participant.rank)))
     assert report.ranks.members == (0, 1, 2)
     assert report.ranks.straggler == 2
     assert len(report.measured) == 2
     assert {run.items for run in report.runs} == ({2} if "generator" in spelling.__name__ else {None})
-    assert len({len(seat.said) for seat in job.seats}) == 1
+    assert len({len(participant.sent) for participant in job.participants}) == 1
 
 
 @pytest.mark.parametrize("spelling", [*SPELLINGS, *ASYNC])
 def test_a_failure_of_one_rank_ends_every_spelling_on_all(spelling, ranks) -> None:
     job = ranks(3)
-    got = spelt(job, spelling, lambda seat: seat.function(error={1: ValueError("secret")} if seat.rank == 1 else {}))
+    got = spelt(
+        job,
+        spelling,
+        lambda participant: participant.function(error={1: ValueError("secret")} if participant.rank == 1 else {}),
+    )
     if spelling is by_trials:  # the exception of a trial passes, where it happened
         assert isinstance(got.pop(1), ValueError)
     for report in got:
         assert (report.failure.rank, report.failure.type, report.failure.message) == (1, "ValueError", "secret")
         assert report.latency_s == -1.0
-    assert len({len(seat.said) for seat in job.seats}) == 1 or spelling is by_trials
-    assert not any("secret" in repr(event) for seat in job.seats for event in seat.events)
+    assert len({len(participant.sent) for participant in job.participants}) == 1 or spelling is by_trials
+    assert not any("secret" in repr(event) for participant in job.participants for event in participant.events)
 
 
 def test_a_block_around_a_function_is_warmed_in_step_and_its_body_is_one_run_of_all(ranks) -> None:
     job = ranks(2)
 
-    def rank(seat):
-        with seat.block(seat.function(1.0), iterations=2) as steady:
-            seat.clock.advance(3.0 + seat.rank)
+    def rank(participant):
+        with participant.block(participant.function(1.0), iterations=2) as steady:
+            participant.clock.advance(3.0 + participant.rank)
         return steady
 
     blocks = job.run(rank)
@@ -324,16 +332,19 @@ def test_a_block_around_a_function_is_warmed_in_step_and_its_body_is_one_run_of_
 def test_a_block_of_its_own_agrees_once_at_its_end(ranks) -> None:
     job = ranks(2)
 
-    def rank(seat):
-        with seat.block() as steady:
-            seat.clock.advance(1.0 + seat.rank)
+    def rank(participant):
+        with participant.block() as steady:
+            participant.clock.advance(1.0 + participant.rank)
         return steady.block
 
     first, second = job.run(rank)
     assert first.rank_durations_ns == second.rank_durations_ns
     assert first.duration_s == pytest.approx(2.0)
-    assert [len(seat.said) for seat in job.seats] == [1, 1]
-    assert [seat.told() for seat in job.seats] == [["info block.completed"], ["debug block.completed"]]
+    assert [len(participant.sent) for participant in job.participants] == [1, 1]
+    assert [participant.lines() for participant in job.participants] == [
+        ["info block.completed"],
+        ["debug block.completed"],
+    ]
 
 
 # ------------------------------------------------------------------------------------------------ plain calls
@@ -342,13 +353,13 @@ def test_a_block_of_its_own_agrees_once_at_its_end(ranks) -> None:
 def test_a_plain_call_warms_up_in_step_and_afterwards_tells_nobody(ranks) -> None:
     job = ranks(2)
 
-    def rank(seat):
-        with seat.block(ranks=UNSET):
-            function = warmed(ranks=seat, iterations=2)(seat.function(1.0 + seat.rank))
+    def rank(participant):
+        with participant.block(ranks=UNSET):
+            function = warmed(ranks=participant, iterations=2)(participant.function(1.0 + participant.rank))
             first = function()
-            told = len(seat.said)
+            argument = len(participant.sent)
             assert [function(), function()] == [first + 1, first + 2]
-            assert len(seat.said) == told == 4, "begin, and three runs"
+            assert len(participant.sent) == argument == 4, "begin, and three runs"
             return first, function.state, function.warm()
 
     (one, *_), (two, *_) = got = job.run(rank)
@@ -359,7 +370,7 @@ def test_a_plain_call_warms_up_in_step_and_afterwards_tells_nobody(ranks) -> Non
 
 
 def test_warm_alone_agrees_too(ranks) -> None:
-    got = ranks(2).run(lambda seat: warmed(ranks=seat, iterations=2)(seat.function()).warm())
+    got = ranks(2).run(lambda participant: warmed(ranks=participant, iterations=2)(participant.function()).warm())
     assert [len(warmup.runs) for warmup in got] == [3, 3]
     assert {len(run.rank_durations_ns) for warmup in got for run in warmup.runs} == {2}
 
@@ -368,30 +379,30 @@ def test_warm_alone_agrees_too(ranks) -> None:
 def test_a_plain_call_that_was_not_told_to_agree_tells_nobody(around, ranks) -> None:
     job = ranks(2)
 
-    def rank(seat):
-        function = warmed(iterations=1)(seat.function())
+    def rank(participant):
+        function = warmed(iterations=1)(participant.function())
         if not around:
-            return (function(), function.warm()) if seat.rank == 0 else None
-        with seat.block():
-            if seat.rank == 0:  # rank 0 alone calls it
+            return (function(), function.warm()) if participant.rank == 0 else None
+        with participant.block():
+            if participant.rank == 0:  # rank 0 alone calls it
                 function()
                 function.warm()
-            assert seat.said == []
+            assert participant.sent == []
         return None
 
     assert all(not isinstance(each, BaseException) for each in job.run(rank))
-    assert [len(seat.said) for seat in job.seats] == [around, around]
+    assert [len(participant.sent) for participant in job.participants] == [around, around]
 
 
 @pytest.mark.parametrize("where", ["block", "decorator"])
 def test_none_opts_out(where, ranks) -> None:
     job = ranks(2)
 
-    def rank(seat):
-        if seat.rank == 1:
+    def rank(participant):
+        if participant.rank == 1:
             return None
-        function = warmed(**SHORT, ranks=None if where == "decorator" else seat)(seat.function())
-        with seat.block(ranks=None if where == "block" else UNSET) as steady:
+        function = warmed(**SHORT, ranks=None if where == "decorator" else participant)(participant.function())
+        with participant.block(ranks=None if where == "block" else UNSET) as steady:
             function()
             report = function.measure()
         assert steady.block.rank_durations_ns is None
@@ -399,39 +410,39 @@ def test_none_opts_out(where, ranks) -> None:
 
     report, _ = job.run(rank)
     assert report.ranks is None
-    assert job.seats[0].said == []
+    assert job.participants[0].sent == []
 
 
 def test_a_block_goes_before_the_decorator(ranks) -> None:
     job, other = ranks(2), ranks(2)
 
-    def rank(seat):
-        function = warmed(**SHORT, ranks=other.seats[seat.rank])(seat.function())
-        with seat.block():
+    def rank(participant):
+        function = warmed(**SHORT, ranks=other.participants[participant.rank])(participant.function())
+        with participant.block():
             return function.measure()
 
     same(job.run(rank))
-    assert [seat.said for seat in other.seats] == [[], []]
+    assert [participant.sent for participant in other.participants] == [[], []]
 
 
 def test_habits_of_a_key_are_its_own_ranks(ranks) -> None:
     """What four ranks pay once each is not what one rank may pay four times."""
     job = ranks(4)
 
-    def rank(seat):
+    def rank(participant):
         work = {run: [CACHE] for run in range(6)} | {6: [OneTimeWork(kind=CACHE.kind, count=3)]}
-        with seat.block(ranks=UNSET):
-            function = warmed(ranks=seat, iterations=4)(seat.function(work=work))
+        with participant.block(ranks=UNSET):
+            function = warmed(ranks=participant, iterations=4)(participant.function(work=work))
             function()
             assert function.state is State.WARM
             function()
             return function.state
 
     assert job.run(rank) == [State.DEGRADED] * 4
-    for seat in job.seats:
-        calls = seat.events.named("jitwarmup.call")
+    for participant in job.participants:
+        calls = participant.events.named("jitwarmup.call")
         assert [call["contaminated"] for call in calls] == [False, True]
-        assert len(seat.events.named("jitwarmup.steady_state.lost")) == 1
+        assert len(participant.events.named("jitwarmup.steady_state.lost")) == 1
 
 
 # ------------------------------------------------------------------------------------------------ one plan
@@ -450,39 +461,45 @@ def test_habits_of_a_key_are_its_own_ranks(ranks) -> None:
 )
 def test_plans_that_differ_are_refused_on_all_before_anything_is_run(setting, values, ranks) -> None:
     job = ranks(2)
-    got = job.run(lambda seat: measures(seat, **{setting: values[seat.rank]}))
-    told = "callable" if setting == "name" else setting
+    got = job.run(lambda participant: measures(participant, **{setting: values[participant.rank]}))
+    argument = "callable" if setting == "name" else setting
     for error in got:
         assert isinstance(error, ArgumentError)
-        assert re.match(rf"rank 1 got {told}=.*and rank 0 {told}=.*wanted the same plan on every rank", str(error))
-    assert not any("user" in seat.log for seat in job.seats)
+        assert re.match(
+            rf"rank 1 got {argument}=.*and rank 0 {argument}=.*wanted the same plan on every rank", str(error)
+        )
+    assert not any("user" in participant.log for participant in job.participants)
 
 
 def test_rules_of_the_users_own_are_the_same_where_they_are_of_one_kind(ranks) -> None:
     """Their addresses differ from process to process."""
 
-    def rank(seat):
+    def rank(participant):
         def mine(runs):
             return Decision(state="spent" if len(runs) > 2 else "more")
 
-        return phases(measures(seat, iterations=until_steady() | mine)), phases(measures(seat, iterations=mine))
+        return phases(measures(participant, iterations=until_steady() | mine)), phases(
+            measures(participant, iterations=mine)
+        )
 
     assert ranks(2).run(rank) == [("vwwmm", "vwwmm")] * 2
 
 
 def test_rules_that_differ_inside_of_a_composition_are_refused(ranks) -> None:
-    got = ranks(2).run(lambda seat: measures(seat, iterations=until_steady() | Fixed(2 + seat.rank)))
+    got = ranks(2).run(
+        lambda participant: measures(participant, iterations=until_steady() | Fixed(2 + participant.rank))
+    )
     assert [type(error) for error in got] == [ArgumentError] * 2
 
 
 def test_ranks_that_get_out_of_step_are_told_where_each_stands(ranks) -> None:
     job = ranks(2)
 
-    def rank(seat):
+    def rank(participant):
         def mine(runs):
-            return Decision(state="spent" if len(runs) > 1 + seat.rank else "more")
+            return Decision(state="spent" if len(runs) > 1 + participant.rank else "more")
 
-        return measures(seat, iterations=mine)
+        return measures(participant, iterations=mine)
 
     for report in job.run(rank):
         assert report.failure.type == "RankFailed"
@@ -492,10 +509,10 @@ def test_ranks_that_get_out_of_step_are_told_where_each_stands(ranks) -> None:
 
 @pytest.mark.parametrize("late", [0, 1])
 def test_ranks_that_are_at_different_places_of_their_programs_are_out_of_step(late, ranks) -> None:
-    def block_or_measure(seat):
-        with seat.block(**SHORT) as steady:
-            if seat.rank == late:
-                return steady.measure(seat.function())
+    def block_or_measure(participant):
+        with participant.block(**SHORT) as steady:
+            if participant.rank == late:
+                return steady.measure(participant.function())
         return steady.reports[0]
 
     got = ranks(2).run(block_or_measure)
@@ -505,7 +522,7 @@ def test_ranks_that_are_at_different_places_of_their_programs_are_out_of_step(la
 
 
 def test_what_is_no_verdict_is_out_of_step(ranks) -> None:
-    together = RankAgreement(ranks(2).seats[0])
+    together = RankAgreement(ranks(2).participants[0])
     asking = together.verdict(Verdict(state="steady"))
     next(asking)
     with pytest.raises(StopIteration) as stop:
@@ -517,7 +534,7 @@ def test_what_is_no_verdict_is_out_of_step(ranks) -> None:
 def test_warming_again_after_a_loss_is_refused_where_ranks_agree(ranks) -> None:
     for policy in ("rewarm", "unready"):
         with pytest.raises(ArgumentError, match=f"on_loss='{policy}' got ranks= too"):
-            warmed(on_loss=policy, ranks=ranks(2).seats[0])
+            warmed(on_loss=policy, ranks=ranks(2).participants[0])
     warmed(on_loss="rewarm", ranks=None)(len)
 
 

@@ -168,21 +168,21 @@ def test_each_spelling_says_these_events_and_one_canonical_line(spelling, fail_a
 
 
 def test_nothing_is_said_between_validation_and_the_end_of_warm_up(events) -> None:
-    heard = []
+    counted = []
     inner = warmed(lambda: None)
 
     def function():
         inner()
         with steady_state():
             pass
-        heard.append(len(events.named("jitwarmup.call")))
+        counted.append(len(events.named("jitwarmup.call")))
 
     seen = []
     silent = warmed(iterations=3)(lambda: seen.append(len(events)))
     silent()
     assert seen == [0, 1, 1, 1, 2], "the validation's event comes before the first warm-up run, the next after the last"
     warmed(iterations=1)(function)()
-    assert heard == [1, 1, 1], "a call inside a run is no event, and the outer call's own comes after it"
+    assert counted == [1, 1, 1], "a call inside a run is no event, and the outer call's own comes after it"
 
 
 def test_levels_and_required_keys_are_those_of_the_table(events) -> None:
@@ -339,13 +339,13 @@ def test_percentiles_are_over_the_last_ten_thousand_calls(events) -> None:
             return self
 
         def emit(self, event, **fields):
-            said.append((event, fields))
+            emitted.append((event, fields))
 
-    said, subject, counts = [], Alone(), summary.CallSummary()
+    emitted, subject, counts = [], Alone(), summary.CallSummary()
     for ns in range(20_000):
         counts.count(subject, ns)
     counts.flush()
-    ((event, fields),) = said
+    ((event, fields),) = emitted
     assert event == "jitwarmup.summary"
     assert (fields["count"], fields["recent"]) == (20_000, 10_000)
     assert (fields["min_s"], fields["max_s"]) == (0.0, 19_999e-9)

@@ -73,7 +73,7 @@ class Methods:
         return x
 
 
-COLOURS = {
+KINDS = {
     plain: CallableKind.FUNCTION,
     coroutine: CallableKind.COROUTINE,
     generator: CallableKind.GENERATOR,
@@ -101,9 +101,9 @@ def answers(thing):
 
 
 @pytest.mark.parametrize("wrap", WRAPPINGS.values(), ids=WRAPPINGS)
-@pytest.mark.parametrize("function", COLOURS)
+@pytest.mark.parametrize("function", KINDS)
 def test_the_kind_is_what_the_function_was_declared_as(function, wrap):
-    assert kind_of(wrap(function)) is COLOURS[function]
+    assert kind_of(wrap(function)) is KINDS[function]
 
 
 def test_the_kind_of_a_callable_object_is_that_of_its_call():
@@ -114,11 +114,11 @@ def test_the_kind_of_a_callable_object_is_that_of_its_call():
     assert innermost(functools.partialmethod(plain)) is plain
 
 
-@pytest.mark.parametrize("function", COLOURS)
+@pytest.mark.parametrize("function", KINDS)
 def test_inspect_answers_for_a_warmed_function_as_for_its_function(function):
     decorated = warmed()(function)
     assert answers(decorated) == answers(function)
-    assert sum(answers(decorated).values()) == (COLOURS[function] is not CallableKind.FUNCTION)
+    assert sum(answers(decorated).values()) == (KINDS[function] is not CallableKind.FUNCTION)
 
 
 @pytest.mark.parametrize("name", ["plain", "coroutine", "generator", "async_generator"])
@@ -186,11 +186,11 @@ NAMES = [
 
 @pytest.mark.parametrize(("thing", "wanted"), NAMES)
 def test_a_name_is_module_and_qualified_name_and_never_a_repr(thing, wanted):
-    told = name_of(thing)
-    assert told.endswith(wanted)
-    assert "secret" not in told
-    assert "0x" not in told
-    assert " " not in told.replace("<locals>", "").replace("<lambda>", "")
+    given_name = name_of(thing)
+    assert given_name.endswith(wanted)
+    assert "secret" not in given_name
+    assert "0x" not in given_name
+    assert " " not in given_name.replace("<locals>", "").replace("<lambda>", "")
 
 
 def test_a_lambda_is_called_a_lambda():

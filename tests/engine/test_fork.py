@@ -22,10 +22,10 @@ def in_child(check) -> str:
     if not child:
         signal.alarm(20)
         try:
-            said = str(check())
+            answer = str(check())
         except BaseException as error:
-            said = f"{type(error).__name__}: {error}"
-        os.write(writing, said.encode())
+            answer = f"{type(error).__name__}: {error}"
+        os.write(writing, answer.encode())
         os._exit(0)
     os.close(writing)
     os.waitpid(child, 0)
@@ -83,11 +83,11 @@ def test_a_fork_during_warming_starts_cold_in_the_child_and_warms_there() -> Non
     holder.start()
     held.wait(30)
     try:
-        said = in_child(check)
+        answer = in_child(check)
     finally:
         release.set()
         holder.join()
-    assert said == str((State.COLD, "forked while it was being warmed up", State.WARM, 3, 1))
+    assert answer == str((State.COLD, "forked while it was being warmed up", State.WARM, 3, 1))
     assert function.state is State.VALIDATING
     go_on.set()
     for thread in (leader, waiter):

@@ -90,21 +90,21 @@ def test_the_name_and_signature_of_generate_are_kept(model) -> None:
 
 
 def test_a_streamer_of_generate_hears_one_run(model, inputs) -> None:
-    heard = []
+    items = []
 
     class Ears(transformers.generation.streamers.BaseStreamer):
         def put(self, value):
-            heard.append(value.flatten().tolist())
+            items.append(value.flatten().tolist())
 
         def end(self):
-            heard.append("end")
+            items.append("end")
 
     generate = warmed(iterations=2)(model.generate)
     seeded(1)
     tokens = generate(**inputs, streamer=Ears())
-    assert heard[-1] == "end"
-    assert heard.count("end") == 1
-    assert [token for item in heard[:-1] for token in item] == tokens[0].tolist()
+    assert items[-1] == "end"
+    assert items.count("end") == 1
+    assert [token for item in items[:-1] for token in item] == tokens[0].tolist()
 
 
 CACHES = getattr(transformers.generation.utils, "ALL_CACHE_NAMES", ())

@@ -59,7 +59,7 @@ CALLS = {
     "generator": lambda function, *args: next(iter(list(function(*args)))),
     "async_generator": lambda function, *args: asyncio.run(collected(function(*args)))[0],
 }
-COLOURS = sorted(CALLS)
+KINDS = sorted(CALLS)
 
 
 def finish(value):
@@ -72,7 +72,7 @@ def counter() -> Counter:
     return Counter()
 
 
-@pytest.mark.parametrize("kind", COLOURS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_first_call_is_one_validation_five_warm_ups_and_one_timed_run_and_later_calls_are_one(counter, kind) -> None:
     function, call = warmed(getattr(counter, kind)()), CALLS[kind]
     assert call(function) == 7
@@ -83,7 +83,7 @@ def test_a_first_call_is_one_validation_five_warm_ups_and_one_timed_run_and_late
     assert counter.extra == 6
 
 
-@pytest.mark.parametrize("kind", COLOURS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_measure_is_one_validation_five_warm_ups_and_twenty_measured_runs_and_leaves_the_key_warm(
     counter, kind
 ) -> None:
@@ -99,7 +99,7 @@ def test_measure_is_one_validation_five_warm_ups_and_twenty_measured_runs_and_le
     assert counter.runs == 27 + 26
 
 
-@pytest.mark.parametrize("kind", COLOURS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_warm_is_validation_and_warm_up_only_and_nothing_for_a_warm_key(counter, kind) -> None:
     function, call = warmed(getattr(counter, kind)()), CALLS[kind]
     record = finish(function.warm())
@@ -130,7 +130,7 @@ def test_every_spelling_of_the_decorator_means_the_same(counter, spelling) -> No
     assert function() == 7
 
 
-@pytest.mark.parametrize("kind", COLOURS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_refused_argument_costs_no_run_at_all_and_leaves_nothing_half_warmed(counter, kind) -> None:
     function, call = warmed(getattr(counter, kind)()), CALLS[kind]
     with pytest.raises(ArgumentError, match=r"argument 1 got an iterator.*list_iterator.*fresh="):
@@ -189,7 +189,7 @@ def changing(counter: Counter, kind: str):
     return run
 
 
-@pytest.mark.parametrize("kind", COLOURS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_where_the_first_run_changed_an_argument_it_was_the_only_run_and_its_value_is_returned(
     counter, kind, events
 ) -> None:
@@ -197,13 +197,13 @@ def test_where_the_first_run_changed_an_argument_it_was_the_only_run_and_its_val
     assert call(function, data) == 1
     assert counter.runs == 1
     assert data == [1]
-    told = [entry for entry in events if entry["event"] == "jitwarmup.warmup.completed"]
-    assert [entry["skipped"] for entry in told] == ["arguments_mutated"]
+    completed = [entry for entry in events if entry["event"] == "jitwarmup.warmup.completed"]
+    assert [entry["skipped"] for entry in completed] == ["arguments_mutated"]
     assert call(function, data) == 2, "the key counts as warm: the next call runs once"
     assert counter.runs == 2
 
 
-@pytest.mark.parametrize("kind", COLOURS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_measure_of_a_function_that_changes_its_argument_says_why_there_is_nothing_to_report(counter, kind) -> None:
     report = finish(warmed(changing(counter, kind)).measure([]))
     assert counter.runs == 1

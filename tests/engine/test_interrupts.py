@@ -59,8 +59,8 @@ class Interrupter:
         sys.settrace(self.tracer)
         sys.unraisablehook = self.hook
 
-    def drop(self, told: Any) -> None:
-        self.unraisable = self.unraisable or told.exc_type is KeyboardInterrupt
+    def drop(self, outcome_of: Any) -> None:
+        self.unraisable = self.unraisable or outcome_of.exc_type is KeyboardInterrupt
 
     def profile(self, frame: FrameType, event: str, arg: object) -> None:
         if event in ("call", "c_return"):
@@ -101,8 +101,8 @@ class OneOfTwo:
         self.met = 0
         self.left = False
 
-    def exchange(self, said: bytes) -> Any:
-        return RankReport(self, said)
+    def exchange(self, message: bytes) -> Any:
+        return RankReport(self, message)
 
     def leave(self, reason: str) -> None:
         self.left = True
@@ -111,15 +111,15 @@ class OneOfTwo:
 class RankReport:
     """One exchange: the neighbour says the same."""
 
-    def __init__(self, ranks: OneOfTwo, said: bytes) -> None:
-        self.ranks, self.said = ranks, said
+    def __init__(self, ranks: OneOfTwo, message: bytes) -> None:
+        self.ranks, self.message = ranks, message
 
     def block(self) -> Exchanged:
         self.ranks.met += 1
-        return Exchanged(said=(self.said, self.said))
+        return Exchanged(said=(self.message, self.message))
 
 
-class House:
+class World:
     """A monitor, a neighbouring rank, and ways to call what uses them."""
 
     def __init__(self) -> None:
@@ -221,11 +221,11 @@ def forget() -> None:
     compiled_calls._SLOT.clear()
 
 
-def interrupted(name: str, at: int) -> tuple[Interrupter, House, BaseException | None]:
+def interrupted(name: str, at: int) -> tuple[Interrupter, World, BaseException | None]:
     """Interrupt one spelling at one place."""
     forget()
-    house = House()
-    call = house.spelling(name)
+    world = World()
+    call = world.spelling(name)
     if name in ("warm call", "counted call"):
         call()
     caught: BaseException | None = None
@@ -234,33 +234,33 @@ def interrupted(name: str, at: int) -> tuple[Interrupter, House, BaseException |
             call()
         except BaseException as error:
             caught = error.with_traceback(None)
-    return interrupter, house, caught
+    return interrupter, world, caught
 
 
-def another_is_served(house: House, name: str) -> bool:
+def another_is_served(world: World, name: str) -> bool:
     """Whether somebody else is served soon, by the same functions."""
     done = threading.Event()
 
     def other() -> None:
-        house.spelling(name)()
+        world.spelling(name)()
         done.set()
 
     threading.Thread(target=other, daemon=True).start()
     return done.wait(SERVED_S)
 
 
-def told(name: str, at: int, meetings: int) -> tuple[str, list[str]]:
+def outcome_of(name: str, at: int, meetings: int) -> tuple[str, list[str]]:
     """Where the interrupt came, and what is wrong after it."""
-    interrupter, house, caught = interrupted(name, at)
+    interrupter, world, caught = interrupted(name, at)
     if interrupter.where is None:
         return "nowhere", []
-    wrong = list(house.wrong())
+    wrong = list(world.wrong())
     if not interrupter.unraisable and not isinstance(caught, KeyboardInterrupt):
         wrong.append(f"the interrupt became {caught!r}")
-    if 0 < house.ranks.met < meetings and not house.ranks.left:
-        wrong.append(f"the other rank waits at meeting {house.ranks.met + 1} of {meetings}")
+    if 0 < world.ranks.met < meetings and not world.ranks.left:
+        wrong.append(f"the other rank waits at meeting {world.ranks.met + 1} of {meetings}")
     forget()
-    if not another_is_served(house, name):
+    if not another_is_served(world, name):
         wrong.append("the next caller is not served")
     return interrupter.where, wrong
 
@@ -319,14 +319,14 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProbeSet]:
     "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SPELLINGS]
 )
 def test_an_interrupt_anywhere_leaves_nothing_behind(name: str) -> None:
-    whole, house, caught = interrupted(name, 0)
+    whole, world, caught = interrupted(name, 0)
     assert caught is None
     assert whole.places > 30
     places = range(1, whole.places + 1)
     tried = places if len(places) <= PLACES else sorted(random.Random(9).sample(places, PLACES))
     found: dict[str, list[str]] = {}
     for at in tried:
-        where, wrong = told(name, at, house.ranks.met)
+        where, wrong = outcome_of(name, at, world.ranks.met)
         if wrong:
             found[where] = wrong
     assert found == {}

@@ -66,5 +66,5 @@ def test_growth_over_warm_ups_is_told_with_the_warm_up(monkeypatch, events) -> N
     planted(monkeypatch, graphs=lambda at: at)
     function = warmed(iterations=1, key=lambda x: x)(lambda x: None)
     function.warm_all(list(range(10)))
-    told = [event.get("graphs_grow") for event in events if event["event"] == "jitwarmup.warmup.completed"]
-    assert told == [None] * 7 + [2.0] * 3
+    growth = [event.get("graphs_grow") for event in events if event["event"] == "jitwarmup.warmup.completed"]
+    assert growth == [None] * 7 + [2.0] * 3

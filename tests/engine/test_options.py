@@ -86,20 +86,20 @@ BLOCK = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value", "told"), EACH + DECORATOR)
-def test_a_decorator_refuses_what_cannot_work(name, value, told):
+@pytest.mark.parametrize(("name", "value", "message"), EACH + DECORATOR)
+def test_a_decorator_refuses_what_cannot_work(name, value, message):
     with pytest.raises(ArgumentError) as caught:
         warmed(**{name: value})
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(message)
     assert isinstance(caught.value, JitwarmupError | TypeError)
 
 
-@pytest.mark.parametrize(("name", "value", "told"), EACH + BLOCK)
-def test_a_block_refuses_what_cannot_work(name, value, told):
+@pytest.mark.parametrize(("name", "value", "message"), EACH + BLOCK)
+def test_a_block_refuses_what_cannot_work(name, value, message):
     function = Uses()
     with pytest.raises(ArgumentError) as caught:
         steady_state(function, **{name: value})
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(message)
     assert function.runs == 0
 
 
@@ -169,12 +169,12 @@ def measured(thing):
         steady.measure(thing)
 
 
-@pytest.mark.parametrize(("thing", "told"), THINGS)
+@pytest.mark.parametrize(("thing", "message"), THINGS)
 @pytest.mark.parametrize("spelling", [warmed(), steady_state, measured], ids=["decorator", "block", "measure"])
-def test_what_is_no_function_is_refused(spelling, thing, told):
+def test_what_is_no_function_is_refused(spelling, thing, message):
     with pytest.raises(ArgumentError) as caught:
         spelling(thing)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_bare_warmed_refuses_them_too():
@@ -195,16 +195,16 @@ def test_arguments_without_a_function_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [(lambda: iter([1]), "an iterator, which a run uses up (list_iterator)"), (io.StringIO, "an open file")],
 )
-def test_arguments_for_one_run_only_are_refused_before_the_first(make, told):
+def test_arguments_for_one_run_only_are_refused_before_the_first(make, message):
     function = Uses()
     decorated = warmed(iterations=1)(function)
     for spelling in (decorated, decorated.warm, decorated.measure):
         with capture_events() as events, pytest.raises(ArgumentError) as caught:
             spelling("prompt", make())
-        assert f"argument 2 got {told}" in str(caught.value)
+        assert f"argument 2 got {message}" in str(caught.value)
         assert "give fresh=" in str(caught.value)
         assert list(events) == []
     assert function.runs == 0
@@ -247,7 +247,7 @@ class Promise:
 
 
 @pytest.mark.parametrize(
-    ("returns", "told"),
+    ("returns", "message"),
     [
         (
             coroutine,
@@ -261,14 +261,14 @@ class Promise:
         (Promise, "returned an awaitable"),
     ],
 )
-def test_a_plain_function_that_only_promises_work_is_refused_by_its_kind(returns, told):
+def test_a_plain_function_that_only_promises_work_is_refused_by_its_kind(returns, message):
     @warmed()
     def plain():
         return returns()
 
     with pytest.raises(ArgumentError) as caught:
         plain()
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "plain is a plain function that" in str(caught.value)
     assert not plain.ready
 

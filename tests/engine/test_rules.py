@@ -12,8 +12,8 @@ KV_CACHE = OneTimeWork(kind="kv_cache.allocate", count=32)
 NOISY = [1.0, 1.4, 1.1, 1.5, 0.9, 1.3, 1.2, 1.6, 1.0, 1.45]
 
 
-def a_run(seconds=1.0, phase=Phase.WARM, **told):
-    return Run(phase=phase, index=0, started_at=0.0, duration_ns=round(seconds * 1e9), **told)
+def a_run(seconds=1.0, phase=Phase.WARM, **fields):
+    return Run(phase=phase, index=0, started_at=0.0, duration_ns=round(seconds * 1e9), **fields)
 
 
 def validated(*seconds, work=(CAPTURE,), wait_share=None):
@@ -23,8 +23,8 @@ def validated(*seconds, work=(CAPTURE,), wait_share=None):
 
 
 def asked(rule, runs):
-    said = rule(runs)
-    return said.state, said.path
+    decision = rule(runs)
+    return decision.state, decision.path
 
 
 # ---------------------------------------------------------------------------------------------- counts and budgets
@@ -72,11 +72,11 @@ def test_a_budget_that_is_no_time_is_refused(seconds):
 
 
 @pytest.mark.parametrize(
-    "told", [{"at_least": -1}, {"at_least": 2.5}, {"at_most": 0}, {"at_most": True}, {"at_least": 9, "at_most": 8}]
+    "fields", [{"at_least": -1}, {"at_least": 2.5}, {"at_most": 0}, {"at_most": True}, {"at_least": 9, "at_most": 8}]
 )
-def test_bounds_that_cannot_work_are_refused(told):
+def test_bounds_that_cannot_work_are_refused(fields):
     with pytest.raises(ArgumentError, match=r"got .*; wanted .*; give "):
-        until_steady(**told)
+        until_steady(**fields)
 
 
 # ---------------------------------------------------------------------------------------------- & and |
@@ -128,12 +128,12 @@ def test_combined_rules_pass_on_whether_causes_are_watched():
 
 
 def test_three_quiet_runs_after_validation_prove_rest():
-    said = until_steady()(validated(1.0, 1.004, 0.998))
-    assert (said.state, said.path) == ("proven", "quiet")
-    assert said.numbers["n"] == said.numbers["clean"] == 3
-    assert said.numbers["warmup_end"] == 1
-    assert 0 < said.numbers["cov"] < 0.01
-    assert said.numbers["contention_share"] == 0.0
+    decision = until_steady()(validated(1.0, 1.004, 0.998))
+    assert (decision.state, decision.path) == ("proven", "quiet")
+    assert decision.numbers["n"] == decision.numbers["clean"] == 3
+    assert decision.numbers["warmup_end"] == 1
+    assert 0 < decision.numbers["cov"] < 0.01
+    assert decision.numbers["contention_share"] == 0.0
 
 
 def test_two_quiet_runs_prove_nothing():
@@ -182,9 +182,9 @@ def test_wild_noise_proves_nothing():
 def test_the_wait_for_a_processor_is_taken_off_before_anything_is_asked():
     waits = [0.0, 0.5, 0.2]
     runs = [a_run(9.0, Phase.VALIDATE), *(a_run(1.0 + wait, wait_s=wait) for wait in waits)]
-    said = until_steady()(runs)
-    assert (said.state, said.path) == ("proven", "quiet")
-    assert said.numbers["contention_share"] == pytest.approx(0.7 / 3.7)
+    decision = until_steady()(runs)
+    assert (decision.state, decision.path) == ("proven", "quiet")
+    assert decision.numbers["contention_share"] == pytest.approx(0.7 / 3.7)
 
 
 def test_a_wait_longer_than_its_run_is_not_believed():
@@ -250,8 +250,8 @@ def test_after_a_re_arm_only_the_runs_since_the_work_are_asked():
     runs = [*validated(1.0, 1.0, 1.0), *lost]
     assert asked(until_steady(), runs) == ("more", "")
     runs += [a_run(2.0), a_run(2.0), a_run(2.0)]
-    said = until_steady()(runs)
-    assert (said.state, said.path, said.numbers["warmup_end"]) == ("proven", "quiet", 6)
+    decision = until_steady()(runs)
+    assert (decision.state, decision.path, decision.numbers["warmup_end"]) == ("proven", "quiet", 6)
 
 
 def test_a_run_that_did_not_finish_is_no_observation_but_its_work_counts():
@@ -282,8 +282,8 @@ def test_nothing_after_the_last_work_means_no_steady_part_yet():
 
 
 def test_fixed_counts_are_told_when_proof_would_have_been_found():
-    said = would_have_said(validated(*[1.0] * 10))
-    assert (said.state, said.path, said.numbers["n"]) == ("proven", "quiet", 3)
+    decision = would_have_said(validated(*[1.0] * 10))
+    assert (decision.state, decision.path, decision.numbers["n"]) == ("proven", "quiet", 3)
 
 
 def test_a_proof_that_later_work_refuted_is_not_told():

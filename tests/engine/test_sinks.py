@@ -78,9 +78,9 @@ def test_with_structlog_configured_each_event_goes_through_its_processors_and_no
 import structlog
 structlog.configure(processors=[structlog.processors.add_log_level, structlog.processors.JSONRenderer()])
 """)
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [entry["event"].removeprefix("jitwarmup.") for entry in told] == WHOLE
-    assert {entry["level"] for entry in told} == {"info"}
+    entries = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [entry["event"].removeprefix("jitwarmup.") for entry in entries] == WHOLE
+    assert {entry["level"] for entry in entries} == {"info"}
     assert done.stderr == ""
 
 

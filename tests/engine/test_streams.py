@@ -45,19 +45,19 @@ async def async_echo(first="hi"):
 
 def converse(stream):
     """What a consumer hears in a conversation that uses every method."""
-    heard = [next(stream), stream.send("a"), stream.throw(Boom("x")), stream.send("b")]
+    received = [next(stream), stream.send("a"), stream.throw(Boom("x")), stream.send("b")]
     try:
         stream.send(None)
     except StopIteration as stop:
-        heard.append(stop.value)
-    return heard
+        received.append(stop.value)
+    return received
 
 
 async def aconverse(stream):
-    heard = [await anext(stream), await stream.asend("a"), await stream.athrow(Boom("x")), await stream.asend("b")]
+    received = [await anext(stream), await stream.asend("a"), await stream.athrow(Boom("x")), await stream.asend("b")]
     with pytest.raises(StopAsyncIteration):
         await stream.asend(None)
-    return heard
+    return received
 
 
 def test_send_throw_and_the_return_value_pass_through() -> None:
@@ -279,9 +279,9 @@ def test_a_stream_closed_early_is_closed_in_its_event_and_in_no_summary(events) 
     (summary,) = events.named("jitwarmup.summary")
     assert summary["count"] == 1
     assert summary["errors"] == 0, "leaving a stream is no error"
-    told = warmed(echo_items)
-    list(told())
-    for _ in told():
+    stream_function = warmed(echo_items)
+    list(stream_function())
+    for _ in stream_function():
         break
     gc.collect()
     assert [entry["outcome"] for entry in events.named("jitwarmup.call")] == ["ok", "closed"]

@@ -20,7 +20,7 @@ from jitwarmup.testing import FakeClock, RecordingMonitor
 
 EXTRA = "fence now user fence now"
 MEASURED = "window+ fence now user fence now window-"
-COLOURS = ["plain", "coroutine", "generator", "async_generator"]
+KINDS = ["plain", "coroutine", "generator", "async_generator"]
 
 
 class Boom(Exception):
@@ -93,12 +93,12 @@ def under(log, **options):
     with steady_state(clock=log.clock(), monitor=monitor, iterations=2, measurements=2) as steady:
         log.clear()
         yield steady, monitor
-        told = log.copy()
-    log[:] = told
+        before = log.copy()
+    log[:] = before
     assert monitor.paused == 0
 
 
-@pytest.mark.parametrize("kind", COLOURS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_plain_call_reads_everything_in_order_and_pauses_the_monitor_for_extra_runs(kind, log) -> None:
     subject = TimedFunction(log)
     function = warmed(subject.of(kind))
@@ -112,7 +112,7 @@ def test_a_plain_call_reads_everything_in_order_and_pauses_the_monitor_for_extra
 
 
 @pytest.mark.parametrize("decorated", [True, False])
-@pytest.mark.parametrize("kind", COLOURS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_measurement_does_the_same_for_each_of_its_runs(kind, decorated, log) -> None:
     subject = TimedFunction(log)
     function = warmed(subject.of(kind)) if decorated else subject.of(kind)
@@ -165,7 +165,7 @@ def test_items_of_a_stream_are_clocked_and_never_fenced(log) -> None:
 @pytest.mark.parametrize(
     ("kind", "error"),
     [
-        *itertools.product(COLOURS, [Boom, KeyboardInterrupt, asyncio.CancelledError, SystemExit]),
+        *itertools.product(KINDS, [Boom, KeyboardInterrupt, asyncio.CancelledError, SystemExit]),
         ("plain", StopIteration),  # in every other kind Python itself turns it into a RuntimeError
     ],
 )
@@ -191,7 +191,7 @@ def test_a_measurement_that_ends_early_leaves_everything_right(kind, fail_at, er
 
 @pytest.mark.parametrize("error", [Boom, KeyboardInterrupt, asyncio.CancelledError])
 @pytest.mark.parametrize("fail_at", [0, 1, 2, 3])
-@pytest.mark.parametrize("kind", COLOURS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_plain_call_that_ends_early_leaves_everything_right(kind, fail_at, error, log) -> None:
     subject = TimedFunction(log, fail_at=fail_at, error=error)
     function = warmed(subject.of(kind))
@@ -305,7 +305,7 @@ class StubbornFence(FakeClock):
 
 
 @pytest.mark.parametrize("error", [Boom, KeyboardInterrupt])
-@pytest.mark.parametrize("kind", COLOURS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_the_fence_after_a_run_raises_is_that_runs_own_failure(kind, error, log) -> None:
     subject = TimedFunction(log)
     monitor = log.monitor()
@@ -363,7 +363,7 @@ def test_a_fence_that_fails_on_entry_stops_the_monitor_again(log) -> None:
 
 @pytest.mark.parametrize("error", [Boom, ValueError])
 @pytest.mark.parametrize("broken", ["start", "stop", "pause", "resume", "window+", "window-"])
-@pytest.mark.parametrize("kind", COLOURS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_monitor_that_raises_anywhere_costs_its_reading_and_nothing_else(kind, broken, error, log) -> None:
     def fail(what):
         if what == broken:
@@ -424,7 +424,7 @@ def test_a_reading_cut_by_another_warm_up_says_so(log) -> None:
     with steady_state(monitor=monitor) as steady:
         other()
     assert steady.block.device.status == "partial"
-    assert steady.block.device.missing["window"] == "cut by the warm-up of another function"
+    assert steady.block.device.missing["window"] == "interrupted by the warm-up of another function"
 
 
 def test_durations_are_clock_nanoseconds_and_started_at_is_epoch_seconds(log) -> None:

@@ -416,47 +416,47 @@ def test_a_huge_nested_argument_is_looked_at_in_bounded_time() -> None:
 
 
 def test_is_warming_tells_user_code_and_what_it_calls_and_nobody_else() -> None:
-    said = []
+    warming = []
 
     def helper():
-        said.append(is_warming())
+        warming.append(is_warming())
 
     assert not is_warming()
     warmed(iterations=2)(helper)()
-    assert said == [True, True, True, False]
-    said.clear()
+    assert warming == [True, True, True, False]
+    warming.clear()
     warmed(iterations=1, measurements=2)(helper).measure()
-    assert said == [True, True, False, False]
-    said.clear()
-    in_thread(lambda: said.append(is_warming()))
-    assert said == [False]
+    assert warming == [True, True, False, False]
+    warming.clear()
+    in_thread(lambda: warming.append(is_warming()))
+    assert warming == [False]
     assert not is_warming()
 
 
 def test_is_warming_holds_in_what_a_run_calls_however_deep() -> None:
-    said = []
-    inner = warmed(lambda: said.append(is_warming()))
+    warming = []
+    inner = warmed(lambda: warming.append(is_warming()))
 
     def outer():
         with steady_state(iterations=0, measurements=1) as steady:
             inner()
-            steady.measure(lambda: said.append(is_warming()))
+            steady.measure(lambda: warming.append(is_warming()))
 
     warmed(iterations=0)(outer)()
-    assert said == [True, True, True, False, True, False]
+    assert warming == [True, True, True, False, True, False]
 
 
 class Streamer:
     """What a user passes as ``streamer=``: no class of transformers."""
 
     def __init__(self):
-        self.heard = []
+        self.items = []
 
     def put(self, value):
-        self.heard.append(value)
+        self.items.append(value)
 
     def end(self):
-        self.heard.append("end")
+        self.items.append("end")
 
 
 def talk(text, streamer=None):
@@ -483,15 +483,15 @@ def test_a_streamer_hears_nothing_of_extra_runs(how) -> None:
         Model().warm_talk("a", streamer)
     else:
         warmed(lambda text, **kwargs: talk(text, **kwargs))("a", streamer=streamer)
-    assert streamer.heard == ["a", "end"]
+    assert streamer.items == ["a", "end"]
 
 
 def test_a_streamer_hears_measured_runs_and_nothing_of_a_warm_up() -> None:
     function, streamer = warmed(iterations=2, measurements=3)(talk), Streamer()
     function.warm("a", streamer)
-    assert streamer.heard == []
+    assert streamer.items == []
     function.measure("a", streamer)
-    assert streamer.heard == ["a", "end"] * 3
+    assert streamer.items == ["a", "end"] * 3
     function("a", None)
     warmed(iterations=1)(talk)("a")
 
@@ -501,13 +501,13 @@ def test_a_streamer_of_transformers_is_known_by_its_class_wherever_it_stands() -
 
     class Loud(streamers.BaseStreamer):
         def __init__(self):
-            self.heard = []
+            self.items = []
 
         def put(self, value):
-            self.heard.append(value)
+            self.items.append(value)
 
         def end(self):
-            self.heard.append("end")
+            self.items.append("end")
 
         def __iter__(self):
             return self
@@ -521,7 +521,7 @@ def test_a_streamer_of_transformers_is_known_by_its_class_wherever_it_stands() -
 
     loud = Loud()
     warmed(function)("a", loud)
-    assert loud.heard == ["a", "end"]
+    assert loud.items == ["a", "end"]
     assert isinstance(loud, type(iter(loud))), "it is an iterator too, and is not refused for it"
 
 

@@ -11,12 +11,9 @@ import prometheus_client
 import structlog
 
 from jitwarmup.events import emit, schema
-from jitwarmup.events.configure import configure_json
-from jitwarmup.events.fanout import Fanout
-from jitwarmup.events.guard import QueueSink, SafeEmitter
+from jitwarmup.events.guard import Fanout, QueueSink, SafeEmitter
 from jitwarmup.events.json_lines import JsonLines
-from jitwarmup.events.recorder import Recorder
-from jitwarmup.events.sinks import StderrLines
+from jitwarmup.events.sinks import Recorder, StderrLines, configure_json
 from jitwarmup.integrations.opentelemetry import OpenTelemetryLogs, OpenTelemetryMetrics
 from jitwarmup.integrations.prometheus import PrometheusMetrics
 

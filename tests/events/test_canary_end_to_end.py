@@ -15,7 +15,7 @@ import structlog
 
 from jitwarmup import JitwarmupError, steady_state, warmed
 from jitwarmup.events import Fanout, JsonLines, emit, schema, set_emitters
-from jitwarmup.events.recorder import Recorder
+from jitwarmup.events.sinks import Recorder
 from jitwarmup.integrations.opentelemetry import OpenTelemetryLogs
 from jitwarmup.integrations.prometheus import PrometheusMetrics
 

@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from jitwarmup.events import emit, schema
-from jitwarmup.events.configure import configure_json
+from jitwarmup.events.sinks import configure_json
 
 FIELDS = {"schema": "jitwarmup/1", "callable": "f", "duration_s": 1.0, "outcome": "ok"}
 

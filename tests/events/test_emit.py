@@ -11,8 +11,7 @@ import pytest
 import structlog
 
 from jitwarmup.events import emit, schema, sinks
-from jitwarmup.events.recorder import Recorder
-from jitwarmup.events.sinks import LoggingEmitter, StderrLines, StructlogEmitter, has_line
+from jitwarmup.events.sinks import LoggingEmitter, Recorder, StderrLines, StructlogEmitter, has_line
 from jitwarmup.records.errors import ArgumentError
 
 FIELDS = {"schema": "jitwarmup/1", "callable": "module.generate", "duration_s": 0.0123, "outcome": "ok"}

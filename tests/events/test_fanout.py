@@ -7,7 +7,7 @@ import pytest
 
 from jitwarmup import steady_state, warmed
 from jitwarmup.events import Fanout, SafeEmitter, as_emitter, default_emitter, emit, schema, set_emitters
-from jitwarmup.events.recorder import Recorder
+from jitwarmup.events.sinks import Recorder
 from jitwarmup.records.errors import ArgumentError
 
 FIELDS = {"schema": "jitwarmup/1", "callable": "f", "duration_s": 1.0, "outcome": "ok"}

@@ -10,7 +10,7 @@ import structlog
 
 from jitwarmup.events.emit import as_emitter
 from jitwarmup.events.guard import QueueSink, SafeEmitter
-from jitwarmup.events.recorder import Recorder
+from jitwarmup.events.sinks import Recorder
 
 FIELDS = {"callable": "f"}
 

@@ -230,6 +230,7 @@ def finish(writers: list[subprocess.Popen[str]]) -> list[int]:
     return codes
 
 
+@pytest.mark.slow
 def test_eight_processes_write_eighty_thousand_whole_lines(tmp_path):
     path = tmp_path / "events.jsonl"
     assert finish(start_writers(path, 10_000)) == [0] * 8
@@ -239,6 +240,7 @@ def test_eight_processes_write_eighty_thousand_whole_lines(tmp_path):
         assert [entry["items"] for entry in entries if entry["rank"] == writer] == list(range(10_000))
 
 
+@pytest.mark.slow
 @posix
 def test_a_killed_process_loses_at_most_the_line_it_was_writing(tmp_path):
     path = tmp_path / "events.jsonl"

@@ -161,7 +161,7 @@ def show_monitor():
         )
         say(f"monitor: {seconds} s window", f"{energy} by {reading.energy_source}, status {reading.status}")
     say("monitor: the last reading", reading)
-    check = gpu._link.reader._meters[0]._power.scale.check
+    check = gpu._link.reader._readers[0]._power.counter_check.last
     say("ring against counter", check and f"{100 * check.off:+.1f} % over {check.span_s:.1f} s, agrees: {check.agrees}")
     say("monitor: degraded", told or "nothing")
     gpu.stop()

@@ -11,8 +11,7 @@ import pynvml
 import pytest
 
 from jitwarmup.gpu.binding import Binding, Unavailable
-from jitwarmup.gpu.devices import Want, Wanted, checked, resolve, visible, wanted
-from jitwarmup.gpu.local_rank import Place
+from jitwarmup.gpu.devices import Place, Want, Wanted, checked, resolve, visible, wanted
 from jitwarmup.records.errors import ArgumentError
 
 A, B = "GPU-aaaaaaaa", "GPU-bbbbbbbb"

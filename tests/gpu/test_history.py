@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jitwarmup.gpu.energy import Moment, SampleHistory, Scale, clock_of
+from jitwarmup.gpu.energy import CounterCheck, Moment, SampleHistory, clock_of
 
 MS = 1_000_000
 
@@ -131,10 +131,10 @@ def test_the_true_energy_is_always_within_the_stated_error(seed, seconds, offset
 
 
 def checked(watts, counted_w, seconds=2.0):
-    known, scale = history(*[watts] * round(seconds / 0.02 + 5)), Scale()
-    scale.note(known, 20 * MS, 0)
-    scale.note(known, 20 * MS + round(seconds * 1e9), round(counted_w * seconds * 1e3))
-    return scale.check
+    known, check = history(*[watts] * round(seconds / 0.02 + 5)), CounterCheck()
+    check.note(known, 20 * MS, 0)
+    check.note(known, 20 * MS + round(seconds * 1e9), round(counted_w * seconds * 1e3))
+    return check.last
 
 
 def test_a_history_that_agrees_is_believed_with_its_doubt():
@@ -156,25 +156,25 @@ def test_a_second_is_the_least_that_is_compared():
 
 def test_a_counter_that_stands_still_or_went_back_is_not_compared():
     assert checked(300, 0) is None
-    known, scale = history(*[100] * 200), Scale()
-    scale.note(known, 100 * MS, 5_000_000)
-    scale.note(known, 600 * MS, 10)
-    scale.note(known, 1700 * MS, 10 + 110_000)
-    assert scale.check.agrees
+    known, check = history(*[100] * 200), CounterCheck()
+    check.note(known, 100 * MS, 5_000_000)
+    check.note(known, 600 * MS, 10)
+    check.note(known, 1700 * MS, 10 + 110_000)
+    assert check.last.agrees
 
 
 def test_one_failure_is_final():
-    known, scale = history(*[100] * 600), Scale()
-    scale.note(known, 100 * MS, 0)
-    scale.note(known, 1_600 * MS, 300_000)
-    assert not scale.check.agrees
+    known, check = history(*[100] * 600), CounterCheck()
+    check.note(known, 100 * MS, 0)
+    check.note(known, 1_600 * MS, 300_000)
+    assert not check.last.agrees
     for second in range(2, 11):
-        scale.note(known, second * 1000 * MS, 300_000 + (second * 1000 - 1600) * 100)
-    assert not scale.check.agrees
+        check.note(known, second * 1000 * MS, 300_000 + (second * 1000 - 1600) * 100)
+    assert not check.last.agrees
 
 
 def test_many_readings_are_not_kept():
-    known, scale = history(*[100] * 600), Scale()
+    known, check = history(*[100] * 600), CounterCheck()
     for step in range(5000):
-        scale.note(known, (100 + step) * MS, step * 100)
-    assert len(scale._readings) < 30
+        check.note(known, (100 + step) * MS, step * 100)
+    assert len(check._readings) < 30

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jitwarmup.gpu.local_rank import Place, in_use, place_of, share
+from jitwarmup.gpu.devices import Place, in_use, place_of, share
 
 
 @pytest.mark.parametrize(

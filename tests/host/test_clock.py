@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from jitwarmup.host import clock as room
+from jitwarmup.host import clock as clock_module
 from jitwarmup.host.clock import SystemClock
 from jitwarmup.records.protocols import Clock
 
@@ -48,7 +48,7 @@ def torch(monkeypatch, calls):
     )
     fake.xpu._is_compiled = lambda: True
     monkeypatch.setitem(sys.modules, "torch", fake)
-    monkeypatch.setattr(room, "BUILT", {})
+    monkeypatch.setattr(clock_module, "BUILT", {})
     return fake
 
 
@@ -122,13 +122,13 @@ def test_what_was_not_built_in_is_not_asked(monkeypatch, torch):
     del torch.xpu
     torch.cuda = None
     SystemClock().fence()
-    assert room.built_backends(torch) == ()
+    assert clock_module.built_backends(torch) == ()
 
 
 def test_a_backend_that_does_not_tell_whether_it_was_built_is_asked_at_each_fence(torch):
     del torch.xpu._is_compiled
-    assert room.is_built(torch, "xpu")
-    assert room.built_backends(torch) == ("cuda", "xpu")
+    assert clock_module.is_built(torch, "xpu")
+    assert clock_module.built_backends(torch) == ("cuda", "xpu")
 
 
 def test_which_backends_were_built_is_asked_once(torch):
@@ -137,13 +137,13 @@ def test_which_backends_were_built_is_asked_once(torch):
     SystemClock().fence()
 
 
-@pytest.mark.parametrize(("available", "used", "told"), [(True, 64, ["mps"]), (True, 0, []), (False, 64, [])])
-def test_apples_gpu_is_waited_for_where_something_was_put_on_it(torch, calls, available, used, told):
+@pytest.mark.parametrize(("available", "used", "expected"), [(True, 64, ["mps"]), (True, 0, []), (False, 64, [])])
+def test_apples_gpu_is_waited_for_where_something_was_put_on_it(torch, calls, available, used, expected):
     torch.backends = SimpleNamespace(mps=SimpleNamespace(is_built=lambda: True, is_available=lambda: available))
     torch.mps = SimpleNamespace(current_allocated_memory=lambda: used, synchronize=lambda: calls.append("mps"))
     del torch.cuda, torch.xpu
     SystemClock().fence()
-    assert calls == told
+    assert calls == expected
 
 
 def test_the_real_torch_is_fenced_without_a_device():

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from jitwarmup.host import environment as room
+from jitwarmup.host import environment as environment_module
 from jitwarmup.host.environment import LIBRARIES, environment, torch_facts
 
 
@@ -57,9 +57,9 @@ def test_the_versions_of_loaded_libraries_are_plain_text(monkeypatch):
 
 
 def test_what_the_system_does_not_tell_is_left_out(monkeypatch):
-    monkeypatch.delattr(room.os, "sched_getaffinity", raising=False)
-    monkeypatch.delattr(room.os, "getloadavg", raising=False)
-    monkeypatch.setattr(room.os, "cpu_count", lambda: None)
+    monkeypatch.delattr(environment_module.os, "sched_getaffinity", raising=False)
+    monkeypatch.delattr(environment_module.os, "getloadavg", raising=False)
+    monkeypatch.setattr(environment_module.os, "cpu_count", lambda: None)
     assert {"cpu_usable", "load_1min"} & set(environment()) == set()
 
 

@@ -50,12 +50,12 @@ def test_torch_is_asked_by_itself_once_it_is_loaded(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("initialized", "capturing", "told"), [(True, True, True), (True, False, False), (False, True, False)]
+    ("initialized", "capturing", "expected"), [(True, True, True), (True, False, False), (False, True, False)]
 )
-def test_a_cuda_graph_is_recorded_where_cuda_is_in_use_and_says_so(monkeypatch, initialized, capturing, told):
+def test_a_cuda_graph_is_recorded_where_cuda_is_in_use_and_says_so(monkeypatch, initialized, capturing, expected):
     monkeypatch.setitem(sys.modules, "torch", fake(initialized=initialized, capturing=capturing))
     Tracing.look()
-    assert Tracing.capturing() is told
+    assert Tracing.capturing() is expected
 
 
 def test_the_real_torch_says_that_it_is_not_tracing_now():
@@ -69,15 +69,15 @@ def test_the_real_torch_says_that_it_is_not_tracing_now():
 def test_the_real_torch_says_so_while_it_traces():
     torch = pytest.importorskip("torch")
     Tracing.look()
-    told = []
+    answers = []
 
     def traced(x):
-        told.append(Tracing.compiling())
+        answers.append(Tracing.compiling())
         return x + 1
 
     torch.export.export(Module(torch, traced), (torch.ones(1),))
-    assert told
-    assert all(told)
+    assert answers
+    assert all(answers)
 
 
 def Module(torch, function):

@@ -39,17 +39,17 @@ class Server:
 
     def __init__(self, app) -> None:
         self.app = app
-        self.inbox, self.outbox = asyncio.Queue(), asyncio.Queue()
+        self.requests, self.responses = asyncio.Queue(), asyncio.Queue()
 
     async def __aenter__(self):
-        self.call = asyncio.create_task(self.app({"type": "lifespan"}, self.inbox.get, self.outbox.put))
-        await self.inbox.put({"type": "lifespan.startup"})
-        assert await self.outbox.get() == {"type": "lifespan.startup.complete"}
+        self.call = asyncio.create_task(self.app({"type": "lifespan"}, self.requests.get, self.responses.put))
+        await self.requests.put({"type": "lifespan.startup"})
+        assert await self.responses.get() == {"type": "lifespan.startup.complete"}
         return self
 
     async def __aexit__(self, *_):
-        await self.inbox.put({"type": "lifespan.shutdown"})
-        assert await self.outbox.get() == {"type": "lifespan.shutdown.complete"}
+        await self.requests.put({"type": "lifespan.shutdown"})
+        assert await self.responses.get() == {"type": "lifespan.shutdown.complete"}
         await self.call
 
 
@@ -157,10 +157,10 @@ def test_a_failure_in_the_background_is_logged_and_never_ready(where) -> None:
         return [1]
 
     function = warmed(iterations=0)(fail)
-    told = []
+    contexts = []
 
     async def main():
-        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: contexts.append(context))
         life = lifespan({"loading": fail, "warming": {function: [1]}, "no mapping": no_mapping}[where])
         app = readiness_app(lifespan=life)
         async with Server(app):
@@ -176,7 +176,7 @@ def test_a_failure_in_the_background_is_logged_and_never_ready(where) -> None:
             assert (await ask(app, "/livez"))[0] == 200
 
     asyncio.run(main())
-    assert [context["message"] for context in told] == ["jitwarmup: the warm-up in the background failed"]
+    assert [context["message"] for context in contexts] == ["jitwarmup: the warm-up in the background failed"]
 
 
 def test_stopping_in_the_middle_is_clean() -> None:

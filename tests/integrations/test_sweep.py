@@ -120,8 +120,8 @@ def test_a_wrong_file_is_refused_with_the_place_and_the_way_out(tmp_path, text, 
 
 def test_six_configurations_of_which_two_fail(tmp_path):
     """The four have results, the two say why, the exit code is 1, and a rerun runs only what is missing."""
-    told = []
-    sweep = Sweep(six(), tmp_path / "r.jsonl", tell=lambda *seen: told.append(seen))
+    ticks = []
+    sweep = Sweep(six(), tmp_path / "r.jsonl", tell=lambda *seen: ticks.append(seen))
     results = sweep.run()
     assert [one.failed for one in results] == [False, True, False, True, False, False]
     assert exit_code(results) == 1
@@ -137,9 +137,9 @@ def test_six_configurations_of_which_two_fail(tmp_path):
         assert one.report.latency.n == 3
         assert one.report.facts["output_tokens"] == 4
         assert one.report.first_item.n == 3
-    assert [(done, total) for done, total, *_ in told] == [(number, 6) for number in range(1, 7)]
-    assert told[-1][3] == 0.0
-    assert told[0][3] == pytest.approx(5 * results[0].duration_s)
+    assert [(done, total) for done, total, *_ in ticks] == [(number, 6) for number in range(1, 7)]
+    assert ticks[-1][3] == 0.0
+    assert ticks[0][3] == pytest.approx(5 * results[0].duration_s)
 
     lines = sweep.file.path.read_text().splitlines()
     assert len(lines) == 6

@@ -147,18 +147,18 @@ def test_beam_search_is_timed_without_tokens_and_says_why(tiny, asked):
 
 
 def test_the_user_s_streamer_hears_one_generation_of_four(tiny, asked):
-    heard = []
+    delivered = []
 
     class Own(BaseStreamer):
         def put(self, value):
-            heard.append(tuple(value.shape))
+            delivered.append(tuple(value.shape))
 
         def end(self):
-            heard.append("end")
+            delivered.append("end")
 
     generate = warmed_generation(tiny().generate, iterations=2)
     generate(**asked(new=4), streamer=Own())
-    assert heard == [(1, 8), (1,), (1,), (1,), (1,), "end"]
+    assert delivered == [(1, 8), (1,), (1,), (1,), (1,), "end"]
 
 
 # ------------------------------------------------------------------ time_generate

@@ -12,7 +12,7 @@ import pytest
 
 from jitwarmup import warmed
 from jitwarmup.events import schema
-from jitwarmup.keys import summary as room
+from jitwarmup.keys import summary as summary_module
 from jitwarmup.keys.summary import PERIOD_S, RECENT, CallSummary
 from jitwarmup.records.runs import Phase, Run
 from jitwarmup.testing import capture_events
@@ -20,7 +20,7 @@ from jitwarmup.testing import capture_events
 ROOT = Path(__file__).parent.parent.parent
 
 
-class Told(list):
+class Emitted(list):
     """Stands for a warmed function: keeps what is said."""
 
     instruments = None
@@ -37,13 +37,13 @@ class Told(list):
 def now(monkeypatch):
     """A monotonic clock that moves by hand."""
     clock = SimpleNamespace(s=100.0)
-    monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=lambda: clock.s))
+    monkeypatch.setattr(summary_module, "time", SimpleNamespace(monotonic=lambda: clock.s))
     return clock
 
 
 @pytest.fixture
-def told():
-    return Told()
+def emitted():
+    return Emitted()
 
 
 @pytest.fixture
@@ -56,97 +56,99 @@ def a_run(ns, outcome="ok", contaminated=False):
     return Run(phase=phase, index=0, started_at=0.0, duration_ns=ns, outcome=outcome, contaminated=contaminated)
 
 
-def test_count_sum_minimum_and_maximum_are_exact(tally, told):
+def test_count_sum_minimum_and_maximum_are_exact(tally, emitted):
     for ns in (3_000_000_001, 1_000_000_000, 2_000_000_000):
-        tally.count(told, ns)
+        tally.count(emitted, ns)
     tally.flush()
-    (fields,) = told
+    (fields,) = emitted
     assert (fields["count"], fields["recent"], fields["errors"], fields["contaminated_count"]) == (3, 3, 0, 0)
     assert (fields["sum_s"], fields["min_s"], fields["max_s"]) == (6.000000001, 1.0, 3.000000001)
     assert fields["mean_s"] == 6.000000001 / 3
     assert fields["median_s"] == 2.0
 
 
-def test_percentiles_are_over_the_newest_ten_thousand(tally, told):
+def test_percentiles_are_over_the_newest_ten_thousand(tally, emitted):
     for ns in range(1, RECENT + 501):
-        tally.count(told, ns)
+        tally.count(emitted, ns)
     tally.flush()
-    assert (told[0]["count"], told[0]["recent"]) == (RECENT + 500, RECENT)
-    assert told[0]["min_s"] == 1e-9
-    assert told[0]["median_s"] == pytest.approx((501 + RECENT + 500) / 2 / 1e9)
-    assert told[0]["median_s"] < told[0]["p90_s"] < told[0]["p95_s"] < told[0]["p99_s"] < told[0]["max_s"]
+    assert (emitted[0]["count"], emitted[0]["recent"]) == (RECENT + 500, RECENT)
+    assert emitted[0]["min_s"] == 1e-9
+    assert emitted[0]["median_s"] == pytest.approx((501 + RECENT + 500) / 2 / 1e9)
+    assert (
+        emitted[0]["median_s"] < emitted[0]["p90_s"] < emitted[0]["p95_s"] < emitted[0]["p99_s"] < emitted[0]["max_s"]
+    )
 
 
-def test_it_speaks_once_a_minute_and_only_at_a_call(tally, told, now):
-    tally.count(told, 1)
+def test_it_speaks_once_a_minute_and_only_at_a_call(tally, emitted, now):
+    tally.count(emitted, 1)
     now.s += PERIOD_S - 0.001
-    tally.count(told, 1)
-    assert told == []
+    tally.count(emitted, 1)
+    assert emitted == []
     now.s += 0.001
-    assert told == []
-    tally.count(told, 1)
-    assert [fields["count"] for fields in told] == [3]
+    assert emitted == []
+    tally.count(emitted, 1)
+    assert [fields["count"] for fields in emitted] == [3]
     now.s += PERIOD_S
-    tally.count(told, 1)
-    assert [fields["count"] for fields in told] == [3, 1]
+    tally.count(emitted, 1)
+    assert [fields["count"] for fields in emitted] == [3, 1]
 
 
-def test_a_summary_begins_anew(tally, told):
-    tally.count(told, 9)
+def test_a_summary_begins_anew(tally, emitted):
+    tally.count(emitted, 9)
     tally.flush()
     tally.flush()
-    tally.count(told, 5)
+    tally.count(emitted, 5)
     tally.flush()
-    assert [(fields["count"], fields["recent"], fields["max_s"]) for fields in told] == [(1, 1, 9e-9), (1, 1, 5e-9)]
+    assert [(fields["count"], fields["recent"], fields["max_s"]) for fields in emitted] == [(1, 1, 9e-9), (1, 1, 5e-9)]
 
 
-def test_failed_calls_are_counted_apart_and_streams_left_early_nowhere(tally, told):
+def test_failed_calls_are_counted_apart_and_streams_left_early_nowhere(tally, emitted):
     for run in (a_run(5), a_run(7, contaminated=True), a_run(999, "error"), a_run(999, "closed")):
-        tally.add(told, run)
+        tally.add(emitted, run)
     tally.flush()
-    (fields,) = told
+    (fields,) = emitted
     assert (fields["count"], fields["errors"], fields["contaminated_count"]) == (2, 1, 1)
     assert fields["max_s"] == 7e-9
 
 
-def test_where_every_call_fails_it_is_told_too_without_times(tally, told, now):
-    tally.add(told, a_run(5, "error"))
+def test_where_every_call_fails_it_is_told_too_without_times(tally, emitted, now):
+    tally.add(emitted, a_run(5, "error"))
     now.s += PERIOD_S
-    tally.add(told, a_run(5, "error"))
-    (fields,) = told
+    tally.add(emitted, a_run(5, "error"))
+    (fields,) = emitted
     assert (fields["count"], fields["errors"]) == (0, 2)
     assert fields["min_s"] is fields["max_s"] is fields["mean_s"] is None
     assert "median_s" not in fields
 
 
-def test_nothing_is_told_where_nothing_was_counted(tally, told):
+def test_nothing_is_told_where_nothing_was_counted(tally, emitted):
     tally.flush()
-    assert told == []
+    assert emitted == []
 
 
-def test_threads_lose_no_call(tally, told):
-    threads = [threading.Thread(target=lambda: [tally.count(told, 1) for _ in range(2000)]) for _ in range(8)]
+def test_threads_lose_no_call(tally, emitted):
+    threads = [threading.Thread(target=lambda: [tally.count(emitted, 1) for _ in range(2000)]) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     tally.flush()
-    assert sum(fields["count"] for fields in told) == 16_000
+    assert sum(fields["count"] for fields in emitted) == 16_000
 
 
-def test_what_was_not_told_is_told_at_the_end(tally, told):
-    tally.count(told, 1)
-    room.flush_all()
-    assert [fields["count"] for fields in told] == [1]
+def test_what_was_not_told_is_told_at_the_end(tally, emitted):
+    tally.count(emitted, 1)
+    summary_module.flush_all()
+    assert [fields["count"] for fields in emitted] == [1]
 
 
-def test_a_function_that_is_gone_is_not_kept_alive_for_its_summary(now, told):
+def test_a_function_that_is_gone_is_not_kept_alive_for_its_summary(now, emitted):
     forgotten = CallSummary()
-    forgotten.count(told, 1)
+    forgotten.count(emitted, 1)
     del forgotten
     gc.collect()
-    room.flush_all()
-    assert told == []
+    summary_module.flush_all()
+    assert emitted == []
 
 
 def test_a_warmed_function_sums_up_instead_of_telling_each_call():

@@ -85,8 +85,8 @@ def test_a_backward_and_a_recording_have_their_own_kinds(fake_dynamo, token):
     for trigger in ("LAZY_BACKWARD", "CUDAGRAPH_RECORDING", "CUDAGRAPH_RECORDING"):
         fake_dynamo.start("0/0", trigger)
         fake_dynamo.end("0/0", trigger)
-    told = [(notice.source, notice.work.kind, notice.backstop) for notice, _ in token.hook_events]
-    assert told == [
+    events = [(notice.source, notice.work.kind, notice.backstop) for notice, _ in token.hook_events]
+    assert events == [
         ("dynamo", "aot.backward", True),
         ("cudagraph", "cudagraph.record", False),
         ("cudagraph", "cudagraph.rerecord", False),

@@ -100,9 +100,9 @@ class Hosts:
                 child.kill()
                 child.wait()
                 _close_pipes(child)
-            said = self._end().splitlines()
+            lines = self._end().splitlines()
             # A wire that was killed left no counts; `stats` says so when asked.
-            self._final = _counts(said[-1]) if said and self.process.returncode == 0 else None
+            self._final = _counts(lines[-1]) if lines and self.process.returncode == 0 else None
         finally:
             wire.tear_down(self.names)
 

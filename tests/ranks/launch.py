@@ -29,12 +29,12 @@ class Ended:
     """How one rank ended: its exit status, what it printed as JSON, and what it wrote on stderr."""
 
     status: int
-    told: list[dict[str, Any]] = field(default_factory=list)
+    documents: list[dict[str, Any]] = field(default_factory=list)
     stderr: str = ""
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         """What it told of one kind."""
-        return [line for line in self.told if line.get("kind") == kind]
+        return [line for line in self.documents if line.get("kind") == kind]
 
 
 def free_port() -> int:
@@ -81,16 +81,17 @@ def run_job(job: str, world: int, *arguments: str, timeout_s: float = 120, hung:
                 rank.kill()  # nothing where it has ended
         outputs = [each.result() for each in written]
     return [
-        Ended(rank.returncode, told_by(output), errors) for rank, (output, errors) in zip(ranks, outputs, strict=True)
+        Ended(rank.returncode, documents_of(output), errors)
+        for rank, (output, errors) in zip(ranks, outputs, strict=True)
     ]
 
 
-def told_by(output: str) -> list[dict[str, Any]]:
+def documents_of(output: str) -> list[dict[str, Any]]:
     """The JSON documents among the lines."""
     return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
 
 
-def told(job: str, world: int, folder: Path, *, timeout_s: float = 120) -> list[Any]:
+def results_of(job: str, world: int, folder: Path, *, timeout_s: float = 120) -> list[Any]:
     """What each rank of a finished job wrote; an AssertionError with what they printed where one has failed."""
     ranks = run_job(job, world, str(folder), timeout_s=timeout_s)
     assert [rank.status for rank in ranks] == [0] * world, "\n".join(rank.stderr[-4000:] for rank in ranks)

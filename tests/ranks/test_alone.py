@@ -17,12 +17,12 @@ def both(job, kind):
 
 
 def test_what_rank_0_alone_calls_returns(job):
-    (told,) = job[0].of("alone")
-    assert told["values"] == [2, 2, 3]
-    assert told["warm"] == "warm"
-    assert told["measured"] == 3
-    assert told["together"] is None
-    assert told["ranks"] == [0]  # and every event says whose it is
+    (document,) = job[0].of("alone")
+    assert document["values"] == [2, 2, 3]
+    assert document["warm"] == "warm"
+    assert document["measured"] == 3
+    assert document["together"] is None
+    assert document["ranks"] == [0]  # and every event says whose it is
     assert job[1].of("alone") == []
 
 
@@ -75,5 +75,5 @@ def test_tasks_agree_and_their_loop_goes_on(job):
 
 
 def test_after_the_job_a_process_measures_by_itself(job):
-    assert [told["ranks"] for told in both(job, "afterwards")] == [None, None]
-    assert [told["failure"] for told in both(job, "afterwards")] == [None, None]
+    assert [document["ranks"] for document in both(job, "afterwards")] == [None, None]
+    assert [document["failure"] for document in both(job, "afterwards")] == [None, None]

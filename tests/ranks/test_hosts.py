@@ -116,7 +116,7 @@ def listen(hosts, code):
     return process
 
 
-def said(process, timeout=60):
+def output_of(process, timeout=60):
     out, _ = process.communicate(timeout=timeout)
     assert process.returncode == 0
     return out
@@ -141,7 +141,7 @@ def gone(pid, timeout_s=10):
 def test_a_round_trip_takes_two_delays(two_hosts):
     with two_hosts(delay_s=0.05, loss=0) as hosts:
         listen(hosts, ECHO)
-        trips = json.loads(said(start(hosts, 1, PING, hosts.addresses[0])))
+        trips = json.loads(output_of(start(hosts, 1, PING, hosts.addresses[0])))
     print(f"round trips over 2 x 50 ms: {[round(trip * 1e3, 1) for trip in trips]} ms")
     assert min(trips) >= 2 * hosts.delay_s
     assert [count.dropped for count in hosts.stats] == [0, 0]
@@ -150,8 +150,8 @@ def test_a_round_trip_takes_two_delays(two_hosts):
 def test_a_megabyte_over_tcp_arrives_whole_through_the_loss(two_hosts):
     with two_hosts(delay_s=0.01, loss=0.02, seed=1) as hosts:
         taker = listen(hosts, TAKE)
-        said(start(hosts, 1, SEND, hosts.addresses[0]))
-        size, digest = said(taker).split()
+        output_of(start(hosts, 1, SEND, hosts.addresses[0]))
+        size, digest = output_of(taker).split()
     assert int(size) == 1_000_000
     assert digest == hashlib.sha256(random.Random(7).randbytes(1_000_000)).hexdigest()
     answers, data = hosts.stats
@@ -171,11 +171,11 @@ def test_packets_come_in_order_and_exactly_the_seed_s_ones_are_lost(two_hosts):
         hosts.lose(0)
         speaker.stdin.write("end\n")
         speaker.stdin.flush()
-        heard = [int(line) for line in said(hearer).split()]
+        received = [int(line) for line in output_of(hearer).split()]
         _, sent = hosts.stats
     chance = random.Random("3 back")
     kept = [number for number in range(200) if chance.random() >= 0.2]
-    assert heard == kept
+    assert received == kept
     assert (sent.passed, sent.dropped) == (len(kept) + 1, 200 - len(kept))
 
 
@@ -284,7 +284,7 @@ def gather(hosts, timeout_s, **environment):
 def test_gloo_meets_over_it(two_hosts):
     with two_hosts(delay_s=0.05, loss=0.01, seed=0) as hosts:
         ranks = gather(hosts, 50, GLOO_SOCKET_IFNAME=hosts.interface)
-        results = [json.loads(said(rank)) for rank in ranks]
+        results = [json.loads(output_of(rank)) for rank in ranks]
     for rank, result in enumerate(results):
         print(f"rank {rank}: {result}")
     print(hosts.stats)

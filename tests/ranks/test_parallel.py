@@ -28,12 +28,12 @@ EVENTS = ["validation.completed", "warmup.completed", "measurement.completed", "
 
 @pytest.fixture(scope="module")
 def two(launch, tmp_path_factory):
-    return launch.told("parallel", 2, tmp_path_factory.mktemp("two"))
+    return launch.results_of("parallel", 2, tmp_path_factory.mktemp("two"))
 
 
 @pytest.fixture(scope="module")
 def four(launch, tmp_path_factory):
-    return launch.told("subgroups", 4, tmp_path_factory.mktemp("four"))
+    return launch.results_of("subgroups", 4, tmp_path_factory.mktemp("four"))
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +45,9 @@ def llama(launch, tmp_path_factory):
     return launch.read(folder, 2)
 
 
-def reports_of(told, *path):
+def reports_of(results, *path):
     """The report of each rank."""
-    return [Report.from_dict(functools.reduce(operator.getitem, path, each)) for each in told]
+    return [Report.from_dict(functools.reduce(operator.getitem, path, each)) for each in results]
 
 
 def steps(report):
@@ -80,21 +80,21 @@ def flat(value):
     return [number for each in value for number in flat(each)] if isinstance(value, list) else [value]
 
 
-def names_of(told):
-    return [event["event"].removeprefix("jitwarmup.") for event in told["events"]]
+def names_of(results):
+    return [event["event"].removeprefix("jitwarmup.") for event in results["events"]]
 
 
-def check_values(told):
+def check_values(results):
     """Every run, and the warmed call, gave what a call gives that nobody warmed."""
-    for each in told:
+    for each in results:
         assert each["made"] == [each["control"]] * len(each["report"]["runs"])
         assert each["value"] == each["control"]
         assert each["calls"] == 3  # validation, one warm-up run, and the caller's own
 
 
-def check_voices(told):
+def check_voices(results):
     """The first rank speaks, the others say the same at debug."""
-    first, *others = told
+    first, *others = results
     assert "debug" not in {event["level"] for event in first["events"]}
     for other in others:
         assert names_of(other) == names_of(first)
@@ -198,10 +198,10 @@ def test_a_recompile_on_one_rank_is_marked_on_all_with_the_rank_that_did_it(two)
 
 def test_the_recompile_s_value_is_the_function_s_own(two):
     for rank in two:
-        told = rank["recompile_on_one_rank"]
-        odd = [number for number, value in enumerate(told["made"]) if value != told["control"]]
+        results = rank["recompile_on_one_rank"]
+        odd = [number for number, value in enumerate(results["made"]) if value != results["control"]]
         assert odd == [5]
-        assert told["value"] == told["control"]
+        assert results["value"] == results["control"]
 
 
 def test_both_ranks_warm_up_anew_where_one_has_recompiled(two):
@@ -243,11 +243,11 @@ PLACES = {"pairs": [[0, 1], [2, 3]], "tp": [[0, 1], [2, 3]], "dp": [[0, 2], [1, 
 @pytest.mark.parametrize("name", PLACES)
 def test_each_group_measures_by_itself(four, name):
     for members in PLACES[name]:
-        told = [four[rank][name] for rank in members]
-        in_step(reports_of(told, "report"), members)
-        check_values(told)
-        check_voices(told)
-        assert told[0]["value"] == sum(rank + 1 for rank in members)
+        results = [four[rank][name] for rank in members]
+        in_step(reports_of(results, "report"), members)
+        check_values(results)
+        check_voices(results)
+        assert results[0]["value"] == sum(rank + 1 for rank in members)
 
 
 @pytest.mark.slow

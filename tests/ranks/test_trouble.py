@@ -12,7 +12,7 @@ SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("interrupt", "ex
 
 def of(ended, rank, kind):
     found = ended[rank].of(kind)
-    assert found, (rank, kind, ended[rank].told, ended[rank].stderr[-2000:])
+    assert found, (rank, kind, ended[rank].documents, ended[rank].stderr[-2000:])
     return found[0]
 
 
@@ -30,13 +30,13 @@ def test_the_others_hear_of_it_with_its_rank_and_reason(trouble):
         assert report["type"] == ("ValueError" if kind == "exception" else "RankFailed")
         assert raised["error"] == "RankFailed"
         assert raised["ranks"] == [1]
-        said = {
+        expected = {
             "exception": "ValueError",
             "interrupt": "KeyboardInterrupt in warm run 2",
             "exit": "SystemExit in warm run 2",
             "kill": "rank 1 is gone: its process ended",
         }
-        assert said[kind] in raised["message"]
+        assert expected[kind] in raised["message"]
         assert ended[rank].status == 0
 
 

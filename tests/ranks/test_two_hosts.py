@@ -57,5 +57,5 @@ def test_a_wire_that_is_cut_ends_both_after_the_bound(two_hosts, launch, capsys)
             with capsys.disabled():
                 print(f"\nwire cut: rank {rank} ended {lost['at'] - cut['at']:.1f} s later, bound {BOUND_S:g} s")
             assert lost["at"] - cut["at"] < BOUND_S + SOON_S
-            told = "rank 1 did not come to the agreement" if rank == 0 else "the job's store does not answer"
-            assert told in lost["message"]
+            reason = "rank 1 did not come to the agreement" if rank == 0 else "the job's store does not answer"
+            assert reason in lost["message"]

@@ -99,17 +99,17 @@ def obey(ways: tuple[Way, Way]) -> bool:
     for command in text.splitlines():
         match command.split():
             case ["stats"]:
-                say(json.dumps([way.count() for way in ways]))
+                emit(json.dumps([way.count() for way in ways]))
             case ["loss", value]:
                 for way in ways:
                     way.loss = float(value)
-                say("done")
+                emit("done")
             case _:
                 return False
     return bool(text)
 
 
-def say(line: str) -> None:
+def emit(line: str) -> None:
     with contextlib.suppress(BrokenPipeError):  # whoever asked is gone; the end of stdin tells so next
         os.write(1, f"{line}\n".encode())
 
@@ -174,13 +174,13 @@ def main() -> None:
             made.append(name)
             ip("-n", name, "link", "set", "lo", "up")
         one, two = (tun(name, address) for name, address in zip(asked.names, ADDRESSES, strict=True))
-        say("ready")
+        emit("ready")
         there = Way(one, two, delay_s=asked.delay, loss=asked.loss, seed=f"{asked.seed} there")
         back = Way(two, one, delay_s=asked.delay, loss=asked.loss, seed=f"{asked.seed} back")
         carry((there, back))
-        say(json.dumps([way.count() for way in (there, back)]))
+        emit(json.dumps([way.count() for way in (there, back)]))
     except OSError as error:
-        say(f"cannot: {error}")
+        emit(f"cannot: {error}")
         sys.exit(1)
     finally:
         tear_down(made)

@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jitwarmup.api.block import steady_state
+from jitwarmup.api.steady import steady_state
 from jitwarmup.integrations.sweep.configurations import Configuration, distinct
 from jitwarmup.integrations.sweep.configurations import configuration as checked_configuration
 from jitwarmup.integrations.sweep.loading import Loaded, load

@@ -93,8 +93,8 @@ class Stamps:
         self, notes: Sequence[tuple[Run, RunAnnotation]], runs: Sequence[Run]
     ) -> tuple[Mapping[str, Fact], Sequence[Reason]]:
         """Prefill and decode apart, each with its own class of series; over the clean measured runs where there are any."""
-        told = {run.started_at: run for run in runs}
-        timed = [(told.get(run.started_at, run), note.times) for run, note in notes if isinstance(note, Stamps)]
+        final = {run.started_at: run for run in runs}
+        timed = [(final.get(run.started_at, run), note.times) for run, note in notes if isinstance(note, Stamps)]
         clean = [times for run, times in timed if times is not None and run.clean]
         kept = clean or [times for run, times in timed if times is not None and run.phase == "measure"]
         prefill = [times.first_token_ns / 1e9 for times in kept if times.first_token_ns is not None]

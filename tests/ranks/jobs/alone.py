@@ -14,7 +14,7 @@ dist.init_process_group("gloo")
 rank = dist.get_rank()
 
 
-def tell(kind, **fields):
+def announce(kind, **fields):
     sys.stdout.write(json.dumps({"kind": kind, "rank": rank, **fields}) + "\n")
     sys.stdout.flush()
 
@@ -43,14 +43,16 @@ if rank == 0:
         with steady_state(ranks=None, measurements=3) as steady:
             report = steady.measure(lambda: served(2))
     ranks = {event.get("rank") for event in events}
-    tell("alone", values=values, warm=warm, measured=len(report.measured), ranks=sorted(ranks), together=report.ranks)
+    announce(
+        "alone", values=values, warm=warm, measured=len(report.measured), ranks=sorted(ranks), together=report.ranks
+    )
 dist.barrier()
 
 # ------------------------------------------------------------------ what warms up in step is ready on all
 ready = readiness(together)
 before = bool(ready)
 together.warm()
-tell("ready", before=before, ready=bool(ready), value=together())
+announce("ready", before=before, ready=bool(ready), value=together())
 dist.barrier()
 
 # ------------------------------------------------------------------ who speaks
@@ -59,7 +61,7 @@ with capture_events() as events, steady_state(iterations=1, measurements=4) as s
 levels = {event["event"]: event["level"] for event in events}
 line = next(event for event in events if event["event"] == "jitwarmup.measurement.completed")
 keys = ("rank", "world_size", "straggler_rank", "straggler_share", "rank_skew_s", "rank_fastest_s", "rank_slowest_s")
-tell("events", levels=levels, line={key: line.get(key) for key in keys}, medians=report.ranks.median_s)
+announce("events", levels=levels, line={key: line.get(key) for key in keys}, medians=report.ranks.median_s)
 dist.barrier()
 
 # ------------------------------------------------------------------ after an interrupt of one rank, all may go on
@@ -97,7 +99,7 @@ for _ in range(2):
     except KeyboardInterrupt:
         values.append("KeyboardInterrupt")
     values.append(once_stopped.state)
-tell("again", ends=ends, values=values, calls=len(calls))
+announce("again", ends=ends, values=values, calls=len(calls))
 
 # ------------------------------------------------------------------ in tasks
 
@@ -123,9 +125,9 @@ async def tasks():
 
 
 report, block, beats = asyncio.run(tasks())
-tell("tasks", runs=len(report.runs), latency_s=report.latency_s, block_ns=block.rank_durations_ns, beats=beats)
+announce("tasks", runs=len(report.runs), latency_s=report.latency_s, block_ns=block.rank_durations_ns, beats=beats)
 dist.barrier()
 dist.destroy_process_group()
 with steady_state(iterations=1, measurements=2) as steady:
     report = steady.measure(lambda: rank)
-tell("afterwards", ranks=report.ranks, failure=report.failure)
+announce("afterwards", ranks=report.ranks, failure=report.failure)

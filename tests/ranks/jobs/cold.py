@@ -23,7 +23,7 @@ def forward(x):
     return x * 2
 
 
-def tell(**fields):
+def announce(**fields):
     sys.stdout.write(json.dumps({"kind": HOW, "rank": rank, **fields}) + "\n")
     sys.stdout.flush()
 
@@ -31,12 +31,12 @@ def tell(**fields):
 if HOW == "warmed":
     forward = warmed(iterations=1, ranks="world")(forward)
     warmup = forward.warm(torch.ones(2))
-    tell(cold_s=[ns / 1e9 for ns in warmup.runs[0].rank_durations_ns], state=forward.state)
+    announce(cold_s=[ns / 1e9 for ns in warmup.runs[0].rank_durations_ns], state=forward.state)
 try:
     for _step in range(5):
         total = forward(torch.ones(2))
         dist.all_reduce(total)
-    tell(ended="steps", total=total.tolist())
+    announce(ended="steps", total=total.tolist())
 except RuntimeError as error:
-    tell(ended="failed", error=type(error).__name__, step=_step)
+    announce(ended="failed", error=type(error).__name__, step=_step)
 dist.destroy_process_group()  # or torch 2.13 may abort at exit: 3 of 8 plain jobs did

@@ -17,7 +17,7 @@ rank = int(os.environ["RANK"])
 ALL = RankGroup(timeout_s=20.0)
 
 
-def tell(kind, **fields):
+def announce(kind, **fields):
     sys.stdout.write(json.dumps({"kind": kind, "rank": rank, **fields}) + "\n")
     sys.stdout.flush()
 
@@ -66,10 +66,10 @@ if rank == 1:
 if rank == 2:
     time.sleep(2)
 first, waited_s = end_of(quick), time.monotonic() - began
-tell("unmet", first=first, waited_s=waited_s, again=end_of(quick))
+announce("unmet", first=first, waited_s=waited_s, again=end_of(quick))
 
 warmup = begun_alone.warm()
-tell("begun", alone=alone, together=[len(run.rank_durations_ns or ()) for run in warmup.runs])
+announce("begun", alone=alone, together=[len(run.rank_durations_ns or ()) for run in warmup.runs])
 
 # ------------------------------------------------------------------ interrupted in an agreement, the exception kept
 
@@ -82,18 +82,18 @@ kept = []
 if rank == 1:
     interrupt_after(0.5)
 first = end_of(slow_on_2, kept)
-tell("kept", first=first, again=end_of(quick), exceptions=len(kept))
+announce("kept", first=first, again=end_of(quick), exceptions=len(kept))
 
 # ------------------------------------------------------------------ measured on one rank alone, in a block of all
 with steady_state(iterations=1, measurements=1, ranks=ALL) as steady:
-    told = end_of(quick) if rank == 0 else None
+    own_end = end_of(quick) if rank == 0 else None
 failures = [report.failure.message for report in steady.reports if report.failure is not None]
-tell("alone", told=told, failures=failures, again=end_of(quick))
+announce("alone", own_end=own_end, failures=failures, again=end_of(quick))
 
 # ------------------------------------------------------------------ a value that one rank refuses, tensors without memory
-tell("refused", ended=end_of(quick, accept=lambda value: value != 1))
+announce("refused", ended=end_of(quick, accept=lambda value: value != 1))
 with FakeTensorMode():
-    tell("fake", ended=end_of(quick))
+    announce("fake", ended=end_of(quick))
 
 
 # ------------------------------------------------------------------ what a broken generation leaves behind
@@ -110,6 +110,6 @@ ends = [end_of(stopped), end_of(quick)]
 before = held()
 for _ in range(4):
     ends += [end_of(stopped), end_of(quick)]
-tell("held", before=before, after=held(), ends=ends)
+announce("held", before=before, after=held(), ends=ends)
 dist.barrier()
 dist.destroy_process_group()

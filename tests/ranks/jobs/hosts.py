@@ -13,7 +13,7 @@ dist.init_process_group("gloo")
 rank = dist.get_rank()
 
 
-def tell(kind, **fields):
+def announce(kind, **fields):
     sys.stdout.write(json.dumps({"kind": kind, "rank": rank, "at": time.time(), **fields}) + "\n")
     sys.stdout.flush()
 
@@ -24,16 +24,16 @@ def function():
 
 with steady_state(iterations=until_steady(), measurements=5, ranks=RankGroup(timeout_s=60)) as steady:
     report = steady.measure(function)
-told = {"runs": "".join(run.phase[0] for run in report.runs), "verdict": report.verdict.state}
-told |= {"times_ns": [run.duration_ns for run in report.runs], "straggler": report.ranks.straggler}
-tell("report", **told, failure=report.failure.message if report.failure else None)
+found = {"runs": "".join(run.phase[0] for run in report.runs), "verdict": report.verdict.state}
+found |= {"times_ns": [run.duration_ns for run in report.runs], "straggler": report.ranks.straggler}
+announce("report", **found, failure=report.failure.message if report.failure else None)
 if BOUND_S:
     sys.stdin.readline()  # the wire is cut now
-    tell("cut")
+    announce("cut")
     try:
         with steady_state(measurements=3, ranks=RankGroup(timeout_s=BOUND_S)) as steady:
             steady.measure(function)
-        tell("measured")
+        announce("measured")
     except RankFailed as error:
-        tell("lost", message=str(error))
+        announce("lost", message=str(error))
 dist.destroy_process_group()  # or torch 2.13 may abort at exit: 3 of 8 plain jobs did

@@ -44,8 +44,8 @@ def measured(seed, rank, **ranks):
 dist.init_process_group("gloo")
 rank = dist.get_rank()
 for seed in range(SEEDS):
-    told = {"seed": seed, "rank": rank, "together": measured(seed, rank), "alone": measured(seed, rank, ranks=None)}
-    sys.stdout.write(json.dumps(told) + "\n")
+    result = {"seed": seed, "rank": rank, "together": measured(seed, rank), "alone": measured(seed, rank, ranks=None)}
+    sys.stdout.write(json.dumps(result) + "\n")
 sys.stdout.flush()
 dist.barrier()
 dist.destroy_process_group()

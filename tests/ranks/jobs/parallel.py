@@ -5,7 +5,7 @@ import itertools
 
 import torch
 import torch.distributed as dist
-from telling import RANK, TOLD, keeping, measured, plain, tell
+from common import RANK, RESULTS, keeping, measured, plain, write_results
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.pipelining import PipelineStage, ScheduleGPipe
@@ -177,8 +177,8 @@ def in_place():
         value = plain(warmed(ranks="world")(kept)(torch.ones(3)))
         with steady_state() as steady:
             report = steady.measure(function, torch.ones(3))
-        TOLD[function.__name__] = {"control": control, "value": value, "made": made, "report": report.to_dict()}
-    TOLD["unasked"] = plain(warmed(reduce_in_place)(torch.ones(3)))  # each rank decides by itself
+        RESULTS[function.__name__] = {"control": control, "value": value, "made": made, "report": report.to_dict()}
+    RESULTS["unasked"] = plain(warmed(reduce_in_place)(torch.ones(3)))  # each rank decides by itself
 
 
 async def asynchronous(x):
@@ -201,7 +201,7 @@ def refused():
         with steady_state() as steady:
             steady.measure(pipeline_of_two_functions(), BATCH)
     except ArgumentError as error:
-        TOLD["refused"] = str(error)
+        RESULTS["refused"] = str(error)
 
 
 dist.init_process_group("gloo")
@@ -218,10 +218,10 @@ measured("recompile_on_one_rank", lambda: recompiling(at=5), BATCH)
 measured("recompile_then_redo", lambda: recompiling(at=5), BATCH, on_contamination="redo")
 measured("streaming", streaming, BATCH)
 in_place()
-TOLD["awaited"] = asyncio.run(awaited()).to_dict()
+RESULTS["awaited"] = asyncio.run(awaited()).to_dict()
 model = network()
-TOLD["reference"] = {
+RESULTS["reference"] = {
     "gradients": [grad.tolist() for grad in gradients(model, BATCH)],
     "forward": model(BATCH).tolist(),
 }
-tell()
+write_results()

@@ -5,7 +5,7 @@ import itertools
 
 import torch
 import torch.distributed as dist
-from telling import RANK, TOLD, measured, tell
+from common import RANK, RESULTS, measured, write_results
 from torch.distributed.device_mesh import init_device_mesh
 
 from jitwarmup import RankFailed, steady_state
@@ -66,9 +66,9 @@ for dimension in ("tp", "dp"):
     measured(dimension, make, ranks=mesh[dimension])
 with steady_state(ranks=groups[MINE], iterations=2, measurements=4) as steady:
     report = steady.measure(failing(groups[MINE]))
-TOLD["failing"] = {
+RESULTS["failing"] = {
     "report": report.to_dict(),
     "ours": isinstance(getattr(report.failure, "exception", None), RankFailed),
 }
 measured("everybody", lambda: total_of(None))
-tell()
+write_results()

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import torch
-from telling import RANK, TOLD, measured, plain, tell
+from common import RANK, RESULTS, measured, plain, write_results
 from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
@@ -49,26 +49,26 @@ folder = saved(Path(sys.argv[1], f"model-{RANK}"))
 whole = LlamaForCausalLM.from_pretrained(folder)
 model = AutoModelForCausalLM.from_pretrained(folder, tp_plan="auto")
 weight = model.model.layers[0].self_attn.q_proj.weight
-TOLD["split"] = {
+RESULTS["split"] = {
     "shape": list(weight.shape),
     "local": list(weight.to_local().shape) if isinstance(weight, DTensor) else None,
     "backend": torch.distributed.get_backend(),
     "world": int(os.environ["WORLD_SIZE"]),
 }
-TOLD["whole"] = plain(whole.generate(IDS, **ASKED, do_sample=False))
-TOLD["control"] = plain(model.generate(IDS, **ASKED, do_sample=False))
+RESULTS["whole"] = plain(whole.generate(IDS, **ASKED, do_sample=False))
+RESULTS["control"] = plain(model.generate(IDS, **ASKED, do_sample=False))
 
 measured("sampled", lambda: sampling(model), IDS)
 generate = warmed_generation(model.generate, iterations=until_steady(at_most=6), measurements=4, ranks="world")
-TOLD["value"] = plain(generate(IDS, **ASKED, do_sample=False))
+RESULTS["value"] = plain(generate(IDS, **ASKED, do_sample=False))
 report: Report = generate.measure(IDS, **ASKED, do_sample=False)
-TOLD["generation"] = report.to_dict()
-TOLD["state"] = str(generate.state)
+RESULTS["generation"] = report.to_dict()
+RESULTS["state"] = str(generate.state)
 timed = time_generate(model, {"input_ids": IDS}, **ASKED, do_sample=False)
-TOLD["timed"] = {
+RESULTS["timed"] = {
     "latency_s": timed.latency_s,
     "output": plain(timed.output),
     "counts": timed.counts,
     "rank_durations_ns": timed.run.rank_durations_ns,
 }
-tell()
+write_results()

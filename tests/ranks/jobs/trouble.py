@@ -17,7 +17,7 @@ rank = dist.get_rank()
 runs = []
 
 
-def tell(kind, **fields):
+def announce(kind, **fields):
     sys.stdout.write(json.dumps({"kind": kind, "rank": rank, "at": time.time(), **fields}) + "\n")
     sys.stdout.flush()
 
@@ -25,7 +25,7 @@ def tell(kind, **fields):
 def function():
     runs.append(1)
     if rank == VICTIM and len(runs) == 4:
-        tell("trouble")
+        announce("trouble")
         if TROUBLE == "exception":
             raise ValueError("no luck")
         if TROUBLE == "interrupt":
@@ -44,17 +44,17 @@ try:
     with steady_state(iterations=5, measurements=3, ranks=RankGroup(timeout_s=BOUND_S)) as steady:
         report = steady.measure(function)
         failure = report.failure
-        told = {"runs": len(report.runs), "latency_s": report.latency_s, "verdict": report.verdict.state}
+        found = {"runs": len(report.runs), "latency_s": report.latency_s, "verdict": report.verdict.state}
         if failure is not None:
             where = {"failed_rank": failure.rank, "type": failure.type, "phase": failure.phase, "index": failure.index}
-            told |= where | {"message": failure.message}
-        tell("report", **told)
+            found |= where | {"message": failure.message}
+        announce("report", **found)
         try:
             report.raise_for_failure()
         except Exception as error:
-            tell("raised", error=type(error).__name__, message=str(error), ranks=getattr(error, "ranks", None))
+            announce("raised", error=type(error).__name__, message=str(error), ranks=getattr(error, "ranks", None))
 except BaseException as error:
-    tell("passed", error=type(error).__name__)
+    announce("passed", error=type(error).__name__)
 
 
 @warmed(iterations=1, ranks=RankGroup(timeout_s=BOUND_S))
@@ -63,6 +63,6 @@ def later():
 
 
 if TROUBLE == "kill":
-    tell("later", value=later(), state=later.state)
-tell("end")
+    announce("later", value=later(), state=later.state)
+announce("end")
 dist.destroy_process_group()  # or torch 2.13 may abort at exit: 3 of 8 plain jobs did

@@ -14,7 +14,7 @@ from jitwarmup import steady_state, warmed
 from jitwarmup.testing import capture_events
 
 RANK = int(os.environ["RANK"])
-TOLD = {}
+RESULTS = {}
 PLAN = {"iterations": 2, "measurements": 4}
 
 
@@ -65,7 +65,7 @@ def measured(title, make, *args, ranks="world", name=None, **settings):
         report = seeded(lambda: steady.measure(function, *args))
     called, calls = keeping(make())
     value = seeded(lambda: plain(warmed(iterations=1, ranks=ranks, name=name)(called)(*args)))
-    TOLD[title] = {
+    RESULTS[title] = {
         "report": report.to_dict(),
         "events": list(events),
         "control": control,
@@ -76,8 +76,8 @@ def measured(title, make, *args, ranks="world", name=None, **settings):
     return report
 
 
-def tell():
+def write_results():
     """Write down what there is to tell, and leave together."""
-    Path(sys.argv[1], f"{RANK}.json").write_text(json.dumps(TOLD))
+    Path(sys.argv[1], f"{RANK}.json").write_text(json.dumps(RESULTS))
     dist.barrier()
     dist.destroy_process_group()

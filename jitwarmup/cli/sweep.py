@@ -126,15 +126,14 @@ def summary(result: Result) -> dict[str, Any]:
 
 def shown(results: Sequence[Result]) -> str:
     """A table for people: the fast first, the failed last, each with its reason."""
-    well = sorted((one for one in results if not one.failed), key=lambda one: one.report.latency_s or 0.0)  # type: ignore[union-attr]  # well is: has a report
+    well = sorted((summary(one) for one in results if not one.failed), key=lambda row: row["latency_s"] or 0.0)
     lines = [f"{'latency':>9} {'1st token':>9} {'gap':>9} {'tok/s':>8}  {'verdict':12} configuration"]
-    for one in well:
-        row = summary(one)
+    for row in well:
         rate = f"{row['tokens_per_s']:.1f}" if row["tokens_per_s"] else "-"
         spans = [span(row[name]) for name in ("latency_s", "first_token_s", "token_gap_s")]
         mark = "*" if "not_compiled" in row["reasons"] else " "
-        lines.append(" ".join(f"{text:>9}" for text in spans) + f" {rate:>8} {mark}{row['verdict']:12} {one.name}")
-    if any("not_compiled" in summary(one)["reasons"] for one in well):
+        lines.append(" ".join(f"{text:>9}" for text in spans) + f" {rate:>8} {mark}{row['verdict']:12} {row['name']}")
+    if any("not_compiled" in row["reasons"] for row in well):
         lines.append("* asked to be compiled and was not")
     for one in results:
         if one.fault is not None:
@@ -144,19 +143,12 @@ def shown(results: Sequence[Result]) -> str:
 
 
 class Ticker:
-    """
-    One line for each configuration as it ends, with what is left to do; nothing where stderr is no terminal.
-
-    Args:
-        out: where to draw.
-
-    """
+    """One line for each configuration as it ends, with what is left to do; nothing where ``out`` is no terminal."""
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out if out is not None else sys.stderr
 
     def __call__(self, done: int, total: int, result: Result, left_s: float) -> None:
-        """Draw."""
         if not self._out.isatty():
             return
         fault, report = result.fault, result.report

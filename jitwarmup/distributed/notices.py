@@ -121,16 +121,13 @@ class NoticeBoard:
 
     def post(self, departure: Departure) -> Departure:
         """Note what ended it. The first departure counts, and is returned."""
-        self._post_first(departure)
+        self._ask("compare_set", self.key("departure"), "", json.dumps(asdict(departure)))  # only where none is posted
         return self.departure() or departure
 
     def post_and_go(self, departure: Departure) -> None:
-        """Note it without waiting for an answer for long, or for who was first."""
+        """Note it; for those who cannot wait for long."""
         with suppress(StoreGone):
-            with_timeout(lambda: self._post_first(departure), POST_S)
-
-    def _post_first(self, departure: Departure) -> None:
-        self._ask("compare_set", self.key("departure"), "", json.dumps(asdict(departure)))  # only where none is posted
+            with_timeout(lambda: self.post(departure), POST_S)
 
 
 def started(act: Callable[[], Any], name: str = "jitwarmup-store") -> Future[Any]:

@@ -49,8 +49,8 @@ class Reader:
     def open(self, wanted: Wanted) -> list[Device]:
         """Initialise NVML, find the devices, learn what they can tell; `Unavailable` when there is nothing to read."""
         binding = Binding(load(), lambda: self.silent)
-        if told := conflict():
-            self.notes.append(("binding", told))
+        if result := conflict():
+            self.notes.append(("binding", result))
         binding.init()
         self._binding = binding
         try:

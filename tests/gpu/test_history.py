@@ -42,10 +42,10 @@ def test_a_cut_sample_counts_by_its_part_and_its_doubt():
 def test_the_power_of_the_moment_tells_on_which_side_of_a_cut_the_energy_lay():
     known = history(100, 100, 200, 300, 300)  # the third sample is half 100 W, half 300 W, stepping in its middle
     blind = known.energy(Moment(50 * MS), Moment(100 * MS))
-    told = known.energy(Moment(50 * MS, 300.0), Moment(100 * MS, 300.0))
+    result = known.energy(Moment(50 * MS, 300.0), Moment(100 * MS, 300.0))
     truth = 0.05 * 300
-    assert abs(told.joules - truth) < abs(blind.joules - truth)
-    assert abs(told.joules - truth) <= told.error_j
+    assert abs(result.joules - truth) < abs(blind.joules - truth)
+    assert abs(result.joules - truth) <= result.error_j
 
 
 def test_after_the_newest_sample_power_runs_straight_to_the_moment():
@@ -103,7 +103,7 @@ def test_the_clock_of_the_samples_is_the_nearest_that_is_near():
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 10_000), st.floats(0.001, 1.0), st.floats(0.0, 1.0), st.booleans())
-def test_the_true_energy_is_always_within_the_stated_error(seed, seconds, offset, told):
+def test_the_true_energy_is_always_within_the_stated_error(seed, seconds, offset, result):
     chance = random.Random(seed)
     steps, now = [], 0.0
     while now < 3.5:
@@ -122,7 +122,7 @@ def test_the_true_energy_is_always_within_the_stated_error(seed, seconds, offset
     known = SampleHistory()
     periods = [k * 0.02 for k in range(1, int(end / 0.02) + 1)]
     known.add([(round(t * 1e9), (joules(t) - joules(t - 0.02)) / 0.02) for t in periods])
-    moments = [Moment(round(t * 1e9), power(t) if told else None) for t in (begin, end)]
+    moments = [Moment(round(t * 1e9), power(t) if result else None) for t in (begin, end)]
     energy = known.energy(*moments, ceiling_w=700.0)
     assert abs(energy.joules - (joules(end) - joules(begin))) <= energy.error_j + 1e-6
 

@@ -265,9 +265,9 @@ def test_throttled_seconds_are_within_100_ms_of_the_truth(gpu, nvmlsim):
                 nvmlsim.advance(held)
                 nvmlsim.set(f"limit_{limit}", 0)
                 nvmlsim.advance(0.07)
-            told = window.reading.throttled_s
-            assert abs(told.pop(limit) - held) <= 0.1
-            assert all(seconds <= 0.1 for seconds in told.values())
+            result = window.reading.throttled_s
+            assert abs(result.pop(limit) - held) <= 0.1
+            assert all(seconds <= 0.1 for seconds in result.values())
 
 
 def test_the_first_window_without_a_warm_up_has_the_counter_and_its_bound(gpu, nvmlsim):
@@ -595,7 +595,7 @@ def test_what_degraded_is_told_once_and_a_late_listener_is_told_what_it_missed(m
     assert gpu.heard == [("sm_clock_mhz", "NO_PERMISSION")]
     assert gpu.degraded == (("sm_clock_mhz", "NO_PERMISSION"),)
     late = []
-    gpu.on_degraded = lambda *told: late.append(told)
+    gpu.on_degraded = lambda *result: late.append(result)
     assert late == [("sm_clock_mhz", "NO_PERMISSION")]
 
 

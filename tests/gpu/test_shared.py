@@ -165,8 +165,8 @@ def test_a_window_after_the_warm_up_is_whole_again():
 
 def test_nothing_that_a_monitor_raises_gets_out_and_no_message_is_kept():
     shared = SharedMonitor.of(Broken())
-    heard = []
-    shared.on_degraded = lambda metric, reason: heard.append((metric, reason))
+    received = []
+    shared.on_degraded = lambda metric, reason: received.append((metric, reason))
     assert shared.running is None
     assert shared.start() is False
     for _ in range(2):
@@ -182,7 +182,7 @@ def test_nothing_that_a_monitor_raises_gets_out_and_no_message_is_kept():
         "pause": "ValueError in pause()",
         "window": "ValueError in window().__enter__",
     }
-    assert sorted(heard) == sorted(shared.problems.items())
+    assert sorted(received) == sorted(shared.problems.items())
     assert "secret" not in str(shared.problems)
 
 
@@ -384,8 +384,8 @@ def test_a_child_forked_while_another_thread_holds_the_turn_is_not_locked_up():
 def test_the_gpu_monitor_behind_the_wrapper(make_monitor, nvmlsim):
     gpu = make_monitor()
     shared = SharedMonitor.of(gpu)
-    heard = []
-    shared.on_degraded = lambda *told: heard.append(told)
+    received = []
+    shared.on_degraded = lambda *result: received.append(result)
     with shared.window("measure") as early:
         pass
     assert early.reason == "MonitorStateError in window().__enter__"
@@ -409,7 +409,7 @@ def test_the_gpu_monitor_behind_the_wrapper(make_monitor, nvmlsim):
     assert cut.reading.missing["window"] == "interrupted by the warm-up of another function"
     shared.stop()
     assert gpu.state == "stopped"
-    assert heard == [("window", "MonitorStateError in window().__enter__")]
+    assert received == [("window", "MonitorStateError in window().__enter__")]
 
 
 def test_an_interrupted_entry_leaves_no_window_to_cut():

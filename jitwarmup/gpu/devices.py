@@ -290,7 +290,7 @@ def _asked(binding: Binding, function: str, *arguments: Any) -> Any:
 
 def _refuse_a_mixed_machine(binding: Binding, count: int) -> None:
     """CUDA counts the fastest GPU first: on a machine with different ones, its indices say nothing to NVML."""
-    names = {_result(binding, "nvmlDeviceGetName", _handle(binding, Want(index=i), count)) for i in range(count)}
+    names = {_answer(binding, "nvmlDeviceGetName", _handle(binding, Want(index=i), count)) for i in range(count)}
     if len(names) > 1:
         raise Unavailable(
             "indices cannot be told between different GPUs: set CUDA_DEVICE_ORDER=PCI_BUS_ID, give UUIDs, or start the "
@@ -298,7 +298,7 @@ def _refuse_a_mixed_machine(binding: Binding, count: int) -> None:
         )
 
 
-def _result(binding: Binding, function: str, *arguments: Any) -> Any:
+def _answer(binding: Binding, function: str, *arguments: Any) -> Any:
     """An answer, or None."""
     try:
         return binding.ask(function, *arguments)
@@ -312,11 +312,11 @@ def _handle(binding: Binding, want: Want, count: int) -> Any:
         return _asked(binding, "nvmlDeviceGetHandleByIndex", want.index) if want.index < count else None
     uuid = want.uuid or ""
     if len(uuid) >= FULL_UUID:  # what torch calls GPU-... may be an instance
-        handle = _result(binding, "nvmlDeviceGetHandleByUUID", uuid.encode())
-        return handle or _result(binding, "nvmlDeviceGetHandleByUUID", uuid.replace("GPU-", "MIG-", 1).encode())
+        handle = _answer(binding, "nvmlDeviceGetHandleByUUID", uuid.encode())
+        return handle or _answer(binding, "nvmlDeviceGetHandleByUUID", uuid.replace("GPU-", "MIG-", 1).encode())
     for index in range(count):
-        handle = _result(binding, "nvmlDeviceGetHandleByIndex", index)
-        if str(_result(binding, "nvmlDeviceGetUUID", handle)).startswith(uuid):
+        handle = _answer(binding, "nvmlDeviceGetHandleByIndex", index)
+        if str(_answer(binding, "nvmlDeviceGetUUID", handle)).startswith(uuid):
             return handle
     return None
 
@@ -324,27 +324,27 @@ def _handle(binding: Binding, want: Want, count: int) -> Any:
 def _describe(binding: Binding, handle: Any, torch_index: int | None) -> Device:
     """What of a device never changes, and of an instance also its parent, which alone knows power and clocks."""
     parent = instance = None
-    if getattr(_result(binding, "nvmlDeviceIsMigDeviceHandle", handle), "value", 0):
-        parent = _result(binding, "nvmlDeviceGetDeviceHandleFromMigDeviceHandle", handle)
-        instance = _result(binding, "nvmlDeviceGetGpuInstanceId", handle)
+    if getattr(_answer(binding, "nvmlDeviceIsMigDeviceHandle", handle), "value", 0):
+        parent = _answer(binding, "nvmlDeviceGetDeviceHandleFromMigDeviceHandle", handle)
+        instance = _answer(binding, "nvmlDeviceGetGpuInstanceId", handle)
     whole = parent or handle
-    mode = _result(binding, "nvmlDeviceGetMigMode", whole)
+    mode = _answer(binding, "nvmlDeviceGetMigMode", whole)
     return Device(
         handle=whole,
-        uuid=_result(binding, "nvmlDeviceGetUUID", handle) or "",
-        name=_result(binding, "nvmlDeviceGetName", handle) or "",
+        uuid=_answer(binding, "nvmlDeviceGetUUID", handle) or "",
+        name=_answer(binding, "nvmlDeviceGetName", handle) or "",
         torch_index=torch_index,
         mig_handle=handle if parent else None,
         mig_instance=instance,
         shared=bool(mode and mode[0]),
-        sm_clock_max_mhz=_result(binding, "nvmlDeviceGetMaxClockInfo", whole, SM_CLOCK),
+        sm_clock_max_mhz=_answer(binding, "nvmlDeviceGetMaxClockInfo", whole, SM_CLOCK),
         power_limit_w=_power_limit(binding, whole),
     )
 
 
 def _power_limit(binding: Binding, handle: Any) -> float | None:
     """Watts the device may draw; None where the driver does not tell."""
-    fields = _result(binding, "nvmlDeviceGetFieldValues", handle, [(POWER_LIMIT_FIELD, 0)])
+    fields = _answer(binding, "nvmlDeviceGetFieldValues", handle, [(POWER_LIMIT_FIELD, 0)])
     if not fields or fields[0].nvmlReturn or not fields[0].value.uiVal:
         return None
     return float(fields[0].value.uiVal) / 1e3

@@ -82,8 +82,11 @@ class SafeEmitter:
         try:
             yield
         finally:
-            if span is not None:
-                self._leave(span)
+            try:
+                if span is not None:
+                    span.__exit__(None, None, None)
+            except Exception as error:  # noqa: BLE001 - as in emit
+                self._dropped.add(f"raised {type(error).__name__} on exit")
 
     def _entered(self, fields: Mapping[str, Any]) -> AbstractContextManager[Any] | None:
         warming = getattr(self._emitter, "warming", None)
@@ -96,12 +99,6 @@ class SafeEmitter:
             self._dropped.add(f"raised {type(error).__name__} on entry")
             return None
         return span
-
-    def _leave(self, span: AbstractContextManager[Any]) -> None:
-        try:
-            span.__exit__(None, None, None)
-        except Exception as error:  # noqa: BLE001 - as in emit
-            self._dropped.add(f"raised {type(error).__name__} on exit")
 
 
 class Fanout:

@@ -14,7 +14,7 @@ from typing import Literal
 
 KeyType = Literal["str", "int", "float", "bool", "list"]  # a list holds str only
 
-TEXT = 200  # characters a text keeps unless its key says otherwise
+TEXT = 200  # characters a text keeps unless its key has another limit
 LIST = 16  # entries a list keeps
 PATTERN = 24  # keys one pattern may add to an event
 
@@ -38,28 +38,28 @@ class Key:
         return re.compile(re.sub(r"<\w+>", "[a-z0-9_]{1,40}", self.name))
 
 
-def text(name: str, says: str, limit: int = TEXT) -> Key:
-    return Key(name, "str", says, limit=limit)
+def text(name: str, meaning: str, limit: int = TEXT) -> Key:
+    return Key(name, "str", meaning, limit=limit)
 
 
-def names(name: str, says: str) -> Key:
-    return Key(name, "list", says, limit=LIST)
+def names(name: str, meaning: str) -> Key:
+    return Key(name, "list", meaning, limit=LIST)
 
 
-def count(name: str, says: str) -> Key:
-    return Key(name, "int", says, "By" if name.endswith("_bytes") else "1")
+def count(name: str, meaning: str) -> Key:
+    return Key(name, "int", meaning, "By" if name.endswith("_bytes") else "1")
 
 
-def number(name: str, unit: str, says: str) -> Key:
-    return Key(name, "float", says, unit, limit=PATTERN if "<" in name else 0)
+def number(name: str, unit: str, meaning: str) -> Key:
+    return Key(name, "float", meaning, unit, limit=PATTERN if "<" in name else 0)
 
 
-def seconds(name: str, says: str) -> Key:
-    return number(name, "s", says)
+def seconds(name: str, meaning: str) -> Key:
+    return number(name, "s", meaning)
 
 
-def flag(name: str, says: str) -> Key:
-    return Key(name, "bool", says)
+def flag(name: str, meaning: str) -> Key:
+    return Key(name, "bool", meaning)
 
 
 COMMON = (

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable
-from contextvars import ContextVar
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 from jitwarmup.gpu.connection import Failure
+from jitwarmup.host.scope import RunContext, ancestors, current
 from jitwarmup.records.runs import DeviceReading
 
 MEASURE = "measure"  # windows of this name list processes, and may be followed by a short wait
@@ -21,8 +21,6 @@ STILL_PAUSED = Failure("the monitor was paused within the window, and is so stil
 FOREIGN = Failure("this process was forked from the one that the monitor runs in", "unavailable")
 OF_THE_WINDOW = (OVERLAP, BUSY, STOPPED, STILL_PAUSED)
 INTERRUPTED = "interrupted by a pause or by another run"
-
-_innermost: ContextVar[weakref.ref[GPUWindow] | None] = ContextVar("jitwarmup_gpu_window", default=None)
 
 
 def cuda_in_use() -> Any:
@@ -83,7 +81,7 @@ class GPUWindow:
         self.name = name
         self.measured = name == MEASURE
         self.reading: DeviceReading | None = None
-        self.outer: weakref.ref[GPUWindow] | None = None
+        self.context = RunContext(window=weakref.ref(self))  # encloses what is entered while this window is open
         self.session = -1
         self.unread: Failure | None = None  # why there is no first edge
         self.interrupted = False  # a pause or another run came between
@@ -92,26 +90,21 @@ class GPUWindow:
         self._leave = leave
 
     def __enter__(self) -> Self:
-        self.outer = _innermost.get()
+        self.context.parent = current()
         self._enter(self)
-        _innermost.set(weakref.ref(self))
+        self.context.enter()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _innermost.set(self.outer)  # restored by value: the exit may run in another context
+        self.context.leave()
         self.reading = self._leave(self)
 
     def is_within(self, other: GPUWindow) -> bool:
         """Whether ``other`` encloses this window on purpose: it was open where this one was entered."""
-        outer = self.outer
-        while outer is not None:
-            window = outer()
-            if window is other:
-                return True
-            outer = window.outer if window is not None else None
-        return False
+        around = ancestors(self.context.parent)
+        return any(context.window is not None and context.window() is other for context in around)
 
     def finished(self, reading: DeviceReading, torch_index: int | None) -> DeviceReading:
         """A reading with what only this process knows: torch's peak, and whether the window was interrupted."""

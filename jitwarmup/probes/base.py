@@ -44,6 +44,11 @@ class HookProbe:
         return ()
 
 
+def risen(before: int, after: int) -> int:
+    """How far a counter rose; one that fell was cleared and counts from zero again."""
+    return after - before if after >= before else after
+
+
 def loaded(name: str) -> ModuleType | None:
     """The module if somebody has imported it completely, else None (a half-made module lacks names at random)."""
     module = sys.modules.get(name)

@@ -2,7 +2,7 @@
 Whether compiled code really ran: "no compile events" does not mean "compiled".
 
 Past the recompile limit, under ``eager_on_recompile`` or ``force_eager``, torch runs eager code and makes no event at
-all. Its guard hook (``torch._C._dynamo.eval_frame.set_guard_complete_hook``, torch 2.8 and newer) is asked at each call
+all. Its guard hook (``torch._C._dynamo.eval_frame.set_guard_complete_hook``) is asked at each call
 of compiled code whether an entry served it. It costs about 5 us a call, so one warm-up run carries it and no other.
 """
 

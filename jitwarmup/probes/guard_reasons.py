@@ -3,7 +3,7 @@ Why a graph was captured again, told without telling what was in the arguments.
 
 A guard's text holds values: ``n == 41``, ``s == 'my password'``, ``2 <= x.size()[0] <= 49`` (49 may be an argument that
 was compared with a size). So no text passes: a reason is *rebuilt* from the forms that torch prints (read in
-``torch/csrc/dynamo/guards.cpp`` and ``torch/_dynamo/guards.py`` of 2.6 to 2.15, and collected from 2.13), and only the
+``torch/csrc/dynamo/guards.cpp`` and ``torch/_dynamo/guards.py`` of 2.8 to 2.15, and collected from 2.13), and only the
 numbers of tensor sizes, strides, ranks and device indices are kept. Of everything else only the name of the guarded
 variable is told, since that is in the source code: ``value of n changed``. A key of a dict is data, except the keyword
 of a ``**kwargs`` and the attribute names that torch spells as keys (``_modules['proj']``).

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from jitwarmup.analysis.costs import WITHIN
+from jitwarmup.host.fork_safe import snapshot_of
 from jitwarmup.probes.base import ARMED, HookProbe, ReadingProbe, absent, compiling, loaded
 from jitwarmup.probes.compile_callbacks import CALLBACKS, CHILDREN_TOLD
 from jitwarmup.probes.run_table import RUNS
@@ -44,7 +45,7 @@ class Imports(ReadingProbe):
 
     def snapshot(self) -> tuple[str, ...]:
         """The names, oldest first."""
-        return _names()
+        return tuple(snapshot_of(sys.modules))
 
     def delta(self, before: Sequence[str], after: Sequence[str]) -> Sequence[OneTimeWork]:
         """New names, without those that Inductor generates."""
@@ -52,15 +53,6 @@ class Imports(ReadingProbe):
         new = [str(name) for name in after if name not in known and not GENERATED.search(str(name))]
         packages = Counter(name.partition(".")[0] for name in new)
         return [OneTimeWork(kind="import", count=len(new), reason=_largest(packages))] if new else []
-
-
-def _names() -> tuple[str, ...]:
-    for _ in range(8):  # another thread may import while we look
-        try:
-            return tuple(sys.modules)
-        except RuntimeError:
-            continue
-    return ()
 
 
 def _largest(packages: Mapping[str, int]) -> str:

@@ -3,14 +3,13 @@ What Triton does once: just-in-time compilation and autotuning of kernels that t
 
 Each hook is a single slot that others use too (vLLM claims one), so the former owner is called from ours, and gets the
 slot back. Kernels that Inductor builds are told by its records and skipped here. Read in triton 3.4 to 3.9:
-``knobs.compilation.listener``; ``knobs.autotuning.listener`` from 3.8
-on, before it ``Autotuner._bench``, which runs once for each configuration tried. Launch hooks sit on every launch and are
-not used.
+``knobs.compilation.listener``; ``knobs.autotuning.listener`` from 3.8 on, before it ``Autotuner._bench``, which runs once
+for each configuration tried. Launch hooks sit on every launch and are not used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
 from typing import Any
@@ -71,15 +70,12 @@ class Triton(HookProbe):
         """Dormant until triton is loaded; unavailable where it has none of the hooks we know."""
         if loaded("triton") is None:
             return absent("triton")
-        self._take("compile", _compile_slots())
-        self._take("autotune", _autotune_slots())
+        for purpose, places in (("compile", _compile_slots()), ("autotune", _autotune_slots())):
+            if purpose not in self._slots and places:
+                self._slots[purpose] = ChainedHook(*places[0])
         if "compile" not in self._slots:
             return ArmState("unavailable", "triton has no compilation hook that is known")
         return ARMED if "autotune" in self._slots else ArmState("armed", "autotuning not seen: no hook that is known")
-
-    def _take(self, purpose: str, places: Sequence[tuple[Any, str, Hook]]) -> None:
-        if purpose not in self._slots and places:
-            self._slots[purpose] = ChainedHook(*places[0])
 
     def disarm(self) -> None:
         """Gives the slots back to their former owners."""
@@ -121,8 +117,7 @@ def _autotuned(**facts: Any) -> None:
     """``AutotuneListener``: ``duration`` in seconds; a hit (disk, or a single configuration) cost nothing."""
     if not facts.get("cache_hit"):
         spent = facts.get("duration")
-        work = OneTimeWork(kind="autotune", duration_s=spent, reason=_kernel(facts.get("fn")))
-        RUNS.push("triton", work)
+        RUNS.push("triton", OneTimeWork(kind="autotune", duration_s=spent, reason=_kernel(facts.get("fn"))))
 
 
 def _tried(tuner: Any, *_args: Any, **_kwargs: Any) -> None:

@@ -63,22 +63,22 @@ def test_processors_run_on_each_event_and_may_drop_it(tmp_path):
     assert out.lost == 0
 
 
-def test_a_raising_processor_loses_the_event_and_says_so_once(tmp_path, capsys):
+def test_a_raising_processor_loses_the_event_and_notes_so_once(tmp_path, capsys):
     def bad(_logger, _level, fields):
         raise ValueError("secret")
 
     out = JsonLines(tmp_path / "e", processors=[bad])
     out.emit(schema.CALL, "info", FIELDS)
     out.emit(schema.CALL, "info", FIELDS)
-    said = capsys.readouterr().err
+    captured = capsys.readouterr().err
     assert out.lost == 2
-    assert said.count("\n") == 1
-    assert "ValueError" in said
-    assert "secret" not in said
+    assert captured.count("\n") == 1
+    assert "ValueError" in captured
+    assert "secret" not in captured
 
 
 @posix
-def test_a_full_disk_is_counted_and_said_once(capsys):
+def test_a_full_disk_is_counted_and_noted_once(capsys):
     with JsonLines("/dev/full") as out:
         for _ in range(3):
             out.emit(schema.CALL, "info", FIELDS)

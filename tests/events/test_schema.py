@@ -156,14 +156,14 @@ def test_a_ledger_is_a_declared_pattern():
         schema.build(schema.WARMUP_COMPLETED, fields | {"ledger_Bad Name_s": 1.0})
 
 
-def test_a_pattern_adds_no_more_than_its_share_and_says_so():
+def test_a_pattern_adds_no_more_than_its_share_and_counts_the_rest():
     ledger = {f"ledger_cause{number}_s": 1.0 for number in range(keys.PATTERN + 3)}
     built = schema.build(schema.WARMUP_COMPLETED, {"callable": "f", "iterations": 5, "duration_s": 3.0, **ledger})
     assert sum(name.startswith("ledger_") for name in built) == keys.PATTERN
     assert built["keys_cut"] == 3
 
 
-def test_a_long_list_says_what_it_lacks():
+def test_a_long_list_counts_what_it_lacks():
     built = schema.build(schema.CALL, CALLED | {"work": [f"kind.{number}" for number in range(20)]})
     assert built["work"] == [f"kind.{number}" for number in range(16)]
     assert built["work_cut"] == 4
@@ -202,7 +202,7 @@ def test_no_key_can_meet_a_log_record_or_structlog():
         assert not taken & {key.name for key in schema.keys_of(event)}
 
 
-def test_every_key_says_its_unit_in_its_name_and_has_one_meaning_of_type():
+def test_every_key_has_its_unit_in_its_name_and_has_one_meaning_of_type():
     ends = {"s": "_s", "J": "_j", "W": "_w", "Cel": "_c", "MHz": "_mhz", "%": "_pct", "By": "_bytes", "1/s": "_per_s"}
     types: dict[str, str] = {}
     for event in schema.EVENTS:

@@ -1,4 +1,4 @@
-"""The Dynamo probe over records as torch 2.6 to 2.15 write them, without torch."""
+"""The Dynamo probe over records as torch 2.8 to 2.15 write them, without torch."""
 
 import json
 from collections import Counter, deque
@@ -40,7 +40,6 @@ def test_a_recompile_has_its_reason_rebuilt(probe, record):
     ("fail_type", "fail_reason"),
     [
         ("RecompileLimitExceeded", "recompile_limit reached"),
-        ("CacheLimitExceeded", "cache_size_limit reached"),
         ("Unsupported", "Dynamo recompile limit exceeded\n  Explanation: s == 'hunter2'"),
     ],
 )

@@ -400,27 +400,6 @@ def test_an_id_that_starts_again_after_a_reset_is_matched_by_its_time(make_look,
     assert kinds(seen) == ["dynamo.capture"]
 
 
-def test_callbacks_without_ids_are_matched_by_time_alone(make_look, fake_dynamo, kinds, record):
-    """Torch up to 2.7."""
-    look = make_look(*DEFAULT)
-
-    def compiles():
-        for callback in [*fake_dynamo.handler.start_callbacks, *fake_dynamo.handler.end_callbacks]:
-            callback()
-        now = RUNS.compiles[-1].started_us
-        fake_dynamo.records.append(record(start_time_us=now - 1, end_time_us=now + 1))
-
-    def elsewhere():
-        thread = threading.Thread(target=compiles)
-        thread.start()
-        thread.join()
-
-    assert kinds(look(compiles)) == ["dynamo.capture"]
-    seen = look(elsewhere)
-    assert kinds(seen) == []
-    assert kinds(seen, "foreign") == ["dynamo.capture"]
-
-
 def test_without_records_the_callbacks_tell(make_look, fake_dynamo, kinds):
     """``set_compilation_metrics_limit(0)``."""
     from collections import deque

@@ -48,10 +48,10 @@ def test_names_are_read_again_when_another_thread_imports_meanwhile(monkeypatch)
             return super().__iter__()
 
     monkeypatch.setattr(process.sys, "modules", Changing(a=1))
-    assert process._names() == ("a",)
+    assert Imports().snapshot() == ("a",)
     monkeypatch.setattr(process.sys, "modules", Changing(a=1, tries=0))
     process.sys.modules.tries = -100
-    assert process._names() == ()
+    assert Imports().snapshot() == ()
 
 
 def maps_file(tmp_path, *paths):

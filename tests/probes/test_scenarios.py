@@ -18,9 +18,7 @@ QUIET = []
 
 @pytest.fixture
 def limit(torch):
-    """The recompile limit, whatever it is called in this torch."""
-    config = torch._dynamo.config
-    return config.recompile_limit if hasattr(config, "recompile_limit") else config.cache_size_limit
+    return torch._dynamo.config.recompile_limit
 
 
 def reasons(seen, kind):
@@ -369,7 +367,7 @@ def test_eight_shapes_cycling_the_contaminated_set_is_the_set_with_a_new_record(
     compiled = torch.compile(lambda x: x.sum() * 2, backend="eager", dynamic=False)
     metrics = torch._dynamo.utils.get_compilation_metrics
     truth, seen = [], []
-    with torch._dynamo.config.patch(**{limit_name(torch): 64}):
+    with torch._dynamo.config.patch(recompile_limit=64):
         for run in range(21):
             before = len(metrics())
             found = look(compiled, torch.ones(4 + run % 8))
@@ -377,10 +375,6 @@ def test_eight_shapes_cycling_the_contaminated_set_is_the_set_with_a_new_record(
             seen.append(bool(kinds(found)))
     assert seen == truth
     assert sum(truth) == 8
-
-
-def limit_name(torch):
-    return "recompile_limit" if hasattr(torch._dynamo.config, "recompile_limit") else "cache_size_limit"
 
 
 def test_the_ledger_is_torchs_own_seconds(torch, look):

@@ -11,9 +11,9 @@ from jitwarmup.probes.triton import Triton
 
 @pytest.fixture
 def install(monkeypatch, module):
-    """Put a triton into ``sys.modules``: knobs as from 3.4 on, an autotune listener as from 3.8 on, or neither."""
+    """Put a triton into ``sys.modules``: a compile listener, an autotune listener as from 3.8 on, or neither."""
 
-    def make(*, listener=False, autotune_listener=False, hook=False, bench=False):
+    def make(*, listener=False, autotune_listener=False, bench=False):
         for name in [name for name in sys.modules if name.partition(".")[0] == "triton"]:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, "triton", module("triton"))
@@ -23,13 +23,11 @@ def install(monkeypatch, module):
         if autotune_listener:
             knobs.autotuning = type("autotuning_knobs", (), {"listener": None})()
         monkeypatch.setitem(sys.modules, "triton.knobs", knobs)
-        jit = type("JITFunction", (), {"compiled_hook": None} if hook else {})
-        monkeypatch.setitem(sys.modules, "triton.runtime.jit", module("triton.runtime.jit", JITFunction=jit))
         tuner = type("Autotuner", (), {"_bench": lambda self, *args, config, **meta: (args, config)} if bench else {})
         monkeypatch.setitem(
             sys.modules, "triton.runtime.autotuner", module("triton.runtime.autotuner", Autotuner=tuner)
         )
-        return SimpleNamespace(knobs=knobs, jit=jit, tuner=tuner)
+        return SimpleNamespace(knobs=knobs, tuner=tuner)
 
     return make
 
@@ -93,7 +91,7 @@ def test_the_former_owner_of_a_slot_is_called_and_gets_it_back(install, make_loo
 
 
 def test_an_empty_slot_is_left_empty(install, make_look):
-    triton = install(listener=True, autotune_listener=True, hook=False)
+    triton = install(listener=True, autotune_listener=True)
     look = make_look(Triton())
     look.watch.disarm()
     assert vars(triton.knobs.compilation) == {}

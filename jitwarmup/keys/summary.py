@@ -16,7 +16,7 @@ from typing import Any, Protocol, Self
 
 from jitwarmup.analysis.stats import quantile
 from jitwarmup.events import schema
-from jitwarmup.host.fork_safe import Locked, snapshot_of
+from jitwarmup.host.fork_safe import Locked, after_fork_in_child, snapshot_of
 from jitwarmup.records.runs import Run
 
 PERIOD_S = 60.0
@@ -44,8 +44,10 @@ class CallSummary(Locked):
         self._recent: deque[int] = deque(maxlen=RECENT)
         self._timed_function: Summarised | None = None
         self._clear()
+        after_fork_in_child(self._clear)  # what was counted before is the parent's to emit
 
     def _clear(self) -> None:
+        self._recent.clear()
         self.calls = 0
         self.errors = 0
         self.contaminated = 0
@@ -97,7 +99,6 @@ class CallSummary(Locked):
 
     def _fields(self) -> dict[str, Any]:
         recent = sorted(self._recent)
-        self._recent.clear()
         extremes = {"min_s": self.min_ns, "max_s": self.max_ns, "mean_s": self.sum_ns / max(1, self.calls)}
         return {
             "count": self.calls,

@@ -110,17 +110,13 @@ def counts(values: Sequence[Any], batch: int, end_tokens: frozenset[int]) -> tup
     """Tokens of each sequence over the deliveries of a batch; what follows an end token is padding."""
     alive, found = [True] * batch, [0] * batch
     for value in values:
-        flat = _flat(value)
+        flat = value.reshape(-1).tolist() if hasattr(value, "reshape") else list(value)
         width = max(1, len(flat) // batch)  # assisted decoding delivers several tokens at once
         for place, token in enumerate(flat):
             row = min(place // width, batch - 1)
             found[row] += alive[row]
             alive[row] = alive[row] and token not in end_tokens
     return tuple(found)
-
-
-def _flat(value: Any) -> list[int]:
-    return [int(token) for token in value.reshape(-1).tolist()] if hasattr(value, "reshape") else list(value)
 
 
 class TokenTimer:

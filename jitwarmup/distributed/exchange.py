@@ -76,7 +76,7 @@ class ExchangeGroup:
                 yield from self.open(watch)
             self.count += 1
             watch.count = self.count
-            return Exchanged(said=(yield from self.messages(message, watch)))
+            return Exchanged(messages=(yield from self.messages(message, watch)))
         except Broken as broken:
             yield from self.let_others_read()
             self.abandon()

@@ -130,7 +130,7 @@ def verdict_card(report: Report) -> str:
 
 
 def legend(report: Report) -> str:
-    """What the colours of the curve mean."""
+    """What the colors of the curve mean."""
     shown = {mark for mark, test in charts.GROUPS.items() if any(test(run) for run in report.runs)}
     shown |= {"marked"} if charts.work_rows(report.runs) else set()
     keys = "".join(
@@ -148,7 +148,7 @@ def ledger_card(report: Report) -> str:
         return ""
     whole = sum(seconds for _, seconds in spent)
     rows = "".join(
-        f'<tr><td><span class="key" style="background:var(--{charts.colour_of(at)})"></span>{escape(cause)}'
+        f'<tr><td><span class="key" style="background:var(--{charts.color_of(at)})"></span>{escape(cause)}'
         f'<td class="n">{span(seconds)}<td class="n">{share(seconds, whole)}'
         for at, (cause, seconds) in enumerate(spent)
     )

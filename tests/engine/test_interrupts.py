@@ -116,7 +116,7 @@ class RankReport:
 
     def block(self) -> Exchanged:
         self.ranks.met += 1
-        return Exchanged(said=(self.said, self.said))
+        return Exchanged(messages=(self.said, self.said))
 
 
 class House:

@@ -127,17 +127,17 @@ def test_the_functions_own_exception_fails_the_test(project):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "wanted"),
     [
         (("--jitwarmup-fail", "steady:5%"), "needs --jitwarmup-compare"),
         (("--jitwarmup-compare", "none.jsonl"), "none.jsonl"),
         (("--jitwarmup-compare", "test_it.py"), "got no report"),
     ],
 )
-def test_options_that_cannot_work_end_the_session_before_any_test(project, words, said):
+def test_options_that_cannot_work_end_the_session_before_any_test(project, words, wanted):
     done = project(PROJECT, *words)
     assert done.returncode == 4
-    assert said in done.stderr
+    assert wanted in done.stderr
 
 
 def test_a_marker_with_an_unknown_setting_says_what_is_known(project):

@@ -155,11 +155,11 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "document", "told"), REFUSED)
-def test_what_does_not_fit_is_refused_with_the_way_out(kind, document, told):
+@pytest.mark.parametrize(("kind", "document", "message"), REFUSED)
+def test_what_does_not_fit_is_refused_with_the_way_out(kind, document, message):
     with pytest.raises(ArgumentError) as caught:
         kind.from_dict(document)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "to_dict()" in str(caught.value)
 
 
@@ -180,11 +180,11 @@ SCHEMAS = [
 ]
 
 
-@pytest.mark.parametrize(("schema", "told"), SCHEMAS)
-def test_a_foreign_or_newer_schema_is_refused_before_anything_is_read(schema, told):
+@pytest.mark.parametrize(("schema", "message"), SCHEMAS)
+def test_a_foreign_or_newer_schema_is_refused_before_anything_is_read(schema, message):
     with pytest.raises(ArgumentError) as caught:
         Report.from_dict({"schema": schema, "runs": "nonsense"})
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "wanted 'jitwarmup.report/1'" in str(caught.value)
     assert len(str(caught.value)) < 250
 

@@ -21,8 +21,8 @@ from jitwarmup.records.verdict import Verdict
 PAID = (OneTimeWork(kind="dynamo.recompile", duration_s=0.25),)
 
 
-def a_run(seconds, phase=Phase.MEASURE, index=0, **told):
-    return Run(phase=phase, index=index, started_at=1.0, duration_ns=round(seconds * 1e9), **told)
+def a_run(seconds, phase=Phase.MEASURE, index=0, **rows):
+    return Run(phase=phase, index=index, started_at=1.0, duration_ns=round(seconds * 1e9), **rows)
 
 
 def prepared(*seconds):
@@ -93,8 +93,8 @@ def test_where_nothing_was_to_be_measured_there_is_no_number():
 @given(
     st.lists(st.tuples(st.floats(0.001, 9), st.booleans(), st.sampled_from(["ok", "error", "closed"]))), st.booleans()
 )
-def test_the_sentinel_is_there_exactly_when_it_failed_and_no_clean_run_exists(told, failed):
-    runs = [a_run(seconds, contaminated=paid, outcome=outcome) for seconds, paid, outcome in told]
+def test_the_sentinel_is_there_exactly_when_it_failed_and_no_clean_run_exists(rows, failed):
+    runs = [a_run(seconds, contaminated=paid, outcome=outcome) for seconds, paid, outcome in rows]
     report = report_of(runs, failed=failure() if failed else None)
     assert (report.latency_s == SENTINEL_S) == (failed and not any(run.clean for run in runs))
 
@@ -181,9 +181,9 @@ WORK = st.builds(
 
 
 @given(st.lists(st.tuples(SECONDS, st.lists(WORK, max_size=4)), min_size=1, max_size=6), st.none() | SECONDS)
-def test_the_parts_of_the_ledger_sum_to_the_wall_time(told, steady_s):
-    runs = prepared(*(seconds for seconds, _ in told))
-    costs = [exclusive_costs(work, run.duration_s) for run, (_, work) in zip(runs, told, strict=True)]
+def test_the_parts_of_the_ledger_sum_to_the_wall_time(rows, steady_s):
+    runs = prepared(*(seconds for seconds, _ in rows))
+    costs = [exclusive_costs(work, run.duration_s) for run, (_, work) in zip(runs, rows, strict=True)]
     ledger = ledger_of([*runs, a_run(99.0)], costs, steady_s)
     wall = sum(run.duration_s for run in runs)
     assert math.isclose(sum(ledger.values()), wall, rel_tol=1e-9, abs_tol=1e-6)
@@ -232,9 +232,9 @@ def test_nothing_is_raised_where_nothing_failed():
 def test_the_original_is_raised_in_the_same_process():
     original = ValueError("no")
     failed = Failure.of(a_run(1.0, Phase.WARM, index=3), original)
-    with pytest.raises(ValueError, match=r"^no$") as told:
+    with pytest.raises(ValueError, match=r"^no$") as rows:
         report_of(prepared(1.0), failed=failed).raise_for_failure()
-    assert told.value is original
+    assert rows.value is original
     assert (failed.phase, failed.index, failed.type, failed.message) == (Phase.WARM, 3, "ValueError", "no")
 
 

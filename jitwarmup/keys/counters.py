@@ -12,8 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jitwarmup.probes import exclusive_costs
-from jitwarmup.records.coverage import Coverage, Missed
-from jitwarmup.records.runs import OneTimeWork, Run
+from jitwarmup.records.runs import Coverage, Missed, OneTimeWork, Run
 
 OTHER = "other"
 KEYS_AT_MOST = 1024  # an unbounded key function must not become a leak

@@ -2,7 +2,7 @@
 Gates: what fails a build. ``steady:5%,cold:20%,recompiles:0``.
 
 A gate on a time fails where B is slower by more than its limit *and* the difference is outside the noise. Where there is
-one value on each side there is no noise to know, so the limit alone decides, and it is said. A gate that cannot look
+one value on each side there is no noise to know, so the limit alone decides, and the words say so. A gate that cannot look
 fails too: nothing seen by nobody is not "no work".
 """
 

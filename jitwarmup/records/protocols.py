@@ -31,7 +31,7 @@ class Clock(Protocol):
         ...
 
 
-class Window(Protocol):
+class MonitorWindow(Protocol):
     """What ``Monitor.window`` yields: ``reading`` is there after the exit (a DeviceReading, or None)."""
 
     @property
@@ -46,7 +46,7 @@ class Monitor(Protocol):
 
     def resume(self) -> None: ...
 
-    def window(self, name: str) -> AbstractContextManager[Window]: ...
+    def window(self, name: str) -> AbstractContextManager[MonitorWindow]: ...
 
 
 @dataclass(frozen=True, slots=True)

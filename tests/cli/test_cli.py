@@ -63,7 +63,7 @@ def test_the_demo_prints_one_document_on_stdout(tiny):
 
 
 def test_its_events_are_json_lines_on_stderr(tiny):
-    events = [json.loads(out) for out in tiny.stderr.splitlines()]
+    events = [json.loads(line) for line in tiny.stderr.splitlines()]
     degraded = [event for event in events if event["event"] == "jitwarmup.monitor.degraded"]
     assert len(degraded) <= 1  # one where there is no device to read, and it is said once
     events = [event for event in events if event not in degraded]
@@ -110,7 +110,7 @@ def test_the_table_holds_the_main_figures(monkeypatch, capsys):
         "  its ",
         "speed-up, cold to steady",
     ]
-    assert all(out.startswith(start) for out, start in zip(lines[1:], starts, strict=False))
+    assert all(line.startswith(start) for line, start in zip(lines[1:], starts, strict=False))
     assert "answer: hi 2" in lines
     assert lines[-1].startswith("verdict: ")
     assert logged.count("\n") - logged.count("jitwarmup.monitor.degraded") == 6
@@ -118,8 +118,8 @@ def test_the_table_holds_the_main_figures(monkeypatch, capsys):
 
 def test_without_a_clean_run_there_is_a_dash_and_no_speed_up():
     cold = Run(phase=Phase.VALIDATE, index=0, started_at=0.0, duration_ns=5)
-    out = {"callable": "m.f", "report_id": "1", "started_at": 0.0, "duration_s": 1.0}
-    report = compose(**out, runs=[cold], verdict=Verdict(state="undecided"), failure=None, costs=[{}])
+    facts = {"callable": "m.f", "report_id": "1", "started_at": 0.0, "duration_s": 1.0}
+    report = compose(**facts, runs=[cold], verdict=Verdict(state="undecided"), failure=None, costs=[{}])
     figures = dict(demo.rows(report, None))
     assert (figures["steady median of 0 runs"], figures["  its interval"]) == ("-", "- to -")
     assert "speed-up, cold to steady" not in figures

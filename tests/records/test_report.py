@@ -21,8 +21,8 @@ from jitwarmup.records.verdict import Verdict
 PAID = (OneTimeWork(kind="dynamo.recompile", duration_s=0.25),)
 
 
-def a_run(seconds, phase=Phase.MEASURE, index=0, **rows):
-    return Run(phase=phase, index=index, started_at=1.0, duration_ns=round(seconds * 1e9), **rows)
+def a_run(seconds, phase=Phase.MEASURE, index=0, **more):
+    return Run(phase=phase, index=index, started_at=1.0, duration_ns=round(seconds * 1e9), **more)
 
 
 def prepared(*seconds):
@@ -232,9 +232,9 @@ def test_nothing_is_raised_where_nothing_failed():
 def test_the_original_is_raised_in_the_same_process():
     original = ValueError("no")
     failed = Failure.of(a_run(1.0, Phase.WARM, index=3), original)
-    with pytest.raises(ValueError, match=r"^no$") as rows:
+    with pytest.raises(ValueError, match=r"^no$") as caught:
         report_of(prepared(1.0), failed=failed).raise_for_failure()
-    assert rows.value is original
+    assert caught.value is original
     assert (failed.phase, failed.index, failed.type, failed.message) == (Phase.WARM, 3, "ValueError", "no")
 
 

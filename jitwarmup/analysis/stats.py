@@ -4,7 +4,7 @@ Numbers over plain seconds: a summary with an honest interval, and the small rob
 The interval of the median is the order-statistic one on the *effective* sample size, never narrower than +-1 %. Student
 intervals and bootstraps of 10 neighbouring timings covered the long-run value in 55-70 % of cases at a nominal 95 %;
 this one in 92-99 % (evidence: steady-state.md, section 6). Real steady states wander slowly, which no formula over 10
-to 30 values can see: hence the floor, and hence ``scope``, which says that another process may differ by more.
+to 30 values can see: hence `LEAST_WIDTH`, and hence ``scope``, which says that another process may differ by more.
 
 Everything is written for short sequences and the standard library only. Values that are not finite cannot enter.
 """
@@ -23,7 +23,7 @@ from statistics import fmean
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.summary import Summary
 
-FLOOR = 0.01  # relative half-width below which no interval of one process is honest: the wander of a steady state
+LEAST_WIDTH = 0.01  # relative half-width below which no interval of one process is honest: the wander of a steady state
 CONTENDED = 0.10  # share of wall time spent waiting for a processor above which the host is called busy
 MAD_TO_SIGMA = 1.4826  # of a normal distribution
 
@@ -218,7 +218,7 @@ def _log_t_interval(medians: Sequence[float], level: float) -> Interval | None:
 
 
 def _floored(centre: float, low: float, high: float, level: float) -> Interval:
-    slack = FLOOR * abs(centre)
+    slack = LEAST_WIDTH * abs(centre)
     return Interval(low=min(low, centre - slack), high=max(high, centre + slack), level=level)
 
 

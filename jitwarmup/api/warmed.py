@@ -24,10 +24,8 @@ from jitwarmup.host.switch import SWITCH
 from jitwarmup.host.tracing import Tracing
 from jitwarmup.keys.state import WARM_STATES
 from jitwarmup.keys.status import status_of
-from jitwarmup.records.coverage import Coverage
-from jitwarmup.records.preparation import Preparation
 from jitwarmup.records.report import Report
-from jitwarmup.records.runs import State, Warmup
+from jitwarmup.records.runs import Coverage, Preparation, State, Warmup
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")

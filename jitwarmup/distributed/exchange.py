@@ -68,7 +68,7 @@ class ExchangeGroup:
                 yield from self.open(watch)
             self.count += 1
             watch.count = self.count
-            return Exchanged((yield from self.messages(message, watch)))
+            return Exchanged(messages=(yield from self.messages(message, watch)))
         except Broken as broken:
             for _ in range(GRACE_TICKS if self.rank == 0 else 0):  # it may hold the store; the others still read it
                 yield None

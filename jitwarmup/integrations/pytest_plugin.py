@@ -136,7 +136,7 @@ class Steady:
         number = len(self.reports)
         name = self._node.nodeid + (f" #{number}" if number > 1 else "")
         row = {"test": name, "report": report.to_dict() if self._config.getoption("--jitwarmup-save") else None}
-        row |= told(report)
+        row |= row_of(report)
         self._node.stash.setdefault(ROWS, []).append(row)
         problems = self._recompiled(report)
         if BASELINE in self._config.stash:
@@ -158,7 +158,7 @@ class Steady:
         return [f"jitwarmup_no_recompiles: compiled after the warm-up: {kinds}"] if found else []
 
 
-def told(report: Report) -> dict[str, Any]:
+def row_of(report: Report) -> dict[str, Any]:
     """The row of the table."""
     from jitwarmup.records.units import span
 
@@ -187,7 +187,7 @@ def compared(against: Mapping[str, Any], name: str, report: Report, row: dict[st
         return []
     found = compare(side, side_of([report], name))
     steady = found.of("steady")
-    row["change"] = f"{percent(steady.ratio)} {steady.called}"
+    row["change"] = f"{percent(steady.ratio)} {steady.verdict}"
     return [f"gate failed: {one.words}" for one in judge(found, against["gates"]) if one.failed]
 
 

@@ -13,8 +13,7 @@ from typing import Any
 
 from jitwarmup.host.fork_safe import Locked
 from jitwarmup.probes import exclusive_costs
-from jitwarmup.records.coverage import Coverage, Missed
-from jitwarmup.records.runs import OneTimeWork, Run
+from jitwarmup.records.runs import Coverage, Missed, OneTimeWork, Run
 
 OTHER = "other"
 KEYS_AT_MOST = 1024  # an unbounded key function must not become a leak

@@ -53,7 +53,7 @@ KEPT = re.compile(
     r"math\.floor|np\.floor|floor of|noise_floor|//|that is to say", re.IGNORECASE
 )  # a line with these is in order
 NAME = re.compile(
-    rf"^_?({'|'.join(NAMES.split())})(_\\w+)?$"
+    rf"^_?({'|'.join(NAMES.split())})(_\w+)?$"
 )  # of a function or variable; in a sentence these are plain English
 CLASS = re.compile(rf"^\s*class ({'|'.join(CLASSES.split())})\b")
 SEARCHED = (

@@ -100,7 +100,13 @@ def old_names() -> list[str]:
 def old_classes() -> list[str]:
     """Definitions of classes of the package that the glossary renamed."""
     found = ((place, number, line) for place, number, line in searched() if place.startswith("jitwarmup/"))
-    return [f"{place}:{number}: {line.strip()}" for place, number, line in found if CLASS.match(line)]
+    # A sweep's Result is what its configurations come to; the word that went was the engine's for a call's value.
+    kept = ("jitwarmup/integrations/sweep/results.py", "class Result(Record):")
+    return [
+        f"{place}:{number}: {line.strip()}"
+        for place, number, line in found
+        if CLASS.match(line) and (place, line.strip()) != kept
+    ]
 
 
 # ------------------------------------------------------------------ lengths

@@ -57,7 +57,7 @@ class Warmed(Generic[P, R_co]):
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         core = self._core
-        if core.bypass or Tracing.compiling():
+        if core.bypass or (Tracing.compiling() and Tracing.here()):
             value: R_co = core.function(*args, **kwargs)
             return value
         prefix, rest = ((), args) if core.owner is None else core.split(args)
@@ -343,7 +343,7 @@ class Bound(Warmed[P, R_co]):
         if id(self._instance) in core.bypass_instances and not core.registry.dead:
             value: R_co = core.function(self._instance, *args, **kwargs)
             return value
-        if Tracing.compiling():
+        if Tracing.compiling() and Tracing.here():
             return cast("R_co", core.function(self._instance, *args, **kwargs))
         return cast("R_co", timed_call(core, (self._instance,), args, kwargs))
 

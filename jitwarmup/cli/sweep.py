@@ -83,7 +83,7 @@ def run(argv: Sequence[str]) -> int:
         process=asked.process,
         timeout_s=asked.timeout,
         retry_failed=asked.retry_failed,
-        tell=Ticker(),
+        on_result=Ticker(),
     )
     if asked.list:
         missing = {one.hash for one in sweep.missing()}

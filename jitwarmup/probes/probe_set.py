@@ -2,7 +2,7 @@
 The facade of all probes: ``open`` before the first clock read of a run, ``close`` after the last one.
 
     open:  stamps ── moved since the last look? ── full readings (they belong to no run) ── thread's reading ──> user code
-    close: thread's reading ── stamps ── moved, or told by a hook? ── full readings, differences, whose they are ──> Observation
+    close: thread's reading ── stamps ── moved, or pushed by a hook? ── full readings, differences, whose they are ──> Observation
 
 Between ``open`` and ``close`` nothing is read: hooks that fire append to a list, and only when something happens. The
 stamps are what makes a quiet run cheap; each promises that an equal stamp means an equal reading.
@@ -214,7 +214,7 @@ class ProbeSet:
                 work += self._differences(probe, readings, scopes)
         for probe, before in zip(self._always, run.extra, strict=False):
             work += self._differences(probe, [before, self._ask(probe, "snapshot")], scopes)
-        return [*work, *scopes.told(self._names)]
+        return [*work, *scopes.pushed(self._names)]
 
     def _differences(self, probe: Probe, readings: Sequence[Any], scopes: Scopes) -> Sequence[OneTimeWork]:
         if FAILED in readings:
@@ -279,7 +279,7 @@ class Scopes:
             return None
         return relation(self._run, compiled, owner)
 
-    def told(self, names: set[str]) -> list[OneTimeWork]:
+    def pushed(self, names: set[str]) -> list[OneTimeWork]:
         """What hooks pushed and no record explains, and what another thread is compiling right now."""
         work = []
         for event, own in self._run.hook_events:
@@ -328,5 +328,5 @@ def merged(work: Iterable[OneTimeWork]) -> tuple[OneTimeWork, ...]:
 
 
 def _sum(first: OneTimeWork, second: OneTimeWork) -> float | None:
-    told = [item.duration_s for item in (first, second) if item.duration_s is not None]
-    return sum(told) if told else None
+    known = [item.duration_s for item in (first, second) if item.duration_s is not None]
+    return sum(known) if known else None

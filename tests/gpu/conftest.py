@@ -12,14 +12,14 @@ __all__ = ["nvmlsim"]
 
 @pytest.fixture
 def make_monitor(nvmlsim):
-    """Monitors that live in simulated time, stopped at the end of the test; `heard` is what each told."""
+    """Monitors that live in simulated time, stopped at the end of the test; `received` is what each told."""
     made = []
 
     def make(*args, **kwargs):
         kwargs.setdefault("timeout_s", 30)  # a busy machine is no hanging driver
         monitor = nvmlsim.adopt(GPUMonitor(*args, **kwargs))
-        monitor.heard = []
-        monitor.on_degraded = lambda metric, reason: monitor.heard.append((metric, reason))
+        monitor.received = []
+        monitor.on_degraded = lambda metric, reason: monitor.received.append((metric, reason))
         made.append(monitor)
         return monitor
 

@@ -74,7 +74,7 @@ def test_the_conflict_is_told_by_the_monitor_and_it_works_all_the_same(make_moni
     with gpu, gpu.window("x") as window:
         nvmlsim.advance(0.2)
     assert window.reading.status == "ok"
-    assert [metric for metric, _ in gpu.heard] == ["binding"]
+    assert [metric for metric, _ in gpu.received] == ["binding"]
 
 
 class FakeError(Exception):

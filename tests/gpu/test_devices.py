@@ -333,7 +333,7 @@ def test_once_a_rank_uses_devices_those_are_read_and_more_when_it_uses_more(
     with gpu.paused():
         pass
     assert read() == [gpus[2], gpus[3]]
-    assert gpu.heard == []
+    assert gpu.received == []
 
 
 def test_devices_that_did_not_change_are_not_found_again(make_monitor, nvmlsim, monkeypatch, torch_is):
@@ -370,7 +370,7 @@ def test_without_a_visible_gpu_the_monitor_says_so(make_monitor, nvmlsim, monkey
     with gpu, gpu.window("x") as window:
         pass
     assert window.reading.status == "unavailable"
-    assert gpu.heard == [("device", "no NVIDIA GPU is visible")]
+    assert gpu.received == [("device", "no NVIDIA GPU is visible")]
     assert nvmlsim.initialised == 0
 
 

@@ -70,7 +70,7 @@ def test_a_hang_costs_one_time_out_and_then_nothing(make_monitor, nvmlsim):
     assert nvmlsim.count() == before
     assert (first.reading.status, window.reading.status) == ("stalled", "stalled")
     assert window.reading.uuid == nvmlsim.uuid()
-    assert gpu.heard == [("device", "the driver did not return in time")]
+    assert gpu.received == [("device", "the driver did not return in time")]
     nvmlsim.heal()
     gpu.stop()
     gpu.start()
@@ -94,7 +94,7 @@ def test_a_lost_gpu_is_asked_nothing_more(make_monitor, nvmlsim):
         nvmlsim.advance(0.2)
     assert {call.gpu for call in nvmlsim.calls(since=before)} <= {1, -1}
     assert window.reading.status == "gpu_lost"
-    assert gpu.heard == [("device", "GPU_IS_LOST")]
+    assert gpu.received == [("device", "GPU_IS_LOST")]
 
 
 def test_one_metric_that_is_refused_costs_only_itself(make_monitor, nvmlsim):
@@ -147,7 +147,7 @@ def test_an_old_driver_is_asked_by_its_old_names(make_monitor, nvmlsim):
         nvmlsim.advance(0.2)
     assert window.reading.temperature_c == (40, 40)
     assert window.reading.reasons_at_edges == ("idle",)
-    assert gpu.heard == []
+    assert gpu.received == []
 
 
 def test_without_an_energy_counter_the_samples_stand_alone_and_have_no_bound(make_monitor, nvmlsim):
@@ -183,7 +183,7 @@ def test_a_slow_driver_loses_metrics_and_not_the_window(make_monitor, nvmlsim):
     assert window.reading.status == "partial"
     assert window.reading.energy_j is not None
     assert "too slow" in str(window.reading.missing)
-    assert ("edge", "the driver is slow: reading an edge took more than 50 ms") in gpu.heard
+    assert ("edge", "the driver is slow: reading an edge took more than 50 ms") in gpu.received
 
 
 def test_somebody_else_s_shutdown_is_mended_once(gpu, nvmlsim):
@@ -193,7 +193,7 @@ def test_somebody_else_s_shutdown_is_mended_once(gpu, nvmlsim):
     with gpu.window("measure") as window:
         nvmlsim.advance(0.2)
     assert window.reading.status == "ok"
-    assert gpu.heard == [("device", "somebody else shut NVML down; it was initialised again")]
+    assert gpu.received == [("device", "somebody else shut NVML down; it was initialised again")]
     pynvml.nvmlShutdown()
     with gpu.window("measure") as window:
         nvmlsim.advance(0.2)
@@ -239,8 +239,8 @@ def test_without_a_working_driver_it_says_so_once_and_everything_goes_on(make_mo
                 pass
             assert window.reading.status == status
             assert reason in window.reading.missing["device"]
-    assert [metric for metric, _ in gpu.heard] == ["device"]
-    assert reason in gpu.heard[0][1]
+    assert [metric for metric, _ in gpu.received] == ["device"]
+    assert reason in gpu.received[0][1]
 
 
 def test_a_call_that_returns_after_all_is_followed_by_no_other(make_monitor, nvmlsim):

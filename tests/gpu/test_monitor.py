@@ -252,7 +252,7 @@ def test_a_reading_holds_what_happened(trusted, nvmlsim):
     assert reading.tensor_active_pct == pytest.approx(45)
     assert reading.dram_bw_pct == pytest.approx(22.5)
     assert reading.nvml_calls_in_window == 0
-    assert trusted.heard == []
+    assert trusted.received == []
     assert_every_gap_has_a_reason(reading)
 
 
@@ -327,7 +327,7 @@ def test_samples_that_do_not_agree_with_the_counter_are_not_used(make_monitor, n
         nvmlsim.advance(0.5)
     assert window.reading.energy_source != "ring"
     assert window.reading.power_max_w is None
-    assert [metric for metric, _ in gpu.heard] == ["ring"]
+    assert [metric for metric, _ in gpu.received] == ["ring"]
 
 
 @pytest.mark.parametrize("clock", ["realtime", "boottime", "monotonic"])
@@ -556,7 +556,7 @@ def test_a_pause_that_cannot_wait_longer_says_so(make_monitor, nvmlsim):
         before = time.perf_counter()
         gpu.pause()
         assert time.perf_counter() - before < 30
-        assert gpu.heard == [("pause", "a call to the driver was still in flight when a pause began")]
+        assert gpu.received == [("pause", "a call to the driver was still in flight when a pause began")]
         with gpu.paused():
             pass
         gpu.resume()
@@ -592,7 +592,7 @@ def test_what_degraded_is_told_once_and_a_late_listener_is_told_what_it_missed(m
     for _ in range(2):
         with gpu, gpu.window("x"):
             nvmlsim.advance(0.2)
-    assert gpu.heard == [("sm_clock_mhz", "NO_PERMISSION")]
+    assert gpu.received == [("sm_clock_mhz", "NO_PERMISSION")]
     assert gpu.degraded == (("sm_clock_mhz", "NO_PERMISSION"),)
     late = []
     gpu.on_degraded = lambda *result: late.append(result)

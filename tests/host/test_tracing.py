@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from jitwarmup import State, warmed
 from jitwarmup.host.tracing import Tracing, ask_torch, cuda_capturing, nothing_to_capture
 
 
@@ -78,6 +79,25 @@ def test_the_real_torch_says_so_while_it_traces():
     torch.export.export(Module(torch, traced), (torch.ones(1),))
     assert answers
     assert all(answers)
+
+
+def test_a_compile_in_another_thread_makes_no_plain_call_of_ours(events):
+    torch = pytest.importorskip("torch")
+    function = warmed(iterations=2)(lambda x: x + 1)
+    with torch.compiler._compile_session_context():  # as torch says it to all threads while one of them compiles
+        assert torch.compiler.is_compiling()
+        assert function(1) == 2
+    assert function.state is State.WARM
+    assert len(events.named("jitwarmup.call")) == 1
+
+
+def test_what_this_thread_compiles_is_traced_as_the_plain_call(events):
+    torch = pytest.importorskip("torch")
+    inner = warmed(iterations=2)(lambda x: x + 1)
+    outer = torch.compile(lambda x: inner(x) * 2, backend="eager", fullgraph=True)
+    assert torch.equal(outer(torch.ones(2)), torch.full((2,), 4.0))
+    assert inner.state is State.COLD
+    assert len(events) == 0
 
 
 def Module(torch, function):

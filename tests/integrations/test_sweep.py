@@ -121,7 +121,7 @@ def test_a_wrong_file_is_refused_with_the_place_and_the_way_out(tmp_path, text, 
 def test_six_configurations_of_which_two_fail(tmp_path):
     """The four have results, the two say why, the exit code is 1, and a rerun runs only what is missing."""
     ticks = []
-    sweep = Sweep(six(), tmp_path / "r.jsonl", tell=lambda *seen: ticks.append(seen))
+    sweep = Sweep(six(), tmp_path / "r.jsonl", on_result=lambda *seen: ticks.append(seen))
     results = sweep.run()
     assert [one.failed for one in results] == [False, True, False, True, False, False]
     assert exit_code(results) == 1

@@ -47,7 +47,7 @@ class Sweep:
         process: run each configuration in a process of its own (``load`` is then the default one, ``monitor`` none).
         timeout_s: seconds for one such process.
         retry_failed: run those again that the file says have failed.
-        tell: called after each configuration with (done, all, result, seconds left as far as can be told).
+        on_result: called after each configuration with (done, all, result, seconds left as far as can be told).
 
     """
 
@@ -61,7 +61,7 @@ class Sweep:
         process: bool = False,
         timeout_s: float | None = None,
         retry_failed: bool = False,
-        tell: Tell | None = None,
+        on_result: Tell | None = None,
     ) -> None:
         self.configurations = distinct(configurations)
         self.file = ResultFile(results)
@@ -70,7 +70,7 @@ class Sweep:
         self._process = process
         self._timeout_s = timeout_s
         self._retry_failed = retry_failed
-        self._on_result = tell
+        self._on_result = on_result
 
     def missing(self) -> list[Configuration]:
         """What is still to be run."""

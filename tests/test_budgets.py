@@ -9,18 +9,10 @@ from jitwarmup.testing.nvmlsim.fixture import nvmlsim
 __all__ = ["nvmlsim"]
 
 TO_PYNVML = "functions between timed region and pynvml"
-NOT_YET: set[str] = {  # over their budget while the package is being redrawn; this set has to become empty
-    "lines of the package",
-    "functions over 60 lines",
-    "files over 350 lines",
-    "packages over 16 files",
-    "modules of a warm call",
-    "Python calls of a warm call",
-    TO_PYNVML,
-    "functions between the end of a run and the emitter",
-    "old words",
-    "old names",
-    "old class names",
+NOT_YET: set[str] = {  # what is over its budget, and why
+    "lines of the package",  # 23,507: what could go cost users something; the closing note of issue 13 lists it
+    "files over 350 lines",  # api/warmed (a descriptor with its typed overloads), testing/nvmlsim/driver
+    TO_PYNVML,  # 9 to a momentary value (tests/gpu/test_depth.py); the lists of processes lie deeper
 }
 
 

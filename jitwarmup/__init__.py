@@ -17,18 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jitwarmup.analysis.classify import classify as classify
-    from jitwarmup.api.block import steady_state as steady_state
     from jitwarmup.api.decorator import warmed as warmed
     from jitwarmup.api.readiness import readiness as readiness
+    from jitwarmup.api.steady import steady_state as steady_state
     from jitwarmup.api.warmed import Warmed as Warmed
     from jitwarmup.distributed.group import RankGroup as RankGroup
     from jitwarmup.engine.rules import until_steady as until_steady
-    from jitwarmup.events.configure import configure_json as configure_json
+    from jitwarmup.events.sinks import configure_json as configure_json
     from jitwarmup.gpu.monitor import GPUMonitor as GPUMonitor
     from jitwarmup.host.scope import is_warming as is_warming
     from jitwarmup.keys.shapes import by_bucket as by_bucket
     from jitwarmup.keys.shapes import by_shape as by_shape
-    from jitwarmup.records.coverage import Coverage as Coverage
     from jitwarmup.records.errors import ArgumentError as ArgumentError
     from jitwarmup.records.errors import JitwarmupError as JitwarmupError
     from jitwarmup.records.errors import MeasurementFailed as MeasurementFailed
@@ -36,14 +35,15 @@ if TYPE_CHECKING:
     from jitwarmup.records.errors import NotReady as NotReady
     from jitwarmup.records.errors import Overlap as Overlap
     from jitwarmup.records.errors import RankFailed as RankFailed
-    from jitwarmup.records.preparation import Preparation as Preparation
     from jitwarmup.records.ranks import RankTimes as RankTimes
     from jitwarmup.records.report import Failure as Failure
     from jitwarmup.records.report import Report as Report
+    from jitwarmup.records.runs import Coverage as Coverage
     from jitwarmup.records.runs import Decision as Decision
     from jitwarmup.records.runs import DeviceReading as DeviceReading
     from jitwarmup.records.runs import OneTimeWork as OneTimeWork
     from jitwarmup.records.runs import Phase as Phase
+    from jitwarmup.records.runs import Preparation as Preparation
     from jitwarmup.records.runs import Run as Run
     from jitwarmup.records.runs import State as State
     from jitwarmup.records.runs import Warmup as Warmup
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 WHERE = {
-    "configure_json": "events.configure",
+    "configure_json": "events.sinks",
     "GPUMonitor": "gpu.monitor",
     "RankGroup": "distributed.group",
     "Warmed": "api.warmed",
@@ -63,10 +63,10 @@ WHERE = {
     "by_shape": "keys.shapes",
     "readiness": "api.readiness",
     "is_warming": "host.scope",
-    "steady_state": "api.block",
+    "steady_state": "api.steady",
     "until_steady": "engine.rules",
     "classify": "analysis.classify",
-    "Coverage": "records.coverage",
+    "Coverage": "records.runs",
     "ArgumentError": "records.errors",
     "JitwarmupError": "records.errors",
     "MeasurementFailed": "records.errors",
@@ -74,7 +74,7 @@ WHERE = {
     "NotReady": "records.errors",
     "Overlap": "records.errors",
     "RankFailed": "records.errors",
-    "Preparation": "records.preparation",
+    "Preparation": "records.runs",
     "RankTimes": "records.ranks",
     "Failure": "records.report",
     "Report": "records.report",

@@ -10,7 +10,7 @@ import pytest
 
 from jitwarmup import probes
 from jitwarmup.events import emit, schema
-from jitwarmup.events.recorder import Recorder
+from jitwarmup.events.sinks import Recorder
 from jitwarmup.host.scope import CURRENT
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.probes.probe_set import DEFAULT

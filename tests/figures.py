@@ -53,7 +53,7 @@ KEPT = re.compile(
     r"math\.floor|np\.floor|floor of|noise_floor|//|that is to say", re.IGNORECASE
 )  # a line with these is in order
 NAME = re.compile(
-    rf"^_?({'|'.join(NAMES.split())})(_\\w+)?$"
+    rf"^_?({'|'.join(NAMES.split())})(_\w+)?$"
 )  # of a function or variable; in a sentence these are plain English
 CLASS = re.compile(rf"^\s*class ({'|'.join(CLASSES.split())})\b")
 SEARCHED = (
@@ -127,9 +127,12 @@ def functions() -> dict[str, int]:
 
 
 def packages() -> dict[str, int]:
-    """How many modules each package holds, without those of its own packages."""
+    """How many modules each package holds, without those of its own packages; an ``__init__`` of one line is none."""
     folders = sorted({path.parent for path in PACKAGE.rglob("*.py")})
-    return {folder.relative_to(ROOT).as_posix(): len(list(folder.glob("*.py"))) for folder in folders}
+    return {
+        folder.relative_to(ROOT).as_posix(): sum(path.read_text().count("\n") > 1 for path in folder.glob("*.py"))
+        for folder in folders
+    }
 
 
 # ------------------------------------------------------------------ what a call enters
@@ -157,7 +160,7 @@ def warm_call() -> list[tuple[str, str]]:
     """What a warm call of a function enters that does nothing and whose calls are counted, not announced."""
     from jitwarmup import warmed
     from jitwarmup.events.emit import captured
-    from jitwarmup.events.recorder import Recorder
+    from jitwarmup.events.sinks import Recorder
 
     function = warmed(emit="summary", iterations=2)(lambda: None)
     with captured(Recorder()):
@@ -177,25 +180,21 @@ def stack(frame: FrameType | None) -> list[FrameType]:
 
 
 def to_the_emitter() -> int:
-    """The most functions that stand between the end of a warm run and the user's emitter."""
+    """The most functions that an event leaves through, from the one that announces it to the user's emitter."""
     from jitwarmup import steady_state, warmed
 
-    running: list[FrameType] = []
     between: list[int] = []
 
     class Listener:
         def emit(self, event: str, level: str, fields: Any) -> None:
-            between.append(len([frame for frame in stack(sys._getframe()) if frame not in running]))
+            files = [frame.f_code.co_filename for frame in stack(sys._getframe())]
+            between.append(1 + next(at for at, file in enumerate(files) if file.endswith("engine/announce.py")))
 
-    def user() -> None:
-        running[:] = stack(sys._getframe())
-
-    function = warmed(iterations=1)(user)
-    with steady_state(log=Listener()):  # no clock, monitor or probe of its own: a call as in production
+    function = warmed(iterations=1)(lambda: None)
+    with steady_state(log=Listener()) as steady:
         function()
-        between.clear()
         function()
-    running.clear()
+        steady.measure(lambda: None)
     return max(between)
 
 
@@ -206,7 +205,7 @@ def to_pynvml(monitor: Any) -> int:
     A job of the driver's thread is counted together with the frames of the thread that waits for it.
     """
     from jitwarmup import steady_state, warmed
-    from jitwarmup.events.recorder import Recorder
+    from jitwarmup.events.sinks import Recorder
 
     function = warmed(iterations=1)(lambda: None)
     caller, most = threading.get_ident(), 0

@@ -13,7 +13,7 @@ import pytest
 
 from jitwarmup import steady_state
 from jitwarmup.engine import instruments, options
-from jitwarmup.events.recorder import Recorder
+from jitwarmup.events.sinks import Recorder
 from jitwarmup.host import process_size
 from jitwarmup.host.scope import RunContext
 from jitwarmup.probes import Observation

@@ -147,7 +147,7 @@ def test_structlog_is_configured_in_one_place_only():
     def of_structlog(node):
         return isinstance(node.func.value, ast.Name) and node.func.value.id == "structlog"
 
-    assert {place for place, node in calls_of("configure") if of_structlog(node)} == {"events/configure.py"}
+    assert {place for place, node in calls_of("configure") if of_structlog(node)} == {"events/sinks.py"}
 
 
 def context_variables(tree):

@@ -149,8 +149,8 @@ def test_no_argument_value_enters_a_report_or_an_event():
     with capture_events() as events, steady_state(iterations=1, measurements=6) as steady:
         report = steady.measure(run)
     assert any(work.kind == "dynamo.recompile" for found in report.runs for work in found.work)
-    written = json.dumps([report.to_dict(), list(events)]) + report.explain()
-    assert not any(str(secret) in written for secret in secrets)
+    text = json.dumps([report.to_dict(), list(events)]) + report.explain()
+    assert not any(str(secret) in text for secret in secrets)
 
 
 def test_nothing_is_read_between_the_clock_reads():

@@ -57,19 +57,19 @@ def audit(
     ``watched`` and ``unwatched`` say which probes could look; ``failure`` makes the verdict ``invalid``; ``cut_short``
     (a loop that was left, a spent budget) makes it at best ``undecided``. Pure.
     """
-    told = learn_recurrence(runs)
-    measured = _finished(told, Phase.MEASURE)
+    labelled = learn_recurrence(runs)
+    measured = _finished(labelled, Phase.MEASURE)
     stretch = CleanTail.of(measured)
     series = classify(stretch.corrected_s)
     findings = [Finding("invalid", failure)] if failure else []
     findings += [Finding("undecided", cut_short)] if cut_short else []
     findings += [
-        *_given_up(told),
+        *_given_up(labelled),
         *_causes(measured, series),
         *_times(measured, stretch, series, watched=bool(watched)),
     ]
     findings.sort(key=lambda finding: -WEIGHT[finding.state or "steady"])
-    whole = classify(CleanTail.of(_finished(told, Phase.WARM, Phase.MEASURE)).corrected_s)
+    whole = classify(CleanTail.of(_finished(labelled, Phase.WARM, Phase.MEASURE)).corrected_s)
     return Verdict(
         state=next((finding.state for finding in findings if finding.state), "steady"),
         reasons=tuple(finding.reason for finding in findings),
@@ -183,8 +183,8 @@ def _undecided(series: Classification) -> list[Finding]:
         numbers = {"runs": float(series.n), "wanted": float(SHORTEST)}
         return [Finding("undecided", Reason(kind="too_few_runs", numbers=numbers))]
     if series.label == "inconclusive":
-        told = {} if series.detectable is None else {"detectable_share": series.detectable}
-        numbers = {**told, "tolerance": series.tolerance}
+        known = {} if series.detectable is None else {"detectable_share": series.detectable}
+        numbers = {**known, "tolerance": series.tolerance}
         return [Finding("undecided", Reason(kind="too_noisy", numbers=numbers))]
     return []
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from jitwarmup.analysis.sides import Measured, Series
-from jitwarmup.analysis.stats import FLOOR, effective_size, median, quantile
+from jitwarmup.analysis.stats import LEAST_WIDTH, effective_size, median, quantile
 from jitwarmup.records.codec import Record
 
 LEVEL = 0.99
@@ -30,14 +30,14 @@ RUNS = 5  # on each side without pairs: two sets of five fall apart by chance in
 MOST = 4000  # values of a side that are resampled; the newest of more
 
 Call = Literal["slower", "faster", "same", "unknown"]
-How = Literal["pairs", "runs", "processes", "single", "absent"]
+Method = Literal["pairs", "runs", "processes", "single", "absent"]
 METRICS = ("cold", "first", "steady", "first_item", "item_gap")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio(Record):
     """
-    One metric of B over A. ``called`` says whether they differ beyond the noise; ``how`` what was resampled.
+    One metric of B over A. ``verdict`` says whether they differ beyond the noise; ``method`` what was resampled.
 
     ``low`` and ``high`` are None where there is too little to tell: a single cold run has no interval.
     """
@@ -50,8 +50,8 @@ class Ratio(Record):
     high: float | None = None
     level: float = LEVEL
     n: int = 0
-    how: How = "absent"
-    called: Call = "unknown"
+    method: Method = "absent"
+    verdict: Call = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,35 +134,35 @@ def of_pairs(metric: str, pairs: Sequence[tuple[float, float]]) -> Ratio:
     steps = [math.log(b / a) for a, b in pairs if a > 0 and b > 0]
     a_s, b_s = median([a for a, _ in pairs]), median([b for _, b in pairs])
     if len(steps) < PAIRS:
-        return told(metric, a_s, b_s, math.exp(median(steps)) if steps else None, None, len(steps), "pairs")
+        return ratio_of(metric, a_s, b_s, math.exp(median(steps)) if steps else None, None, len(steps), "pairs")
     drawn = list(map(statistics.median, blocks(steps)))
-    return told(metric, a_s, b_s, math.exp(median(steps)), bounds(drawn, FLOOR), len(steps), "pairs")
+    return ratio_of(metric, a_s, b_s, math.exp(median(steps)), bounds(drawn, LEAST_WIDTH), len(steps), "pairs")
 
 
 def of_series(metric: str, a: Sequence[Series], b: Sequence[Series]) -> Ratio:
     """The ratio of the medians; of several processes on both sides, their medians are what is resampled."""
     mine, theirs = positive(a), positive(b)
     if not mine or not theirs:
-        return told(metric, middle(mine), middle(theirs), None, None, 0, "absent")
+        return ratio_of(metric, middle(mine), middle(theirs), None, None, 0, "absent")
     if min(len(mine), len(theirs)) > 1:
         return of_singles(metric, [median(one) for one in mine], [median(one) for one in theirs])
     ours, others = [value for one in mine for value in one], [value for one in theirs for value in one]
     a_s, b_s = median(ours), median(others)
     enough = min(len(ours), len(others)) >= RUNS
     drawn = list(map(log_ratio, blocks(ours), blocks(others, SEED + 1))) if enough else []
-    return told(metric, a_s, b_s, b_s / a_s, bounds(drawn, 2 * FLOOR), min(len(ours), len(others)), "runs")
+    return ratio_of(metric, a_s, b_s, b_s / a_s, bounds(drawn, 2 * LEAST_WIDTH), min(len(ours), len(others)), "runs")
 
 
 def of_singles(metric: str, a: Sequence[float], b: Sequence[float]) -> Ratio:
     """The ratio of the medians of values of which each process gives one."""
     mine, theirs = [value for value in a if value > 0], [value for value in b if value > 0]
     if not mine or not theirs:
-        return told(metric, middle([mine]), middle([theirs]), None, None, 0, "absent")
+        return ratio_of(metric, middle([mine]), middle([theirs]), None, None, 0, "absent")
     least = min(len(mine), len(theirs))
     drawn = list(map(log_ratio, blocks(mine), blocks(theirs, SEED + 1))) if least >= RUNS else []
-    how: How = "single" if least == 1 else "processes"
+    method: Method = "single" if least == 1 else "processes"
     a_s, b_s = median(mine), median(theirs)
-    return told(metric, a_s, b_s, b_s / a_s, bounds(drawn, 2 * FLOOR), least, how)
+    return ratio_of(metric, a_s, b_s, b_s / a_s, bounds(drawn, 2 * LEAST_WIDTH), least, method)
 
 
 def positive(series: Sequence[Series]) -> list[list[float]]:
@@ -177,21 +177,21 @@ def middle(series: Sequence[Sequence[float]]) -> float | None:
     return median(values) if values else None
 
 
-def told(  # noqa: PLR0917 - a row of a table
+def ratio_of(  # noqa: PLR0917 - a row of a table
     metric: str,
     a_s: float | None,
     b_s: float | None,
     ratio: float | None,
     edges: tuple[float, float] | None,
     n: int,
-    how: How,
+    method: Method,
 ) -> Ratio:
     """A ratio and what may be said of it."""
     low, high = edges if edges is not None else (None, None)
-    called: Call = "unknown"
+    verdict: Call = "unknown"
     if low is not None and high is not None:
-        called = "slower" if low > 1 else "faster" if high < 1 else "same"
-    return Ratio(metric=metric, a_s=a_s, b_s=b_s, ratio=ratio, low=low, high=high, n=n, how=how, called=called)
+        verdict = "slower" if low > 1 else "faster" if high < 1 else "same"
+    return Ratio(metric=metric, a_s=a_s, b_s=b_s, ratio=ratio, low=low, high=high, n=n, method=method, verdict=verdict)
 
 
 # ------------------------------------------------------------------ resampling
@@ -213,10 +213,10 @@ def log_ratio(a: Sequence[float], b: Sequence[float]) -> float:
     return math.log(statistics.median(b) / statistics.median(a))
 
 
-def bounds(logs: Sequence[float], floor: float) -> tuple[float, float] | None:
-    """The ratio's interval from resampled logarithms, no narrower than ``floor`` on each side of its middle."""
+def bounds(logs: Sequence[float], least: float) -> tuple[float, float] | None:
+    """The ratio's interval from resampled logarithms, no narrower than ``least`` on each side of its middle."""
     if not logs:
         return None
     centre = median(logs)
     low, high = quantile(logs, (1 - LEVEL) / 2), quantile(logs, (1 + LEVEL) / 2)
-    return math.exp(min(low, centre - floor)), math.exp(max(high, centre + floor))
+    return math.exp(min(low, centre - least)), math.exp(max(high, centre + least))

@@ -2,7 +2,7 @@
 Gates: what fails a build. ``steady:5%,cold:20%,recompiles:0``.
 
 A gate on a time fails where B is slower by more than its limit *and* the difference is outside the noise. Where there is
-one value on each side there is no noise to know, so the limit alone decides, and it is said. A gate that cannot look
+one value on each side there is no noise to know, so the limit alone decides, and the words say so. A gate that cannot look
 fails too: nothing seen by nobody is not "no work".
 """
 
@@ -79,10 +79,10 @@ def time(comparison: Comparison, gate: Gate) -> Judged:
     if found.ratio is None or not math.isfinite(found.ratio):
         return Judged(gate=gate, failed=True, words=f"{gate.metric}: cannot be judged, one side has no value")
     over = found.ratio > 1 + gate.limit
-    if found.called == "unknown":
+    if found.verdict == "unknown":
         return unknown(gate, found, over=over)
     words = f"{gate.metric}: {percent(found.ratio)} ({percent(found.low)} to {percent(found.high)})"
-    failed = over and found.called == "slower"
+    failed = over and found.verdict == "slower"
     if over and not failed:
         return Judged(gate=gate, failed=False, words=f"{words} is within the noise")
     return Judged(gate=gate, failed=failed, words=f"{words}, limit {percent(1 + gate.limit)}")
@@ -91,7 +91,7 @@ def time(comparison: Comparison, gate: Gate) -> Judged:
 def unknown(gate: Gate, found: Ratio, *, over: bool) -> Judged:
     """A gate over values too few for an interval: one of each is held to the limit, a few runs are not enough."""
     words = f"{gate.metric}: {percent(found.ratio)}, limit {percent(1 + gate.limit)}"
-    if found.how in ("single", "processes"):
+    if found.method in ("single", "processes"):
         return Judged(gate=gate, failed=over, words=f"{words}; {found.n} on a side, so the noise is not known")
     return Judged(gate=gate, failed=True, words=f"{words}; cannot be judged with {found.n} runs on a side")
 
@@ -102,8 +102,8 @@ def recompiles(comparison: Comparison, gate: Gate) -> Judged:
         words = "recompiles: cannot be judged, compiles were not watched on one side"
         return Judged(gate=gate, failed=True, words=words)
     grown = {kind: (was, now) for kind, (was, now) in comparison.compiles.items() if now - was > gate.limit}
-    told = ", ".join(f"{kind} {was} -> {now}" for kind, (was, now) in grown.items())
-    return Judged(gate=gate, failed=bool(grown), words=f"recompiles: {told or 'no more than before'}")
+    more = ", ".join(f"{kind} {was} -> {now}" for kind, (was, now) in grown.items())
+    return Judged(gate=gate, failed=bool(grown), words=f"recompiles: {more or 'no more than before'}")
 
 
 def percent(ratio: float | None) -> str:

@@ -1,7 +1,7 @@
 """
 Several ranks, one decision: what each says of a run, and the one run that all of them decide on.
 
-Decisions agree because their *inputs* do: every rank hears what all said and makes the same run of it, with the slowest
+Decisions agree because their *inputs* do: every rank gets the reports of all and makes the same run of it, with the slowest
 rank's time, the one-time work of all, and any failure. (Zeus reduces durations by their maximum, Lightning the decision
 itself; ``zeus/optimizer/pipeline_frequency``, ``lightning/fabric/utilities/spike.py``.) Pure: no rank is asked here.
 """
@@ -75,9 +75,9 @@ class RankReport:
         return json.dumps([*plain, *host, *more], separators=(",", ":")).encode()
 
     @classmethod
-    def from_bytes(cls, told: bytes) -> Self:
+    def from_bytes(cls, message: bytes) -> Self:
         """The inverse of ``to_bytes``; ValueError for what is none."""
-        phase, index, duration_ns, ending, watched, cpu_s, wait_s, switches, *more = json.loads(told)
+        phase, index, duration_ns, ending, watched, cpu_s, wait_s, switches, *more = json.loads(message)
         work, words = more or ([], None)
         return cls(
             phase=Phase(phase),
@@ -93,27 +93,27 @@ class RankReport:
         )
 
 
-def slowest(said: Sequence[RankReport]) -> int:
+def slowest(reports: Sequence[RankReport]) -> int:
     """Position of the slowest rank; of equals, the first."""
-    return max(range(len(said)), key=lambda at: (said[at].duration_ns, -at))
+    return max(range(len(reports)), key=lambda at: (reports[at].duration_ns, -at))
 
 
-def agreed(run: Run, said: Sequence[RankReport], members: Sequence[int]) -> Run:
+def agreed(run: Run, reports: Sequence[RankReport], members: Sequence[int]) -> Run:
     """
     The run that all members decide on.
 
     Args:
         run: this rank's own, whose items and device reading are kept.
-        said: what each member said, in the order of ``members``.
+        reports: what each member reports, in the order of ``members``.
         members: their ranks.
 
     """
-    last = said[slowest(said)]
-    failed = first_failed(said)
-    work = tuple(replace(one, rank=rank) for rank, told in zip(members, said, strict=True) for one in told.work)
+    last = reports[slowest(reports)]
+    failed = first_failed(reports)
+    work = tuple(replace(one, rank=rank) for rank, report in zip(members, reports, strict=True) for one in report.work)
     outcome, error_type = run.outcome, run.error_type
     if failed is not None and outcome == "ok":
-        words = said[failed].words
+        words = reports[failed].words
         outcome, error_type = "error", words.type if words is not None else None
     return replace(
         run,
@@ -124,13 +124,13 @@ def agreed(run: Run, said: Sequence[RankReport], members: Sequence[int]) -> Run:
         work=work,
         outcome=outcome,
         error_type=error_type,
-        rank_durations_ns=tuple(told.duration_ns for told in said),
+        rank_durations_ns=tuple(report.duration_ns for report in reports),
     )
 
 
-def first_failed(said: Sequence[RankReport]) -> int | None:
+def first_failed(reports: Sequence[RankReport]) -> int | None:
     """Position of the first rank whose run failed or was refused; None where all went well."""
-    return next((at for at, told in enumerate(said) if told.ending in ("failed", "refused")), None)
+    return next((at for at, report in enumerate(reports) if report.ending in ("failed", "refused")), None)
 
 
 def of_rank(runs: Sequence[Run], rank: int) -> tuple[Run, ...]:

@@ -38,19 +38,13 @@ class RecurringWork:
     be fewer than ``enough`` and whose largest count is the usual one; compiling never becomes usual.
     """
 
-    __slots__ = ("_enough", "_in_service", "_seen", "_streaks")
+    __slots__ = ("_enough", "_in_service", "_seen", "streaks")
 
     def __init__(self, enough: int = ENOUGH, *, in_service: bool = False) -> None:
         self._enough = enough
         self._in_service = in_service
         self._seen = 0  # finished runs, of which no more than ``enough`` matter
-        self._streaks: dict[
-            str, deque[tuple[int, float]]
-        ] = {}  # count and seconds of a kind in each of the newest runs
-
-    def __bool__(self) -> bool:
-        """Whether the newest run paid for anything, so that a run without it teaches something too."""
-        return bool(self._streaks)
+        self.streaks: dict[str, deque[tuple[int, float]]] = {}  # count and seconds of a kind in each of the newest runs
 
     def observe(self, run: Run) -> Run:
         """Learn from a run, and give it back with its work labelled; O(1)."""
@@ -83,7 +77,7 @@ class RecurringWork:
     def usual(self, kinds: set[str] | None = None) -> dict[str, OneTimeWork]:
         """Of each recurring kind, what one run pays: the count, and the median of the seconds that are known."""
         found = {}
-        for kind, streak in self._streaks.items():
+        for kind, streak in self.streaks.items():
             if (kinds is None or kind in kinds) and self._recurs(kind, streak):
                 seconds = [spent for _, spent in streak]
                 typical = median(seconds) if any(seconds) else None
@@ -100,9 +94,9 @@ class RecurringWork:
                 count, seconds = paid.get(work.kind, (0, 0.0))
                 paid[work.kind] = (count + work.count, seconds + (work.duration_s or 0.0))
         # a kind that this run did not pay for has lost its streak
-        self._streaks = {kind: self._streaks.get(kind, deque(maxlen=self._wanted(kind))) for kind in paid}
+        self.streaks = {kind: self.streaks.get(kind, deque(maxlen=self._wanted(kind))) for kind in paid}
         for kind, cost in paid.items():
-            self._streaks[kind].append(cost)
+            self.streaks[kind].append(cost)
 
     def _wanted(self, kind: str) -> int:
         return max(self._enough, ENOUGH_COMPILES) if is_compiling(kind) else self._enough

@@ -4,7 +4,7 @@ Numbers over plain seconds: a summary with an honest interval, and the small rob
 The interval of the median is the order-statistic one on the *effective* sample size, never narrower than +-1 %. Student
 intervals and bootstraps of 10 neighbouring timings covered the long-run value in 55-70 % of cases at a nominal 95 %;
 this one in 92-99 % (evidence: steady-state.md, section 6). Real steady states wander slowly, which no formula over 10
-to 30 values can see: hence the floor, and hence ``scope``, which says that another process may differ by more.
+to 30 values can see: hence `LEAST_WIDTH`, and hence ``scope``, which says that another process may differ by more.
 
 Everything is written for short sequences and the standard library only. Values that are not finite cannot enter.
 """
@@ -12,16 +12,18 @@ Everything is written for short sequences and the standard library only. Values 
 from __future__ import annotations
 
 import math
+import statistics
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import fmean
 
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.summary import Summary
 
-FLOOR = 0.01  # relative half-width below which no interval of one process is honest: the wander of a steady state
+LEAST_WIDTH = 0.01  # relative half-width below which no interval of one process is honest: the wander of a steady state
 CONTENDED = 0.10  # share of wall time spent waiting for a processor above which the host is called busy
 MAD_TO_SIGMA = 1.4826  # of a normal distribution
 
@@ -101,25 +103,12 @@ def finite(values: Iterable[float]) -> list[float]:
 
 def median(values: Sequence[float]) -> float:
     """Median of at least one value."""
-    return quantile(values, 0.5)
+    return statistics.median(values)
 
 
 def quantile(values: Sequence[float], share: float) -> float:
     """Quantile by linear interpolation (numpy's default, type 7) of at least one value."""
     return _at(sorted(values), share * (len(values) - 1))
-
-
-def mean(values: Sequence[float]) -> float:
-    """Arithmetic mean of at least one value; finite wherever the values are."""
-    scale = max(map(abs, values)) or 1.0
-    return math.fsum(value / scale for value in values) / len(values) * scale
-
-
-def stdev(values: Sequence[float]) -> float:
-    """Sample standard deviation (n - 1) of at least two values; ``inf`` only where it cannot be held in a float."""
-    scale = max(map(abs, values)) or 1.0
-    centre = mean(values) / scale
-    return math.sqrt(math.fsum((value / scale - centre) ** 2 for value in values) / (len(values) - 1)) * scale
 
 
 def mad(values: Sequence[float]) -> float:
@@ -132,15 +121,14 @@ def cov(values: Sequence[float]) -> float:
     """Coefficient of variation: stdev / |mean|; 0 where all values are equal, ``inf`` around a zero mean."""
     if len(values) < 2 or min(values) == max(values):
         return 0.0
-    centre = abs(mean(values))
-    return stdev(values) / centre if centre else math.inf
+    centre = abs(fmean(values))
+    return statistics.stdev(values) / centre if centre else math.inf
 
 
 def lag1(values: Sequence[float]) -> float:
     """Lag-1 autocorrelation; 0 where the values do not vary."""
-    scale = max(map(abs, values), default=0.0) or 1.0
-    centre = mean(values) / scale if values else 0.0
-    apart = [value / scale - centre for value in values]
+    centre = fmean(values) if values else 0.0
+    apart = [value - centre for value in values]
     spread = math.fsum(part * part for part in apart)
     return math.fsum(one * two for one, two in pairwise(apart)) / spread if spread else 0.0
 
@@ -208,8 +196,8 @@ def _summary(values: Sequence[float], interval: Interval | None, *, scope: str) 
         ci_low_s=interval.low if interval else None,
         ci_high_s=interval.high if interval else None,
         ci_level=interval.level if interval else None,
-        mean_s=mean(values),
-        stdev_s=stdev(values) if count >= 2 else None,
+        mean_s=fmean(values),
+        stdev_s=statistics.stdev(values) if count >= 2 else None,
         mad_s=mad(values) if count >= 2 else None,
         min_s=min(values),
         max_s=max(values),
@@ -224,17 +212,13 @@ def _log_t_interval(medians: Sequence[float], level: float) -> Interval | None:
     if len(medians) < 2:
         return None
     logs = [math.log(value) for value in medians]
-    centre = math.fsum(logs) / len(logs)
-    half = t_quantile(level, len(logs) - 1) * stdev(logs) / math.sqrt(len(logs))
-    return _floored(median(medians), _exp(centre - half), _exp(centre + half), level)
-
-
-def _exp(power: float) -> float:
-    return math.exp(min(power, 709.0))  # the largest that a float can hold; above it exp would raise
+    centre = fmean(logs)
+    half = t_quantile(level, len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
+    return _floored(median(medians), math.exp(centre - half), math.exp(centre + half), level)
 
 
 def _floored(centre: float, low: float, high: float, level: float) -> Interval:
-    slack = FLOOR * abs(centre)
+    slack = LEAST_WIDTH * abs(centre)
     return Interval(low=min(low, centre - slack), high=max(high, centre + slack), level=level)
 
 

@@ -15,8 +15,7 @@ from jitwarmup.engine.function import Prefix, WarmedFunction
 from jitwarmup.keys.state import BUDGET_SPENT, KeyState
 from jitwarmup.records.checks import is_number, one_of, seconds, shown
 from jitwarmup.records.errors import ArgumentError, MeasurementFailed
-from jitwarmup.records.preparation import Preparation
-from jitwarmup.records.runs import Warmup
+from jitwarmup.records.runs import Preparation, Warmup
 
 POLICIES = ("ready", "degraded", "fail")
 WORTH = 0.5  # share of the predicted cost of a key that must be left of the budget to begin with it

@@ -22,11 +22,10 @@ from jitwarmup.engine.options import BlockSettings, Options
 from jitwarmup.host.scope import CURRENT
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.host.tracing import Tracing
+from jitwarmup.keys.state import WARM_STATES
 from jitwarmup.keys.status import status_of
-from jitwarmup.records.coverage import Coverage
-from jitwarmup.records.preparation import Preparation
 from jitwarmup.records.report import Report
-from jitwarmup.records.runs import State, Warmup
+from jitwarmup.records.runs import Coverage, Preparation, State, Warmup
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -61,7 +60,8 @@ class Warmed(Generic[P, R_co]):
         if core.bypass or Tracing.compiling():
             value: R_co = core.function(*args, **kwargs)
             return value
-        return cast("R_co", timed_call(core, *core.split(args), kwargs))
+        prefix, rest = ((), args) if core.owner is None else core.split(args)
+        return cast("R_co", timed_call(core, prefix, rest, kwargs))
 
     @overload
     def __get__(self, instance: None, owner: type[Any] | None = None, /) -> Self: ...
@@ -403,8 +403,8 @@ def timed_call(core: WarmedFunction, prefix: Prefix, args: tuple[Any, ...], kwar
         if core.passes_through():
             return core.function(*prefix, *args, **kwargs)
         entry = core.entry(prefix, args, kwargs)
-        if entry is not None and entry.is_warm and CURRENT.get() is None:
-            return procedures.warm_call(core.timed_function(), entry, (*prefix, *args), kwargs)
+        if entry is not None and entry.state in WARM_STATES and CURRENT.get() is None:
+            return procedures.warm_call(core.shared or core.timed_function(), entry, (*prefix, *args), kwargs)
         return drivers.call(lambda: procedures.plain(core.call(prefix, args, kwargs, entry=entry)), kind)
 
     def make() -> Procedure:

@@ -40,7 +40,7 @@ def positive(text: str) -> int:
 def run(argv: Sequence[str]) -> int:
     """Load a model, warm it up, measure it, show what came of it."""
     from jitwarmup.cli import Exit
-    from jitwarmup.events.configure import configure_json
+    from jitwarmup.events.sinks import configure_json
 
     asked = parser().parse_args(argv)
     configure_json()
@@ -59,8 +59,8 @@ def run(argv: Sequence[str]) -> int:
 
 def measure(model: DemoModel, asked: argparse.Namespace) -> tuple[Report, str | None, float | None]:
     """The main job: one decorated function, measured by itself and called inside a block."""
-    from jitwarmup.api.block import SteadyState, steady_state
     from jitwarmup.api.decorator import warmed
+    from jitwarmup.api.steady import SteadyState, steady_state
     from jitwarmup.engine.options import BlockSettings
     from jitwarmup.gpu.monitor import GPUMonitor
 

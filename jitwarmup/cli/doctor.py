@@ -61,14 +61,16 @@ def tally(found: Sequence[Finding]) -> dict[str, int]:
 
 def lines(found: Sequence[Finding], wide: int, paint: Paint) -> list[str]:
     """The findings by area."""
-    told: list[str] = []
+    shown: list[str] = []
     name_wide = max(len(finding.name) for finding in found)
     for area in dict.fromkeys(finding.area for finding in found):
-        told.append(paint(area, "title"))
+        shown.append(paint(area, "title"))
         for finding in (one for one in found if one.area == area):
-            told += folded(f"  {SIGNS[finding.state]}  {finding.name:{name_wide}}  {finding.detail}".rstrip(), wide, 8)
+            shown += folded(f"  {SIGNS[finding.state]}  {finding.name:{name_wide}}  {finding.detail}".rstrip(), wide, 8)
             if finding.way_out:
-                told += [paint(line, "warn") for line in folded(f"        way out: {finding.way_out}", wide, indent=17)]
+                shown += [
+                    paint(line, "warn") for line in folded(f"        way out: {finding.way_out}", wide, indent=17)
+                ]
     counts = tally(found)
-    said = f"{counts.get('warn', 0)} things would spoil a measurement here, {counts.get('absent', 0)} are absent"
-    return [*told, "", paint(said, "warn" if counts.get("warn") else "passed")]
+    counted = f"{counts.get('warn', 0)} things would spoil a measurement here, {counts.get('absent', 0)} are absent"
+    return [*shown, "", paint(counted, "warn" if counts.get("warn") else "passed")]

@@ -127,7 +127,7 @@ def run(argv: Sequence[str]) -> int:
 
 def measured(asked: argparse.Namespace) -> Outcome:
     """Run the plan in a block whose listener draws between runs."""
-    from jitwarmup.api.block import SteadyState
+    from jitwarmup.api.steady import SteadyState
 
     try:
         calls = [prepared(name, asked) for name in filter(None, (asked.against, asked.function))]

@@ -35,7 +35,7 @@ def load(choice: str) -> DemoModel:
         FileNotFoundError: ``smollm2`` was asked for by name and is not installed.
 
     """
-    hush()
+    quiet_libraries()
     found = gguf_file() if choice in ("auto", "smollm2") else None
     if found is not None:
         return smollm2(found)
@@ -46,7 +46,7 @@ def load(choice: str) -> DemoModel:
     return tiny()
 
 
-def hush() -> None:
+def quiet_libraries() -> None:
     """Keep transformers' progress bars off stderr, where the events are."""
     os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is imported
     from transformers.utils import logging

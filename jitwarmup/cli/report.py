@@ -44,6 +44,10 @@ def run(argv: Sequence[str]) -> int:
         except ValueError as error:
             raise ArgumentError(str(error)) from error
     write(asked.output, text)
-    told = {"output": asked.output, "reports": len(reports), "bytes": len(text.encode()), "figures": figures}
-    print(json.dumps(told) if asked.json else f"{asked.output}: {len(reports)} reports, {told['bytes'] / 1000:.0f} kB")
+    document = {"output": asked.output, "reports": len(reports), "bytes": len(text.encode()), "figures": figures}
+    print(
+        json.dumps(document)
+        if asked.json
+        else f"{asked.output}: {len(reports)} reports, {document['bytes'] / 1000:.0f} kB"
+    )
     return Exit.GOOD

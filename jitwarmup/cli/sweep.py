@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, TextIO
 
 from jitwarmup.integrations.sweep import Configuration, Result, Sweep, exit_code, from_file, level, product
-from jitwarmup.integrations.sweep.configurations import ATTENTION, DTYPES, LEVELS, MODES, SDPA
+from jitwarmup.integrations.sweep.configurations import ATTENTION, DTYPES, FIELDS, LEVELS, MODES, SDPA
 from jitwarmup.integrations.sweep.export import to_datasets, to_framework
 from jitwarmup.records.codec import encode
 from jitwarmup.records.units import span
@@ -31,8 +31,7 @@ def parser() -> argparse.ArgumentParser:
     lists.add_argument("--model", nargs="+", help="smollm2, tiny, a folder, a .gguf file or a hub name (smollm2)")
     lists.add_argument("--attention", nargs="+", metavar="NAME", help=f"{', '.join(ATTENTION)} or another")
     lists.add_argument("--sdpa", nargs="+", choices=(OFF, *SDPA))
-    modes = [mode for mode in MODES if mode is not None]
-    lists.add_argument("--compile-mode", nargs="+", choices=(OFF, *modes))
+    lists.add_argument("--compile-mode", nargs="+", choices=[mode or OFF for mode in MODES])
     lists.add_argument("--compile-backend", nargs="+", metavar="NAME", help="(inductor)")
     lists.add_argument("--cache", nargs="+", metavar="NAME", help="cache_implementation: static, ...")
     lists.add_argument("--dtype", nargs="+", choices=DTYPES)
@@ -54,15 +53,9 @@ def parser() -> argparse.ArgumentParser:
     return words
 
 
-FIELDS = (
-    *("model", "attention", "sdpa", "compile_mode", "compile_backend", "cache", "dtype", "device", "batch"),
-    *("prompt_tokens", "new_tokens", "iterations", "measurements", "compile_all_devices", "kernels", "monitoring"),
-)
-
-
 def chosen(asked: argparse.Namespace) -> list[Configuration]:
     """The configurations: of a level or file with the words as defaults of what it leaves open, else their product."""
-    given = {name: plain(value) for name in FIELDS if (value := getattr(asked, name)) is not None}
+    given = {name: plain(value) for name in FIELDS if (value := getattr(asked, name, None)) is not None}
     if asked.level is not None:
         return [one for over in product(given) for one in level(asked.level, over.to_dict())]
     if asked.file is not None:
@@ -72,14 +65,13 @@ def chosen(asked: argparse.Namespace) -> list[Configuration]:
 
 def plain(value: Any) -> Any:
     """``none`` on the command line is None."""
-    if isinstance(value, list):
-        return [None if item == OFF else item for item in value]
-    return value
+    return [None if item == OFF else item for item in value] if isinstance(value, list) else value
 
 
 def run(argv: Sequence[str]) -> int:
     """Choose, run what is missing, show and export."""
-    from jitwarmup.events.configure import configure_json
+    from jitwarmup.events.sinks import configure_json
+    from jitwarmup.gpu.monitor import GPUMonitor
 
     asked = parser().parse_args(argv)
     configurations = chosen(asked)
@@ -87,7 +79,7 @@ def run(argv: Sequence[str]) -> int:
     sweep = Sweep(
         configurations,
         asked.results,
-        monitor=None if asked.process else gpu_monitor(),
+        monitor=None if asked.process else GPUMonitor(),
         process=asked.process,
         timeout_s=asked.timeout,
         retry_failed=asked.retry_failed,
@@ -109,14 +101,6 @@ def run(argv: Sequence[str]) -> int:
     for place in exported:
         print(f"written: {place}", file=sys.stderr)
     return code
-
-
-def gpu_monitor() -> Any:
-    """The GPU monitor, where this jitwarmup has one."""
-    import jitwarmup
-
-    kind = getattr(jitwarmup, "GPUMonitor", None)
-    return None if kind is None else kind()
 
 
 def summary(result: Result) -> dict[str, Any]:
@@ -142,15 +126,14 @@ def summary(result: Result) -> dict[str, Any]:
 
 def shown(results: Sequence[Result]) -> str:
     """A table for people: the fast first, the failed last, each with its reason."""
-    well = sorted((one for one in results if not one.failed), key=lambda one: one.report.latency_s or 0.0)  # type: ignore[union-attr]  # well is: has a report
+    well = sorted((summary(one) for one in results if not one.failed), key=lambda row: row["latency_s"] or 0.0)
     lines = [f"{'latency':>9} {'1st token':>9} {'gap':>9} {'tok/s':>8}  {'verdict':12} configuration"]
-    for one in well:
-        row = summary(one)
+    for row in well:
         rate = f"{row['tokens_per_s']:.1f}" if row["tokens_per_s"] else "-"
         spans = [span(row[name]) for name in ("latency_s", "first_token_s", "token_gap_s")]
         mark = "*" if "not_compiled" in row["reasons"] else " "
-        lines.append(" ".join(f"{text:>9}" for text in spans) + f" {rate:>8} {mark}{row['verdict']:12} {one.name}")
-    if any("not_compiled" in summary(one)["reasons"] for one in well):
+        lines.append(" ".join(f"{text:>9}" for text in spans) + f" {rate:>8} {mark}{row['verdict']:12} {row['name']}")
+    if any("not_compiled" in row["reasons"] for row in well):
         lines.append("* asked to be compiled and was not")
     for one in results:
         if one.fault is not None:
@@ -160,26 +143,19 @@ def shown(results: Sequence[Result]) -> str:
 
 
 class Ticker:
-    """
-    One line for each configuration as it ends, with what is left to do; nothing where stderr is no terminal.
-
-    Args:
-        out: where to draw.
-
-    """
+    """One line for each configuration as it ends, with what is left to do; nothing where ``out`` is no terminal."""
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out if out is not None else sys.stderr
 
     def __call__(self, done: int, total: int, result: Result, left_s: float) -> None:
-        """Draw."""
         if not self._out.isatty():
             return
         fault, report = result.fault, result.report
         came = (
             f"failed in {fault.phase}: {fault.type}"
             if fault is not None
-            else span(report.latency_s if report is not None else None)
+            else span(report.latency_s if report else None)
         )
         eta = f"  about {span(left_s)} left" if done < total else ""
         self._out.write(f"[{done}/{total}] {result.name}: {came} ({span(result.duration_s)}){eta}\n")

@@ -1,4 +1,4 @@
-"""How wide the terminal is, whether it wants colour, and where the result goes."""
+"""How wide the terminal is, whether it wants color, and where the result goes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jitwarmup.records.errors import ArgumentError
 from jitwarmup.views.summary import Paint, plain
 
 WIDEST = 120  # longer lines are hard to read, however wide the terminal
-COLOURS = {
+COLORS = {
     "title": "1",
     "advice": "2",
     "steady": "32",
@@ -41,26 +41,26 @@ def width(out: TextIO | None = None) -> int:
 
 
 def painter(asked: argparse.Namespace, out: TextIO | None = None) -> Paint:
-    """Colour where stdout is a terminal, unless ``NO_COLOR`` (no-color.org) or ``--no-color`` says no."""
+    """Color where stdout is a terminal, unless ``NO_COLOR`` (no-color.org) or ``--no-color`` says no."""
     return painted if wants_color(asked, out if out is not None else sys.stdout) else plain
 
 
 def wants_color(asked: argparse.Namespace, stream: TextIO) -> bool:
-    """Whether colour is wanted on a stream."""
+    """Whether color is wanted on a stream."""
     dumb = os.environ.get("TERM") == "dumb"
     return not (asked.no_color or os.environ.get("NO_COLOR") or dumb or not stream.isatty())
 
 
 def painted(text: str, kind: str) -> str:
-    """Text in the colour of what it is."""
-    code = COLOURS.get(kind)
+    """Text in the color of what it is."""
+    code = COLORS.get(kind)
     return f"\x1b[{code}m{text}\x1b[0m" if code else text
 
 
 def add_output(words: argparse.ArgumentParser, *, markdown: bool = True) -> None:
     """The words that all commands share."""
     words.add_argument("--json", action="store_true", help="print one JSON document in place of the text")
-    words.add_argument("--no-color", action="store_true", help="no colour, as NO_COLOR=1 does it")
+    words.add_argument("--no-color", action="store_true", help="no color, as NO_COLOR=1 does it")
     if markdown:
         words.add_argument(
             "--markdown", metavar="FILE", help='append a summary as Markdown, e.g. to "$GITHUB_STEP_SUMMARY"'

@@ -27,7 +27,7 @@ from datetime import timedelta
 from typing import Any
 
 from jitwarmup.distributed.identity import distributed
-from jitwarmup.distributed.notices import POST_S, Departure, NoticeBoard, StoreGone, in_thread, with_timeout
+from jitwarmup.distributed.notices import POST_S, Departure, NoticeBoard, StoreGone, in_thread, started, with_timeout
 from jitwarmup.distributed.waiting import LOOK_S, Broken, ExchangeWait, Waiting, no_store
 from jitwarmup.records.protocols import Exchanged
 
@@ -40,14 +40,7 @@ PROBE_TAG = 77
 
 
 class ExchangeGroup:
-    """
-    The exchange group of one set of ranks; shared by every plan over the same members.
-
-    Args:
-        members: ranks in the whole job, in an order that is the same on all.
-        rank: this process's.
-
-    """
+    """One set of ranks, in an order that is the same on all of them; shared by every plan over the same members."""
 
     def __init__(self, members: tuple[int, ...], rank: int) -> None:
         self.members = members
@@ -61,7 +54,6 @@ class ExchangeGroup:
 
     @property
     def board(self) -> NoticeBoard:
-        """Where this generation leaves notes."""
         return NoticeBoard(f"{self.name}/{self.generation}")
 
     # ------------------------------------------------------------------ what plans ask for
@@ -76,9 +68,10 @@ class ExchangeGroup:
                 yield from self.open(watch)
             self.count += 1
             watch.count = self.count
-            return Exchanged(said=(yield from self.messages(message, watch)))
+            return Exchanged(messages=(yield from self.messages(message, watch)))
         except Broken as broken:
-            yield from self.let_others_read()
+            for _ in range(GRACE_TICKS if self.rank == 0 else 0):  # it may hold the store; the others still read it
+                yield None
             self.abandon()
             self.generation += not broken.final
             return Exchanged(lost=broken.error)
@@ -88,11 +81,6 @@ class ExchangeGroup:
             return Exchanged(lost=no_store(dead))
         finally:
             self.lock.release()
-
-    def let_others_read(self) -> Waiting:
-        """Rank 0, which may hold the store, goes on to its end only when the others had time to read what happened."""
-        for _ in range(GRACE_TICKS if self.rank == 0 else 0):
-            yield None
 
     def leave(self, reason: str) -> None:
         """Tell the others that this rank will not come; never waits, never raises."""
@@ -104,10 +92,10 @@ class ExchangeGroup:
 
     def abandon(self) -> None:
         """
-        Leave the group for good; the next plan opens another.
+        Give the group up; the next plan opens another.
 
-        Dropped while an operation is pending it would wait for that to end, at the latest at the process's exit; then its
-        last reference is given away, with its connections.
+        One that is dropped with an operation pending waits for that to end, at the latest at the process's exit: it is
+        kept for ever instead, with its connections.
         """
         group, self.group = self.group, None
         if group is not None and self.pending:
@@ -119,24 +107,18 @@ class ExchangeGroup:
     def open(self, watch: ExchangeWait) -> Waiting:
         """Wait for all members, then connect."""
         yield from self.gather_members(watch)
-        made: list[Any] = []
-        failed: list[Exception] = []
-        connecting = threading.Thread(target=self.connect, args=(made, failed), name="jitwarmup-connect", daemon=True)
-        connecting.start()
-        while not made:
-            if failed:
-                watch.fail(Departure("died", (), f"connecting failed ({type(failed[0]).__name__})"))
+        connecting = started(self.connect, "jitwarmup-connect")
+        while not connecting.done():
             yield from watch.look()
-            yield None
-        self.group, self.count = made[0], 0
+            yield connecting
+        error = connecting.exception()
+        if error is not None:
+            watch.fail(Departure("died", (), f"connecting failed ({type(error).__name__})"))
+        self.group, self.count = connecting.result(), 0
 
     def gather_members(self, watch: ExchangeWait) -> Waiting:
-        """
-        Until all are here.
-
-        Every member learns once why a generation ended, and goes on to the next one: also of a member that left before
-        the others came. That it came too late itself is no news to it.
-        """
+        """Note that this rank is here, until all members have noted it."""
+        # each generation that ended is learned of once, also why; that this rank came too late for one is no news to it
         while (departure := (yield from in_thread(self.board.departure))) is not None and departure.kind == "late":
             self.generation += 1
         watch.board = self.board
@@ -152,38 +134,37 @@ class ExchangeGroup:
                 yield None
             pauses = min(MOST_PAUSES, 2 * pauses)  # ever less often: every rank asks the one store
 
-    def connect(self, made: list[Any], failed: list[Exception]) -> None:
-        """Make the group; in a thread, since it cannot be interrupted."""
-        try:
-            dist = distributed()
-            store = dist.PrefixStore(f"{self.name}/{self.generation}/gloo", dist.distributed_c10d._get_default_store())
-            at = self.members.index(self.rank)
-            made.append(dist.ProcessGroupGloo(store, at, len(self.members), timedelta(seconds=CONNECT_S)))
-        except Exception as error:  # noqa: BLE001 - reported by whoever waits for the connection
-            failed.append(error)
+    def connect(self) -> Any:
+        """Make the group."""
+        dist = distributed()
+        store = dist.PrefixStore(f"{self.name}/{self.generation}/gloo", dist.distributed_c10d._get_default_store())
+        at = self.members.index(self.rank)
+        return dist.ProcessGroupGloo(store, at, len(self.members), timedelta(seconds=CONNECT_S))
 
     # ------------------------------------------------------------------ one exchange
 
     def messages(self, message: bytes, watch: ExchangeWait) -> Generator[Any, None, tuple[bytes, ...]]:
         """One row of each member; a second, longer one where a message did not fit."""
-        first = yield from self.gather(row_of(message, ROOM), watch)
-        lengths = [int.from_bytes(row[:HEAD], "big") for row in first]
-        if max(lengths) <= ROOM - HEAD:
-            return tuple(row[HEAD : HEAD + length] for row, length in zip(first, lengths, strict=True))
-        whole = yield from self.gather(row_of(message, HEAD + max(lengths)), watch)
-        return tuple(row[HEAD : HEAD + length] for row, length in zip(whole, lengths, strict=True))
+        rows = yield from self.gather(row_of(message, ROOM), watch)
+        lengths = [int.from_bytes(row[:HEAD], "big") for row in rows]
+        if max(lengths) > ROOM - HEAD:
+            rows = yield from self.gather(row_of(message, HEAD + max(lengths)), watch)
+        return tuple(row[HEAD : HEAD + length] for row, length in zip(rows, lengths, strict=True))
 
     def gather(self, row: bytes, watch: ExchangeWait) -> Generator[Any, None, list[bytes]]:
         """One all-gather of rows of equal length."""
         import torch
+        from torch._C._distributed_c10d import AllgatherOptions
 
+        options = AllgatherOptions()
+        options.timeout = timedelta(seconds=watch.timeout_s + CONNECT_S)  # beyond ours: we know better who is missing
         with torch._C._DisableTorchDispatch():  # a user's FakeTensorMode would hand gloo tensors without memory
             given = torch.tensor(list(row), dtype=torch.uint8, device="cpu")
             taken = [torch.empty_like(given) for _ in self.members]
         work = None
         try:
             with torch._C._DisableTorchDispatch():
-                work = self.group.allgather([taken], [given], self.options(watch))
+                work = self.group.allgather([taken], [given], options)
             while not work.is_completed():
                 yield work
                 if not work.is_completed():  # what all have sent counts, though somebody left right after it
@@ -198,20 +179,12 @@ class ExchangeGroup:
         with torch._C._DisableTorchDispatch():
             return [bytes(each.tolist()) for each in taken]
 
-    def options(self, watch: ExchangeWait) -> Any:
-        """The group's own time-out is beyond ours: we know better whom we waited for."""
-        from torch._C._distributed_c10d import AllgatherOptions
-
-        options = AllgatherOptions()
-        options.timeout = timedelta(seconds=watch.timeout_s + CONNECT_S)
-        return options
-
     def explain(self, watch: ExchangeWait) -> Waiting:
         """A connection was closed: by whom, and why? Raises Broken."""
         yield from watch.look(now=True)  # who left on purpose noted it before
         dead = self.probe()
         until = time.monotonic() + 2 * LOOK_S
-        while time.monotonic() < until:  # other probes must find us connected
+        while time.monotonic() < until:  # stay connected: the others probe too, and must not find this rank dead
             yield from watch.look(now=True)
             yield None
         watch.fail(Departure("died", dead, "its process ended, or its host cannot be reached"))
@@ -225,9 +198,9 @@ class ExchangeGroup:
             try:
                 if rank != self.rank:
                     with torch._C._DisableTorchDispatch():
-                        room = [torch.zeros(1, dtype=torch.uint8, device="cpu")]
+                        byte = [torch.zeros(1, dtype=torch.uint8, device="cpu")]
                     self.pending = True
-                    leak(self.group.recv(room, at, PROBE_TAG))
+                    leak(self.group.recv(byte, at, PROBE_TAG))
             except RuntimeError:
                 dead.append(rank)
         return tuple(dead)
@@ -262,10 +235,8 @@ def exchange_group_of(members: tuple[int, ...], rank: int) -> ExchangeGroup:
 
 def wait_for(work: Any, seconds: float) -> None:
     """Wait for one operation or answer, some seconds at most; what became of it is asked afterwards."""
-    if isinstance(work, Future):
-        wait([work], seconds)
-        return
-    try:
-        work.wait(timedelta(seconds=seconds))
-    except RuntimeError:  # timed out, or failed: is_completed() tells
-        return
+    with suppress(RuntimeError):  # timed out, or failed: is_completed() tells
+        if isinstance(work, Future):
+            wait([work], seconds)
+        else:
+            work.wait(timedelta(seconds=seconds))

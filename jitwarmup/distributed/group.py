@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Generator
 from contextlib import closing
 from typing import Any
 
 from jitwarmup.distributed.exchange import ExchangeGroup, exchange_group_of, wait_for
 from jitwarmup.distributed.identity import distributed
 from jitwarmup.distributed.waiting import LOOK_S
+from jitwarmup.records.checks import seconds, shown
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.protocols import Exchanged, Ranks
 
@@ -35,9 +37,7 @@ class RankGroup:
     """
 
     def __init__(self, group: Any = None, *, timeout_s: float = TIMEOUT_S) -> None:
-        number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool)
-        if not number or not 0 < timeout_s < float("inf"):
-            raise ArgumentError(f"timeout_s got {timeout_s!r}; wanted seconds above 0, such as {TIMEOUT_S:g}")
+        seconds("timeout_s", timeout_s, optional=False)
         self._group = process_group(group)
         self.timeout_s = float(timeout_s)
 
@@ -70,9 +70,9 @@ class RankGroup:
             )
         return ranks
 
-    def exchange(self, said: bytes) -> GroupExchange:
+    def exchange(self, message: bytes) -> GroupExchange:
         """Begin to exchange messages with every member."""
-        return GroupExchange(exchange_group_of(self.members, self.rank), said, self.timeout_s)
+        return GroupExchange(exchange_group_of(self.members, self.rank), message, self.timeout_s)
 
     def leave(self, reason: str) -> None:
         """Tell the others, without waiting, that this rank will not come to the next exchange."""
@@ -84,38 +84,30 @@ class GroupExchange:
     """One exchange over the exchange group, waited for in a thread or in a task."""
 
     def __init__(self, group: ExchangeGroup, message: bytes, timeout_s: float) -> None:
-        self._steps = group.exchange(message, timeout_s)
-        self._exchanged: list[Exchanged] = []
+        self._exchanged = Exchanged()
+        self._steps = self._carried_out(group.exchange(message, timeout_s))
 
-    def _advance(self) -> Any:
-        """What is to be waited for next; whatever it is when the exchange is over."""
-        try:
-            return next(self._steps)
-        except StopIteration as stop:
-            self._exchanged.append(stop.value)
+    def _carried_out(self, steps: Generator[Any, None, Exchanged]) -> Generator[Any, None, None]:
+        self._exchanged = yield from steps
 
     def block(self) -> Exchanged:
         """Wait in a thread; an interrupt is noticed between two looks."""
         with closing(self._steps):  # interrupted, it releases the exchange group at once
-            while True:
-                wanted = self._advance()
-                if self._exchanged:
-                    return self._exchanged[0]
+            for wanted in self._steps:
                 if wanted is None:
                     time.sleep(LONGEST_S)
                 else:
                     wait_for(wanted, LOOK_S)
+        return self._exchanged
 
     async def sleep(self) -> Exchanged:
         """Wait in a task, looking ever less often."""
         pause_s = SHORTEST_S
         with closing(self._steps):
-            while True:
-                self._advance()
-                if self._exchanged:
-                    return self._exchanged[0]
+            for _ in self._steps:
                 await asyncio.sleep(pause_s)
                 pause_s = min(LONGEST_S, 2 * pause_s)
+        return self._exchanged
 
 
 def process_group(given: Any) -> Any:
@@ -130,9 +122,8 @@ def process_group(given: Any) -> Any:
         return mesh()
     if made and callable(getattr(given, "rank", None)) and callable(getattr(given, "size", None)):
         return given
-    shown = repr(given) if isinstance(given, str | int | float) else f"a {type(given).__name__}"
     raise ArgumentError(
-        f"ranks got {shown}; wanted a torch.distributed group (which the calling rank is a member of), a "
+        f"ranks got {shown(given)}; wanted a torch.distributed group (which the calling rank is a member of), a "
         "one-dimensional DeviceMesh, a RankGroup, 'world', or None to agree with nobody"
     )
 

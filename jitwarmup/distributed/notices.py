@@ -39,11 +39,6 @@ class Departure:
     ranks: tuple[int, ...]
     reason: str = ""
 
-    @property
-    def final(self) -> bool:
-        """Whether nobody needs to be waited for ever again."""
-        return self.kind == "died"
-
     def error(self) -> RankFailed:
         """The error that those who are left get."""
         who = named(self.ranks)
@@ -119,38 +114,33 @@ class NoticeBoard:
 
     def departure(self) -> Departure | None:
         """What ended this generation; None while nothing did."""
-        key = self.key("departure")
-        if not self._ask("check", [key]):
+        if not self._ask("check", [self.key("departure")]):
             return None
-        document = json.loads(self._ask("get", key))
-        return Departure(document["kind"], tuple(document["ranks"]), document["reason"])
+        found = json.loads(self._ask("get", self.key("departure")))
+        return Departure(found["kind"], tuple(found["ranks"]), found["reason"])
 
     def post(self, departure: Departure) -> Departure:
         """Note what ended it. The first departure counts, and is returned."""
-        self._post_first(departure)
+        self._ask("compare_set", self.key("departure"), "", json.dumps(asdict(departure)))  # only where none is posted
         return self.departure() or departure
 
     def post_and_go(self, departure: Departure) -> None:
-        """The same for who cannot wait for an answer."""
+        """Note it; for those who cannot wait for long."""
         with suppress(StoreGone):
-            with_timeout(lambda: self._post_first(departure), POST_S)
-
-    def _post_first(self, departure: Departure) -> None:
-        """Only where none is posted yet."""
-        self._ask("compare_set", self.key("departure"), "", json.dumps(asdict(departure)))
+            with_timeout(lambda: self.post(departure), POST_S)
 
 
-def started(act: Callable[[], Any]) -> Future[Any]:
-    """Begin to ask the store something in a daemon thread, which is left behind where the store never answers."""
+def started(act: Callable[[], Any], name: str = "jitwarmup-store") -> Future[Any]:
+    """Do something that cannot be interrupted in a daemon thread, which is left behind where it never ends."""
     answer: Future[Any] = Future()
 
-    def ask() -> None:
+    def run() -> None:
         try:
             answer.set_result(act())
         except Exception as error:  # noqa: BLE001 - raised again by whoever waits for the answer
             answer.set_exception(error)
 
-    threading.Thread(target=ask, name="jitwarmup-store", daemon=True).start()
+    threading.Thread(target=run, name=name, daemon=True).start()
     return answer
 
 

@@ -4,68 +4,58 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any
 
 from jitwarmup.distributed.notices import POST_S, Departure, NoticeBoard, StoreGone, in_thread, with_timeout
 from jitwarmup.records.errors import RankFailed
 
 LOOK_S = 0.5  # between two looks at the notice board
-ROLL_CALL_S = 3.0  # in which members that wait answer
+ROLL_CALL_S = 3.0  # in which members that wait answer the one whose time is up
 
 Waiting = Generator[Any, None, Any]  # yields something to wait for, or None to sleep a little
 
 
 class Broken(Exception):  # noqa: N818 - internal: the group cannot go on, and why
-    """The group cannot go on."""
+    """The group cannot go on; ``final``: nobody needs to be waited for ever again."""
 
-    def __init__(self, error: RankFailed, *, final: bool = False) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.final = final
+    def __init__(self, departure: Departure) -> None:
+        self.error, self.final = departure.error(), departure.kind == "died"
+        super().__init__(str(self.error))
 
 
+@dataclass
 class ExchangeWait:
     """
     How long one exchange has waited, and what is looked for meanwhile.
 
-    Whoever has waited long enough calls a roll, and those who wait too answer it: who does not answer is missing. (A mark
+    Who has waited long enough asks all members for an answer, and who waits too gives it: the others are missing. (A mark
     left earlier would not do: a host may lose its power while it waits.)
-
-    Args:
-        board: of the generation; a later one is set where the group goes on to that.
-        members: the ranks that are waited for.
-        rank: this process's.
-        timeout_s: seconds after which the others were waited for long enough.
-
     """
 
-    def __init__(self, board: NoticeBoard, members: tuple[int, ...], rank: int, timeout_s: float) -> None:
-        self.board = board
-        self.members = members
-        self.rank = rank
-        self.timeout_s = timeout_s
-        self.count = 0  # of the exchange, within its generation
+    board: NoticeBoard  # of the generation; a later one is set where the group goes on to that
+    members: tuple[int, ...]  # the ranks that are waited for
+    rank: int  # this process's
+    timeout_s: float  # after which the others were waited for long enough
+    count: int = 0  # of the exchange, within its generation
+    answered_at: float | None = None  # when this rank asked all members for an answer, or gave its own
+
+    def __post_init__(self) -> None:
         self.began = time.monotonic()
         self.next_look = self.began + LOOK_S
-        self.answered_at: float | None = None  # when this rank called the roll, or answered it
 
     @property
     def spent(self) -> bool:
-        """Whether the others were waited for long enough."""
         return time.monotonic() - self.began >= self.timeout_s
 
     def late(self, ranks: tuple[int, ...]) -> Departure:
-        """The departure of members that did not come."""
         return Departure("late", ranks, f"within {self.timeout_s:g} s")
 
     def look(self, *, now: bool = False) -> Waiting:
         """
-        Now and then: did somebody leave, have we waited long enough?
+        Every half second: did somebody leave, have we waited long enough? Raises Broken where it is so.
 
-        Raises:
-            Broken: so it is.
-            StoreGone: the store has ended, or is silent when it is needed to tell who is missing.
-
+        Raises StoreGone where the store has ended, or is silent when it is needed to tell who is missing.
         """
         if not now and time.monotonic() < self.next_look:
             return
@@ -77,19 +67,20 @@ class ExchangeWait:
                 raise
 
     def look_at_board(self) -> None:
-        """The look itself: questions to the store."""
+        """The look itself: questions to the store. Raises Broken."""
         self.raise_if_any(self.board.departure())
+        # ask for answers when the time is up, and answer where another member asked
         if self.answered_at is None and (self.spent or self.board.all_put("roll", [self.count])):
             self.board.put("roll", self.count)
             self.board.put(f"at/{self.count}", self.rank)
             self.answered_at = time.monotonic()
+        # those who wait too had the time to answer: the others are missing
         if self.spent and self.answered_at is not None and time.monotonic() - self.answered_at >= ROLL_CALL_S:
             self.fail(self.late(self.board.missing(f"at/{self.count}", self.members)))
 
     def raise_if_any(self, departure: Departure | None) -> None:
-        """Give up where somebody noted why it cannot go on. Raises Broken."""
         if departure is not None:
-            raise Broken(departure.error(), final=departure.final)
+            raise Broken(departure)
 
     def fail(self, departure: Departure) -> None:
         """Post a departure, unless somebody was quicker, and give up. Raises Broken."""

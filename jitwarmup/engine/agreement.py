@@ -91,7 +91,7 @@ class RankAgreement:
             return self.lose(
                 exchanged.lost if isinstance(exchanged.lost, RankFailed) else RankFailed(str(exchanged.lost))
             )
-        moments, reports = zip(*(each.split(b" ", 1) for each in exchanged.said), strict=True)
+        moments, reports = zip(*(each.split(b" ", 1) for each in exchanged.messages), strict=True)
         if len(set(moments)) > 1:
             return self.lose(out_of_step([MOMENTS[each.decode()] for each in moments], self.members))
         return reports

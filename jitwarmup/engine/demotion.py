@@ -1,5 +1,7 @@
 """
-Steady state lost in service: what one-time work of a call's own does to its key, and what the user asked for then.
+Calls in service: whether they met a warm key, and steady state lost in them.
+
+What one-time work of a call's own does to its key is what the user asked for with ``on_loss``:
 
     mark     degraded until three clean calls in a row
     unready  and readiness is taken back until the key is warmed again
@@ -17,7 +19,7 @@ from dataclasses import replace
 
 from jitwarmup.analysis.recurrence import own_one_time
 from jitwarmup.engine import announce
-from jitwarmup.engine.commands import TimedFunction
+from jitwarmup.engine.commands import Call, TimedFunction
 from jitwarmup.keys.state import Demotion, KeyState
 from jitwarmup.probes import Usage, usage
 from jitwarmup.records.errors import MeasurementFailed
@@ -114,3 +116,46 @@ def error_of(function: TimedFunction, paid: Sequence[OneTimeWork]) -> Measuremen
         f"{function.name} was warm and paid for one-time work on this call ({kinds}), and on_loss='raise' was chosen; "
         "warm up with the inputs that are served, or choose 'mark', 'unready' or 'rewarm'"
     )
+
+
+class LiveCall:
+    """One live call, from when it comes to when it is over; ``runs`` are those it had to make."""
+
+    __slots__ = ("call", "entry", "hit", "reason", "runs")
+
+    def __init__(self, call: Call) -> None:
+        entry = call.entry
+        self.call = call
+        self.entry = entry
+        self.hit = entry is not None and entry.is_warm
+        self.reason = None if self.hit else why_cold(entry)
+        self.runs: list[Run] = []
+
+    def over(self) -> None:
+        """Count it; the first miss of a key is announced where keys are warmed by name, not by their first call."""
+        call, counts = self.call, self.call.registry.counts
+        if call.options.emit == "off":
+            return
+        if self.hit:
+            counts.hit()
+            return
+        first = counts.miss(None if self.entry is None else self.entry.label, self.runs) == 1
+        if first and (call.options.on_new_key == "pass" or was_requested(call)):
+            announce.announce_missed(call, self.reason or "")
+
+
+def was_requested(call: Call) -> bool:
+    """Whether ``.warm`` was called for any key of the task's instance."""
+    instance_id = None if call.entry is None else call.entry.instance_id
+    return any(entry.requested for entry in call.registry.met(instance_id))
+
+
+def why_cold(entry: KeyState | None) -> str:
+    """Why a key is not warm, in fixed words."""
+    if entry is None:
+        return "more keys than are kept"
+    if entry.in_flight is not None:
+        return "being warmed up"
+    if entry.state is State.FAILED:
+        return "its warm-up failed"
+    return "asked for and not warmed up yet" if entry.requested else "never warmed up"

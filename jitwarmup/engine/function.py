@@ -75,7 +75,7 @@ class WarmedFunction:
         self.bypass = False
         self.bypass_instances: frozenset[int] = frozenset()
         self.instruments_of: dict[bool, Instruments] = {}
-        self._timed_function: TimedFunction | None = None
+        self.shared: TimedFunction | None = None
         self.registry = KeyRegistry()
         self.registry.name = options.name or self.name
         self.registry.planned = planned(options)
@@ -154,9 +154,9 @@ class WarmedFunction:
 
     def timed_function(self) -> TimedFunction:
         """What warm calls outside of any block share; made once."""
-        if self._timed_function is None:
+        if self.shared is None:
             instruments = self.instruments(None, explicit=False)
-            self._timed_function = TimedFunction(
+            self.shared = TimedFunction(
                 name=self.name,
                 function=self.function,
                 kind=self.kind,
@@ -164,15 +164,16 @@ class WarmedFunction:
                 instruments=instruments,
                 registry=self.registry,
             )
-        return self._timed_function
+        return self.shared
 
     def entry(self, prefix: Prefix, args: tuple[Any, ...], kwargs: dict[str, Any]) -> KeyState | None:
-        """The ledger's entry for a call; None where there are too many keys already."""
+        """The state of a call's key; None where there are too many keys already."""
         make = self.options.key
         key: Hashable = None if make is None else make(*args, **kwargs)
         instance_id = self.registry.instance_id_of(prefix[0]) if prefix else 0
         try:
-            return self.registry.entry((instance_id, key))
+            found = self.registry.entries.get((instance_id, key))
+            return found if found is not None else self.registry.entry((instance_id, key))
         except TypeError as error:
             raise ArgumentError(
                 f"key= of {self.name} returned a {type(key).__name__}, which is not hashable; wanted a hashable key, "

@@ -231,8 +231,8 @@ class Measurement:
         if self.end is Ending.INTERRUPTED:
             agreement.leave(f"{run.error_type} in {run.phase} run {run.index}")
             return run
-        said = RankReport.of(run, ending=ENDINGS[self.end], watched=self.watches_causes, words=self.own_words(run))
-        agreed_run = yield from agreement.after(run, said)
+        report = RankReport.of(run, ending=ENDINGS[self.end], watched=self.watches_causes, words=self.own_words(run))
+        agreed_run = yield from agreement.after(run, report)
         if agreed_run.elsewhere is not None and self.end in (Ending.DONE, Ending.MUTATED):
             self.end, self.error, self.remote_error = Ending.ELSEWHERE, agreed_run.elsewhere, agreed_run.words
         elif agreed_run.mutated and self.end is Ending.DONE:
@@ -303,7 +303,8 @@ class Measurement:
 
     def finish_warmup(self) -> None:
         """Warm-up has ended well: the key is warm, and it is announced."""
-        self.decision_so_far()
+        if self.decision is None and self.end is Ending.DONE:
+            self.decision = self.rule(self.runs)
         warmup = self.warmup()
         if self.claim is not None:
             proven = self.decision is not None and self.decision.state == "proven"
@@ -321,17 +322,6 @@ class Measurement:
     def made(self) -> list[Run]:
         """The runs that were made here, not by an earlier warm-up that was interrupted."""
         return self.runs[self.inherited :]
-
-    def reason_of_end(self) -> str:
-        """How the runs ended, in words that hold no value."""
-        kind = self.runs[-1].error_type if self.runs else None
-        return f"{self.end.value}: {kind}" if kind is not None else self.end.value
-
-    def decision_so_far(self) -> Decision | None:
-        """The rule's decision on the runs so far; None where it was never asked."""
-        if self.decision is None and self.end is Ending.DONE:
-            self.decision = self.rule(self.runs)
-        return self.decision
 
     def warmup(self) -> Warmup:
         """The record of the warm-up so far."""

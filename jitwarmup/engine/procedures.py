@@ -14,8 +14,8 @@ from typing import Any
 from jitwarmup.engine import announce, demotion
 from jitwarmup.engine.commands import Call, CallResult, Ending, Procedure, RunRequest, TimedFunction, refused
 from jitwarmup.engine.conclusion import note_failure, report_of
+from jitwarmup.engine.demotion import LiveCall, was_requested
 from jitwarmup.engine.instruments import PLAIN_CLOCK
-from jitwarmup.engine.live_call import LiveCall, was_requested
 from jitwarmup.engine.measurement import Measurement
 from jitwarmup.engine.rules import seeks_proof
 from jitwarmup.engine.steps import Step, plan_steps
@@ -114,7 +114,13 @@ def warming(measurement: Measurement) -> Procedure:
         return
     announce.announce_ended_early(measurement)
     if claim is not None:
-        claim.finish(*state_after(measurement), reason=measurement.reason_of_end())
+        claim.finish(*state_after(measurement), reason=reason_of_end(measurement))
+
+
+def reason_of_end(measurement: Measurement) -> str:
+    """How the runs ended, in words that hold no value."""
+    kind = measurement.runs[-1].error_type if measurement.runs else None
+    return f"{measurement.end.value}: {kind}" if kind is not None else measurement.end.value
 
 
 def state_after(measurement: Measurement) -> tuple[State, WarmupOutcome]:
@@ -164,9 +170,15 @@ def warm_call(function: TimedFunction, entry: KeyState, args: tuple[Any, ...], k
         with region:
             region.value = function.function(*args, **kwargs)
     finally:
-        region.abandon()
+        if region.open:
+            region.abandon()
     function.registry.counts.hit()
-    if function.options.emit == "summary" and region.uneventful and not entry.recurring and entry.demotion is None:
+    if (
+        function.options.emit == "summary"
+        and region.uneventful
+        and not entry.recurring.streaks
+        and entry.demotion is None
+    ):
         function.registry.summary.count(function, region.duration_ns)
         return region.value
     outcome = region.outcome()
@@ -261,7 +273,7 @@ def measuring(measurement: Measurement) -> Procedure:
     else:
         announce.announce_ended_early(measurement)
         if measurement.claim is not None:
-            measurement.claim.finish(*state_after(measurement), reason=measurement.reason_of_end())
+            measurement.claim.finish(*state_after(measurement), reason=reason_of_end(measurement))
 
 
 def conclude(measurement: Measurement, keep: Keep = None) -> CallResult:

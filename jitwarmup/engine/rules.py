@@ -154,13 +154,13 @@ class UntilSteady(Rule):
         check_seconds("budget_s", self.budget_s)
 
     def __call__(self, runs: Sequence[Run]) -> Decision:
-        return self.decide(Stretch.of(runs))
+        return self.decide(GrowingTail.of(runs))
 
-    def find_rest(self, stretch: Stretch) -> Rest | None:
+    def find_rest(self, stretch: GrowingTail) -> Rest | None:
         """Whether the times of a stretch have come to rest, however few the warm-up runs."""
         return find_rest(stretch.tail(), STRICT if self.strict else NORMAL, causes_watched=self.causes_watched)
 
-    def decide(self, stretch: Stretch) -> Decision:
+    def decide(self, stretch: GrowingTail) -> Decision:
         """What to do after the runs that a stretch was fed."""
         warm = len(_warm(stretch.runs))
         rest = self.find_rest(stretch)
@@ -208,7 +208,7 @@ def warmup_end(runs: Sequence[Run]) -> int:
 
     It walks back from the window that proved rest, or from the newest five where none did.
     """
-    stretch = Stretch.of(runs)
+    stretch = GrowingTail.of(runs)
     return _end(stretch, find_rest(stretch.tail())) if stretch.places else len(runs)
 
 
@@ -221,7 +221,7 @@ def would_have_said(runs: Sequence[Run]) -> Decision:
     """
     rule = until_steady(at_most=max(30, len(runs) + 1))
     since = max((at + 1 for at, run in enumerate(learn_recurrence(runs)) if _ends_stretch(run)), default=0)
-    stretch, warm = Stretch(), 0
+    stretch, warm = GrowingTail(), 0
     for count, run in enumerate(runs, 1):
         stretch.add(run)
         warm += len(_warm([run]))
@@ -230,7 +230,7 @@ def would_have_said(runs: Sequence[Run]) -> Decision:
     return rule.decide(stretch)
 
 
-class Stretch:
+class GrowingTail:
     """The finished runs since the last one-time work, by their places in ``runs``; grows run by run."""
 
     def __init__(self) -> None:
@@ -242,7 +242,7 @@ class Stretch:
         self._wait_s: list[float] = []
 
     @classmethod
-    def of(cls, runs: Iterable[Run]) -> Stretch:
+    def of(cls, runs: Iterable[Run]) -> GrowingTail:
         """The stretch that ends with the newest of these runs."""
         stretch = cls()
         for run in runs:
@@ -303,12 +303,12 @@ def _ends_stretch(run: Run) -> bool:
     return run.phase is Phase.VALIDATE or compiles or bool(own_one_time(run))
 
 
-def _end(stretch: Stretch, rest: Rest | None) -> int:
+def _end(stretch: GrowingTail, rest: Rest | None) -> int:
     """Position of the first run of the steady part, for a stretch that is not empty."""
     return stretch.places[rest_start(stretch.tail().corrected_s, rest.window if rest else NORMAL.stable)]
 
 
-def _numbers(stretch: Stretch, rest: Rest | None) -> dict[str, float]:
+def _numbers(stretch: GrowingTail, rest: Rest | None) -> dict[str, float]:
     tail = stretch.tail()
     numbers = {
         "n": float(len(_warm(stretch.runs))),
@@ -323,7 +323,7 @@ def _numbers(stretch: Stretch, rest: Rest | None) -> dict[str, float]:
 
 def _strongest(decisions: Sequence[Decision]) -> Decision:
     """A proof before an exhausted budget, that before a count that was reached."""
-    return min(decisions, key=lambda said: (said.state != "proven", said.path != "budget"))
+    return min(decisions, key=lambda decision: (decision.state != "proven", decision.path != "budget"))
 
 
 def _hooked(rule: RuleLike, live: bool) -> RuleLike:

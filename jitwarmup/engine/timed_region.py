@@ -4,7 +4,7 @@ The timed region. The only place that reads the clock around user code.
     probes, monitor edge, fence, clock | user code | fence, clock, monitor edge, probes
 
 The fence is inside the time: device work that was started is waited for. Whatever leaves the user's code, an interrupt
-included, is kept and handed on by whoever pumps the run; the window itself raises nothing.
+included, is kept for the driver; the region itself raises nothing.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ def outcome_of(error: BaseException | None) -> Outcome:
 
 class TimedRegion:
     """
-    One timed run: ``with window: window.value = function(...)``, then ``window.taken()``.
+    One timed run: ``with region: region.value = function(...)``, then ``region.outcome()``.
 
     Args:
-        session: the ports.
+        instruments: what stands around the run.
         step: which run this is; a measured one opens the monitor's window.
         clock: the clock to use.
         context: what nested calls shall see; by default a run of this phase.
@@ -57,6 +57,7 @@ class TimedRegion:
     """
 
     __slots__ = (
+        "annotated",
         "clock",
         "context",
         "duration_ns",
@@ -69,7 +70,6 @@ class TimedRegion:
         "started_at",
         "step",
         "t0",
-        "told",
         "value",
     )
 
@@ -110,23 +110,23 @@ class TimedRegion:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         self.error = error
-        self.fence_late()
+        try:
+            self.clock.fence()
+        except BaseException as late:  # noqa: BLE001 - handed on as the run's own by the driver
+            self.note_late(late)
         t1 = self.clock.now()
         self.conclude(t1 - self.t0)
         return True
 
-    def fence_late(self) -> None:
-        """Wait for the device; a failure or interrupt of the wait is the run's, unless the run failed already."""
-        try:
-            self.clock.fence()
-        except BaseException as late:  # noqa: BLE001 - handed on as the run's own by whoever pumps it
-            self.error = late if self.error is None else self.error
+    def note_late(self, late: BaseException) -> None:
+        """The wait for the device failed or was interrupted: this is the run's error, unless it failed already."""
+        self.error = late if self.error is None else self.error
 
     def abandon(self) -> None:
         """
         Close what is open still: the run never began, or an interrupt came between two steps of ours.
 
-        Whoever makes a window calls this at last; a window that was concluded is left as it is.
+        Whoever makes a region calls this at last; one that was concluded is left as it is.
         """
         if not self.open:
             return
@@ -140,7 +140,7 @@ class TimedRegion:
     def conclude(self, duration_ns: int) -> None:
         """What is read after the clock."""
         self.duration_ns = duration_ns
-        self.told = {} if self.context.notes is None else finished(self.context.notes, self.t0)
+        self.annotated = {} if self.context.notes is None else finished(self.context.notes, self.t0)
         if self.meter is not None:
             self.meter.__exit__(None, None, None)
         self.seen = self.instruments.probe_set.close(self.context)
@@ -148,13 +148,13 @@ class TimedRegion:
 
     @property
     def uneventful(self) -> bool:
-        """Whether the run ended well and paid for nothing: all there is to tell is how long it took."""
+        """Whether the run ended well and paid for nothing: all there is to know is how long it took."""
         return self.error is None and not self.seen.work
 
     def run(self, **streamed: Any) -> Run:
         """The Run that comes of it; made on demand, since a call that is only counted needs none."""
         seen = self.seen
-        fields = streamed or self.told
+        fields = streamed or self.annotated
         outcome = streamed.pop("outcome", None) or outcome_of(self.error)
         return Run(
             phase=self.step.phase,
@@ -173,7 +173,7 @@ class TimedRegion:
         )
 
     def outcome(self) -> RunOutcome:
-        """The outcome; the window keeps no value and no exception alive."""
+        """The outcome; the region keeps no value and no exception alive."""
         result = RunOutcome(self.run(), self.value, self.error, self.context.notes or ())
         self.context.notes = None
         self.value = self.error = None
@@ -182,23 +182,23 @@ class TimedRegion:
 
 def finished(notes: Sequence[RunAnnotation], t0_ns: int) -> dict[str, Any]:
     """Read the notes that were left in a run that began at ``t0_ns``; what they know of the Run (its items), together."""
-    told: dict[str, Any] = {}
+    annotated: dict[str, Any] = {}
     for note in notes:
         try:
-            told |= merged(told, note.finish(t0_ns))
-        except Exception:  # noqa: BLE001, S112 - a note tells of a run, it must not break it
+            annotated |= merged(annotated, note.finish(t0_ns))
+        except Exception:  # noqa: BLE001, S112 - a note is about a run, it must not break it
             continue
-    return told
+    return annotated
 
 
-def merged(told: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+def merged(annotated: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     """Items of several streams in one run: the first item is the first one's, gaps and counts add up."""
-    if not told or not more:
-        return {**told, **more}
+    if not annotated or not more:
+        return {**annotated, **more}
     return {
-        "first_item_s": told["first_item_s"],
-        "item_gaps_s": (*told["item_gaps_s"], *more["item_gaps_s"]),
-        "items": told["items"] + more["items"],
+        "first_item_s": annotated["first_item_s"],
+        "item_gaps_s": (*annotated["item_gaps_s"], *more["item_gaps_s"]),
+        "items": annotated["items"] + more["items"],
     }
 
 
@@ -244,7 +244,10 @@ class TimedStream(TimedRegion):
     def leave_step(self, *, item: bool) -> None:
         """The stream's own time stops, with an item or (at the end, after a fence) without one."""
         if not item:
-            self.fence_late()
+            try:
+                self.clock.fence()
+            except BaseException as late:  # noqa: BLE001 - as in __exit__
+                self.note_late(late)
         step_ns = self.clock.now() - self.t0
         self.instruments.probe_set.suspend(self.context)
         self.stepping = False
@@ -277,7 +280,7 @@ class TimedStream(TimedRegion):
 
 
 class UntimedRegion(TimedStream):
-    """No window at all: a call that steps aside is the plain call, and nothing is read around it."""
+    """No timed region at all: a call that passes through is the plain call, and nothing is read around it."""
 
     __slots__ = ()
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jitwarmup.events.emit import as_emitter as as_emitter
     from jitwarmup.events.emit import default_emitter as default_emitter
     from jitwarmup.events.emit import set_emitters as set_emitters
-    from jitwarmup.events.fanout import Fanout as Fanout
+    from jitwarmup.events.guard import Fanout as Fanout
     from jitwarmup.events.guard import QueueSink as QueueSink
     from jitwarmup.events.guard import SafeEmitter as SafeEmitter
     from jitwarmup.events.json_lines import JsonLines as JsonLines
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from jitwarmup.events.schema_files import json_schema as json_schema
 
 _MODULES = {
-    "Fanout": "fanout",
+    "Fanout": "guard",
     "GenAI": "processors",
     "SafeEmitter": "guard",
     "QueueSink": "guard",

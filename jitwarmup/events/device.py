@@ -24,6 +24,7 @@ _SAME: Final = (
     "dram_bw_pct",
     "samples",
 )
+_PAIRS: Final = ("temperature_c", "sm_clock_mhz", "memory_used_bytes")  # before and after the window
 
 
 def device_fields(reading: DeviceReading | None) -> dict[str, Any]:
@@ -35,25 +36,19 @@ def device_fields(reading: DeviceReading | None) -> dict[str, Any]:
     """
     if reading is None:
         return {}
-    before_c, after_c = reading.temperature_c
-    before_mhz, after_mhz = reading.sm_clock_mhz
-    before_bytes, after_bytes = reading.memory_used_bytes
-    fields = {f"device_{name}": getattr(reading, name) or None for name in _SAME[:3]}
-    fields |= {f"device_{name}": getattr(reading, name) for name in _SAME[3:]}
+    fields = {f"device_{name}": getattr(reading, name) for name in _SAME}
+    for name in _PAIRS:
+        stem, unit = name.rsplit("_", 1)
+        fields[f"device_{stem}_before_{unit}"], fields[f"device_{name}"] = getattr(reading, name)
     fields |= {
         "device_count": 1 + len(reading.others),
-        "device_temperature_before_c": before_c,
-        "device_temperature_c": after_c,
-        "device_sm_clock_before_mhz": before_mhz,
-        "device_sm_clock_mhz": after_mhz,
-        "device_memory_used_before_bytes": before_bytes,
-        "device_memory_used_bytes": after_bytes,
-        "device_reasons": list(reading.reasons_at_edges) or None,
+        "device_reasons": list(reading.reasons_at_edges),
         "device_other_processes": len(reading.other_pids) or None,
-        "device_missing": sorted(reading.missing) or None,
+        "device_missing": sorted(reading.missing),
     }
     fields |= {f"device_throttled_{slug(limit)}_s": spent for limit, spent in reading.throttled_s.items()}
-    return {name: value for name, value in fields.items() if value is not None}
+    unread = {name for name, value in fields.items() if value is None or (isinstance(value, str | list) and not value)}
+    return {name: value for name, value in fields.items() if name not in unread}
 
 
 def ledger_fields(ledger: Mapping[str, float], most: int = 23) -> dict[str, float]:

@@ -18,9 +18,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 
-from jitwarmup.events.fanout import Fanout
-from jitwarmup.events.recorder import Recorder
-from jitwarmup.events.sinks import LoggingEmitter, StderrLines, StructlogEmitter, emit_to_structlog
+from jitwarmup.events.guard import Fanout
+from jitwarmup.events.sinks import LoggingEmitter, Recorder, StderrLines, StructlogEmitter, emit_to_structlog
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.protocols import Emitter
 
@@ -29,11 +28,10 @@ SILENT = os.environ.get("JITWARMUP_LOG", "").strip().lower() == "off"  # tests m
 
 
 class DefaultEmitter:
-    """Looks for the way out anew with each event, so a later ``structlog.configure`` or ``capture_logs`` is heard."""
+    """Looks for the way out anew with each event, so a later ``structlog.configure`` or ``capture_logs`` counts."""
 
     def __init__(self) -> None:
         self._lines = StderrLines()
-        self._logging: LoggingEmitter | None = None
 
     def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
         """Emit to the first of structlog, logging and stderr that is open; with ``JITWARMUP_LOG=off`` none is."""
@@ -48,18 +46,13 @@ class DefaultEmitter:
         if structlog is not None and structlog_is_configured(structlog):
             emit_to_structlog(structlog.get_logger(LOGGER), event, level, fields)
         elif (logger := configured_logger()) is not None:
-            self._logger(logger).emit(event, level, fields)
+            LoggingEmitter(logger).emit(event, level, fields)
         else:
             self._lines.emit(event, level, fields)
 
     def warming(self, fields: Mapping[str, Any]) -> AbstractContextManager[None]:
         """Around validation and warm-up: what the added emitters span it with."""
         return nullcontext() if _CAPTURING or not _ADDED.sinks else _ADDED.warming(fields)
-
-    def _logger(self, logger: Any) -> LoggingEmitter:
-        if self._logging is None:
-            self._logging = LoggingEmitter(logger)
-        return self._logging
 
 
 class Silence:
@@ -140,11 +133,13 @@ def as_emitter(log: Any) -> Emitter:
 def _adapted(log: Any) -> Emitter:
     if log is None:
         return default_emitter()
-    if _is_standard_logger(log):
+    logging = sys.modules.get("logging")
+    if logging is not None and isinstance(log, logging.Logger):
         return LoggingEmitter(log)
     if not isinstance(log, type) and _is_structlog(log):
         return StructlogEmitter(log)
-    if not isinstance(log, type) and not _is_handler(log) and callable(getattr(log, "emit", None)):
+    is_handler = logging is not None and isinstance(log, logging.Handler)
+    if not isinstance(log, type) and not is_handler and callable(getattr(log, "emit", None)):
         found: Emitter = log
         return found
     raise ArgumentError(
@@ -152,16 +147,6 @@ def _adapted(log: Any) -> Emitter:
         "emit(event, level, fields), a structlog logger or a logging.Logger. "
         "Hand over structlog.get_logger(...) or logging.getLogger(...); of a handler or an adapter, its logger."
     )
-
-
-def _is_standard_logger(log: Any) -> bool:
-    logging = sys.modules.get("logging")
-    return logging is not None and isinstance(log, logging.Logger)
-
-
-def _is_handler(log: Any) -> bool:
-    logging = sys.modules.get("logging")
-    return logging is not None and isinstance(log, logging.Handler)
 
 
 def _is_structlog(log: Any) -> bool:

@@ -12,13 +12,14 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import Context, copy_context
 from typing import Any, Final
 from weakref import WeakSet
 
 from jitwarmup.events.writability import write_line
 from jitwarmup.host.fork_safe import Locked, after_fork_in_child, snapshot_of
+from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.protocols import Emitter
 
 QUEUE: Final = 1000  # events that may wait for a slow sink
@@ -81,8 +82,11 @@ class SafeEmitter:
         try:
             yield
         finally:
-            if span is not None:
-                self._leave(span)
+            try:
+                if span is not None:
+                    span.__exit__(None, None, None)
+            except Exception as error:  # noqa: BLE001 - as in emit
+                self._dropped.add(f"raised {type(error).__name__} on exit")
 
     def _entered(self, fields: Mapping[str, Any]) -> AbstractContextManager[Any] | None:
         warming = getattr(self._emitter, "warming", None)
@@ -96,11 +100,40 @@ class SafeEmitter:
             return None
         return span
 
-    def _leave(self, span: AbstractContextManager[Any]) -> None:
-        try:
-            span.__exit__(None, None, None)
-        except Exception as error:  # noqa: BLE001 - as in emit
-            self._dropped.add(f"raised {type(error).__name__} on exit")
+
+class Fanout:
+    """
+    An emitter that hands each event to several, in the order given; one that fails is counted and passed over.
+
+    To keep the usual log as well, give ``default_emitter()`` as one of them.
+    """
+
+    def __init__(self, *emitters: Emitter) -> None:
+        for emitter in emitters:
+            if isinstance(emitter, type) or not isinstance(emitter, Emitter) or hasattr(emitter, "createLock"):
+                raise ArgumentError(
+                    f"Fanout got {name_of(emitter)}; wanted an object with emit(event, level, fields). "
+                    "Wrap a logger with as_emitter(logger)."
+                )
+        self.sinks = tuple(SafeEmitter(emitter) for emitter in emitters)
+
+    @property
+    def lost(self) -> int:
+        """Events that an emitter raised on, summed over all of them."""
+        return sum(sink.lost for sink in self.sinks)
+
+    def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
+        """Hand the event to every emitter."""
+        for sink in self.sinks:
+            sink.emit(event, level, fields)
+
+    @contextmanager
+    def warming(self, fields: Mapping[str, Any]) -> Iterator[None]:
+        """Around validation and warm-up: enters the ``warming(fields)`` of every emitter that has one."""
+        with ExitStack() as stack:
+            for sink in self.sinks:
+                stack.enter_context(sink.warming(fields))
+            yield
 
 
 class QueueSink:

@@ -14,7 +14,7 @@ from typing import Literal
 
 KeyType = Literal["str", "int", "float", "bool", "list"]  # a list holds str only
 
-TEXT = 200  # characters a text keeps unless its key says otherwise
+TEXT = 200  # characters a text keeps unless its key has another limit
 LIST = 16  # entries a list keeps
 PATTERN = 24  # keys one pattern may add to an event
 
@@ -38,28 +38,28 @@ class Key:
         return re.compile(re.sub(r"<\w+>", "[a-z0-9_]{1,40}", self.name))
 
 
-def text(name: str, says: str, limit: int = TEXT) -> Key:
-    return Key(name, "str", says, limit=limit)
+def text(name: str, meaning: str, limit: int = TEXT) -> Key:
+    return Key(name, "str", meaning, limit=limit)
 
 
-def names(name: str, says: str) -> Key:
-    return Key(name, "list", says, limit=LIST)
+def names(name: str, meaning: str) -> Key:
+    return Key(name, "list", meaning, limit=LIST)
 
 
-def count(name: str, says: str) -> Key:
-    return Key(name, "int", says, "By" if name.endswith("_bytes") else "1")
+def count(name: str, meaning: str) -> Key:
+    return Key(name, "int", meaning, "By" if name.endswith("_bytes") else "1")
 
 
-def number(name: str, unit: str, says: str) -> Key:
-    return Key(name, "float", says, unit, limit=PATTERN if "<" in name else 0)
+def number(name: str, unit: str, meaning: str) -> Key:
+    return Key(name, "float", meaning, unit, limit=PATTERN if "<" in name else 0)
 
 
-def seconds(name: str, says: str) -> Key:
-    return number(name, "s", says)
+def seconds(name: str, meaning: str) -> Key:
+    return number(name, "s", meaning)
 
 
-def flag(name: str, says: str) -> Key:
-    return Key(name, "bool", says)
+def flag(name: str, meaning: str) -> Key:
+    return Key(name, "bool", meaning)
 
 
 COMMON = (
@@ -77,42 +77,30 @@ ERROR = (
     Key("error_message", "str", "The exception's message; only with `log_messages=True`.", limit=TEXT, opt_in=True),
 )
 PHASE = text("phase", "validate, warm or measure.", 20)
-STATE = text("state", "State of the function after this: cold, warm, steady, degraded or failed.", 20)
 REASON = text("reason", "Why, rebuilt from known forms; never a guard's own text, which holds argument values.", 300)
 LATENCY = seconds("latency_s", "Median of the clean runs; -1.0 exactly when it failed without a clean run.")
 DURATION = seconds("duration_s", "Wall seconds from fence to fence.")
 OUTCOME = (DURATION, text("outcome", "ok, error, cancelled or closed.", 20))
 CONTAMINATED = flag("contaminated", "Whether one-time work of its own happened in it.")
-PLAN = (
-    count("iterations", "Warm-up runs made after the validation run."),
-    count("iterations_planned", "Warm-up runs asked for; absent where a rule decides."),
-)
-SKIPPED = (
-    text("skipped", "Why the warm-up was skipped, such as arguments_mutated.", 60),
-    flag("rng_restored", "Whether every run started from the random state of the call."),
-)
-MONITOR = (flag("monitor_paused", "Whether the device monitor was paused for validation and warm-up."),)
+PLAN = (count("iterations", "Warm-up runs made after the validation run."),)
+SKIPPED = text("skipped", "Why the warm-up was skipped, such as arguments_mutated.", 60)
+RNG_RESTORED = flag("rng_restored", "Whether every run started from the random state of the call.")
+KINDS = names("work", "Kinds of one-time work seen, each once, such as `dynamo.recompile`.")
 WORK = (
-    names("work", "Kinds of one-time work seen, each once, such as `dynamo.recompile`."),
+    KINDS,
     count("work_count", "How often one-time work happened."),
-    seconds("work_s", "Seconds of one-time work, as far as its sources tell them."),
-    count("recompiles", "Recompiles among it."),
 )
 LEDGER = (seconds("ledger_<cause>_s", "Seconds of validation and warm-up by cause; they sum to the wall time."),)
-STREAM = (
+RATE = (
     seconds("first_item_s", "Seconds inside the stream until its first item."),
-    count("items", "Items the stream yielded."),
     number("items_per_s", "1/s", "Items per second inside the stream."),
 )
-HOST = (
-    seconds("cpu_s", "CPU seconds of the calling thread."),
-    seconds("wait_s", "Seconds the calling thread waited for a CPU."),
-    count("switches", "Involuntary context switches of the calling thread."),
-    number("contended_share", "ratio", "Share of the wall time the calling thread waited for a CPU, 0 to 1."),
-)
+STREAM = (*RATE, count("items", "Items the stream yielded."))
+CONTENDED = number("contended_share", "ratio", "Share of the wall time the calling thread waited for a CPU, 0 to 1.")
+HOST = (seconds("wait_s", "Seconds the calling thread waited for a CPU."), CONTENDED)
+PATH = text("path", "How the rule came to its decision.", 60)
 DECISION = (
-    STATE,
-    text("path", "How the rule came to its decision.", 60),
+    PATH,
     number("decision_<number>", "", "A number the rule decided on, in the unit its name ends with."),
 )
 QUANTILES = (
@@ -132,12 +120,9 @@ SPREAD = (
     seconds("max_s", "Longest run."),
     *QUANTILES,
 )
-DEVICE_ID = (
+DEVICE = (
     text("device_uuid", "UUID of the device that was read.", 60),
     text("device_name", "Its product name.", 60),
-)
-DEVICE = (
-    *DEVICE_ID,
     text("device_status", "ok, partial, unsupported, gpu_lost, stalled, no_permission or unavailable.", 20),
     count("device_count", "Devices read in the window; the keys here are of the first."),
     number("device_energy_j", "J", "Energy spent in the window."),
@@ -176,39 +161,40 @@ RANKS = (
     seconds("rank_slowest_s", "Median run time of the rank with the longest one."),
     names("contaminated_ranks", "Ranks that paid for one-time work in measured runs."),
 )
-VALIDATION = (PHASE, *OUTCOME, *WORK, *STREAM, *HOST, *MONITOR)
+VALIDATION = (
+    PHASE,
+    *OUTCOME,
+    *WORK,
+    *STREAM,
+    *HOST,
+    seconds("cpu_s", "CPU seconds of the calling thread."),
+    count("switches", "Involuntary context switches of the calling thread."),
+)
 WARMUP = (
     *PLAN,
     seconds("duration_s", "Wall seconds of validation and warm-up together."),
     count("runs", "Runs made, the validation run included."),
     seconds("cold_s", "Seconds of the validation run: what the first call costs."),
     seconds("last_s", "Seconds of the last warm-up run."),
-    *MONITOR,
-    *SKIPPED,
-    *WORK,
-    *DECISION,
-    *GROWTH,
+    flag("monitor_paused", "Whether the device monitor was paused for validation and warm-up."),
+    RNG_RESTORED,
     *LEDGER,
 )
 STEADY = (
     *PLAN,
     count("runs", "Runs made so far."),
     seconds("median_s", "Median of the last warm-up runs."),
-    REASON,
     *DECISION,
 )
 LOST = (
     REASON,
-    *WORK,
+    KINDS,
     seconds("duration_s", "Wall seconds of the call on which it was lost."),
-    seconds("median_s", "Median before it was lost."),
-    number("drift", "ratio", "Recent run time over that median."),
-    count("calls", "Calls since the warm-up."),
+    count("recompiles", "Recompiles among it."),
     count("limit", "Recompiles the compiler allows before it gives up."),
     count("used", "Recompiles used up so far."),
-    STATE,
 )
-CALL = (*OUTCOME, *ERROR, CONTAMINATED, *STREAM, STATE, PHASE, *WORK, *HOST, *DEVICE)
+CALL = (*OUTCOME, *ERROR, CONTAMINATED, *STREAM, *WORK, *HOST, *DEVICE)
 TOTALS = (
     count("count", "Calls since the last summary, exact."),
     seconds("sum_s", "Their seconds, exact."),
@@ -220,9 +206,6 @@ TOTALS = (
     count("recent", "Calls the percentiles are taken over, at most 10,000."),
     count("errors", "Calls that raised."),
     count("contaminated_count", "Calls during which one-time work of their own happened."),
-    count("missed_count", "Calls whose key was not warm."),
-    seconds("period_s", "Seconds this summary covers."),
-    STATE,
 )
 COVERAGE = (
     count("missed_count", "Calls that missed it so far."),
@@ -233,7 +216,6 @@ DEGRADED = (
     text("metric", "What could not be read.", 60),
     text("reason", "Why it could not be read.", 300),
     text("monitor", "The monitor's type.", 120),
-    *DEVICE_ID,
 )
 MEASURED = (
     LATENCY,
@@ -253,12 +235,10 @@ MEASURED = (
     number("speedup", "ratio", "Cold run over the median of the clean runs."),
     names("watched", "Probes that could look for one-time work."),
     names("unwatched", "Probes that could not."),
-    *WORK,
-    *STREAM,
+    *RATE,
     seconds("item_gap_s", "Median seconds between the items of a stream."),
-    *HOST,
-    *MONITOR,
-    *SKIPPED,
+    CONTENDED,
+    RNG_RESTORED,
     *RANKS,
     *GROWTH,
     *LEDGER,
@@ -269,10 +249,8 @@ BLOCK = (
     *STREAM,
     CONTAMINATED,
     count("reports", "Measurements made inside it."),
-    *PLAN,
     *WORK,
     *HOST,
-    *MONITOR,
     *DEVICE,
 )
 FAILED = (PHASE, count("index", "Which run of that phase failed, from 0."), *ERROR, *FAILED_RANKS)

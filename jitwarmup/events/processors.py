@@ -94,13 +94,9 @@ def nest_keys(_logger: Any, _method: str, fields: EventDict) -> EventDict:
         return fields
     nested: dict[str, Any] = {}
     for name, value in fields.items():
-        _put(nested, _path(name), name, value)
+        group = next((group for group in NESTED if name.startswith(group)), None)
+        _put(nested, [group[:-1], name[len(group) :]] if group else name.split("."), name, value)
     return nested
-
-
-def _path(name: str) -> list[str]:
-    group = next((group for group in NESTED if name.startswith(group)), None)
-    return [group[:-1], name[len(group) :]] if group else name.split(".")
 
 
 def _put(nested: dict[str, Any], path: list[str], name: str, value: Any) -> None:

@@ -29,9 +29,7 @@ SHORTEST = 40  # characters below which a text is not cut any further
 def to_float(value: Any) -> float | None:
     """A finite builtin float, or None."""
     number = _number(value)
-    if number is None or not isfinite(number):
-        return None
-    return float(number)
+    return None if number is None or not isfinite(number) else float(number)
 
 
 def to_int(value: Any) -> int | None:
@@ -54,10 +52,6 @@ def _number(value: Any) -> int | float | None:
         pass
     except Exception:  # noqa: BLE001 - a foreign scalar may raise anything; a value that cannot be read is left out
         return None
-    return _as_float(value)
-
-
-def _as_float(value: Any) -> float | None:
     try:
         number = float(value)
     except Exception:  # noqa: BLE001 - as above: a tensor with many elements raises RuntimeError, others what they like
@@ -138,21 +132,22 @@ def json_bytes(fields: Mapping[str, Any]) -> int:
     return len(json.dumps(fields))
 
 
-def fit(fields: dict[str, Any], room: int, keep: Collection[str] = ()) -> dict[str, Any]:
+def fit(fields: dict[str, Any], most: int, keep: Collection[str] = ()) -> dict[str, Any]:
     """
-    The fields cut until they are at most ``room`` bytes of JSON.
+    The fields cut until they are at most ``most`` bytes of JSON.
 
     The longest list or text is halved first, again and again; a cut list says under ``<key>_cut`` how many entries were
     left out. Only where nothing can be halved any more do whole keys go, last first but none of ``keep``, and
     ``keys_cut`` counts them.
     """
-    while json_bytes(fields) > room:
+    while json_bytes(fields) > most:
         key = max(fields, key=lambda name: _slack(fields[name]))
         if _slack(fields[key]) == 0:
             del fields[next(name for name in reversed(fields) if name not in keep and name != "keys_cut")]
             fields["keys_cut"] = fields.get("keys_cut", 0) + 1
-        elif isinstance(fields[key], list):
-            _halve(fields, key)
+        elif isinstance(entries := fields[key], list):
+            fields[key] = entries[: len(entries) // 2]
+            fields[f"{key}_cut"] = fields.get(f"{key}_cut", 0) + len(entries) - len(fields[key])
         else:
             fields[key] = cut_text(fields[key], max(SHORTEST, len(fields[key]) // 2))
     return fields
@@ -163,10 +158,3 @@ def _slack(value: Any) -> int:
     if isinstance(value, list):
         return json_bytes({"": value}) if value else 0
     return len(json.dumps(value)) if isinstance(value, str) and len(value) > SHORTEST else 0
-
-
-def _halve(fields: dict[str, Any], key: str) -> None:
-    entries = fields[key]
-    kept = len(entries) // 2
-    fields[key] = entries[:kept]
-    fields[f"{key}_cut"] = fields.get(f"{key}_cut", 0) + len(entries) - kept

@@ -70,11 +70,17 @@ EVENTS: Final[tuple[Event, ...]] = (
         (k.LATENCY, *k.ERROR, *k.VALIDATION, *k.FAILED_RANKS),
         ("latency_s", "error_type", "phase"),
     ),
-    Event(WARMUP_COMPLETED, "info", "after the silent warm-up", k.WARMUP, ("iterations", "duration_s")),
+    Event(
+        WARMUP_COMPLETED,
+        "info",
+        "after the silent warm-up",
+        (*k.WARMUP, k.SKIPPED, k.PATH, *k.GROWTH),
+        ("iterations", "duration_s"),
+    ),
     Event(WARMUP_FAILED, "warning", "after a warm-up run that failed", (*k.FAILED, *k.WARMUP), ("error_type",)),
     Event(STEADY_STATE_REACHED, "info", "when steady state is proven", k.STEADY),
-    Event(STEADY_STATE_NOT_REACHED, "warning", "when `until_steady` is spent without proof", k.STEADY),
-    Event(STEADY_STATE_LOST, "warning", "on own one-time work or drift after the warm-up", k.LOST, ("reason",)),
+    Event(STEADY_STATE_NOT_REACHED, "warning", "when `until_steady` is spent without proof", (*k.STEADY, k.REASON)),
+    Event(STEADY_STATE_LOST, "warning", "on own one-time work after the warm-up", k.LOST, ("reason",)),
     Event(CALL, "info", "after each timed plain call; none within `measure`", k.CALL, ("duration_s", "outcome")),
     Event(
         SUMMARY,
@@ -89,7 +95,7 @@ EVENTS: Final[tuple[Event, ...]] = (
         MEASUREMENT_COMPLETED,
         "info",
         "the canonical line: exactly one per `measure` or `trials()` loop",
-        k.MEASURED,
+        (*k.MEASURED, k.SKIPPED),
         ("report_id",),
     ),
     Event(
@@ -104,7 +110,7 @@ EVENTS: Final[tuple[Event, ...]] = (
         BLOCK_FAILED,
         "error",
         "the same where its body raised",
-        (*k.ERROR, *k.FAILED_RANKS, *k.BLOCK),
+        (k.ERROR_TYPE, *k.FAILED_RANKS, *k.BLOCK),
         ("report_id", "error_type"),
     ),
 )

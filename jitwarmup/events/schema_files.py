@@ -78,13 +78,3 @@ def readme_table() -> str:
 
 def _quoted(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
-
-
-def key_table() -> str:
-    """Every key once, in Markdown: name, type, unit, meaning."""
-    seen: dict[str, Key] = {}
-    for event in EVENTS:
-        for key in (*COMMON, *event.keys):
-            seen.setdefault(key.name, key)
-    rows = [f"| `{key.name}` | {key.type} | {key.unit} | {key.text} |" for key in seen.values()]
-    return "\n".join(["| key | type | unit | meaning |", "|---|---|---|---|", *rows]) + "\n"

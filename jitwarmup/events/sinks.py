@@ -1,21 +1,24 @@
 """
-The three ways out of the process: a structlog logger, a standard logger, and short lines on stderr.
+Where events go: a structlog logger, a standard logger, short lines on stderr, or a test's list.
 
-None configures anything or adds a handler, and none writes to stdout of its own accord.
+None adds a handler or writes to stdout of its own accord, and nothing configures anything but ``configure_json``, which
+a script calls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from types import CoroutineType
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
+from jitwarmup.events.sanitize import to_json
 from jitwarmup.events.schema import CALL
 from jitwarmup.events.text import short_line
-from jitwarmup.events.writability import write_line
+from jitwarmup.events.writability import LineWriter, write_line
 from jitwarmup.host.fork_safe import Locked
 
 LEVEL_NUMBERS: Final[Mapping[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+FIRST: Final = ("timestamp", "level", "event")  # where a reader of the raw JSON lines looks
 MOST_FUNCTIONS: Final = 1024  # the functions whose lines are counted apart; the rest share one count
 
 
@@ -84,3 +87,71 @@ def has_line(number: int) -> bool:
     """Whether the call of this number gets a line: 1 to 10, 20 to 100 by tens, 200 to 1,000 by hundreds, ..."""
     step: int = 10 ** (len(str(number)) - 1)
     return number % step == 0
+
+
+class Recorder(Locked):
+    """
+    Keeps each event as one whole dict: its fields, with ``event`` and ``level`` first. Threads may share it.
+
+    Iterates and indexes as the list of these dicts.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[dict[str, Any]] = []
+
+    def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
+        """Keep a copy of the event."""
+        with self._lock:
+            self.events.append({"event": event, "level": level, **fields})
+
+    def named(self, event: str) -> list[dict[str, Any]]:
+        """The events of one name, in the order they came."""
+        return [entry for entry in list(self.events) if entry["event"] == event]
+
+    def clear(self) -> None:
+        """Forget all events."""
+        with self._lock:
+            self.events.clear()
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(list(self.events))
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.events[index]
+
+
+def configure_json(stream: TextIO | None = None) -> None:
+    """
+    Configure structlog for a script: one JSON object a line, on ``stream`` or on stderr as it is at that moment.
+
+    Each line has ``timestamp`` (ISO 8601, UTC), ``level`` and ``event``, then the fields. Meant for scripts, notebooks
+    and the command line: it configures structlog for the whole process, so a library must not call it. A line that
+    finds the stream closed, or its reader standing still, is left out.
+    """
+    import structlog
+
+    writer = LineWriter(stream)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.StackInfoRenderer(),
+            structlog.processors.format_exc_info,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            lead,
+            structlog.processors.JSONRenderer(serializer=lambda fields, **_: to_json(fields)),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(20),
+        context_class=dict,
+        logger_factory=lambda *_: writer,
+        cache_logger_on_first_use=False,
+    )
+
+
+def lead(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A structlog processor that puts ``timestamp``, ``level`` and ``event`` first."""
+    return {name: fields[name] for name in FIRST if name in fields} | dict(fields)

@@ -16,15 +16,11 @@ from jitwarmup.records.units import span
 Fields = Mapping[str, Any]
 
 
-def _digits(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 99.95 else f"{value:.3g}"
-
-
 def short_line(event: str, fields: Fields) -> str:
     """One line that begins with the event's name; an event it does not know gets its name and function."""
-    tell = _TELL.get(event)
+    words = _WORDS.get(event)
     label = fields.get("label")
-    parts = (event, fields.get("callable"), f"[{label}]" if label else None, tell and tell(fields))
+    parts = (event, fields.get("callable"), f"[{label}]" if label else None, words and words(fields))
     return one_line(" ".join(str(part) for part in parts if part))
 
 
@@ -50,35 +46,29 @@ def _duration(fields: Fields) -> str:
 
 
 def _call(fields: Fields) -> str:
-    outcome = fields.get("outcome", "ok")
+    outcome, error = fields.get("outcome", "ok"), fields.get("error_type")
     first = fields.get("first_item_s")
     return _join(
         _duration(fields),
-        None if outcome == "ok" else _outcome(fields),
+        None if outcome == "ok" else f"{outcome} ({error})" if error else outcome,
         None if first is None else f"first item {span(first)}",
         _plural(fields.get("items"), "item"),
         (_listed(fields, "work", "paid") or "contaminated") if fields.get("contaminated") else None,
     )
 
 
-def _outcome(fields: Fields) -> str:
-    error = fields.get("error_type")
-    return f"{fields.get('outcome')} ({error})" if error else str(fields.get("outcome"))
-
-
 def _warmup(fields: Fields) -> str:
-    skipped = fields.get("skipped")
-    runs = _plural(fields.get("iterations"), "run")
-    return f"skipped: {skipped}" if skipped else _join(f"{runs} in {_duration(fields)}", _since_cold(fields))
-
-
-def _since_cold(fields: Fields) -> str | None:
     cold, last = fields.get("cold_s"), fields.get("last_s")
-    return None if cold is None or last is None else f"{span(cold)} cold, {span(last)} at the end"
+    if skipped := fields.get("skipped"):
+        return f"skipped: {skipped}"
+    return _join(
+        f"{_plural(fields.get('iterations'), 'run')} in {_duration(fields)}",
+        None if cold is None or last is None else f"{span(cold)} cold, {span(last)} at the end",
+    )
 
 
 def _warmup_failed(fields: Fields) -> str:
-    return _join(f"{_failure(fields)} after {_plural(fields.get('iterations', 0), 'run')}")
+    return f"{_failure(fields)} after {_plural(fields.get('iterations', 0), 'run')}"
 
 
 def _steady(fields: Fields) -> str:
@@ -123,7 +113,7 @@ def _measurement(fields: Fields) -> str:
         None if low is None or high is None else f"{span(low)} to {span(high)}",
         _plural(fields.get("clean_runs"), "clean run"),
         fields.get("verdict"),
-        f"{_digits(speedup)}x faster than cold" if speedup is not None and speedup > 1 else None,
+        f"{speedup:{'.0f' if speedup >= 99.95 else '.3g'}}x faster than cold" if speedup and speedup > 1 else None,
     )
 
 
@@ -131,7 +121,7 @@ def _measurement_failed(fields: Fields) -> str:
     return _join(_failure(fields), _plural(fields.get("clean_runs"), "clean run"))
 
 
-_TELL: Final[Mapping[str, Callable[[Fields], str]]] = {
+_WORDS: Final[Mapping[str, Callable[[Fields], str]]] = {
     s.VALIDATION_COMPLETED: _duration,
     s.VALIDATION_FAILED: _failure,
     s.WARMUP_COMPLETED: _warmup,

@@ -2,7 +2,8 @@
 NVIDIA's own Python binding (the distribution ``nvidia-ml-py``, the module ``pynvml``), met so that nothing surprises.
 
 Every call goes through `Binding.ask`, which counts it and turns whatever happens into a `Refused` with the name of the
-NVML error. The module is imported when a monitor starts, never before.
+NVML error. The module is imported when a monitor starts, never before. The clocks that a driver may stamp its samples with
+are here too.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import contextlib
 import ctypes
 import importlib
 import importlib.metadata
+import time
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 INSTALL = "pip install nvidia-ml-py"
 REPLACE = "pip uninstall pynvml && pip install --force-reinstall nvidia-ml-py"
@@ -41,21 +43,16 @@ _START_REASONS = {
 }
 
 
-class Unavailable(Exception):  # noqa: N818 - a state, said by raising
-    """
-    There is nothing to read here; ``status`` is a status of `DeviceReading`, ``reason`` says why and the way out.
+class Unavailable(Exception):  # noqa: N818 - a state, expressed by raising
+    """There is nothing to read here; ``status`` is a status of `DeviceReading`, ``reason`` says why and the way out."""
 
-    ``passing``: there may be in a moment.
-    """
-
-    def __init__(self, reason: str, status: str = "unavailable", *, passing: bool = False) -> None:
+    def __init__(self, reason: str, status: str = "unavailable") -> None:
         super().__init__(reason)
         self.reason = reason
         self.status = status
-        self.passing = passing
 
 
-class Refused(Exception):  # noqa: N818 - an answer, said by raising
+class Refused(Exception):  # noqa: N818 - an answer, expressed by raising
     """NVML's answer to one call was an error; ``code`` is its name without ``NVML_ERROR_``."""
 
     def __init__(self, code: str) -> None:
@@ -179,3 +176,38 @@ class Binding:
         """Give our initialisation back; somebody else may have done so already."""
         with contextlib.suppress(Refused):
             self.ask("nvmlShutdown")
+
+
+class Clocks(Protocol):
+    """What the monitor asks for time."""
+
+    def now_ns(self) -> int:
+        """Monotonic nanoseconds, of the clock that times the runs."""
+        ...
+
+    def stamps_ns(self) -> dict[str, int]:
+        """What each clock that a driver may stamp its samples with says now."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class HostClocks:
+    """The clocks of this machine."""
+
+    def now_ns(self) -> int:
+        """`time.perf_counter_ns`, which is CLOCK_MONOTONIC on Linux and so the same in every process."""
+        return time.perf_counter_ns()
+
+    def stamps_ns(self) -> dict[str, int]:
+        """Realtime and, where they exist, boottime and monotonic."""
+        stamps = {"realtime": time.time_ns(), "monotonic": time.monotonic_ns()}
+        if hasattr(time, "CLOCK_BOOTTIME"):
+            stamps["boottime"] = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        return stamps
+
+    def sleep(self, seconds: float) -> None:
+        """`time.sleep`."""
+        time.sleep(seconds)

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from jitwarmup.gpu.asker import ENERGY, POWER_NOW, Asker
-from jitwarmup.gpu.binding import Binding
-from jitwarmup.gpu.clocks import Clocks
+from jitwarmup.gpu.binding import Binding, Clocks
 from jitwarmup.gpu.devices import SM_CLOCK, Device
-from jitwarmup.gpu.power_log import PowerHistory
+from jitwarmup.gpu.power_history import ENERGY, POWER_NOW, DeviceQuery, PowerHistory
 from jitwarmup.gpu.reading import Edge, Span, reasons_of
 
 LIMITS = {74: "power", 75: "thermal", 76: "sync_boost", 77: "board", 78: "low_utilization", 79: "reliability"}  # ns
 ACTIVITY = {2: "sm_active_pct", 5: "tensor_active_pct", 10: "dram_bw_pct"}  # NVML_GPM_METRIC_*
-SHORTEST_ACTIVITY_NS = 100_000_000  # two GPM looks must be this far apart
+SHORTEST_ACTIVITY_NS = 100_000_000  # two GPM samples must be this far apart
 
 # Values of the moment: the reading's field -> ways to ask for it, of which the first that this driver has is kept.
 MOMENTARY: dict[str, tuple[tuple[Any, ...], ...]] = {
@@ -37,26 +35,26 @@ class DeviceReader:
 
     def __init__(self, binding: Binding, device: Device, clocks: Clocks, notes: list[tuple[str, str]]) -> None:
         self.device = device
-        self._asker = Asker(binding, device, notes)
+        self._query = DeviceQuery(binding, device, notes)
         self._clocks = clocks
         self._ways: dict[str, tuple[Any, ...]] = {}
         self._fields: list[tuple[int, int]] = []
         self._counter_way: tuple[Any, ...] | None = None
-        self._looks: list[Any] = []
-        self._power = PowerHistory(self._asker, clocks)
+        self._gpm_samples: list[Any] = []
+        self._power = PowerHistory(self._query, clocks)
 
     # ---- what the reader asks for
 
     def probe(self, until_ns: int) -> None:
         """Learn what this device can tell."""
-        self._asker.until_ns = until_ns
+        self._query.until_ns = until_ns
         for metric, ways in MOMENTARY.items():
             self._choose(metric, ways)
         self._probe_fields()
         self._probe_activity()
         self.mark(until_ns)
-        told = [(metric, reason) for metric, reason in self._asker.off.items() if metric not in QUIET]
-        self._asker.notes.extend(told)
+        known = [(metric, reason) for metric, reason in self._query.off.items() if metric not in QUIET]
+        self._query.notes.extend(known)
 
     def begin(self, until_ns: int, late_ns: int, *, pids: bool) -> Edge:
         """
@@ -64,28 +62,28 @@ class DeviceReader:
 
         Both times are of the host clock: until when the rest may be asked for, and until when the counters.
         """
-        self._asker.until_ns = until_ns
+        self._query.until_ns = until_ns
         edge = Edge()
         self._read_momentary(edge, pids=pids)
-        self._take_look(edge)
-        self._power.look_if_stale(edge)
-        self._asker.until_ns = late_ns
+        self._take_gpm_sample(edge)
+        self._power.fetch_if_stale(edge)
+        self._query.until_ns = late_ns
         self._read_counters(edge)
         self._power.align(edge)
         return edge
 
     def end(self, until_ns: int, *, pids: bool) -> Edge:
         """The edge after a window: the counters first."""
-        self._asker.until_ns = until_ns
+        self._query.until_ns = until_ns
         edge = Edge()
         self._read_counters(edge)
-        self._take_look(edge)
+        self._take_gpm_sample(edge)
         self._read_momentary(edge, pids=pids)
         return edge
 
     def complete(self, before: Edge, after: Edge, deadline_ns: int, until_ns: int) -> dict[str, float]:
         """What the driver kept of the window; returns the activity of the SMs, the tensor cores and the memory."""
-        self._asker.until_ns = until_ns
+        self._query.until_ns = until_ns
         activity = self._activity(before, after)
         self.release(before)
         self.release(after)
@@ -100,7 +98,7 @@ class DeviceReader:
             before,
             after,
             self._power.history,
-            check=self._power.scale.check,
+            check=self._power.counter_check.last,
             activity=activity,
             limit_w=self.device.power_limit_w,
             ring_off=self._power.off,
@@ -108,24 +106,24 @@ class DeviceReader:
 
     def mark(self, until_ns: int) -> Edge:
         """Bring the power history up to date and compare it with the counter."""
-        self._asker.until_ns = until_ns
+        self._query.until_ns = until_ns
         edge = Edge()
         self._read_counters(edge)
-        self._power.look(edge)
+        self._power.fetch(edge)
         self._power.compare(edge)
         return edge
 
     def release(self, edge: Edge) -> None:
         """Take back the GPM sample of an edge."""
-        if edge.look is not None:
-            self._looks.append(edge.look)
-            edge.look = None
+        if edge.gpm_sample is not None:
+            self._gpm_samples.append(edge.gpm_sample)
+            edge.gpm_sample = None
 
     def close(self) -> None:
         """Free the GPM samples."""
-        for look in self._looks:
-            self._asker.ask(Edge(), "gpm", "nvmlGpmSampleFree", look)
-        self._looks.clear()
+        for gpm_sample in self._gpm_samples:
+            self._query.ask(Edge(), "gpm", "nvmlGpmSampleFree", gpm_sample)
+        self._gpm_samples.clear()
 
     # ---- values of the moment
 
@@ -136,54 +134,57 @@ class DeviceReader:
         """Keep the first way that this driver and this binding have."""
         for function, *rest in ways:
             self._ways[metric] = (function, *rest)
-            self._asker.off.pop(metric, None)
+            self._query.off.pop(metric, None)
             edge = Edge()
-            self._asker.ask(edge, metric, function, self._handle_for(metric), *rest)
+            self._query.ask(edge, metric, function, self._handle_for(metric), *rest)
             if edge.missing.get(metric) != "FUNCTION_NOT_FOUND":
                 return
 
     def _value(self, edge: Edge, metric: str) -> Any:
         function, *rest = self._ways[metric]
-        return self._asker.ask(edge, metric, function, self._handle_for(metric), *rest)
+        return self._query.ask(edge, metric, function, self._handle_for(metric), *rest)
 
     def _read_momentary(self, edge: Edge, *, pids: bool) -> None:
-        edge.temperature_c = self._value(edge, "temperature_c")
-        edge.sm_clock_mhz = self._value(edge, "sm_clock_mhz")
-        bits = self._value(edge, "reasons_at_edges")
+        known: dict[str, Any] = {}
+        for metric in MOMENTARY:
+            if pids or metric != "other_pids":
+                function, *rest = self._ways[metric]
+                known[metric] = self._query.ask(edge, metric, function, self._handle_for(metric), *rest)
+        edge.temperature_c = known["temperature_c"]
+        edge.sm_clock_mhz = known["sm_clock_mhz"]
+        bits, processes = known["reasons_at_edges"], known.get("other_pids")
         edge.reasons = None if bits is None else reasons_of(bits)
-        edge.memory_used_bytes = getattr(self._value(edge, "memory_used_bytes"), "used", None)
-        if pids:
-            processes = self._value(edge, "other_pids")
-            edge.pids = None if processes is None else tuple(process.pid for process in processes)
+        edge.memory_used_bytes = getattr(known["memory_used_bytes"], "used", None)
+        edge.pids = None if processes is None else tuple(process.pid for process in processes)
 
     # ---- counters
 
     def _probe_fields(self) -> None:
         """Which fields this driver has; without the batched call, energy has a call of its own and limits have none."""
-        asker, edge = self._asker, Edge()
+        query, edge = self._query, Edge()
         wanted = [*LIMITS, ENERGY, POWER_NOW]
-        answers = asker.ask(
+        answers = query.ask(
             edge, "fields", "nvmlDeviceGetFieldValues", self.device.handle, [(id_, 0) for id_ in wanted]
         )
         codes = {answer.fieldId: answer.nvmlReturn for answer in answers or ()}
-        told = [id_ for id_ in wanted if codes.get(id_) == 0]
-        self._fields = [(id_, 0) for id_ in told]
-        if not LIMITS.keys() & set(told):
-            refused = next((asker.binding.code(codes[id_]) for id_ in LIMITS if id_ in codes), "UNKNOWN")
-            asker.off["throttled_s"] = edge.missing.get("fields", refused)
-        if ENERGY not in told:
+        known = [id_ for id_ in wanted if codes.get(id_) == 0]
+        self._fields = [(id_, 0) for id_ in known]
+        if not LIMITS.keys() & set(known):
+            refused = next((query.binding.code(codes[id_]) for id_ in LIMITS if id_ in codes), "UNKNOWN")
+            query.off["throttled_s"] = edge.missing.get("fields", refused)
+        if ENERGY not in known:
             self._choose("energy_j", (("nvmlDeviceGetTotalEnergyConsumption",),))
 
     def _read_counters(self, edge: Edge) -> None:
         """One batched call: energy, time under each limit, power now."""
         edge.counter_ns = self._clocks.now_ns()
-        told = self._asker.fields(edge, "fields", self._fields) if self._fields else {}
+        known = self._query.fields(edge, "fields", self._fields) if self._fields else {}
         if "energy_j" in self._ways:
             edge.counter_mj = self._value(edge, "energy_j")
-        elif ENERGY in told:
-            edge.counter_mj = int(told[ENERGY])
-        edge.limits_ns = {name: int(told[id_]) for id_, name in LIMITS.items() if id_ in told}
-        edge.power_w = told[POWER_NOW] / 1e3 if POWER_NOW in told else None
+        elif ENERGY in known:
+            edge.counter_mj = int(known[ENERGY])
+        edge.limits_ns = {name: int(known[id_]) for id_, name in LIMITS.items() if id_ in known}
+        edge.power_w = known[POWER_NOW] / 1e3 if POWER_NOW in known else None
         self._explain_counters(edge)
 
     def _explain_counters(self, edge: Edge) -> None:
@@ -193,56 +194,58 @@ class DeviceReader:
             edge.missing["energy_j"] = reason or "refused in the batched call"
             edge.passing.add("energy_j")
         if not edge.limits_ns:
-            edge.missing["throttled_s"] = self._asker.off.get("throttled_s") or reason or "refused in the batched call"
-            if "throttled_s" not in self._asker.off:
+            edge.missing["throttled_s"] = self._query.off.get("throttled_s") or reason or "refused in the batched call"
+            if "throttled_s" not in self._query.off:
                 edge.passing.add("throttled_s")
 
     # ---- activity, as GPM tells it on Hopper and newer
 
     def _probe_activity(self) -> None:
         edge = Edge()
-        support = self._asker.ask(edge, "gpm", "nvmlGpmQueryDeviceSupport", self.device.handle)
+        support = self._query.ask(edge, "gpm", "nvmlGpmQueryDeviceSupport", self.device.handle)
         if support is None or not support.isSupportedDevice:
-            self._asker.off["gpm"] = edge.missing.get("gpm", "NOT_SUPPORTED")
+            self._query.off["gpm"] = edge.missing.get("gpm", "NOT_SUPPORTED")
 
-    def _take_look(self, edge: Edge) -> None:
+    def _take_gpm_sample(self, edge: Edge) -> None:
         """A GPM sample, to be compared with the one at the other edge."""
-        look = self._looks.pop() if self._looks else self._asker.ask(edge, "gpm", "nvmlGpmSampleAlloc")
-        if look is None:
+        gpm_sample = (
+            self._gpm_samples.pop() if self._gpm_samples else self._query.ask(edge, "gpm", "nvmlGpmSampleAlloc")
+        )
+        if gpm_sample is None:
             return
         if self.device.mig_instance is None:
-            taken = self._asker.ask(edge, "gpm", "nvmlGpmSampleGet", self.device.handle, look)
+            taken = self._query.ask(edge, "gpm", "nvmlGpmSampleGet", self.device.handle, gpm_sample)
         else:
-            arguments = (self.device.handle, self.device.mig_instance, look)
-            taken = self._asker.ask(edge, "gpm", "nvmlGpmMigSampleGet", *arguments)
+            arguments = (self.device.handle, self.device.mig_instance, gpm_sample)
+            taken = self._query.ask(edge, "gpm", "nvmlGpmMigSampleGet", *arguments)
         if taken is None:
-            self._looks.append(look)
+            self._gpm_samples.append(gpm_sample)
         else:
-            edge.look = look
+            edge.gpm_sample = gpm_sample
 
     def _activity(self, before: Edge, after: Edge) -> dict[str, float]:
         reason = before.missing.pop("gpm", None) or after.missing.pop("gpm", None)
         after.missing.pop("gpm", None)
-        told: dict[str, float] = {}
-        if before.look is not None and after.look is not None:
+        known: dict[str, float] = {}
+        if before.gpm_sample is not None and after.gpm_sample is not None:
             if after.at_ns - before.at_ns < SHORTEST_ACTIVITY_NS:
                 reason = "the window is shorter than 100 ms"
             else:
-                told, reason = self._compare_looks(before.look, after.look)
+                known, reason = self._compare_gpm_samples(before.gpm_sample, after.gpm_sample)
         for name in ACTIVITY.values():
-            if name not in told:
+            if name not in known:
                 after.missing[name] = reason or "NOT_SUPPORTED"
-        return told
+        return known
 
-    def _compare_looks(self, first: Any, second: Any) -> tuple[dict[str, float], str | None]:
-        module = self._asker.binding.module
+    def _compare_gpm_samples(self, first: Any, second: Any) -> tuple[dict[str, float], str | None]:
+        module = self._query.binding.module
         get = module.c_nvmlGpmMetricsGet_t()
         get.version, get.numMetrics = module.NVML_GPM_METRICS_GET_VERSION, len(ACTIVITY)
         get.sample1, get.sample2 = first, second
         for place, number in enumerate(ACTIVITY):
             get.metrics[place].metricId = number
         edge = Edge()
-        self._asker.ask(edge, "gpm", "nvmlGpmMetricsGet", get)
+        self._query.ask(edge, "gpm", "nvmlGpmMetricsGet", get)
         if "gpm" in edge.missing:
             return {}, edge.missing["gpm"]
         metrics = [get.metrics[place] for place in range(len(ACTIVITY))]

@@ -4,7 +4,10 @@ Which GPUs: from torch's UUIDs, or from what CUDA_VISIBLE_DEVICES leaves, to NVM
 CUDA counts devices fastest first and after CUDA_VISIBLE_DEVICES, NVML by bus and all of them, so an index of one is no
 index of the other; only UUIDs mean the same in both. `wanted` says what to look for (no NVML call); `resolve` finds it
 (NVML calls only). Torch is looked at only where it is loaded, and its CUDA state is never initialised by us. Where this
-process is one of several on its host (`localrank`), only its own devices are looked for, unless others are named.
+process is one of several on its host only its own devices are looked for, unless others are named: torchrun, and accelerate over it, give every process LOCAL_RANK and LOCAL_WORLD_SIZE (docs.pytorch.org, "torchrun",
+environment variables). Until a process has used a device, its place among the others says which it will use; then torch
+tells. A context alone is weak evidence: ranks other than 0 often hold one on device 0 by accident (pytorch #135279,
+#49481), so memory that torch has reserved there counts for more.
 """
 
 from __future__ import annotations
@@ -14,10 +17,9 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any
+from typing import Any, NamedTuple
 
 from jitwarmup.gpu.binding import LOST, Binding, Refused, Unavailable
-from jitwarmup.gpu.local_rank import Place, in_use, place_of, share
 from jitwarmup.records.errors import ArgumentError
 
 FULL_UUID = len("GPU-00000000-0000-0000-0000-000000000000")
@@ -25,9 +27,16 @@ SM_CLOCK = 1  # NVML_CLOCK_SM
 POWER_LIMIT_FIELD = 190  # NVML_FI_DEV_POWER_CURRENT_LIMIT, milliwatts
 
 
+class Place(NamedTuple):
+    """One process among the ``world`` processes of a job on this host; ``rank`` counts from 0."""
+
+    rank: int
+    world: int
+
+
 @dataclass(frozen=True, slots=True)
 class Want:
-    """One device to look for: by (the start of) its UUID, or by NVML's index; ``torch_index`` where torch has it."""
+    """One device: by (the start of) its UUID, or by NVML's index; ``torch_index`` where torch has it."""
 
     uuid: str | None = None
     index: int | None = None
@@ -136,6 +145,68 @@ def torch_uuids(torch: Any) -> list[str] | None:
         return None
 
 
+def place_of(environ: Mapping[str, str]) -> Place | None:
+    """What the launcher said; None where it said nothing, nothing sensible, or that this process is alone."""
+    try:
+        rank, world = int(environ["LOCAL_RANK"]), int(environ["LOCAL_WORLD_SIZE"])
+    except (KeyError, ValueError):
+        return None
+    return Place(rank, world) if world > 1 and 0 <= rank < world else None
+
+
+def share(count: int, place: Place) -> range:
+    """
+    The part of ``count`` visible devices that belongs to one process, as indices.
+
+    An equal, contiguous part, as in torch's DDP tutorial (rank r of those with two devices has 2r and 2r + 1). Where
+    there are fewer devices than processes, one, in turn: several share it, or each process was shown only its own.
+    """
+    if count < place.world:
+        return range(place.rank % count, place.rank % count + 1) if count else range(0)
+    each = count // place.world
+    return range(place.rank * each, (place.rank + 1) * each)
+
+
+def in_use(torch: Any, count: int, place: Place) -> Sequence[int]:
+    """
+    Torch's indices of the devices that this process uses, those of its share first; CUDA must be initialised.
+
+    Those on which torch's allocator holds memory; else those of its share with a context; else any with a context; else
+    the current one, if it is not the first (as it is until somebody sets it); else the share. Creates no context.
+    """
+    own = share(count, place)
+    held = [index for index in range(count) if _has_context(torch, index)]
+    used = [index for index in held if _reserved(torch, index)]
+    if not used:
+        used = [index for index in held if index in own] or held or _current(torch) or list(own)
+    return sorted(used, key=lambda index: index not in own)
+
+
+def _has_context(torch: Any, index: int) -> bool:
+    """Whether this process holds a context on a device; asks without making one."""
+    asks = getattr(getattr(torch, "_C", None), "_cuda_hasPrimaryContext", None)
+    try:
+        return bool(asks(index)) if asks else _reserved(torch, index)
+    except Exception:  # noqa: BLE001 - a CUDA that is failing: nothing is known of this device
+        return False
+
+
+def _reserved(torch: Any, index: int) -> bool:
+    """Whether torch's allocator holds memory on a device."""
+    try:
+        return bool(torch.cuda.memory_reserved(index) > 0)
+    except Exception:  # noqa: BLE001 - an allocator that was plugged in may keep no count
+        return False
+
+
+def _current(torch: Any) -> list[int]:
+    """The current device, where somebody set it to another than the first."""
+    try:
+        return [index] if (index := int(torch.cuda.current_device())) > 0 else []
+    except Exception:  # noqa: BLE001 - a CUDA that is failing: the share will do
+        return []
+
+
 def wanted(devices: Sequence[object] | None, environ: Mapping[str, str]) -> Wanted:
     """What to look for, from the (checked) ``devices`` argument, torch and the environment; makes no NVML call."""
     torch = sys.modules.get("torch")
@@ -219,7 +290,7 @@ def _asked(binding: Binding, function: str, *arguments: Any) -> Any:
 
 def _refuse_a_mixed_machine(binding: Binding, count: int) -> None:
     """CUDA counts the fastest GPU first: on a machine with different ones, its indices say nothing to NVML."""
-    names = {_told(binding, "nvmlDeviceGetName", _handle(binding, Want(index=i), count)) for i in range(count)}
+    names = {_answer(binding, "nvmlDeviceGetName", _handle(binding, Want(index=i), count)) for i in range(count)}
     if len(names) > 1:
         raise Unavailable(
             "indices cannot be told between different GPUs: set CUDA_DEVICE_ORDER=PCI_BUS_ID, give UUIDs, or start the "
@@ -227,7 +298,7 @@ def _refuse_a_mixed_machine(binding: Binding, count: int) -> None:
         )
 
 
-def _told(binding: Binding, function: str, *arguments: Any) -> Any:
+def _answer(binding: Binding, function: str, *arguments: Any) -> Any:
     """An answer, or None."""
     try:
         return binding.ask(function, *arguments)
@@ -241,11 +312,11 @@ def _handle(binding: Binding, want: Want, count: int) -> Any:
         return _asked(binding, "nvmlDeviceGetHandleByIndex", want.index) if want.index < count else None
     uuid = want.uuid or ""
     if len(uuid) >= FULL_UUID:  # what torch calls GPU-... may be an instance
-        handle = _told(binding, "nvmlDeviceGetHandleByUUID", uuid.encode())
-        return handle or _told(binding, "nvmlDeviceGetHandleByUUID", uuid.replace("GPU-", "MIG-", 1).encode())
+        handle = _answer(binding, "nvmlDeviceGetHandleByUUID", uuid.encode())
+        return handle or _answer(binding, "nvmlDeviceGetHandleByUUID", uuid.replace("GPU-", "MIG-", 1).encode())
     for index in range(count):
-        handle = _told(binding, "nvmlDeviceGetHandleByIndex", index)
-        if str(_told(binding, "nvmlDeviceGetUUID", handle)).startswith(uuid):
+        handle = _answer(binding, "nvmlDeviceGetHandleByIndex", index)
+        if str(_answer(binding, "nvmlDeviceGetUUID", handle)).startswith(uuid):
             return handle
     return None
 
@@ -253,27 +324,27 @@ def _handle(binding: Binding, want: Want, count: int) -> Any:
 def _describe(binding: Binding, handle: Any, torch_index: int | None) -> Device:
     """What of a device never changes, and of an instance also its parent, which alone knows power and clocks."""
     parent = instance = None
-    if getattr(_told(binding, "nvmlDeviceIsMigDeviceHandle", handle), "value", 0):
-        parent = _told(binding, "nvmlDeviceGetDeviceHandleFromMigDeviceHandle", handle)
-        instance = _told(binding, "nvmlDeviceGetGpuInstanceId", handle)
+    if getattr(_answer(binding, "nvmlDeviceIsMigDeviceHandle", handle), "value", 0):
+        parent = _answer(binding, "nvmlDeviceGetDeviceHandleFromMigDeviceHandle", handle)
+        instance = _answer(binding, "nvmlDeviceGetGpuInstanceId", handle)
     whole = parent or handle
-    mode = _told(binding, "nvmlDeviceGetMigMode", whole)
+    mode = _answer(binding, "nvmlDeviceGetMigMode", whole)
     return Device(
         handle=whole,
-        uuid=_told(binding, "nvmlDeviceGetUUID", handle) or "",
-        name=_told(binding, "nvmlDeviceGetName", handle) or "",
+        uuid=_answer(binding, "nvmlDeviceGetUUID", handle) or "",
+        name=_answer(binding, "nvmlDeviceGetName", handle) or "",
         torch_index=torch_index,
         mig_handle=handle if parent else None,
         mig_instance=instance,
         shared=bool(mode and mode[0]),
-        sm_clock_max_mhz=_told(binding, "nvmlDeviceGetMaxClockInfo", whole, SM_CLOCK),
+        sm_clock_max_mhz=_answer(binding, "nvmlDeviceGetMaxClockInfo", whole, SM_CLOCK),
         power_limit_w=_power_limit(binding, whole),
     )
 
 
 def _power_limit(binding: Binding, handle: Any) -> float | None:
     """Watts the device may draw; None where the driver does not tell."""
-    fields = _told(binding, "nvmlDeviceGetFieldValues", handle, [(POWER_LIMIT_FIELD, 0)])
+    fields = _answer(binding, "nvmlDeviceGetFieldValues", handle, [(POWER_LIMIT_FIELD, 0)])
     if not fields or fields[0].nvmlReturn or not fields[0].value.uiVal:
         return None
     return float(fields[0].value.uiVal) / 1e3

@@ -1,8 +1,8 @@
 """
 The one thread behind which a driver may hang.
 
-Every NVML call of a monitor is made by its guard's thread, so a driver that never returns costs its caller one time-out
-and nothing after that: the guard is then *stalled* for good, and further calls are refused without waiting. The thread
+Every NVML call of a monitor is made by its driver thread, so a driver that never returns costs its caller one time-out
+and nothing after that: the thread is then *stalled* for good, and further calls are refused without waiting. The thread
 is a daemon and ctypes lets go of the GIL, so neither a running program nor its exit waits for the driver.
 
 One hand-over and back costs about 20 us; a whole edge (all its NVML calls) is one hand-over.
@@ -12,20 +12,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TypeVar
+
+from jitwarmup.host.fork_safe import Locked
 
 T = TypeVar("T")
 Answer = tuple[bool, object]  # (returned, value) or (False, the exception)
 Job = tuple[Callable[[], object], "SimpleQueue[Answer]"]
 
 
-class Stalled(Exception):  # noqa: N818 - a state, said by raising
+class Stalled(Exception):  # noqa: N818 - a state, expressed by raising
     """The driver did not return within the time-out, now or earlier; nothing more is asked of it."""
 
 
 def _serve(jobs: SimpleQueue[Job | None]) -> None:
-    """The guard's thread: one job after another until it is told to end. It knows no monitor, so it keeps none alive."""
+    """One job after another until it is told to end. It knows no monitor, so it keeps none alive."""
     while (job := jobs.get()) is not None:
         work, answers = job
         try:
@@ -74,3 +77,16 @@ class DriverThread:
         if self._thread is None:
             self._thread = threading.Thread(target=_serve, args=(self._jobs,), name="jitwarmup-nvml", daemon=True)
             self._thread.start()
+
+
+class Turn(Locked):
+    """Whose turn it is to call a monitor or its driver; reentrant, never waited for for ever, free in a forked child."""
+
+    def take(self, timeout_s: float) -> bool:
+        """Wait for the turn; whether it came."""
+        return self._lock.acquire(timeout=timeout_s)
+
+    def give_back(self) -> None:
+        """Let the next one have it."""
+        with suppress(RuntimeError):  # not ours: in a child that was forked while it was, or after an interrupt
+            self._lock.release()

@@ -18,20 +18,19 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Literal, Self
 
-from jitwarmup.gpu.clocks import Clocks, HostClocks
-from jitwarmup.gpu.connection import Connection, Degraded, Down, Listener
+from jitwarmup.gpu.binding import Clocks, HostClocks
+from jitwarmup.gpu.connection import Connection, Failure
+from jitwarmup.gpu.degraded import Degraded, Listener
 from jitwarmup.gpu.devices import checked
+from jitwarmup.gpu.driver_thread import Turn
 from jitwarmup.gpu.reading import joined
-from jitwarmup.gpu.sources import Local
-from jitwarmup.gpu.torch_peak import cuda_in_use
-from jitwarmup.gpu.windows import BUSY, FOREIGN, OF_THE_WINDOW, OVERLAP, STILL_PAUSED, STOPPED, GPUWindow
+from jitwarmup.gpu.windows import BUSY, FOREIGN, OF_THE_WINDOW, OVERLAP, STILL_PAUSED, STOPPED, GPUWindow, cuda_in_use
+from jitwarmup.host.fork_safe import Locked
 from jitwarmup.records.errors import ArgumentError, MonitorStateError
 from jitwarmup.records.runs import DeviceReading
 
@@ -40,7 +39,7 @@ State = Literal["new", "running", "paused", "stopped", "foreign"]
 _live: weakref.WeakSet[GPUMonitor] = weakref.WeakSet()
 
 
-class GPUMonitor:
+class GPUMonitor(Locked):
     """
     Reads NVIDIA GPUs around timed runs.
 
@@ -59,15 +58,10 @@ class GPUMonitor:
 
     """
 
-    def __init__(
-        self,
-        devices: object = None,
-        *,
-        timeout_s: float = 1.0,
-        reset_peak: bool = False,
-    ) -> None:
+    def __init__(self, devices: object = None, *, timeout_s: float = 1.0, reset_peak: bool = False) -> None:
         if not timeout_s > 0:
             raise ArgumentError(f"timeout_s: got {timeout_s!r}, wanted seconds above 0")
+        super().__init__()
         self._devices: Sequence[object] | None = checked(devices)
         self._timeout_s = float(timeout_s)
         self._reset_peak = reset_peak
@@ -80,8 +74,7 @@ class GPUMonitor:
         self._link: Connection | None = None
         self._finalizer = weakref.finalize(self, int)  # of a session that there is not yet
         self._open: weakref.WeakKeyDictionary[GPUWindow, int] = weakref.WeakKeyDictionary()
-        self._lock = threading.RLock()  # the state; never held during a call to the driver
-        self._calls = threading.Lock()  # whose turn it is to call the driver
+        self._calls = Turn()  # whose turn it is to call the driver; ``_lock`` is never held meanwhile
 
     @property
     def state(self) -> State:
@@ -105,7 +98,7 @@ class GPUMonitor:
 
     @on_degraded.setter
     def on_degraded(self, listener: Listener | None) -> None:
-        self._degraded.listen(listener)
+        self._degraded.listener = listener
 
     def start(self) -> None:
         """Initialise NVML, find the devices and learn what they tell. Where nothing can be read it says so, once."""
@@ -116,7 +109,9 @@ class GPUMonitor:
                 if self._link is not None:  # of windows that were never left
                     self._link.abandon()
                 self._state, self._depth, self._session = "running", 0, self._session + 1
-                self._link = link = Connection(self._devices, self._maker(), self._degraded)
+                self._link = link = Connection(
+                    self._devices, self._degraded, clocks=self._clocks, timeout_s=self._timeout_s
+                )
             self._finalizer.detach()
             self._finalizer = weakref.finalize(self, link.abandon)
             self._finalizer.atexit = False  # at exit it is stopped
@@ -124,8 +119,8 @@ class GPUMonitor:
             if mine:
                 link.connect()
             else:
-                link.down = link.why = BUSY
-        self._degraded.tell()
+                link.failure = BUSY
+        self._degraded.notify()
 
     def stop(self) -> None:
         """Let go of NVML; legal in every state. While a window is open, NVML is let go at its end."""
@@ -137,7 +132,7 @@ class GPUMonitor:
                 link = None if self._open else self._take_link()
             if link is not None:
                 link.close()
-        self._degraded.tell()
+        self._degraded.notify()
 
     def pause(self) -> None:
         """
@@ -152,12 +147,12 @@ class GPUMonitor:
             if not mine:
                 self._degraded.note("pause", "a call to the driver was still in flight when a pause began")
             elif first and quiet and link is not None:
-                link.ask("mark")
+                link.ask(link.reader.mark)
             with self._lock:
                 self._depth += 1
                 for window in self._open:
-                    window.cut = True
-        self._degraded.tell()
+                    window.interrupted = True
+        self._degraded.notify()
 
     def resume(self) -> None:
         """Take one pause back; after the last one the warm-up's power history is compared with the energy counter."""
@@ -168,8 +163,8 @@ class GPUMonitor:
                 last, quiet = self._depth == 0, not self._open
             if last and quiet and mine and link is not None:
                 link.find_again()
-                link.ask("mark")
-        self._degraded.tell()
+                link.ask(link.reader.mark)
+        self._degraded.notify()
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -207,7 +202,7 @@ class GPUMonitor:
                 link = self._demand("window", "running", deepest=0)
                 others = [other for other in self._open if not window.is_within(other)]
                 for other in (*others, *([window] if others else ())):
-                    other.cut = True
+                    other.interrupted = True
                 window.session = self._session
                 self._keys += 1
                 self._open[window] = key = self._keys
@@ -215,16 +210,13 @@ class GPUMonitor:
                 window.unread = FOREIGN if link is None else OVERLAP if others else BUSY
                 return
             try:
-                self._begin(window, key, link)
+                window.peaks.begin([found.torch_index for found in link.found if found.torch_index is not None])
+                link.ask(link.reader.begin, key, pids=window.measured)
             except BaseException:  # interrupted: the window is not entered
                 self._open.pop(window, None)
                 raise
-        self._degraded.tell()
-
-    def _begin(self, window: GPUWindow, key: int, link: Connection) -> None:
-        window.peaks.begin([found.torch_index for found in link.found if found.torch_index is not None])
-        if link.ask("begin", key=key, pids=window.measured) is None:
-            window.unread = link.why
+            window.unread = link.failure
+        self._degraded.notify()
 
     def _leave(self, window: GPUWindow) -> DeviceReading | None:
         """The edge after a window and its reading; a reading without values where an edge is missing."""
@@ -241,13 +233,13 @@ class GPUMonitor:
             else:
                 reading = link.unread(why, "window" if why in OF_THE_WINDOW else "device")
                 if mine and self._state != "foreign":
-                    link.ask("drop", key=key)
+                    link.ask(link.reader.drop, key)
             if over is not None:
                 over.close()
-        self._degraded.tell()
+        self._degraded.notify()
         return reading
 
-    def _why_unread(self, window: GPUWindow, *, mine: bool) -> Down | None:
+    def _why_unread(self, window: GPUWindow, *, mine: bool) -> Failure | None:
         """Why there can be no second edge, or was no first one."""
         if self._state == "foreign":
             return FOREIGN
@@ -262,21 +254,21 @@ class GPUMonitor:
         return None if mine else BUSY
 
     def _end(self, window: GPUWindow, key: int, link: Connection) -> DeviceReading:
-        answer = link.ask("end", key=key, pids=window.measured, listed=cuda_in_use() is not None)
-        if answer is None:
+        readings = link.ask(link.reader.end, key, pids=window.measured, listed=cuda_in_use() is not None)
+        if readings is None:
             return link.unread(None)
         indices = {found.uuid: found.torch_index for found in link.found}
-        return joined([window.finished(reading, indices.get(reading.uuid)) for reading in answer["readings"]])
+        return joined([window.finished(reading, indices.get(reading.uuid)) for reading in readings])
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[bool]:
         """Wait for the turn to call the driver, ``timeout_s`` at most; whether it came."""
-        mine = self._calls.acquire(timeout=self._timeout_s)
+        mine = self._calls.take(self._timeout_s)
         try:
             yield mine
         finally:
             if mine:
-                self._calls.release()
+                self._calls.give_back()
 
     def _demand(self, verb: str, *states: State, deepest: int | None = None) -> Connection | None:
         """The link, if the state allows the verb; None in a forked child, where nothing is done and nothing raised."""
@@ -298,27 +290,21 @@ class GPUMonitor:
         hint = "leave its windows first" if verb == "start" and self._open else hints[self.state]
         return MonitorStateError(f"{verb}: the monitor is {self.state}, wanted {wanted}; {hint}")
 
-    def _maker(self) -> Callable[[], Local]:
-        """What makes a source; it must not keep this monitor alive."""
-        return partial(Local, self._clocks, self._timeout_s)
-
     def _take_link(self) -> Connection | None:
         link, self._link = self._link, None
         return link
 
-    def _orphan(self) -> None:
-        """In a forked child: make no call, hold no lock of a thread that is not there."""
-        self._lock, self._calls = threading.RLock(), threading.Lock()
-        self._degraded.renew_lock()
+    def _after_fork(self) -> None:
+        """In a forked child: make no call."""
         if self._state == "running":
             self._state = "foreign"
             if self._link is not None:
-                self._link.orphan()
+                self._link.after_fork()
 
 
-def _orphan_all() -> None:
+def _after_fork_in_child() -> None:
     for monitor in list(_live):
-        monitor._orphan()
+        monitor._after_fork()
 
 
 def _stop_all() -> None:
@@ -330,5 +316,5 @@ def _stop_all() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_orphan_all)
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 atexit.register(_stop_all)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from jitwarmup.gpu.ring import COUNTER_STEP_S, Check, Energy, Moment, SampleHistory
+from jitwarmup.gpu.energy import COUNTER_STEP_S, Comparison, Energy, Moment, SampleHistory
 from jitwarmup.records.runs import DeviceReading
 
 FULL_CLOCK = 0.985  # a limit that leaves this share of the clock is ordinary regulation, not throttling
@@ -50,7 +50,7 @@ class Edge:
     memory_used_bytes: int | None = None
     reasons: tuple[str, ...] | None = None
     pids: tuple[int, ...] | None = None
-    look: Any = None  # a GPM sample
+    gpm_sample: Any = None  # a GPM sample
     missing: dict[str, str] = field(default_factory=dict)
     passing: set[str] = field(default_factory=set)  # what of ``missing`` would usually be there
     lost: bool = False
@@ -63,7 +63,7 @@ class Span:
     before: Edge
     after: Edge
     history: SampleHistory
-    check: Check | None = None
+    check: Comparison | None = None
     activity: Mapping[str, float] = field(default_factory=dict)
     limit_w: float | None = None
     ring_off: str | None = None  # why the driver's samples cannot be used at all
@@ -157,9 +157,9 @@ def reading_of(
     if clock_max_mhz is None:
         missing.setdefault("sm_clock_max_mhz", "not told by the driver")
     missing["samples"] = "none are taken within a window"
-    for told, value in values.items():
-        if value is not None and told != "other_pids":
-            missing.pop(told, None)
+    for metric, value in values.items():
+        if value is not None and metric != "other_pids":
+            missing.pop(metric, None)
     return DeviceReading(
         uuid=uuid,
         name=name,
@@ -217,8 +217,8 @@ def _status(missing: Mapping[str, str], span: Span) -> str:
     edges = (span.before, span.after)
     if any(edge.lost for edge in edges):
         return "gpu_lost"
-    told = ("counter_mj", "temperature_c", "sm_clock_mhz", "memory_used_bytes")
-    nothing = not any(edge.limits_ns or any(getattr(edge, name) is not None for name in told) for edge in edges)
+    names = ("counter_mj", "temperature_c", "sm_clock_mhz", "memory_used_bytes")
+    nothing = not any(edge.limits_ns or any(getattr(edge, name) is not None for name in names) for edge in edges)
     if any(edge.passing for edge in edges):
         return "unavailable" if nothing else "partial"
     if nothing:

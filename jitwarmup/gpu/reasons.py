@@ -37,8 +37,8 @@ def clock_settled(readings: Sequence[DeviceReading]) -> bool | None:
 
 def temperature_drift_c(readings: Sequence[DeviceReading]) -> int | None:
     """How much warmer the device ended than it began, in degrees; None where it was not read at both ends."""
-    told = [celsius for reading in readings for celsius in reading.temperature_c if celsius is not None]
-    return told[-1] - told[0] if len(told) > 1 else None
+    result = [celsius for reading in readings for celsius in reading.temperature_c if celsius is not None]
+    return result[-1] - result[0] if len(result) > 1 else None
 
 
 def foreign_pids(readings: Iterable[DeviceReading]) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ One `SharedMonitor` serves one monitor *object*, however many functions warm ove
     g warms:         pause ........ resume
     monitor:  pause()                            resume()      only the first pause and the last resume arrive
     h runs:       window -> not opened ("paused by another warm-up")
-    k runs: [ window  ..........                             ]   cut: its reading is kept, marked ``partial``
+    k runs: [ window  ..........                             ]   interrupted: its reading is kept, marked ``partial``
 
 A monitor is the user's object and may do anything; whatever `Exception` it raises becomes a reason, made of the
 exception's type and the place, never of its message. How long a call may take is the monitor's own affair: while one
@@ -17,26 +17,24 @@ settles the state they asked for as soon as it returns.
 
 from __future__ import annotations
 
-import os
-import threading
 import weakref
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
+from jitwarmup.gpu.degraded import Degraded, Listener
+from jitwarmup.gpu.driver_thread import Turn
+from jitwarmup.host.fork_safe import Locked
 from jitwarmup.records.runs import DeviceReading
 
 PATIENCE_S = 5.0  # longer than any sane monitor's own time-out, shorter than a person's patience with a hung program
 
 PAUSED = "paused by another warm-up"
-CUT = "cut by another warm-up"
-CUT_METRIC = "cut by the warm-up of another function"
+INTERRUPTED = "interrupted by another warm-up"
+INTERRUPTED_METRIC = "interrupted by the warm-up of another function"
 FOREIGN = "not a DeviceReading"
 SILENT = "no reading"
-
-Listener = Callable[[str, str], None]
 
 
 def _reason(failure: Exception, place: str) -> str:
@@ -44,45 +42,47 @@ def _reason(failure: Exception, place: str) -> str:
     return f"{type(failure).__name__} in {place}"
 
 
-def _as_cut(reading: DeviceReading) -> DeviceReading:
+def _as_interrupted(reading: DeviceReading) -> DeviceReading:
     """The reading, marked as partial; a worse status than ``ok`` stands."""
     status = "partial" if reading.status == "ok" else reading.status
-    missing = {**reading.missing, "window": CUT_METRIC}
-    return replace(reading, status=status, missing=missing, others=tuple(map(_as_cut, reading.others)))
+    missing = {**reading.missing, "window": INTERRUPTED_METRIC}
+    return replace(reading, status=status, missing=missing, others=tuple(map(_as_interrupted, reading.others)))
 
 
 class SharedWindow:
     """
     One window of a monitor, entered once. Neither entering nor leaving raises an `Exception` of the monitor's.
 
-    After the exit either ``reading`` is a DeviceReading, or it is None and ``reason`` says why; a cut window has both.
-    An exception of the body always passes, even where the monitor's own window would swallow it.
+    After the exit either ``reading`` is a DeviceReading, or it is None and ``reason`` says why; an interrupted window has
+    both. An exception of the body always passes, even where the monitor's own window would swallow it.
     """
 
-    __slots__ = ("__weakref__", "_counted", "_inner", "_name", "_value", "cut", "reading", "reason")
+    __slots__ = ("__weakref__", "_inner", "_name", "_shared", "_value", "interrupted", "reading", "reason")
 
-    def __init__(self, counted: SharedMonitor, name: str) -> None:
-        self._counted = counted
+    def __init__(self, shared: SharedMonitor, name: str) -> None:
+        self._shared = shared
         self._name = name
         self._inner: AbstractContextManager[Any] | None = None
         self._value: Any = None
-        self.cut = False
+        self.interrupted = False
         self.reading: DeviceReading | None = None
         self.reason: str | None = None
 
     def __enter__(self) -> Self:
-        if not self._counted._admit(self):
+        if not self._shared._admit(self):
             self.reason = PAUSED
             return self
         try:
-            inner = self._counted.monitor.window(self._name)
+            inner = self._shared.monitor.window(self._name)
             self._value = inner.__enter__()
             self._inner = inner
         except Exception as failure:  # noqa: BLE001 - the monitor is the user's and may raise anything
-            self.reason = PAUSED if self.cut else self._counted._note("window", _reason(failure, "window().__enter__"))
-            self._counted._dismiss(self)
+            self.reason = (
+                PAUSED if self.interrupted else self._shared._note("window", _reason(failure, "window().__enter__"))
+            )
+            self._shared._dismiss(self)
         except BaseException:
-            self._counted._dismiss(self)
+            self._shared._dismiss(self)
             raise
         return self
 
@@ -96,41 +96,43 @@ class SharedWindow:
                 self._take(getattr(self._value, "reading", None))
         except Exception as own:  # noqa: BLE001 - the monitor is the user's and may raise anything
             if own is not failure:  # a window may hand the body's exception back by raising it again
-                self.reason = self._counted._note("window", _reason(own, "window().__exit__"))
+                self.reason = self._shared._note("window", _reason(own, "window().__exit__"))
         finally:
-            self._counted._dismiss(self)
+            self._shared._dismiss(self)
             self._value = None
 
     def _take(self, reading: object) -> None:
         """Keep what the monitor's window gave, if it is a reading."""
         if reading is None:
-            told = getattr(self._value, "reason", None)
-            self.reason = told if isinstance(told, str) else CUT if self.cut else SILENT
+            reason = getattr(self._value, "reason", None)
+            self.reason = reason if isinstance(reason, str) else INTERRUPTED if self.interrupted else SILENT
         elif not isinstance(reading, DeviceReading):
-            self.reason = self._counted._note("window", FOREIGN)
+            self.reason = self._shared._note("window", FOREIGN)
         else:
-            self.reading = _as_cut(reading) if self.cut else reading
-            self.reason = CUT if self.cut else None
+            self.reading = _as_interrupted(reading) if self.interrupted else reading
+            self.reason = INTERRUPTED if self.interrupted else None
 
 
-class SharedMonitor:
+class SharedMonitor(Locked):
     """
     A monitor whose pauses and starts are counted over everybody who uses it, and whose failures are only noted.
 
     Get one with `SharedMonitor.of(monitor)` and hold it as long as pauses, starts or windows of it are open. ``problems``
     maps a place (``start``, ``stop``, ``pause``, ``resume``, ``window``) to the first reason seen there.
-    ``on_degraded(metric, reason)`` hears each of them once, and is handed on to a monitor that has such an attribute.
+    ``on_degraded(place, reason)`` hears each of them once, and is handed on to a monitor that has such an attribute.
     """
 
-    def __init__(self, monitor: Any) -> None:
+    def __init__(self, monitor: Any, *, patience_s: float = PATIENCE_S) -> None:
+        super().__init__()
         self.monitor = monitor
-        self.problems: dict[str, str] = {}
-        self._listener: Listener | None = None
+        self._patience_s = patience_s
+        self._degraded = Degraded()
         self._holders: list[object] = []  # who holds a pause
         self._starters: list[object] = []  # who is owed a stop
         self._paused = False
         self._open: set[SharedWindow] = set()
-        self._renew_locks()
+        self._turn = Turn()  # whose turn it is to call the monitor; ``_lock`` is never held meanwhile
+        self._effective = True
 
     @classmethod
     def of(cls, monitor: Any) -> SharedMonitor:
@@ -142,20 +144,21 @@ class SharedMonitor:
         """
         if isinstance(monitor, SharedMonitor):
             return monitor
-        with _registry_lock:
-            found = _registry.get(id(monitor))
-            if found is None:
-                found = _registry[id(monitor)] = cls(monitor)
-            return found
+        return _registry.of(monitor)
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """The first reason of each place that failed."""
+        return dict(reversed(self._degraded.seen))
 
     @property
     def on_degraded(self) -> Listener | None:
         """Who hears of problems, as ``(metric, reason)``."""
-        return self._listener
+        return self._degraded.listener
 
     @on_degraded.setter
     def on_degraded(self, listener: Listener | None) -> None:
-        self._listener = listener
+        self._degraded.listener = listener
         try:
             if hasattr(self.monitor, "on_degraded"):
                 self.monitor.on_degraded = listener
@@ -166,8 +169,8 @@ class SharedMonitor:
     def running(self) -> bool | None:
         """Whether the monitor runs; None where it does not tell."""
         try:
-            told = getattr(self.monitor, "running", None)
-            return None if told is None else bool(told() if callable(told) else told)
+            running = getattr(self.monitor, "running", None)
+            return None if running is None else bool(running() if callable(running) else running)
         except Exception as failure:  # noqa: BLE001 - the monitor is the user's and may raise anything
             self._note("running", _reason(failure, "running"))
             return None
@@ -186,12 +189,14 @@ class SharedMonitor:
         if not self._take_turn("start"):
             return False
         try:
-            if not self._starters and not self._started_by_us():
-                return False
+            if not self._starters:
+                startable = callable(getattr(self.monitor, "start", None)) and not self.running
+                if not startable or not self._call("start"):
+                    return False
             self._starters.append(holder)
             return True
         finally:
-            self._turn.release()
+            self._turn.give_back()
 
     def stop(self, holder: object = None) -> None:
         """Give back one `start` of the holder that returned True; the last one stops the monitor."""
@@ -203,15 +208,16 @@ class SharedMonitor:
             if holder in self._starters:
                 self._starters.remove(holder)
         finally:
-            self._turn.release()
+            self._turn.give_back()
 
     def pause(self, holder: object = None) -> None:
-        """Hold a pause: only the first reaches the monitor; windows that are open are cut by it."""
+        """Hold a pause: only the first reaches the monitor; windows that are open are interrupted by it."""
         try:
-            with self._state:
+            with self._lock:
                 self._holders.append(holder)
                 if len(self._holders) == 1:
-                    self._cut_open_windows()
+                    for window in self._open:
+                        window.interrupted = True
             self._settle()
         except BaseException:  # interrupted: the caller will not resume what it never got
             self.resume(holder)
@@ -223,7 +229,7 @@ class SharedMonitor:
 
         Who names a holder may ask again, since nobody else's pause is touched: an interrupt may have come in between.
         """
-        with self._state:
+        with self._lock:
             if holder in self._holders:
                 self._holders.remove(holder)
         self._settle()
@@ -232,22 +238,15 @@ class SharedMonitor:
         """A window that never raises; see `SharedWindow`."""
         return SharedWindow(self, name)
 
-    def _started_by_us(self) -> bool:
-        """Start a monitor that can be started and does not run; whether that went well."""
-        if not callable(getattr(self.monitor, "start", None)) or self.running:
-            return False
-        return self._call("start")
-
     def _take_turn(self, place: str) -> bool:
         """Wait for the turn to call the monitor, but not for ever."""
         try:
-            if self._turn.acquire(timeout=PATIENCE_S):
+            if self._turn.take(self._patience_s):
                 return True
         except BaseException:
-            with suppress(RuntimeError):  # interrupted before it was ours: nothing to give back
-                self._turn.release()
+            self._turn.give_back()  # the interrupt may have come after it was ours
             raise
-        self._note(place, f"another call has not returned for {PATIENCE_S:g} s")
+        self._note(place, f"another call has not returned for {self._patience_s:g} s")
         return False
 
     def _settle(self) -> None:
@@ -258,7 +257,7 @@ class SharedMonitor:
             while self._paused != (wanted := bool(self._holders)):
                 self._turn_to(wanted=wanted)
         finally:
-            self._turn.release()
+            self._turn.give_back()
 
     def _turn_to(self, *, wanted: bool) -> None:
         """
@@ -291,50 +290,38 @@ class SharedMonitor:
         return True
 
     def _note(self, place: str, reason: str) -> str:
-        """Remember the first reason of a place and tell it once."""
-        with self._state:
-            first = place not in self.problems
-            self.problems.setdefault(place, reason)
-        if first and self._listener is not None:
-            try:
-                self._listener(place, reason)
-            except Exception:  # noqa: BLE001 - a listener's failure must not reach the user's function
-                self._listener = None
+        """Remember why and tell it once."""
+        self._degraded.note(place, reason)
+        self._degraded.notify()
         return reason
-
-    def _cut_open_windows(self) -> None:
-        for window in self._open:
-            window.cut = True
 
     def _admit(self, window: SharedWindow) -> bool:
         """Count the window as open, unless somebody holds a pause."""
-        with self._state:
+        with self._lock:
             if self._holders:
                 return False
             self._open.add(window)
             return True
 
     def _dismiss(self, window: SharedWindow) -> None:
-        with self._state:
+        with self._lock:
             self._open.discard(window)
 
-    def _renew_locks(self) -> None:
-        self._state = threading.RLock()  # counts and flags; never held while the monitor is called
-        self._turn = threading.RLock()  # whose turn it is to call pause or resume; reentrant for monitors that call us
-        self._effective = True
+
+class Registry(Locked):
+    """The shared monitor of each monitor object that somebody uses, by identity."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: weakref.WeakValueDictionary[int, SharedMonitor] = weakref.WeakValueDictionary()
+
+    def of(self, monitor: Any) -> SharedMonitor:
+        """The one that is there, or a new one."""
+        with self._lock:
+            known = self._known.get(id(monitor))
+            if known is None:
+                known = self._known[id(monitor)] = SharedMonitor(monitor)
+            return known
 
 
-_registry: weakref.WeakValueDictionary[int, SharedMonitor] = weakref.WeakValueDictionary()
-_registry_lock = threading.RLock()
-
-
-def _after_fork_in_child() -> None:
-    """Locks that another thread held at the fork would stay held for ever."""
-    global _registry_lock  # noqa: PLW0603 - a lock cannot be unlocked for a thread that is gone
-    _registry_lock = threading.RLock()
-    for counted in list(_registry.values()):
-        counted._renew_locks()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+_registry = Registry()

@@ -1,8 +1,9 @@
 """
-Looking at a call's arguments without knowing their libraries: what can be consumed once, what a run changed, streamers.
+Looking at a call's arguments: what can be consumed once, what a run changed, streamers, and their shapes and lengths.
 
 Nothing is imported for it: a class of a library that is not loaded cannot be among the arguments. Values are looked at,
-never kept and never shown.
+never kept and never shown. In places of nested values only keywords are names: keys of a nested dict may be anybody's
+data, so its entries go by position.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import io
 import sys
 from collections import UserDict, UserList, deque
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -21,18 +22,29 @@ WIDTH = 10_000  # items looked at in one container; longer ones are compared by 
 SAMPLE = 4_096  # bytes of a tensor compared one by one; all of them enter a sum
 MOST = 20_000  # values looked at in one argument: a batch of token lists must not take longer to look at than to run
 
+SIZED = (str, bytes, bytearray, list, tuple)
+ORDERED = (list, tuple, Mapping)  # what has positions that are the same in every call
+Kinds = tuple[type[Any], ...]
+Place = tuple[int, ...]
+Bucket = Callable[[int], str]
+
+
+def walk(
+    value: Any, containers: Kinds = CONTAINERS, depth: int = DEPTH, place: Place = ()
+) -> Iterator[tuple[Place, Any]]:
+    """The value, then what is in containers of these kinds, depth first; each with the positions that lead to it."""
+    yield place, value
+    if depth and isinstance(value, containers) and len(value) <= WIDTH:
+        for index, item in enumerate(tuple(value.values() if isinstance(value, Mapping) else value)):
+            if isinstance(item, containers):
+                yield from walk(item, containers, depth - 1, (*place, index))
+            else:
+                yield (*place, index), item
+
 
 def leaves(value: Any) -> Iterator[Any]:
-    """The value and, for builtin containers, what is in it; the first ``MOST`` of all that."""
-    return islice(walk(value, DEPTH), MOST)
-
-
-def walk(value: Any, depth: int) -> Iterator[Any]:
-    """The value, then what is in it, depth first."""
-    yield value
-    if depth and isinstance(value, CONTAINERS) and len(value) <= WIDTH:
-        for item in tuple(value.values() if isinstance(value, MAPPINGS) else value):
-            yield from walk(item, depth - 1)
+    """The value and what is in it; the first ``MOST`` of all that."""
+    return (leaf for _, leaf in islice(walk(value), MOST))
 
 
 def every_leaf(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[Any]:
@@ -130,3 +142,42 @@ class Silent:
         if name.startswith("__"):
             raise AttributeError(name)
         return lambda *_, **__: None
+
+
+def named(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Each argument with its place: its position, or its keyword in the order of the alphabet."""
+    yield from ((str(place), value) for place, value in enumerate(args))
+    yield from sorted(kwargs.items(), key=lambda item: item[0])
+
+
+def looks(args: tuple[Any, ...], kwargs: Mapping[str, Any], bucket: Bucket = str) -> Iterator[str]:
+    """Every tensor and array of a call with its place, as ``inputs.0.1 float32[1,8] cpu``."""
+    found = (loaded_class("torch", "Tensor"), loaded_class("numpy", "ndarray"))
+    kinds = tuple(kind for kind in found if kind is not None)
+    for name, value in named(args, kwargs):
+        for place, leaf in walk(value, ORDERED):
+            if isinstance(leaf, kinds):
+                yield f"{'.'.join(map(str, (name, *place)))} {look_of(leaf, bucket)}"
+
+
+def look_of(array: Any, bucket: Bucket = str) -> str:
+    """One tensor or array: ``float32[1,8] cpu``."""
+    device = getattr(array, "device", None)
+    dtype = str(array.dtype).removeprefix("torch.")
+    return f"{dtype}[{','.join(map(bucket, array.shape))}] {device if device is not None else 'cpu'}"
+
+
+def lengths(args: tuple[Any, ...], kwargs: Mapping[str, Any], bucket: Bucket) -> Iterator[str]:
+    """The length of every text or list that stands among the arguments: ``prompt str[16]``, ``0 list[8,16]``."""
+    for place, value in named(args, kwargs):
+        if isinstance(value, SIZED):
+            yield f"{place} {type(value).__name__}[{','.join(map(bucket, extent(value)))}]"
+
+
+def extent(value: Any, depth: int = DEPTH) -> tuple[int, ...]:
+    """Its length and, of a list, the largest extent of what is in it: a batch of prompts is (prompts, longest prompt)."""
+    if not isinstance(value, list | tuple) or not depth:
+        return (len(value),)
+    inner = [extent(item, depth - 1) for item in value if isinstance(item, SIZED)]
+    deepest = max(map(len, inner), default=0)
+    return (len(value), *(max(e[level] for e in inner if len(e) > level) for level in range(deepest)))

@@ -34,7 +34,7 @@ class SystemClock:
         torch = sys.modules.get("torch")
         if torch is None:
             return
-        for backend in built_backends(torch):
+        for backend in BUILT.get(id(torch)) or built_backends(torch):
             if backend == "mps":
                 fence_mps(torch)
             elif getattr(torch, backend).is_initialized():

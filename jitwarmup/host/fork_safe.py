@@ -31,12 +31,11 @@ def snapshot_of(collection: Iterable[_T]) -> list[_T]:
 
 
 def after_fork_in_child(callback: Callable[[], Any]) -> None:
-    """Call this in every forked child; a bound method is held weakly, so that its object may go."""
-    if not hasattr(callback, "__self__"):
+    """Call this in every forked child; a bound method is held weakly where it can be, so that its object may go."""
+    try:
+        _CALLBACKS.add(WeakMethod(callback, _CALLBACKS.discard))
+    except TypeError:  # a function, or an object without weak references
         _CALLBACKS.add(lambda: callback)
-        return
-    weak = WeakMethod(callback, _CALLBACKS.discard)
-    _CALLBACKS.add(weak)
 
 
 _CALLBACKS: set[Callable[[], Callable[[], Any] | None]] = set()

@@ -31,6 +31,7 @@ class RunContext:
     closed = False
     clock: Clock | None = None  # that times this run or block
     notes: list[RunAnnotation] | None = None
+    window: Any = None  # a weak reference to a window of the GPU monitor, where this is one and no run
     diverged: tuple[tuple[int, ...], ...] = ()  # ranks that measured together inside of it and lost each other
 
     # Of the probes, on the first context of a run:
@@ -43,14 +44,17 @@ class RunContext:
     overlap_epoch: object = None
     overlapped = False
 
-    def __init__(self, *, phase: Phase | None = None, settings: Any = None) -> None:
+    def __init__(self, *, phase: Phase | None = None, settings: Any = None, window: Any = None) -> None:
         self.phase = phase
         self.settings = settings
+        if window is not None:
+            self.window = window
         self.hook_events: list[Any] = []  # (HookEvent, whether it is this run's own)
 
     def enter(self) -> None:
         """Make this context the current one; once, since whoever entered one inside of it may outlive it."""
-        self.parent = current()
+        parent = CURRENT.get()
+        self.parent = parent if parent is None or not parent.closed else current()
         CURRENT.set(self)
 
     def leave(self) -> None:

@@ -14,7 +14,7 @@ import inspect
 import json
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any
 
 from jitwarmup.api.readiness import Readiness, readiness
@@ -45,12 +45,9 @@ class Lifespan:
         self.phase = "starting"  # starting, preparing, warming, done, failed, stopped
         self.error_type: str | None = None
 
-    def __call__(self, _app: object = None, /) -> AbstractAsyncContextManager[None]:
-        """The context of a running application: warming begins on entry, and entry waits for nothing."""
-        return self._running()
-
     @asynccontextmanager
-    async def _running(self) -> AsyncIterator[None]:
+    async def __call__(self, _app: object = None, /) -> AsyncIterator[None]:
+        """The context of a running application: warming begins on entry, and entry waits for nothing."""
         task = asyncio.get_running_loop().create_task(self._warm(), name="jitwarmup lifespan")
         try:
             yield
@@ -73,12 +70,15 @@ class Lifespan:
 
     async def _warm_all(self) -> None:
         self.phase = "preparing"
-        inputs = checked(await prepared(self._inputs))
-        asked = [function for function, given in inputs.items() if given]
+        given = self._inputs
+        if callable(given):
+            given = await (given() if inspect.iscoroutinefunction(given) else asyncio.to_thread(given))
+        inputs = checked(given)
+        asked = [function for function, wanted in inputs.items() if wanted]
         self._readiness = readiness(*asked) if asked else None
         self.phase = "warming"
-        for function, given in inputs.items():
-            await function.awarm_all(given, **self._settings)
+        for function, wanted in inputs.items():
+            await function.awarm_all(wanted, **self._settings)
 
     @property
     def ready(self) -> bool:
@@ -116,15 +116,6 @@ def lifespan(inputs: Inputs | Prepare, *, budget_s: float | None = None, policy:
     if not callable(inputs):
         checked(inputs)
     return Lifespan(inputs, {"budget_s": budget_s, "policy": policy})
-
-
-async def prepared(inputs: Inputs | Prepare) -> Any:
-    """The mapping, made off the loop where it has to be made."""
-    if not callable(inputs):
-        return inputs
-    if inspect.iscoroutinefunction(inputs):
-        return await inputs()
-    return await asyncio.to_thread(inputs)
 
 
 def checked(inputs: Any) -> Inputs:
@@ -200,11 +191,7 @@ async def respond(scope: Scope, send: Send, status: int, document: Mapping[str, 
 async def live(lifespan: Lifespan | None, receive: Receive, send: Send) -> None:
     """The server's lifespan protocol, around a lifespan of ours."""
     await receive()
-    if lifespan is None:
+    async with lifespan() if lifespan is not None else nullcontext():
         await send({"type": "lifespan.startup.complete"})
         await receive()
-    else:
-        async with lifespan():
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
     await send({"type": "lifespan.shutdown.complete"})

@@ -99,7 +99,7 @@ class Steady:
             BaseException: whatever the function raised, so that the test fails with it.
 
         """
-        from jitwarmup.api.block import steady_state
+        from jitwarmup.api.steady import steady_state
         from jitwarmup.engine.callables import kind_of
 
         if kind_of(function).asynchronous:
@@ -109,7 +109,7 @@ class Steady:
 
     async def _later(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Report:
         """The same for an asynchronous function, when it is awaited."""
-        from jitwarmup.api.block import steady_state
+        from jitwarmup.api.steady import steady_state
 
         async with steady_state(**self._settings()) as block:
             return self._keep(await block.measure(function, *args, **kwargs))
@@ -136,7 +136,7 @@ class Steady:
         number = len(self.reports)
         name = self._node.nodeid + (f" #{number}" if number > 1 else "")
         row = {"test": name, "report": report.to_dict() if self._config.getoption("--jitwarmup-save") else None}
-        row |= told(report)
+        row |= row_of(report)
         self._node.stash.setdefault(ROWS, []).append(row)
         problems = self._recompiled(report)
         if BASELINE in self._config.stash:
@@ -158,7 +158,7 @@ class Steady:
         return [f"jitwarmup_no_recompiles: compiled after the warm-up: {kinds}"] if found else []
 
 
-def told(report: Report) -> dict[str, Any]:
+def row_of(report: Report) -> dict[str, Any]:
     """The row of the table."""
     from jitwarmup.records.units import span
 
@@ -187,7 +187,7 @@ def compared(against: Mapping[str, Any], name: str, report: Report, row: dict[st
         return []
     found = compare(side, side_of([report], name))
     steady = found.of("steady")
-    row["change"] = f"{percent(steady.ratio)} {steady.called}"
+    row["change"] = f"{percent(steady.ratio)} {steady.verdict}"
     return [f"gate failed: {one.words}" for one in judge(found, against["gates"]) if one.failed]
 
 

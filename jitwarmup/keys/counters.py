@@ -7,52 +7,30 @@ A hit costs one step of an ``itertools.count``, which is atomic; only misses tak
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
+from jitwarmup.host.fork_safe import Locked
 from jitwarmup.probes import exclusive_costs
-from jitwarmup.records.coverage import Coverage, Missed
-from jitwarmup.records.runs import OneTimeWork, Run
+from jitwarmup.records.runs import Coverage, Missed, OneTimeWork, Run
 
 OTHER = "other"
 KEYS_AT_MOST = 1024  # an unbounded key function must not become a leak
 
 
-class MissCounter:
-    """What the calls paid that did not find one key warm."""
-
-    __slots__ = ("count", "first_s", "paid_s")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.first_s: float | None = None
-        self.paid_s = 0.0
-
-    def add(self, runs: Sequence[Run]) -> None:
-        """Count one call and the runs it had to make."""
-        self.count += 1
-        if self.count == 1 and runs:
-            self.first_s = sum(run.duration_s for run in runs)
-        self.paid_s += sum(paid_s(run) for run in runs)
-
-
-class HitCounter:
+class HitCounter(Locked):
     """Hits and misses of one warmed function."""
 
     def __init__(self) -> None:
-        self.renew()
+        super().__init__()
         self.clear()
-
-    def renew(self) -> None:
-        """A new lock, in a forked child."""
-        self._lock = threading.Lock()
 
     def clear(self) -> None:
         """Count from nothing."""
         self._hits = itertools.count()
         self.hit: Callable[[], Any] = self._hits.__next__
-        self._misses: dict[str | None, MissCounter] = {}
+        self._misses: dict[str | None, Missed] = {}
 
     @property
     def hits(self) -> int:
@@ -64,26 +42,25 @@ class HitCounter:
         with self._lock:
             if label not in self._misses and len(self._misses) > KEYS_AT_MOST:
                 label = None  # instances come and go, and their keys' labels with them
-            misses = self._misses.setdefault(label, MissCounter())
-            misses.add(runs)
-            return misses.count
+            first_s = sum(run.duration_s for run in runs) if runs else None
+            old = self._misses.get(label) or Missed(key=label or OTHER, count=0, first_s=first_s)
+            paid = old.paid_s + sum(paid_s(run) for run in runs)
+            self._misses[label] = replace(old, count=old.count + 1, paid_s=paid)
+            return old.count + 1
 
     def read(self, name: str) -> Coverage:
         """The coverage so far."""
         with self._lock:
-            found = {key: (m.count, m.first_s, m.paid_s) for key, m in self._misses.items()}
-        hits, missed = self.hits, sum(count for count, _, _ in found.values())
-        other = found.pop(None, (0, None, 0.0))[0]
-        keys = [
-            Missed(key=key or OTHER, count=n, first_s=first, paid_s=paid) for key, (n, first, paid) in found.items()
-        ]
+            keys = dict(self._misses)
+        hits, misses = self.hits, sum(missed.count for missed in keys.values())
+        other = keys.pop(None, None)
         return Coverage(
             callable=name,
-            calls=hits + missed,
+            calls=hits + misses,
             hits=hits,
-            share=hits / (hits + missed) if hits + missed else None,
-            missed=tuple(sorted(keys, key=lambda one: -one.count)),
-            other=other,
+            share=hits / (hits + misses) if hits + misses else None,
+            missed=tuple(sorted(keys.values(), key=lambda missed: -missed.count)),
+            other=other.count if other is not None else 0,
         )
 
 

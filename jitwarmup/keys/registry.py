@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import os
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from jitwarmup.host import fork_safe
 from jitwarmup.host.process_size import Size
 from jitwarmup.keys.counters import KEYS_AT_MOST, HitCounter
 from jitwarmup.keys.state import Demotion, KeyState
@@ -41,8 +41,6 @@ class KeyRegistry:
     def after_fork(self) -> None:
         """In a child, what is warm stays warm; a warm-up that was under way goes on in the parent only."""
         self.lock = threading.RLock()
-        self.counts.renew()
-        self.summary.renew()
         for entry in self.entries.values():
             if entry.in_flight is not None:
                 entry.in_flight = None
@@ -103,12 +101,8 @@ class KeyRegistry:
 
     def met(self, instance_id: int | None) -> list[KeyState]:
         """The keys met so far (of one instance). Takes no lock: whoever asks for the state never waits."""
-        for _ in range(8):
-            try:
-                return [entry for entry in list(self.entries.values()) if instance_id in (None, entry.instance_id)]
-            except RuntimeError:  # a collection inside list() let another thread add a key
-                continue
-        return []
+        entries = fork_safe.snapshot_of(self.entries.values())
+        return [entry for entry in entries if instance_id in (None, entry.instance_id)]
 
     def requested_or_met(self, instance_id: int | None) -> list[KeyState]:
         """The keys that were asked to be warmed or, where none was, all keys met (of one instance)."""
@@ -153,12 +147,11 @@ REGISTRIES: weakref.WeakSet[KeyRegistry] = weakref.WeakSet()
 
 def after_fork_in_child() -> None:
     """Locks that another thread held would stay held for ever, and warm-ups of other threads would never land."""
-    for registry in tuple(REGISTRIES):
+    for registry in fork_safe.snapshot_of(REGISTRIES):
         registry.after_fork()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=after_fork_in_child)
+fork_safe.after_fork_in_child(after_fork_in_child)
 
 WORST_FIRST = (
     State.FAILED,

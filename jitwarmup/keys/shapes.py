@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from jitwarmup.host.shapes import lengths, looks
+from jitwarmup.host.arguments import lengths, looks
 from jitwarmup.records.checks import is_whole
 from jitwarmup.records.errors import ArgumentError
 
@@ -53,7 +53,12 @@ def by_bucket(sizes: Iterable[int]) -> Callable[..., ShapeKey]:
         ArgumentError: the sizes are no positive whole numbers, or there is none.
 
     """
-    steps = checked_sizes(sizes)
+    given = list(sizes) if isinstance(sizes, Iterable) and not isinstance(sizes, str | bytes) else []
+    if not given or not all(is_whole(size, 1) for size in given):
+        raise ArgumentError(
+            "by_bucket got sizes that are not positive whole numbers, or none; wanted a list such as [64, 256, 1024]"
+        )
+    steps = sorted(set(given))
 
     def bucket(size: int) -> str:
         at = bisect_left(steps, size)
@@ -63,13 +68,3 @@ def by_bucket(sizes: Iterable[int]) -> Callable[..., ShapeKey]:
         return ShapeKey("; ".join((*looks(args, kwargs, bucket), *lengths(args, kwargs, bucket))) or "no sizes")
 
     return by_size
-
-
-def checked_sizes(sizes: Iterable[int]) -> list[int]:
-    """The sizes in order, each once."""
-    given = list(sizes) if isinstance(sizes, Iterable) and not isinstance(sizes, str | bytes) else []
-    if not given or not all(is_whole(size, 1) for size in given):
-        raise ArgumentError(
-            "by_bucket got sizes that are not positive whole numbers, or none; wanted a list such as [64, 256, 1024]"
-        )
-    return sorted(set(given))

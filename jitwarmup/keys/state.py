@@ -11,6 +11,7 @@ from jitwarmup.analysis.recurrence import RecurringWork
 from jitwarmup.records.runs import Run, State, Warmup
 
 BUDGET_SPENT = "budget_spent"
+WARM_STATES = (State.WARM, State.STEADY, State.DEGRADED)  # warmed up, whatever happened to it since
 WarmupOutcome = Literal["warm", "failed", "interrupted"]
 
 
@@ -105,7 +106,7 @@ class KeyState:
     @property
     def is_warm(self) -> bool:
         """Whether the key was warmed up, whatever happened to it since."""
-        return self.state in (State.WARM, State.STEADY, State.DEGRADED)
+        return self.state in WARM_STATES
 
     @property
     def unready(self) -> bool:

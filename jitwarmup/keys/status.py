@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from jitwarmup.host.fork_safe import snapshot_of
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.keys.registry import REGISTRIES, WORST_FIRST, KeyRegistry
 from jitwarmup.keys.state import KeyState
@@ -23,18 +24,22 @@ def status_of(registry: KeyRegistry, instance_id: int | None) -> dict[str, Any]:
     entries = registry.requested_or_met(instance_id)
     state = registry.state(instance_id)
     ready = bool(SWITCH.reasons) or registry.ready(instance_id)
-    done, planned = zip(*(progress_of(registry, entry) for entry in entries), strict=True) if entries else ((), ())
+    keys = [key_status(registry, entry) for entry in entries]
+    planned = [key["planned"] for key in keys]
     return {
         "schema": STATUS_SCHEMA,
         "callable": registry.name,
         "state": state.value,
         "phase": next((PHASES[entry.state] for entry in entries if entry.state in PHASES), None),
         "ready": ready,
-        "progress": {"done": sum(done), "planned": None if None in planned or not planned else sum(planned)},
+        "progress": {
+            "done": sum(key["done"] for key in keys),
+            "planned": None if None in planned or not planned else sum(planned),
+        },
         "eta_s": eta_s(registry, entries),
         "last_reason": last_reason(registry.met(instance_id)),
-        "keys": [key_status(registry, entry) for entry in entries[:KEYS_SHOWN]],
-        "keys_cut": max(0, len(entries) - KEYS_SHOWN),
+        "keys": keys[:KEYS_SHOWN],
+        "keys_cut": max(0, len(keys) - KEYS_SHOWN),
     }
 
 
@@ -85,19 +90,12 @@ def remaining_s(registry: KeyRegistry, entry: KeyState, typical: float | None) -
 
 def last_reason(entries: Sequence[KeyState]) -> str | None:
     """Why the key that stands worst stands where it does."""
-    placed = sorted((WORST_FIRST.index(entry.state), at) for at, entry in enumerate(entries) if entry.reason)
-    return entries[placed[0][1]].reason if placed else None
+    reasons = [entry for entry in entries if entry.reason]
+    worst = min(reasons, key=lambda entry: WORST_FIRST.index(entry.state), default=None)
+    return worst.reason if worst is not None else None
 
 
 def requested_registries() -> Subjects:
     """Every function of the process that was asked to warm up."""
-    for _ in range(8):
-        try:
-            return [
-                (registry, None)
-                for registry in list(REGISTRIES)
-                if any(entry.requested for entry in registry.met(None))
-            ]
-        except RuntimeError:  # another thread decorated a function meanwhile
-            continue
-    return []
+    registries = snapshot_of(REGISTRIES)
+    return [(one, None) for one in registries if any(entry.requested for entry in one.met(None))]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import math
-import threading
 import time
 import weakref
 from collections import deque
@@ -17,6 +16,7 @@ from typing import Any, Protocol, Self
 
 from jitwarmup.analysis.stats import quantile
 from jitwarmup.events import schema
+from jitwarmup.host.fork_safe import Locked, after_fork_in_child, snapshot_of
 from jitwarmup.records.runs import Run
 
 PERIOD_S = 60.0
@@ -36,20 +36,18 @@ class Summarised(Protocol):
     def emit(self) -> Callable[..., None]: ...
 
 
-class CallSummary:
+class CallSummary(Locked):
     """Durations of calls between two summaries of one function."""
 
     def __init__(self) -> None:
-        self.renew()
+        super().__init__()
         self._recent: deque[int] = deque(maxlen=RECENT)
         self._timed_function: Summarised | None = None
         self._clear()
-
-    def renew(self) -> None:
-        """A new lock, in a forked child."""
-        self._lock = threading.Lock()
+        after_fork_in_child(self._clear)  # what was counted before is the parent's to emit
 
     def _clear(self) -> None:
+        self._recent.clear()
         self.calls = 0
         self.errors = 0
         self.contaminated = 0
@@ -62,14 +60,12 @@ class CallSummary:
         """Count one call of any outcome; failed ones are counted apart, and a stream that was left early nowhere."""
         if run.outcome == "ok":
             self.count(timed_function, run.duration_ns, contaminated=run.contaminated)
-            return
-        if run.outcome == "closed":
-            return
-        with self._lock:
-            self._begin(timed_function)
-            self.errors += 1
-        if time.monotonic() >= self.due:
-            self.flush()
+        elif run.outcome != "closed":
+            with self._lock:
+                self._begin(timed_function)
+                self.errors += 1
+            if time.monotonic() >= self.due:
+                self.flush()
 
     def count(self, timed_function: Summarised, ns: int, *, contaminated: bool = False) -> None:
         """Count one call that ended well; emit when a minute has passed."""
@@ -103,15 +99,13 @@ class CallSummary:
 
     def _fields(self) -> dict[str, Any]:
         recent = sorted(self._recent)
-        self._recent.clear()
+        extremes = {"min_s": self.min_ns, "max_s": self.max_ns, "mean_s": self.sum_ns / max(1, self.calls)}
         return {
             "count": self.calls,
             "errors": self.errors,
             "contaminated_count": self.contaminated,
             "sum_s": self.sum_ns / 1e9,
-            "min_s": self.min_ns / 1e9 if self.calls else None,
-            "max_s": self.max_ns / 1e9 if self.calls else None,
-            "mean_s": self.sum_ns / 1e9 / self.calls if self.calls else None,
+            **{name: ns / 1e9 if self.calls else None for name, ns in extremes.items()},
             "recent": len(recent),
             **{name: quantile(recent, share) / 1e9 for name, share in SHARES.items() if recent},
         }
@@ -123,5 +117,5 @@ PENDING: weakref.WeakSet[CallSummary] = weakref.WeakSet()
 @atexit.register
 def flush_all() -> None:
     """At a normal exit, emit what has not been emitted."""
-    for summary in tuple(PENDING):
+    for summary in snapshot_of(PENDING):
         summary.flush()

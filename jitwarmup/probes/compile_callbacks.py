@@ -1,8 +1,7 @@
 """
 Torch's compile callbacks (``torch._dynamo.callback.callback_handler``), registered once for all probes that want them.
 
-No argument up to torch 2.7, ``CallbackArgs(callback_trigger, compile_id)`` from 2.8 (read in 2.6 to 2.15). A callback
-must never raise (at the start it aborts the user's call, at the end it leaks torch's counter for the rest of the
+Each gets ``CallbackArgs(callback_trigger, compile_id)`` (read in torch 2.8 to 2.15). A callback must never raise (at the start it aborts the user's call, at the end it leaks torch's counter for the rest of the
 process) and never compile (it runs inside a lock that is not re-entrant): it appends and returns.
 """
 
@@ -13,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from jitwarmup.probes.loaded import loaded
+from jitwarmup.probes.base import loaded
 from jitwarmup.probes.run_table import RUNS, Compile
 from jitwarmup.records.runs import OneTimeWork
 
@@ -25,7 +24,6 @@ except (ImportError, AttributeError):
     _usage = None
 
 CHILDREN_TOLD = _usage is not None
-FRAME = "DYNAMO"
 BACKWARD = "LAZY_BACKWARD"
 RECORDING = "CUDAGRAPH_RECORDING"
 
@@ -37,7 +35,6 @@ class CompileCallbacks:
         self._handler: Any = None
         self._holders: set[str] = set()
         self._recorded: set[str] = set()
-        self.registered = 0
 
     @property
     def present(self) -> bool:
@@ -47,22 +44,17 @@ class CompileCallbacks:
 
     def ensure(self, holder: str) -> str | None:
         """Be registered on behalf of ``holder``; returns why that is impossible, or None."""
-        module = loaded("torch._dynamo.callback")
-        handler = getattr(module, "callback_handler", None)
+        handler: Any = getattr(loaded("torch._dynamo.callback"), "callback_handler", None)
         if not all(hasattr(handler, name) for name in ("start_callbacks", "end_callbacks", "register_start_callback")):
             return "torch._dynamo.callback.callback_handler is not as known"
         self._handler = handler
         self._holders.add(holder)
         if not self.present:
-            self._register(handler)
+            _withdraw(handler)
+            handler.register_start_callback(_on_start)
+            handler.register_end_callback(_on_end)
+            self._recorded.clear()  # compile ids start again at 0/0 after the reset that removed us
         return None if self.present else "a registered compile callback was not kept"
-
-    def _register(self, handler: Any) -> None:
-        _withdraw(handler)
-        handler.register_start_callback(_on_start)
-        handler.register_end_callback(_on_end)
-        self._recorded.clear()  # compile ids start again at 0/0 after the reset that removed us
-        self.registered += 1
 
     def release(self, holder: str) -> None:
         """Take our callbacks out once nobody holds them; torch is left as it was found."""
@@ -92,26 +84,16 @@ def _withdraw(handler: Any) -> None:
             callbacks.remove(ours)
 
 
-def _describe(arguments: tuple[Any, ...]) -> tuple[str, str | None]:
-    """Trigger name and compile id; without arguments (up to 2.7) only frames and backwards are announced."""
-    if not arguments:
-        return FRAME, None
-    trigger = getattr(arguments[0], "callback_trigger", None)
-    compile_id = getattr(arguments[0], "compile_id", None)
-    return str(getattr(trigger, "name", FRAME)), None if compile_id is None else str(compile_id)
-
-
-def _on_start(*arguments: Any) -> None:
+def _on_start(event: Any) -> None:
     with suppress(BaseException):  # raising here would abort the user's call
-        RUNS.compile_started(*_describe(arguments)).children_s = children_cpu_s()
+        RUNS.compile_started(event.callback_trigger.name, str(event.compile_id)).children_s = children_cpu_s()
 
 
-def _on_end(*arguments: Any) -> None:
+def _on_end(event: Any) -> None:
     with suppress(BaseException):  # raising here would leak torch's pending counter for good
-        trigger, compile_id = _describe(arguments)
-        compiled = RUNS.compile_ended(compile_id)
+        compiled = RUNS.compile_ended(str(event.compile_id))
         if compiled is not None:
-            _announce(trigger, compiled)
+            _announce(event.callback_trigger.name, compiled)
 
 
 def _announce(trigger: str, compiled: Compile) -> None:
@@ -120,8 +102,9 @@ def _announce(trigger: str, compiled: Compile) -> None:
     else:
         RUNS.push("dynamo", unexplained_compile(compiled), compiled, backstop=True)
     spent = children_cpu_s() - compiled.children_s
-    if spent > 0:
-        RUNS.push("subprocess", _children(spent), compiled)
+    if spent > 0:  # CPU seconds are no wall seconds: they stand in the reason and not as a duration
+        reason = f"{spent:.2f} s of CPU in child processes that ended"
+        RUNS.push("subprocess", OneTimeWork(kind="compiler.subprocess", reason=reason), compiled)
 
 
 def children_cpu_s() -> float:
@@ -132,22 +115,13 @@ def children_cpu_s() -> float:
     return float(used.ru_utime + used.ru_stime)
 
 
-def _children(spent_s: float) -> OneTimeWork:
-    """CPU seconds are no wall seconds, so they are told in the reason and not as a duration."""
-    return OneTimeWork(kind="compiler.subprocess", reason=f"{spent_s:.2f} s of CPU in child processes that ended")
-
-
 def unexplained_compile(compiled: Compile) -> OneTimeWork:
-    """What the callbacks alone tell of a compile: for torch without records, and for compiles that have not ended."""
-    kind = {BACKWARD: "aot.backward"}.get(compiled.trigger, "dynamo.capture")
-    attempt = str(compiled.ids[0] or "").rpartition("/")[2]
-    if kind == "dynamo.capture" and attempt.isdigit() and int(attempt) > 0:
-        kind = "dynamo.recompile"
-    if compiled.trigger == RECORDING:
-        kind = "cudagraph.record"
-    under_way = "under way in another thread" if compiled.ended is None else None
+    """What the callbacks alone tell of a compile: where torch keeps no records, and of compiles that have not ended."""
+    attempt = str(compiled.ids[0]).rpartition("/")[2]
+    again = attempt.isdigit() and int(attempt) > 0
+    others = {BACKWARD: "aot.backward", RECORDING: "cudagraph.record"}
     return OneTimeWork(
-        kind=kind,
+        kind=others.get(compiled.trigger, "dynamo.recompile" if again else "dynamo.capture"),
         duration_s=None if compiled.duration_ns is None else compiled.duration_ns / 1e9,
-        reason=under_way,
+        reason="under way in another thread" if compiled.ended is None else None,
     )

@@ -2,7 +2,7 @@
 Whether compiled code really ran: "no compile events" does not mean "compiled".
 
 Past the recompile limit, under ``eager_on_recompile`` or ``force_eager``, torch runs eager code and makes no event at
-all. Its guard hook (``torch._C._dynamo.eval_frame.set_guard_complete_hook``, torch 2.8 and newer) is asked at each call
+all. Its guard hook (``torch._C._dynamo.eval_frame.set_guard_complete_hook``) is asked at each call
 of compiled code whether an entry served it. It costs about 5 us a call, so one warm-up run carries it and no other.
 """
 
@@ -50,7 +50,7 @@ class CompiledCallCounter:
             return False
         self._module = module
         self._hooked = True  # before it is: interrupted meanwhile, it is taken out all the same
-        self._former = self._module.set_guard_complete_hook(self._heard)
+        self._former = self._module.set_guard_complete_hook(self._on_call)
         return True
 
     def stop(self) -> None:
@@ -66,7 +66,7 @@ class CompiledCallCounter:
         """Who counts now, for code inside of the audited run that wants to know its own share."""
         return _SLOT.get("hook")
 
-    def _heard(self, hit: bool) -> bool:
+    def _on_call(self, hit: bool) -> bool:
         if self._former is not None:
             hit = self._former(hit)
         if hit:

@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from jitwarmup.probes.loaded import ARMED
+from jitwarmup.host.fork_safe import after_fork_in_child
+from jitwarmup.probes.base import ARMED
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork
 
@@ -73,24 +74,21 @@ class CpuContention:
             self._usage = partial(resource.getrusage, resource.RUSAGE_THREAD)
         except (ImportError, AttributeError):
             pass
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._forget)
+        after_fork_in_child(self._forget)
 
     def _forget(self) -> None:
-        self._local = threading.local()  # the descriptors tell of the parent's threads
+        self._local = threading.local()  # the descriptors are of the parent's threads
 
     def arm(self) -> ArmState:
         """The self-test, made once: a thread that runs must have run."""
-        if self._state is None:
-            self._state = self._tested()
-        return self._state
-
-    def _tested(self) -> ArmState:
+        if self._state is not None:
+            return self._state
+        self._state = ARMED
         if self._usage is None:
-            return ArmState("unavailable", "this system has no getrusage of a thread")
-        if not self._works():
-            return ArmState("armed", f"no run-queue wait: {self._path} does not tell it")
-        return ARMED
+            self._state = ArmState("unavailable", "this system has no getrusage of a thread")
+        elif not self._works():
+            self._state = ArmState("armed", f"no run-queue wait: {self._path} does not tell it")
+        return self._state
 
     def _works(self) -> bool:
         try:

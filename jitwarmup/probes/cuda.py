@@ -2,7 +2,7 @@
 What a CUDA device does once: device memory taken from the driver, CUDA graphs recorded, recorded again, or skipped.
 
 Two probes, since graphs are announced by torch's compiler and memory by its allocator. Neither starts CUDA: until the
-process has used it, they are dormant. Read in torch 2.6 to 2.15; the readers are arguments, so that tests without a
+process has used it, they are dormant. Read in torch 2.8 to 2.15; the readers are arguments, so that tests without a
 device drive them.
 """
 
@@ -15,8 +15,8 @@ from functools import wraps
 from typing import Any
 
 from jitwarmup.probes import dynamo_records
+from jitwarmup.probes.base import ARMED, DORMANT, ReadingProbe, absent, loaded, risen
 from jitwarmup.probes.compile_callbacks import CALLBACKS, RECORDING
-from jitwarmup.probes.loaded import ARMED, DORMANT, absent, loaded
 from jitwarmup.probes.run_table import RUNS
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork
@@ -54,7 +54,7 @@ def _torch_state() -> ArmState:
     return ARMED if _torch_devices() else ArmState("dormant", "CUDA is not initialised")
 
 
-class Allocator:
+class Allocator(ReadingProbe):
     """
     Kinds: ``allocator.grow`` (``cudaMalloc``, new segments) and ``allocator.retry`` (memory was freed and asked again).
 
@@ -98,10 +98,6 @@ class Allocator:
         nothing = Device(0, 0, 0, 0)
         return [work for device in after for work in _growth(earlier.get(device.index, nothing), device)]
 
-    def disarm(self) -> None:
-        """Nothing was installed."""
-        self._state = DORMANT
-
 
 def _device(index: int, stats: Stats) -> Device | None:
     try:
@@ -112,18 +108,14 @@ def _device(index: int, stats: Stats) -> Device | None:
 
 
 def _growth(before: Device, after: Device) -> list[OneTimeWork]:
-    taken = _risen(before.reserved_bytes, after.reserved_bytes)
+    taken = risen(before.reserved_bytes, after.reserved_bytes)
     # Expandable segments map memory without a new allocation: the bytes tell.
-    grown = _risen(before.allocations, after.allocations) or (1 if taken else 0)
-    retried = _risen(before.retries, after.retries)
+    grown = risen(before.allocations, after.allocations) or (1 if taken else 0)
+    retried = risen(before.retries, after.retries)
     where = f"cuda:{after.index}"
     reason = f"{taken / MIB:.1f} MiB on {where}" if taken else f"on {where}"
     work = [OneTimeWork(kind="allocator.grow", count=grown, reason=reason)] if grown else []
     return work + ([OneTimeWork(kind="allocator.retry", count=retried, reason=f"on {where}")] if retried else [])
-
-
-def _risen(before: int, after: int) -> int:
-    return after - before if after >= before else after
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +167,7 @@ class CudaGraphs:
 
     def delta(self, before: GraphSnapshot, after: GraphSnapshot) -> Sequence[OneTimeWork]:
         """New skips: a graph that runs without CUDA graphs from here on."""
-        skipped = _risen(before.skips, after.skips)
+        skipped = risen(before.skips, after.skips)
         return [OneTimeWork(kind="cudagraph.skip", count=skipped)] if skipped else []
 
     def disarm(self) -> None:

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from jitwarmup.probes import dynamo_records as records
+from jitwarmup.probes.base import ARMED, absent, risen
 from jitwarmup.probes.compile_callbacks import CALLBACKS
 from jitwarmup.probes.dynamo_records import Record, ScopeOf
 from jitwarmup.probes.guard_reasons import rebuild
-from jitwarmup.probes.loaded import ARMED, absent
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork, Scope
 
-LIMIT_TYPES = frozenset({"RecompileLimitExceeded", "CacheLimitExceeded"})
-"""Failure types of the recompile limit up to torch 2.10; from 2.11 on it is an ``Unsupported`` with this first line:"""
+LIMIT_TYPE = "RecompileLimitExceeded"
+"""Failure type of the recompile limit up to torch 2.10; from 2.11 on it is an ``Unsupported`` with this first line:"""
 LIMIT_TEXT = "Dynamo recompile limit exceeded"
 
 
@@ -34,7 +34,7 @@ class Snapshot:
 
     records: tuple[Record, ...] = ()
     breaks: Mapping[str, int] = field(default_factory=dict)
-    room: int | None = None
+    capacity: int | None = None
 
 
 EMPTY = Snapshot()
@@ -76,8 +76,8 @@ class Dynamo:
         utils = self._utils
         if utils is None:
             return EMPTY
-        room = getattr(getattr(utils, "_compilation_metrics", None), "maxlen", None)
-        return Snapshot(records.read(utils), dict(utils.counters.get("graph_break", {})), room)
+        capacity = getattr(getattr(utils, "_compilation_metrics", None), "maxlen", None)
+        return Snapshot(records.read(utils), dict(utils.counters.get("graph_break", {})), capacity)
 
     def delta(self, before: Snapshot, after: Snapshot) -> Sequence[OneTimeWork]:
         """All that is new, as if one run alone had been under way."""
@@ -86,11 +86,17 @@ class Dynamo:
     def attributed(self, before: Snapshot, after: Snapshot, scope_of: ScopeOf, otherwise: Scope) -> list[OneTimeWork]:
         """What is new, each record with its own scope; counters take the records' common one, else ``otherwise``."""
         new, lost = records.added(before.records, after.records)
-        work = [_work_of(record, scope) for record in new if (scope := scope_of(record)) and _is_compile(record)]
-        if lost and after.room is not None and len(after.records) >= after.room:
+        work = [
+            _work_of(record, scope) for record in new if (scope := scope_of(record)) and not records.is_runtime(record)
+        ]
+        if lost and after.capacity is not None and len(after.records) >= after.capacity:
             work.append(OneTimeWork(kind="dynamo.capture", reason="more compiles than torch keeps records of"))
         scope = records.common_scope(new, scope_of, otherwise)
-        return work + [_graph_break(text, n, scope) for text, n in _grown(before.breaks, after.breaks)]
+        return work + [
+            OneTimeWork(kind="dynamo.graph_break", count=count, reason=known_break(text), scope=scope)
+            for text, now in after.breaks.items()
+            if (count := risen(before.breaks.get(text, 0), now)) > 0
+        ]
 
     def disarm(self) -> None:
         """Takes the callbacks out, unless another probe holds them."""
@@ -107,10 +113,6 @@ def _unknown(utils: Any) -> str | None:
     fields = getattr(getattr(utils, "CompilationMetrics", None), "__dataclass_fields__", {})
     missing = {"compile_id", "fail_type", "co_name"} - set(fields)
     return f"CompilationMetrics has no {', '.join(sorted(missing))}" if missing else None
-
-
-def _is_compile(record: Record) -> bool:
-    return not records.is_runtime(record)
 
 
 def _work_of(record: Record, scope: Scope) -> OneTimeWork:
@@ -135,7 +137,7 @@ def _kind_and_reason(record: Record) -> tuple[str, str | None]:
 
 def _at_limit(record: Record, failure: str) -> bool:
     text = getattr(record, "fail_reason", None)
-    return failure in LIMIT_TYPES or (isinstance(text, str) and text.startswith(LIMIT_TEXT))
+    return failure == LIMIT_TYPE or (isinstance(text, str) and text.startswith(LIMIT_TEXT))
 
 
 def _failure(record: Record, failure: str) -> str:
@@ -145,21 +147,11 @@ def _failure(record: Record, failure: str) -> str:
     return f"{failure}: {known}" if known else failure
 
 
-def _graph_break(text: str, count: int, scope: Scope) -> OneTimeWork:
-    return OneTimeWork(kind="dynamo.graph_break", count=count, reason=known_break(text), scope=scope)
-
-
-def _grown(before: Mapping[str, int], after: Mapping[str, int]) -> list[tuple[str, int]]:
-    """How far each counter rose; one that fell was cleared and counts from zero again."""
-    rises = ((key, n - before.get(key, 0) if n >= before.get(key, 0) else n) for key, n in after.items())
-    return [(key, n) for key, n in rises if n > 0]
-
-
 def known_break(text: str) -> str | None:
     """
     The first line of a graph-break text, if it is one of the fixed sentences in torch's registry, else None.
 
-    The rest of the text, and all of it up to torch 2.7, may hold arguments.
+    The rest of the text may hold arguments.
     """
     line = text.split("\n", 1)[0].strip()
     home = getattr(records.utils(), "__file__", None)
@@ -168,7 +160,7 @@ def known_break(text: str) -> str | None:
 
 @cache
 def _registry(path: Path) -> frozenset[str]:
-    """Torch's list of graph-break types (shipped from 2.8 on; 250 kB, read when the first graph break is seen)."""
+    """Torch's list of graph-break types (250 kB, read when the first graph break is seen)."""
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
         return frozenset(entry["Gb_type"] for versions in entries.values() for entry in versions)

@@ -1,7 +1,7 @@
 """
 Torch's compilation records: ``torch._dynamo.utils._compilation_metrics``, a deque of 64 ``CompilationMetrics``.
 
-Field names were read in torch 2.6 to 2.15 (65 to 99 fields); an unknown field is ignored, an absent one is None. The
+Field names were read in torch 2.8 to 2.15 (up to 99 fields); an unknown field is ignored, an absent one is None. The
 deque is reached through its module on every reading, since ``set_compilation_metrics_limit`` binds a new one. A record
 is appended after the end callback, so it is read at the edge of a run and never inside a callback.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jitwarmup.probes.loaded import loaded
+from jitwarmup.probes.base import loaded
 from jitwarmup.records.runs import Scope
 
 Record = Any
@@ -62,22 +62,18 @@ def added(before: Sequence[Record], after: Sequence[Record]) -> tuple[Sequence[R
 
 
 def seconds(record: Record, *names: str) -> float | None:
-    """The first of the fields that is there, in seconds; names that end in ``_us`` are microseconds."""
-    for name in names:
-        value = getattr(record, name, None)
-        if isinstance(value, (int, float)):
-            return value / 1e6 if name.endswith("_us") else float(value)
-    return None
+    """The first of the fields (microseconds) that is there, in seconds."""
+    values = (getattr(record, name, None) for name in names)
+    return next((value / 1e6 for value in values if isinstance(value, (int, float))), None)
 
 
 def frame_seconds(record: Record) -> float | None:
     """Wall seconds of the whole frame compile (or backward compile), everything nested included."""
-    fields = ("dynamo_cumulative_compile_time_us", "backward_cumulative_compile_time_us")
-    return seconds(record, *fields, "entire_frame_compile_time_s", "duration_us")
+    return seconds(record, "dynamo_cumulative_compile_time_us", "backward_cumulative_compile_time_us", "duration_us")
 
 
 def is_runtime(record: Record) -> bool:
-    """Autotuning or CUDA-graph work at run time, with no compile around it (told from 2.7 on)."""
+    """Autotuning or CUDA-graph work at run time, with no compile around it."""
     return bool(getattr(record, "is_runtime", False))
 
 

@@ -3,7 +3,7 @@ Why a graph was captured again, told without telling what was in the arguments.
 
 A guard's text holds values: ``n == 41``, ``s == 'my password'``, ``2 <= x.size()[0] <= 49`` (49 may be an argument that
 was compared with a size). So no text passes: a reason is *rebuilt* from the forms that torch prints (read in
-``torch/csrc/dynamo/guards.cpp`` and ``torch/_dynamo/guards.py`` of 2.6 to 2.15, and collected from 2.13), and only the
+``torch/csrc/dynamo/guards.cpp`` and ``torch/_dynamo/guards.py`` of 2.8 to 2.15, and collected from 2.13), and only the
 numbers of tensor sizes, strides, ranks and device indices are kept. Of everything else only the name of the guarded
 variable is told, since that is in the source code: ``value of n changed``. A key of a dict is data, except the keyword
 of a ``**kwargs`` and the attribute names that torch spells as keys (``_modules['proj']``).
@@ -125,8 +125,8 @@ def _mismatch(what: str) -> Callable[[re.Match[str]], str]:
 
 
 def _dtype(found: re.Match[str]) -> str:
-    told = _DTYPE.fullmatch(found["old"]) and _DTYPE.fullmatch(found["new"])
-    numbers = f": expected {found['old']}, got {found['new']}" if told else ""
+    known = _DTYPE.fullmatch(found["old"]) and _DTYPE.fullmatch(found["new"])
+    numbers = f": expected {found['old']}, got {found['new']}" if known else ""
     return f"dtype of {public_name(found['name'])} changed{numbers}"
 
 
@@ -145,8 +145,8 @@ def _backend(keys: str) -> str | None:
 
 def _global_state(found: re.Match[str]) -> str:
     words = [_STATES.get(word) or ("autocast" if word.startswith("autocast") else None) for word in found[1].split()]
-    told = list(dict.fromkeys(word for word in words if word))
-    return "global state changed" + (": " + ", ".join(told) if told else "")
+    names = list(dict.fromkeys(word for word in words if word))
+    return "global state changed" + (": " + ", ".join(names) if names else "")
 
 
 def _of(text: str) -> Callable[[re.Match[str]], str]:

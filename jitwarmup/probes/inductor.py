@@ -1,7 +1,7 @@
 """
 What AOTAutograd and Inductor do once: code generation, cache look-ups, C++ and Triton builds, autotuning.
 
-Read from the records, from ``counters`` (names stable since 2.5) and from ``compilation_time_metrics``, the list of
+Read from the records, from ``counters`` and from ``compilation_time_metrics``, the list of
 seconds by phase behind ``torch._dynamo.utils.compile_times()``; phases are matched by name, an unknown one is ignored.
 
 On a cache *hit* torch adds the counters that were stored with the graph (``counters["inductor"] += counter_deltas``), so
@@ -16,8 +16,8 @@ from typing import Any
 
 from jitwarmup.analysis.costs import WITHIN
 from jitwarmup.probes import dynamo_records as records
+from jitwarmup.probes.base import ARMED, ReadingProbe, absent, risen
 from jitwarmup.probes.dynamo_records import Record, ScopeOf
-from jitwarmup.probes.loaded import ARMED, absent
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork, Scope
 
@@ -53,7 +53,7 @@ class Snapshot:
 EMPTY = Snapshot()
 
 
-class Inductor:
+class Inductor(ReadingProbe):
     """
     Kinds: ``inductor.compile``, ``inductor.cache_hit | cache_miss | cache_bypass``, ``aot.cache_hit | cache_miss |
     cache_bypass``, ``cpp.compile``, ``triton.compile``, ``autotune``. What is nested in a compile says so in its reason.
@@ -67,7 +67,7 @@ class Inductor:
 
     def arm(self) -> ArmState:
         """Dormant until ``torch._dynamo`` is loaded."""
-        utils = records.utils()
+        utils, self._utils = records.utils(), None
         if utils is None:
             return absent("torch._dynamo.utils")
         if not isinstance(getattr(utils, "counters", None), dict):
@@ -81,7 +81,9 @@ class Inductor:
         utils = self._utils
         if utils is None:
             return EMPTY
-        lists = {key: value for key, value in list(_phase_lists(utils).items()) if _known_phase(key)}
+        phases = getattr(utils, "compilation_time_metrics", None)
+        every = list(phases.items()) if isinstance(phases, dict) else []
+        lists = {key: value for key, value in every if key == CPP_BUILD or key.endswith(TUNING)}
         return Snapshot(
             records=records.read(utils),
             counts={key: utils.counters.get(key[0], {}).get(key[1], 0) for key in CACHES},
@@ -96,33 +98,19 @@ class Inductor:
     def attributed(self, before: Snapshot, after: Snapshot, scope_of: ScopeOf, otherwise: Scope) -> list[OneTimeWork]:
         """Seconds from each record with its scope; counters and phases with the records' common scope."""
         new, _ = records.added(before.records, after.records)
-        told = [(record, scope) for record in new if (scope := scope_of(record))]
+        scoped = [(record, scope) for record in new if (scope := scope_of(record))]
         common = records.common_scope(new, scope_of, otherwise)
         phases = {key: _fresh(before.phases.get(key), phase) for key, phase in after.phases.items()}
         nested = WITHIN if any(not records.is_runtime(record) for record in new) else None
-        work = [item for record, scope in told for item in _of_record(record, scope)]
-        work += [_counted(kind, n, common) for kind, n in _cache_rises(before.counts, after.counts)]
+        work = [item for record, scope in scoped for item in _of_record(record, scope)]
+        rises = {key: risen(before.counts.get(key, 0), count) for key, count in after.counts.items()}
+        work += [OneTimeWork(kind=CACHES[key], count=n, scope=common) for key, n in rises.items() if n > 0]
         work += _timed("cpp.compile", phases.get(CPP_BUILD, ()), nested, common)
         if not any(item.kind == "autotune" for item in work):
-            work += _timed("autotune", [s for key in phases if _is_tuning(key) for s in phases[key]], nested, common)
+            work += _timed(
+                "autotune", [s for key in phases if key.endswith(TUNING) for s in phases[key]], nested, common
+            )
         return work
-
-    def disarm(self) -> None:
-        """Nothing was installed."""
-        self._utils = None
-
-
-def _phase_lists(utils: Any) -> Mapping[str, list[float]]:
-    lists = getattr(utils, "compilation_time_metrics", None)
-    return lists if isinstance(lists, dict) else {}
-
-
-def _known_phase(key: str) -> bool:
-    return key == CPP_BUILD or _is_tuning(key)
-
-
-def _is_tuning(key: str) -> bool:
-    return key.endswith(TUNING)
 
 
 def _fresh(before: Phase | None, after: Phase) -> tuple[float, ...]:
@@ -132,20 +120,10 @@ def _fresh(before: Phase | None, after: Phase) -> tuple[float, ...]:
     return seconds[len(before[1]) :] if before is not None and same else seconds
 
 
-def _cache_rises(before: Mapping[tuple[str, str], int], after: Mapping[tuple[str, str], int]) -> list[tuple[str, int]]:
-    """How far each cache counter rose; one that fell was cleared by the user and counts from zero."""
-    rises = []
-    for key, count in after.items():
-        risen = count - before.get(key, 0) if count >= before.get(key, 0) else count
-        if risen > 0:
-            rises.append((CACHES[key], risen))
-    return rises
-
-
 def _of_record(record: Record, scope: Scope) -> list[OneTimeWork]:
     """Inductor's own seconds, Triton's, and autotuning's, as far as the record tells them."""
     work = []
-    if (spent := records.seconds(record, "inductor_cumulative_compile_time_us", "inductor_compile_time_s")) is not None:
+    if (spent := records.seconds(record, "inductor_cumulative_compile_time_us")) is not None:
         work.append(OneTimeWork(kind="inductor.compile", duration_s=spent, reason=WITHIN, scope=scope))
     kernels = str(getattr(record, "triton_kernel_compile_times_us", None) or "").count("[") - 1
     if kernels > 0:  # the time field alone also counts waiting for C++ builds
@@ -156,10 +134,6 @@ def _of_record(record: Record, scope: Scope) -> list[OneTimeWork]:
     if tuned := records.seconds(record, "runtime_triton_autotune_time_us"):
         work.append(OneTimeWork(kind="autotune", duration_s=tuned, reason="at run time", scope=scope))
     return work
-
-
-def _counted(kind: str, count: int, scope: Scope) -> OneTimeWork:
-    return OneTimeWork(kind=kind, count=count, scope=scope)
 
 
 def _timed(kind: str, seconds: Sequence[float], reason: str | None, scope: Scope) -> list[OneTimeWork]:

@@ -14,6 +14,7 @@ that tells whose each piece of work is. A probe with none of these is read in fu
 
 from __future__ import annotations
 
+import operator
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -22,12 +23,12 @@ from typing import Any
 
 from jitwarmup.host.scope import RunContext
 from jitwarmup.probes import dynamo_records
+from jitwarmup.probes.base import LOADING
 from jitwarmup.probes.compile_callbacks import unexplained_compile
 from jitwarmup.probes.contention import FAULTS, CpuContention, page_faults, taken
 from jitwarmup.probes.cuda import Allocator, CudaGraphs
 from jitwarmup.probes.dynamo import Dynamo
 from jitwarmup.probes.inductor import Inductor
-from jitwarmup.probes.loaded import LOADING
 from jitwarmup.probes.process import Children, Collections, Imports, SharedObjects
 from jitwarmup.probes.run_table import RUNS, Compile, relation
 from jitwarmup.probes.transformers import Transformers
@@ -145,7 +146,10 @@ class ProbeSet:
             context = RunContext()
         if not cpu:
             context.cpu = False
-        context.base = self._current()
+        base = self._base
+        if base is None or self._loading or self._look() != base.stamps:
+            base = self._base = self._read()  # what moved between runs belongs to no run
+        context.base = base
         if self._always:
             context.extra = tuple(self._ask(probe, "snapshot") for probe in self._always)
         if RUNS.open:
@@ -184,7 +188,7 @@ class ProbeSet:
     def _look(self) -> list[Any]:
         self.looks += 1
         try:
-            return [stamp() for stamp in self._stamps]
+            return list(map(operator.call, self._stamps))
         except Exception:  # noqa: BLE001 - a probe of the user's, or a torch that changed under us: find out whose
             return self._look_without_the_broken()
 
@@ -194,13 +198,6 @@ class ProbeSet:
                 self._ask(probe, "stamp")
         self._base = None
         return [stamp() for stamp in self._stamps]
-
-    def _current(self) -> Base:
-        """The readings before a run. What moved between runs is read anew here and belongs to no run."""
-        base = self._base
-        if base is None or self._loading or self._look() != base.stamps:
-            base = self._base = self._read()
-        return base
 
     def _read(self) -> Base:
         """Everything in full. Stamps come first: what moves meanwhile is seen again, never lost."""

@@ -16,8 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from jitwarmup.analysis.costs import WITHIN
+from jitwarmup.host.fork_safe import snapshot_of
+from jitwarmup.probes.base import ARMED, HookProbe, ReadingProbe, absent, compiling, loaded
 from jitwarmup.probes.compile_callbacks import CALLBACKS, CHILDREN_TOLD
-from jitwarmup.probes.loaded import ARMED, absent, compiling, loaded
 from jitwarmup.probes.run_table import RUNS
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork
@@ -29,7 +30,7 @@ LONG_COLLECTION_NS = 1_000_000
 FULL_GENERATION = 2
 
 
-class Imports:
+class Imports(ReadingProbe):
     """Kind ``import``: modules that are in ``sys.modules`` for the first time; the reason names the largest packages."""
 
     name = "import"
@@ -44,7 +45,7 @@ class Imports:
 
     def snapshot(self) -> tuple[str, ...]:
         """The names, oldest first."""
-        return _names()
+        return tuple(snapshot_of(sys.modules))
 
     def delta(self, before: Sequence[str], after: Sequence[str]) -> Sequence[OneTimeWork]:
         """New names, without those that Inductor generates."""
@@ -53,26 +54,14 @@ class Imports:
         packages = Counter(name.partition(".")[0] for name in new)
         return [OneTimeWork(kind="import", count=len(new), reason=_largest(packages))] if new else []
 
-    def disarm(self) -> None:
-        """Nothing was installed."""
-
-
-def _names() -> tuple[str, ...]:
-    for _ in range(8):  # another thread may import while we look
-        try:
-            return tuple(sys.modules)
-        except RuntimeError:
-            continue
-    return ()
-
 
 def _largest(packages: Mapping[str, int]) -> str:
     most = sorted(packages.items(), key=lambda item: (-item[1], item[0]))
-    told = ", ".join(f"{name} {count}" for name, count in most[:NAMED])
-    return told + (f", {len(most) - NAMED} more" if len(most) > NAMED else "")
+    text = ", ".join(f"{name} {count}" for name, count in most[:NAMED])
+    return text + (f", {len(most) - NAMED} more" if len(most) > NAMED else "")
 
 
-class SharedObjects:
+class SharedObjects(ReadingProbe):
     """
     Kind ``dlopen``: libraries that are mapped for the first time (cuDNN's parts, extensions, compiled kernels).
 
@@ -101,13 +90,10 @@ class SharedObjects:
     def delta(self, before: frozenset[str], after: frozenset[str]) -> Sequence[OneTimeWork]:
         """New paths, told by file name; generated ones are counted without their names."""
         new = sorted(path.rpartition("/")[2] for path in after - before)
-        told = [name for name in new if not GENERATED.search(name)][:NAMED]
-        rest = len(new) - len(told)
-        parts = told + ([f"{rest} more" if told else f"{rest} compiled here"] if rest else [])
+        named = [name for name in new if not GENERATED.search(name)][:NAMED]
+        rest = len(new) - len(named)
+        parts = named + ([f"{rest} more" if named else f"{rest} compiled here"] if rest else [])
         return [OneTimeWork(kind="dlopen", count=len(new), reason=", ".join(parts))] if new else []
-
-    def disarm(self) -> None:
-        """Nothing was installed."""
 
 
 def _mapped(maps: Path) -> frozenset[str]:
@@ -119,7 +105,7 @@ def _mapped(maps: Path) -> frozenset[str]:
     return frozenset(path.decode(errors="replace") for path in paths if path.startswith(b"/"))
 
 
-class Children:
+class Children(HookProbe):
     """
     Kind ``compiler.subprocess``: child processes that ended within a compile, by their CPU seconds.
 
@@ -127,7 +113,6 @@ class Children:
     """
 
     name = "subprocess"
-    follows = True  # everything here is pushed
 
     def arm(self) -> ArmState:
         """Where the system has ``getrusage``; dormant until ``torch._dynamo`` is loaded."""
@@ -138,19 +123,12 @@ class Children:
         lost = CALLBACKS.ensure(self.name)
         return ArmState("unavailable", lost) if lost else ARMED
 
-    def snapshot(self) -> None:
-        """Nothing to read."""
-
-    def delta(self, _before: None, _after: None) -> Sequence[OneTimeWork]:
-        """Everything was pushed."""
-        return ()
-
     def disarm(self) -> None:
         """Takes the callbacks out, unless another probe holds them."""
         CALLBACKS.release(self.name)
 
 
-class Collections:
+class Collections(HookProbe):
     """
     Kind ``gc.collect``: full collections, and younger ones of a millisecond or more. They come back: ``ambient``.
 
@@ -158,30 +136,22 @@ class Collections:
     """
 
     name = "gc"
-    follows = True  # everything here is pushed
 
     def __init__(self) -> None:
         self._began_ns = 0
 
     def arm(self) -> ArmState:
         """Our callback is in ``gc.callbacks``."""
-        if self._heard not in gc.callbacks:
-            gc.callbacks.append(self._heard)
+        if self._on_collection not in gc.callbacks:
+            gc.callbacks.append(self._on_collection)
         return ARMED
-
-    def snapshot(self) -> None:
-        """Nothing to read."""
-
-    def delta(self, _before: None, _after: None) -> Sequence[OneTimeWork]:
-        """Everything was pushed."""
-        return ()
 
     def disarm(self) -> None:
         """Takes the callback out."""
-        while self._heard in gc.callbacks:
-            gc.callbacks.remove(self._heard)
+        while self._on_collection in gc.callbacks:
+            gc.callbacks.remove(self._on_collection)
 
-    def _heard(self, phase: str, info: Mapping[str, int]) -> None:
+    def _on_collection(self, phase: str, info: Mapping[str, int]) -> None:
         with suppress(BaseException):  # Python would print it in the middle of the user's output
             if phase == "start":
                 self._began_ns = time.perf_counter_ns() if RUNS.live else 0

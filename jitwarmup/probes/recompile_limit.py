@@ -1,10 +1,9 @@
 """
 How much of torch's recompile limit a function has used up.
 
-Torch compiles one frame at most ``torch._dynamo.config.recompile_limit`` times (``cache_size_limit`` up to 2.5; 8 by
-default) and runs it eagerly from then on, without a word. The attempt is the second number of a compile id
-(``0/5`` is the sixth program of frame 0); torch counts per object where a frame closes over several, so this is an upper
-bound.
+Torch compiles one frame at most ``torch._dynamo.config.recompile_limit`` times (8 by default) and runs it
+eagerly from then on, without a word. The attempt is the second number of a compile id (``0/5`` is the sixth program of
+frame 0); torch counts per object where a frame closes over several, so this is an upper bound.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jitwarmup.probes import dynamo_records
-from jitwarmup.probes.loaded import loaded
+from jitwarmup.probes.base import loaded
 from jitwarmup.records.runs import Run
 
 NEAR = 0.75  # share of the limit at which it is time to say so
@@ -38,8 +37,7 @@ class Usage:
 
 def recompile_limit() -> int | None:
     """Torch's limit as it is now; None where Dynamo is not loaded."""
-    config: Any = loaded("torch._dynamo.config")
-    found = getattr(config, "recompile_limit", getattr(config, "cache_size_limit", None))
+    found = getattr(loaded("torch._dynamo.config"), "recompile_limit", None)
     return found if isinstance(found, int) else None
 
 

@@ -13,13 +13,13 @@ foreign code runs; hooks append and do nothing else, since they run inside torch
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from jitwarmup.host.fork_safe import after_fork_in_child
 from jitwarmup.host.scope import CURRENT, RunContext, ancestors
 from jitwarmup.records.runs import OneTimeWork, Scope
 
@@ -186,5 +186,4 @@ def relation(run: RunContext, compiled: Compile, owner: RunContext | None) -> Sc
 
 RUNS = RunTable()
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=RUNS.after_fork)
+after_fork_in_child(RUNS.after_fork)

@@ -8,12 +8,11 @@ elsewhere. Executed on transformers 5.23; the method has been there since 4.56.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
 from contextlib import suppress
 from functools import wraps
 from typing import Any
 
-from jitwarmup.probes.loaded import ARMED, absent, loaded
+from jitwarmup.probes.base import ARMED, HookProbe, absent, loaded
 from jitwarmup.probes.run_table import RUNS
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork
@@ -23,11 +22,10 @@ METHOD = "lazy_initialization"
 MARK = "_jitwarmup_original"
 
 
-class Transformers:
+class Transformers(HookProbe):
     """Kind: ``kv_cache.allocate``, one for each layer; the reason holds the layer's class and the shape of its keys."""
 
     name = "transformers"
-    follows = True  # everything here is pushed
 
     def __init__(self) -> None:
         self._wrapped: list[type] = []
@@ -42,13 +40,6 @@ class Transformers:
             for layer in self._wrapped:
                 _wrap(layer)
         return ARMED if self._wrapped else ArmState("unavailable", f"no layer in {MODULE} has {METHOD}")
-
-    def snapshot(self) -> None:
-        """Nothing to read."""
-
-    def delta(self, _before: None, _after: None) -> Sequence[OneTimeWork]:
-        """Everything was pushed."""
-        return ()
 
     def disarm(self) -> None:
         """Puts the methods back, except where somebody has wrapped ours since."""
@@ -93,5 +84,5 @@ def _outermost(layer: Any) -> type | None:
 def _allocated(layer: Any) -> None:
     with suppress(BaseException):  # a hook never breaks generate()
         shape = tuple(int(size) for size in getattr(getattr(layer, "keys", None), "shape", ()))
-        told = f"{type(layer).__name__} {shape}" if any(shape) else type(layer).__name__
-        RUNS.push("transformers", OneTimeWork(kind="kv_cache.allocate", reason=told))
+        reason = f"{type(layer).__name__} {shape}" if any(shape) else type(layer).__name__
+        RUNS.push("transformers", OneTimeWork(kind="kv_cache.allocate", reason=reason))

@@ -3,19 +3,18 @@ What Triton does once: just-in-time compilation and autotuning of kernels that t
 
 Each hook is a single slot that others use too (vLLM claims one), so the former owner is called from ours, and gets the
 slot back. Kernels that Inductor builds are told by its records and skipped here. Read in triton 3.4 to 3.9:
-``knobs.compilation.listener``; ``knobs.autotuning.listener`` from 3.8
-on, before it ``Autotuner._bench``, which runs once for each configuration tried. Launch hooks sit on every launch and are
-not used.
+``knobs.compilation.listener``; ``knobs.autotuning.listener`` from 3.8 on, before it ``Autotuner._bench``, which runs once
+for each configuration tried. Launch hooks sit on every launch and are not used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
 from typing import Any
 
-from jitwarmup.probes.loaded import ARMED, absent, compiling, loaded
+from jitwarmup.probes.base import ARMED, HookProbe, absent, compiling, loaded
 from jitwarmup.probes.run_table import RUNS
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork
@@ -26,8 +25,8 @@ Hook = Callable[..., Any]
 class ChainedHook:
     """One hook slot of another library: ours goes in front of whoever was there, and leaves without a trace."""
 
-    def __init__(self, owner: Any, attribute: str, told: Hook) -> None:
-        self._owner, self._attribute, self._told = owner, attribute, told
+    def __init__(self, owner: Any, attribute: str, callback: Hook) -> None:
+        self._owner, self._attribute, self._callback = owner, attribute, callback
         self._had_own = attribute in vars(owner)
         self._former: Hook | None = getattr(owner, attribute, None)
         self._active = True
@@ -48,22 +47,21 @@ class ChainedHook:
         former = self._former
 
         def hook(*args: Any, **kwargs: Any) -> Any:
-            self._tell(args, kwargs)
+            self._notify(args, kwargs)
             return None if former is None else former(*args, **kwargs)
 
         return hook if former is None else wraps(former)(hook)
 
-    def _tell(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _notify(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         with suppress(BaseException):  # a hook never breaks a kernel's launch
             if self._active and not compiling():
-                self._told(*args, **kwargs)
+                self._callback(*args, **kwargs)
 
 
-class Triton:
+class Triton(HookProbe):
     """Kinds: ``triton.compile``, ``triton.cache_hit``, ``autotune``; the reason names the kernel."""
 
     name = "triton"
-    follows = True  # everything here is pushed
 
     def __init__(self) -> None:
         self._slots: dict[str, ChainedHook] = {}
@@ -72,22 +70,12 @@ class Triton:
         """Dormant until triton is loaded; unavailable where it has none of the hooks we know."""
         if loaded("triton") is None:
             return absent("triton")
-        self._take("compile", _compile_slots())
-        self._take("autotune", _autotune_slots())
+        for purpose, places in (("compile", _compile_slots()), ("autotune", _autotune_slots())):
+            if purpose not in self._slots and places:
+                self._slots[purpose] = ChainedHook(*places[0])
         if "compile" not in self._slots:
             return ArmState("unavailable", "triton has no compilation hook that is known")
         return ARMED if "autotune" in self._slots else ArmState("armed", "autotuning not seen: no hook that is known")
-
-    def _take(self, purpose: str, places: Sequence[tuple[Any, str, Hook]]) -> None:
-        if purpose not in self._slots and places:
-            self._slots[purpose] = ChainedHook(*places[0])
-
-    def snapshot(self) -> None:
-        """Nothing to read."""
-
-    def delta(self, _before: None, _after: None) -> Sequence[OneTimeWork]:
-        """Everything was pushed."""
-        return ()
 
     def disarm(self) -> None:
         """Gives the slots back to their former owners."""
@@ -112,25 +100,24 @@ def _autotune_slots() -> list[tuple[Any, str, Hook]]:
     return places
 
 
-def _compiled(**told: Any) -> None:
+def _compiled(**facts: Any) -> None:
     """``CompilationListener``: times are microseconds (``CompileTimes.total``)."""
-    spent = getattr(told.get("times"), "total", None)
+    spent = getattr(facts.get("times"), "total", None)
     RUNS.push(
         "triton",
         OneTimeWork(
-            kind="triton.cache_hit" if told.get("cache_hit") else "triton.compile",
+            kind="triton.cache_hit" if facts.get("cache_hit") else "triton.compile",
             duration_s=spent / 1e6 if isinstance(spent, (int, float)) else None,
-            reason=_kernel(getattr(told.get("src"), "fn", None)),
+            reason=_kernel(getattr(facts.get("src"), "fn", None)),
         ),
     )
 
 
-def _autotuned(**told: Any) -> None:
+def _autotuned(**facts: Any) -> None:
     """``AutotuneListener``: ``duration`` in seconds; a hit (disk, or a single configuration) cost nothing."""
-    if not told.get("cache_hit"):
-        spent = told.get("duration")
-        work = OneTimeWork(kind="autotune", duration_s=spent, reason=_kernel(told.get("fn")))
-        RUNS.push("triton", work)
+    if not facts.get("cache_hit"):
+        spent = facts.get("duration")
+        RUNS.push("triton", OneTimeWork(kind="autotune", duration_s=spent, reason=_kernel(facts.get("fn"))))
 
 
 def _tried(tuner: Any, *_args: Any, **_kwargs: Any) -> None:

@@ -1,7 +1,7 @@
 """
 The protocols through which the outside world is met. Each is one to five methods; any object that has them fits.
 
-Clock, Monitor, Probe, Emitter, Ranks and Rule are the places where the house grows: write one file, hand the object to
+Clock, Monitor, Probe, Emitter, Ranks and Rule are the places where the project grows: write one file, hand the object to
 ``steady_state`` or ``warmed``.
 """
 
@@ -31,7 +31,7 @@ class Clock(Protocol):
         ...
 
 
-class Window(Protocol):
+class MonitorWindow(Protocol):
     """What ``Monitor.window`` yields: ``reading`` is there after the exit (a DeviceReading, or None)."""
 
     @property
@@ -46,7 +46,7 @@ class Monitor(Protocol):
 
     def resume(self) -> None: ...
 
-    def window(self, name: str) -> AbstractContextManager[Window]: ...
+    def window(self, name: str) -> AbstractContextManager[MonitorWindow]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +100,9 @@ class Emitter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Exchanged:
-    """What came of one exchange: what each member said, in their order; or why it failed (a RankFailed), and nothing."""
+    """What came of one exchange: the message of each member, in their order; or why it failed (a RankFailed), and nothing."""
 
-    said: tuple[bytes, ...] = ()
+    messages: tuple[bytes, ...] = ()
     lost: Exception | None = None
 
 
@@ -134,6 +134,6 @@ class Ranks(Protocol):
     @property
     def members(self) -> tuple[int, ...]: ...
 
-    def exchange(self, said: bytes) -> Exchange: ...
+    def exchange(self, message: bytes) -> Exchange: ...
 
     def leave(self, reason: str) -> None: ...

@@ -1,5 +1,5 @@
 """
-Fakes for the house's own tests and for those of users.
+Fakes for the package's own tests and for those of users.
 
 ``inactive()`` switches decorated functions off, ``capture_events()`` collects what would be logged, `FakeClock` and
 `RecordingMonitor` stand in for time and device. ``from jitwarmup.testing import nvmlsim`` in a conftest gives the fixture
@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Self
 
 from jitwarmup.events import emit
-from jitwarmup.events.recorder import Recorder
+from jitwarmup.events.sinks import Recorder
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.records.runs import DeviceReading
 

@@ -1,7 +1,7 @@
 """
 Figures as SVG text for a page: drawn by matplotlib (extra ``report``), imported when the first one is drawn.
 
-Colours are written as marks that no figure would use, and turned into CSS variables afterwards, so that one drawing is
+Colors are written as marks that no figure would use, and turned into CSS variables afterwards, so that one drawing is
 legible in light and dark. Runs are drawn as one path of dots: 500 markers of matplotlib's would be 50 kB. Nothing
 global is left changed, no window system is asked for, and text is never read as mathematics.
 """
@@ -80,7 +80,7 @@ def figure(height_in: float, salt: str) -> Iterator[tuple[Any, list[str]]]:
 
 
 def themed(svg: str) -> str:
-    """SVG as it stands in a page: without its head, numbers to a tenth of a point, colours by CSS variable."""
+    """SVG as it stands in a page: without its head, numbers to a tenth of a point, colors by CSS variable."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
@@ -201,19 +201,19 @@ def scaled(axes: Any, seconds: Sequence[float]) -> None:
 
 
 def ledger_bar(report: Report) -> str:
-    """Seconds by cause as one bar; the table beside it names the colours."""
+    """Seconds by cause as one bar; the table beside it names the colors."""
     with figure(0.42, f"ledger{report.report_id}") as (drawn, found):
         axes, left = drawn.subplots(), 0.0
         for at, (_, seconds) in enumerate(causes(report)):
-            axes.barh(0, seconds, left=left, color=MARKS[colour_of(at)], height=1, edgecolor=MARKS["grid"], lw=0.3)
+            axes.barh(0, seconds, left=left, color=MARKS[color_of(at)], height=1, edgecolor=MARKS["grid"], lw=0.3)
             left += seconds
         axes.set_xlim(0, left)
         axes.set_axis_off()
     return found[0]
 
 
-def colour_of(at: int) -> str:
-    """The colour of the cause at a place of the ledger; beyond eight the rest is muted."""
+def color_of(at: int) -> str:
+    """The color of the cause at a place of the ledger; beyond eight the rest is muted."""
     return f"c{at + 1}" if at < 8 else "muted"
 
 

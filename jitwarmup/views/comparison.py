@@ -21,13 +21,13 @@ NAMES = {
 SAID = {"slower": "slower", "faster": "faster", "same": "no difference", "unknown": "cannot tell"}
 
 
-def said(ratio: Ratio) -> str:
+def verdict_words(ratio: Ratio) -> str:
     """What is called, and why not where it is not."""
-    if ratio.how == "single":
+    if ratio.method == "single":
         return "one run each: no interval"
-    if ratio.called == "unknown":
-        return f"too few ({ratio.n})" if ratio.how != "absent" else "one side is absent"
-    return SAID[ratio.called]
+    if ratio.verdict == "unknown":
+        return f"too few ({ratio.n})" if ratio.method != "absent" else "one side is absent"
+    return SAID[ratio.verdict]
 
 
 def rows(comparison: Comparison) -> list[tuple[str, ...]]:
@@ -36,7 +36,7 @@ def rows(comparison: Comparison) -> list[tuple[str, ...]]:
     for ratio in comparison.ratios:
         between = "-" if ratio.low is None else f"{percent(ratio.low)} to {percent(ratio.high)}"
         name = NAMES.get(ratio.metric, ratio.metric)
-        found.append((name, span(ratio.a_s), span(ratio.b_s), percent(ratio.ratio), between, said(ratio)))
+        found.append((name, span(ratio.a_s), span(ratio.b_s), percent(ratio.ratio), between, verdict_words(ratio)))
     for kind, (was, now) in (comparison.compiles or {}).items():
         found.append((kind, str(was), str(now), f"{now - was:+d}", "", "more compiles" if now > was else ""))
     return found

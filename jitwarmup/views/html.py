@@ -2,7 +2,7 @@
 A report as one self-contained page: no network, no script, under 150 kB, light and dark, narrow and wide.
 
 Every text that is not ours is escaped. Figures come from ``draw``; where matplotlib is missing the tables stand alone and
-say so. Where the tables of all runs would make the page too heavy, the middle of the longest is left out, and it is said.
+say so. Where the tables of all runs would make the page too heavy, the middle of the longest is left out, with a remark.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
+from importlib.resources import files
 
 from jitwarmup.records.report import Report
 from jitwarmup.records.units import span
 from jitwarmup.views import charts
-from jitwarmup.views.style import SHEET
 from jitwarmup.views.summary import causes, figures, findings, run_rows, verdict_words
 from jitwarmup.views.text import share
 
+SHEET = "".join(files("jitwarmup.views").joinpath("report.css").read_text(encoding="utf-8").splitlines()[1:])
 MOST_BYTES = 150_000
 LEGEND = {
     "cold": "validation",
@@ -36,12 +37,12 @@ def page(reports: Sequence[Report]) -> str:
 
     """
     fixed = [sections(report) for report in reports]
-    room = MOST_BYTES - 2000 - len(SHEET) - sum(len(part.encode()) for part in fixed)
-    if room < 0:
+    space = MOST_BYTES - 2000 - len(SHEET) - sum(len(part.encode()) for part in fixed)
+    if space < 0:
         raise ValueError(
             f"{len(reports)} reports are too many for one page of {MOST_BYTES // 1000} kB; wanted fewer: one page each"
         )
-    tables = [runs_table(report, room // len(reports)) for report in reports]
+    tables = [runs_table(report, space // len(reports)) for report in reports]
     bodies = "".join(article(report, *parts) for report, *parts in zip(reports, fixed, tables, strict=True))
     title = escape(", ".join(dict.fromkeys(report.callable for report in reports)))
     return (
@@ -113,8 +114,8 @@ def figures_card(report: Report) -> str:
 def verdict_card(report: Report) -> str:
     """The verdict with its reasons, what to do next, and who could look."""
     found = "".join(
-        f"<li>{escape(said)}" + (f'<br><span class="muted">next: {escape(way_out)}</span>' if way_out else "")
-        for said, way_out in findings(report)
+        f"<li>{escape(words)}" + (f'<br><span class="muted">next: {escape(way_out)}</span>' if way_out else "")
+        for words, way_out in findings(report)
     )
     watched = ", ".join(report.verdict.watched) or "nobody"
     blind = "; ".join(f"{name}: {why}" for name, why in report.verdict.unwatched.items())
@@ -130,7 +131,7 @@ def verdict_card(report: Report) -> str:
 
 
 def legend(report: Report) -> str:
-    """What the colours of the curve mean."""
+    """What the colors of the curve mean."""
     shown = {mark for mark, test in charts.GROUPS.items() if any(test(run) for run in report.runs)}
     shown |= {"marked"} if charts.work_rows(report.runs) else set()
     keys = "".join(
@@ -148,7 +149,7 @@ def ledger_card(report: Report) -> str:
         return ""
     whole = sum(seconds for _, seconds in spent)
     rows = "".join(
-        f'<tr><td><span class="key" style="background:var(--{charts.colour_of(at)})"></span>{escape(cause)}'
+        f'<tr><td><span class="key" style="background:var(--{charts.color_of(at)})"></span>{escape(cause)}'
         f'<td class="n">{span(seconds)}<td class="n">{share(seconds, whole)}'
         for at, (cause, seconds) in enumerate(spent)
     )
@@ -184,7 +185,7 @@ def device_card(report: Report) -> str:
     reading = report.device
     if reading is None:
         why = "; ".join(
-            f"{name}: {said}" for name, said in report.verdict.unwatched.items() if name.startswith("monitor")
+            f"{name}: {reason}" for name, reason in report.verdict.unwatched.items() if name.startswith("monitor")
         )
         return card(
             "Device",
@@ -192,25 +193,25 @@ def device_card(report: Report) -> str:
         )
     strip = charts.device_strip(report) if charts.can_draw() else None
     limits = sorted({limit for run in report.measured if run.device for limit in run.device.throttled_s})
-    said = [f"{reading.name} {reading.uuid}".strip(), f"status {reading.status}"]
-    said += [f"throttled by {', '.join(limits)}"] if limits else []
-    said += [f"not read: {metric} ({why})" for metric, why in reading.missing.items()]
-    words = "".join(f'<p class="muted">{escape(line)}</p>' for line in said)
+    remarks = [f"{reading.name} {reading.uuid}".strip(), f"status {reading.status}"]
+    remarks += [f"throttled by {', '.join(limits)}"] if limits else []
+    remarks += [f"not read: {metric} ({why})" for metric, why in reading.missing.items()]
+    words = "".join(f'<p class="muted">{escape(line)}</p>' for line in remarks)
     return card("Device", (strip or "") + words)
 
 
-def runs_table(report: Report, room: int) -> str:
-    """Every run; of more than fit into ``room`` bytes the middle is left out."""
+def runs_table(report: Report, space: int) -> str:
+    """Every run; of more than fit into ``space`` bytes the middle is left out."""
     rows = [row_html(row) for row in run_rows(report)]
     left_out = 0
-    while rows and sum(len(row.encode()) for row in rows) > room - 400:
+    while rows and sum(len(row.encode()) for row in rows) > space - 400:
         cut = max(1, len(rows) // 20)
         middle = len(rows) // 2
         del rows[middle - cut // 2 : middle - cut // 2 + cut]
         left_out += cut
     if left_out:
-        said = f"{left_out} runs in the middle are left out to keep the page small; the saved report has them"
-        rows.insert(len(rows) // 2, f"<tr><td colspan=4>{said}")
+        remark = f"{left_out} runs in the middle are left out to keep the page small; the saved report has them"
+        rows.insert(len(rows) // 2, f"<tr><td colspan=4>{remark}")
     body = "".join(rows)
     return (
         f"<section class=runs><details><summary>every run ({len(report.runs)})</summary><table>"

@@ -182,9 +182,14 @@ def verdict_lines(report: Report, width: int, paint: Paint) -> list[str]:
     if report.verdict.unwatched:
         unwatched = ", ".join(f"{name} ({why})" for name, why in report.verdict.unwatched.items())
         lines += folded(f"  not watched: {unwatched}", width, indent=4)
-    said = report.would_have_said
-    if said is not None and said.state == "proven" and report.decision is not None and report.decision.path == "count":
-        runs = f"{said.numbers.get('n', 0):.0f} warm-up runs ({said.path})"
+    decision = report.would_have_said
+    if (
+        decision is not None
+        and decision.state == "proven"
+        and report.decision is not None
+        and report.decision.path == "count"
+    ):
+        runs = f"{decision.numbers.get('n', 0):.0f} warm-up runs ({decision.path})"
         lines += folded(f"  until_steady() would have stopped after {runs}", width, indent=4)
     return lines
 

@@ -14,8 +14,8 @@ FLAT = [1.0, 1.01, 0.99, 1.0, 1.01, 1.0, 0.99, 1.0, 1.0, 1.01]
 WATCHED = ("dynamo", "inductor")
 
 
-def a_run(seconds, phase=Phase.MEASURE, **told):
-    return Run(phase=phase, index=0, started_at=0.0, duration_ns=round(seconds * 1e9), **told)
+def a_run(seconds, phase=Phase.MEASURE, **more):
+    return Run(phase=phase, index=0, started_at=0.0, duration_ns=round(seconds * 1e9), **more)
 
 
 def series(measured, warm=(1.0, 1.0, 1.0), work=None, wait_share=0.0):
@@ -27,8 +27,8 @@ def series(measured, warm=(1.0, 1.0, 1.0), work=None, wait_share=0.0):
     return runs
 
 
-def said(runs, **told):
-    verdict = audit(runs, watched=WATCHED, **told)
+def verdict_of(runs, **more):
+    verdict = audit(runs, watched=WATCHED, **more)
     return verdict.state, [reason.kind for reason in verdict.reasons]
 
 
@@ -61,17 +61,17 @@ def test_one_time_work_in_a_measured_run_contaminates_though_the_times_are_flat(
 
 def test_work_in_runs_that_were_discarded_contaminates_nothing():
     lost = a_run(9.0, work=(RECOMPILE,), contaminated=True, discarded=True)
-    assert said([lost, *series(FLAT)]) == ("steady", [])
+    assert verdict_of([lost, *series(FLAT)]) == ("steady", [])
 
 
 def test_a_cost_of_every_run_contaminates_nothing():
     cache = OneTimeWork(kind="kv_cache.allocate", count=4)
     runs = series(FLAT, work=dict.fromkeys(range(10), (cache,)))
-    assert said(runs) == ("steady", [])
+    assert verdict_of(runs) == ("steady", [])
 
 
 def test_drift_without_a_cause_is_said_to_be_just_that():
-    state, kinds = said(series([1.02**at for at in range(20)]))
+    state, kinds = verdict_of(series([1.02**at for at in range(20)]))
     assert (state, kinds) == ("unsteady", ["not_flat", "cause_clean_but_drifting"])
 
 
@@ -95,8 +95,8 @@ def test_a_slowdown_among_the_measured_runs_is_unsteady():
 
 
 def test_a_slow_first_run_of_twenty_is_told_but_forgiven():
-    assert said(series([1.5] + [1.0] * 19)) == ("steady", ["not_flat"])
-    assert said(series([1.5] * 4 + [1.0] * 16))[0] == "unsteady"
+    assert verdict_of(series([1.5] + [1.0] * 19)) == ("steady", ["not_flat"])
+    assert verdict_of(series([1.5] * 4 + [1.0] * 16))[0] == "unsteady"
 
 
 def test_four_runs_are_too_few():
@@ -116,18 +116,18 @@ def test_noise_in_which_nothing_could_be_seen_is_undecided():
 def test_compiled_code_that_was_given_up_is_degraded_wherever_it_happened():
     runs = series(FLAT)
     runs[1] = replace(runs[1], work=(GIVEN_UP,))
-    assert said(runs) == ("degraded", ["compiled_code_given_up"])
+    assert verdict_of(runs) == ("degraded", ["compiled_code_given_up"])
     runs[1] = replace(runs[1], work=(replace(GIVEN_UP, scope="foreign"),))
-    assert said(runs) == ("steady", [])
+    assert verdict_of(runs) == ("steady", [])
 
 
 def test_recompiling_in_every_run_is_degraded_and_said():
-    state, kinds = said(series(FLAT, work=dict.fromkeys(range(10), (RECOMPILE,))))
+    state, kinds = verdict_of(series(FLAT, work=dict.fromkeys(range(10), (RECOMPILE,))))
     assert (state, kinds) == ("degraded", ["recompiles_every_run"])
 
 
 def test_recompiling_in_all_but_one_run_is_contamination():
-    state, kinds = said(series(FLAT, work=dict.fromkeys(range(9), (RECOMPILE,))))
+    state, kinds = verdict_of(series(FLAT, work=dict.fromkeys(range(9), (RECOMPILE,))))
     assert (state, kinds) == ("contaminated", ["one_time_work", "flat_but_not_cause_clean"])
 
 
@@ -140,32 +140,32 @@ def test_a_busy_host_is_worth_knowing():
 def test_a_class_that_only_the_waits_explain_is_the_hosts():
     runs = series(FLAT[:5] + FLAT[:5])
     runs = [*runs[:9], *(replace(run, duration_ns=run.duration_ns * 3, wait_s=run.duration_s * 2) for run in runs[9:])]
-    state, kinds = said(runs)
+    state, kinds = verdict_of(runs)
     assert (state, kinds) == ("steady", ["contended", "host_disagrees"])
 
 
 def test_a_failure_outweighs_everything():
     failure = Reason(kind="failed_in_measure", numbers={"index": 3.0}, subject="ValueError")
-    state, kinds = said(series(FLAT, work={0: (RECOMPILE,)}), failure=failure)
+    state, kinds = verdict_of(series(FLAT, work={0: (RECOMPILE,)}), failure=failure)
     assert (state, kinds[0]) == ("invalid", "failed_in_measure")
 
 
 def test_given_up_code_outweighs_contamination_and_that_outweighs_drift():
     drifting = [1.02**at for at in range(20)]
     runs = series(drifting, work={0: (RECOMPILE,)})
-    assert said(runs) == ("contaminated", ["one_time_work", "not_flat"])
+    assert verdict_of(runs) == ("contaminated", ["one_time_work", "not_flat"])
     runs[1] = replace(runs[1], work=(GIVEN_UP,))
-    assert said(runs) == ("degraded", ["compiled_code_given_up", "one_time_work", "not_flat"])
+    assert verdict_of(runs) == ("degraded", ["compiled_code_given_up", "one_time_work", "not_flat"])
 
 
 def test_a_loop_that_was_left_is_at_best_undecided():
     left = Reason(kind="left_early")
-    assert said(series(FLAT), cut_short=left) == ("undecided", ["left_early"])
-    assert said(series(FLAT, work={0: (RECOMPILE,)}), cut_short=left)[0] == "contaminated"
+    assert verdict_of(series(FLAT), cut_short=left) == ("undecided", ["left_early"])
+    assert verdict_of(series(FLAT, work={0: (RECOMPILE,)}), cut_short=left)[0] == "contaminated"
 
 
 def test_runs_that_did_not_finish_are_not_judged():
-    assert said([*series(FLAT), a_run(99.0, outcome="closed"), a_run(99.0, outcome="error")]) == ("steady", [])
+    assert verdict_of([*series(FLAT), a_run(99.0, outcome="closed"), a_run(99.0, outcome="error")]) == ("steady", [])
 
 
 def test_nothing_at_all_is_undecided():

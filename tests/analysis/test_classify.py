@@ -17,18 +17,18 @@ def published(data):
 
 
 @pytest.fixture(scope="module")
-def told(published):
+def found(published):
     return [classify(one["series"], profile="barrett2017") for one in published]
 
 
-def test_every_published_label_is_reproduced(published, told):
+def test_every_published_label_is_reproduced(published, found):
     assert len(published) == 34
-    assert [one.label for one in told] == [one["label"].replace(" ", "_") for one in published]
+    assert [one.label for one in found] == [one["label"].replace(" ", "_") for one in published]
 
 
-def test_the_steady_part_starts_where_published_in_four_of_five(published, told):
+def test_the_steady_part_starts_where_published_in_four_of_five(published, found):
     pairs = [
-        (one.start, was["steady_start"]) for one, was in zip(told, published, strict=True) if one.start is not None
+        (one.start, was["steady_start"]) for one, was in zip(found, published, strict=True) if one.start is not None
     ]
     assert len(pairs) == 24
     assert sum(abs(start - was) <= 2 for start, was in pairs) >= 20
@@ -83,13 +83,13 @@ def test_a_warm_up_is_told_with_its_end():
     ],
 )
 def test_plain_shapes(series, label, start):
-    told = classify(series)
-    assert (told.label, told.start) == (label, start)
+    found = classify(series)
+    assert (found.label, found.start) == (label, start)
 
 
 def test_what_is_not_finite_is_passed_over_and_places_stay_those_given():
-    told = classify([math.nan, math.inf, *STEP_DOWN])
-    assert (told.label, told.start, told.n, told.changepoints) == ("warmup", 6, 30, (6,))
+    found = classify([math.nan, math.inf, *STEP_DOWN])
+    assert (found.label, found.start, found.n, found.changepoints) == ("warmup", 6, 30, (6,))
 
 
 def test_a_wider_tolerance_calls_more_the_same():

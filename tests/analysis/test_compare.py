@@ -39,7 +39,7 @@ def calls(scale, pairs=60):
     for seed in range(pairs):
         host = wandering(seed)
         a, b = noisy(seed * 2 + 1, host=host), noisy(seed * 2 + 2, scale=scale, host=host)
-        found.append(compare(side(a), side(b, at=1.0)).of("steady").called)
+        found.append(compare(side(a), side(b, at=1.0)).of("steady").verdict)
     return found
 
 
@@ -59,18 +59,18 @@ def test_sides_that_were_not_run_in_turn_are_not_paired():
     a, b = side(noisy(1)), side(noisy(2), at=1000.0)
     assert pairs_of(a, b) == []
     assert compare(a, b).interleaved is False
-    assert compare(a, b).of("steady").how == "runs"
+    assert compare(a, b).of("steady").method == "runs"
 
 
 def test_without_pairs_a_wandering_host_is_not_called_a_difference_and_a_clear_one_is():
-    assert compare(side(noisy(1)), side(noisy(2), at=1000.0)).of("steady").called == "same"
-    assert compare(side(noisy(1)), side(noisy(2, scale=1.2), at=1000.0)).of("steady").called == "slower"
+    assert compare(side(noisy(1)), side(noisy(2), at=1000.0)).of("steady").verdict == "same"
+    assert compare(side(noisy(1)), side(noisy(2, scale=1.2), at=1000.0)).of("steady").verdict == "slower"
 
 
 def test_few_runs_are_not_enough_to_call_anything():
     found = compare(side([1.0] * 4), side([2.0] * 4, at=1000.0)).of("steady")
-    assert (found.called, found.low, found.ratio) == ("unknown", None, 2.0)
-    assert compare(side([1.0] * 7), side([2.0] * 7, at=1.0)).of("steady").called == "unknown"
+    assert (found.verdict, found.low, found.ratio) == ("unknown", None, 2.0)
+    assert compare(side([1.0] * 7), side([2.0] * 7, at=1.0)).of("steady").verdict == "unknown"
 
 
 def test_waits_for_a_processor_are_taken_off_where_both_sides_tell_them():
@@ -83,7 +83,7 @@ def test_waits_for_a_processor_are_taken_off_where_both_sides_tell_them():
 
 def test_single_cold_runs_have_a_ratio_and_no_interval():
     found = compare(side([1.0] * 9, cold_s=(10.0,)), side([1.0] * 9, cold_s=(15.0,))).of("cold")
-    assert (found.ratio, found.low, found.how, found.called) == (1.5, None, "single", "unknown")
+    assert (found.ratio, found.low, found.method, found.verdict) == (1.5, None, "single", "unknown")
 
 
 def test_several_processes_are_compared_by_their_medians():
@@ -92,14 +92,14 @@ def test_several_processes_are_compared_by_their_medians():
         name="f", cold_s=(13, 13.1, 13.2, 12.9, 13), steady=tuple(series(noisy(at, scale=1.3)) for at in range(5))
     )
     found = compare(a, b)
-    assert found.of("cold").called == found.of("steady").called == "slower"
-    assert found.of("steady").how == "processes"
+    assert found.of("cold").verdict == found.of("steady").verdict == "slower"
+    assert found.of("steady").method == "processes"
 
 
 def test_a_missing_metric_is_absent_and_not_zero():
     found = compare(side([1.0] * 9), Measured(name="f"))
     assert (found.of("steady").b_s, found.of("steady").ratio) == (None, None)
-    assert found.of("cold").how == "absent"
+    assert found.of("cold").method == "absent"
 
 
 def test_an_interval_is_never_narrower_than_the_wander_of_a_steady_state():

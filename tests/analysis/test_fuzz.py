@@ -62,8 +62,8 @@ def judge(series, runs):
     assert 0 <= warmup_end(runs) <= len(runs)
     would_have_said(runs)
     audit(runs, watched=("dynamo",))
-    told = classify(series)
-    assert told.start is None or 0 <= told.start < len(series)
+    found = classify(series)
+    assert found.start is None or 0 <= found.start < len(series)
     for summary in (summarize(series), across_processes(series)):
         assert summary.ci_low_s is None or summary.ci_low_s <= summary.median_s <= summary.ci_high_s
 

@@ -13,8 +13,8 @@ def judged(gates, *ratios, **more):
     return [one.failed for one in judge(found, parse_gates(gates))]
 
 
-def ratio(metric, value, *, low=None, high=None, called="unknown", how="runs"):
-    return Ratio(metric=metric, a_s=1, b_s=value, ratio=value, low=low, high=high, called=called, how=how, n=20)
+def ratio(metric, value, *, low=None, high=None, verdict="unknown", method="runs"):
+    return Ratio(metric=metric, a_s=1, b_s=value, ratio=value, low=low, high=high, verdict=verdict, method=method, n=20)
 
 
 def test_gates_are_read_from_the_command_line():
@@ -33,31 +33,31 @@ def test_a_gate_that_is_none_says_what_was_wanted(text):
 
 
 def test_slower_by_more_than_the_limit_and_outside_the_noise_fails():
-    assert judged("steady:5%", ratio("steady", 1.2, low=1.1, high=1.3, called="slower")) == [True]
+    assert judged("steady:5%", ratio("steady", 1.2, low=1.1, high=1.3, verdict="slower")) == [True]
 
 
 def test_within_the_limit_passes_however_sure():
-    assert judged("steady:5%", ratio("steady", 1.04, low=1.03, high=1.05, called="slower")) == [False]
+    assert judged("steady:5%", ratio("steady", 1.04, low=1.03, high=1.05, verdict="slower")) == [False]
 
 
 def test_above_the_limit_but_within_the_noise_passes():
-    assert judged("steady:5%", ratio("steady", 1.2, low=0.9, high=1.5, called="same")) == [False]
+    assert judged("steady:5%", ratio("steady", 1.2, low=0.9, high=1.5, verdict="same")) == [False]
 
 
 def test_faster_never_fails():
-    assert judged("steady:0%", ratio("steady", 0.8, low=0.7, high=0.9, called="faster")) == [False]
+    assert judged("steady:0%", ratio("steady", 0.8, low=0.7, high=0.9, verdict="faster")) == [False]
 
 
 def test_single_cold_runs_are_held_to_the_limit():
-    assert judged("cold:20%", ratio("cold", 1.3, how="single")) == [True]
-    assert judged("cold:20%", ratio("cold", 1.1, how="single")) == [False]
+    assert judged("cold:20%", ratio("cold", 1.3, method="single")) == [True]
+    assert judged("cold:20%", ratio("cold", 1.1, method="single")) == [False]
 
 
 def test_a_gate_that_cannot_look_fails():
     assert judged("cold:20%") == [True]
     assert judged("steady:5%", ratio("steady", 1.0)) == [True]  # a few runs, no interval
     assert judged("recompiles:0", compiles=None) == [True]
-    assert judged("steady:5%", ratio("steady", 1.0, low=0.9, high=1.1, called="same"), failed=(0, 1)) == [True]
+    assert judged("steady:5%", ratio("steady", 1.0, low=0.9, high=1.1, verdict="same"), failed=(0, 1)) == [True]
 
 
 def test_a_change_in_compile_count_alone_fails_its_gate_and_no_other(make_report):

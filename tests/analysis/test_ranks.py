@@ -19,11 +19,11 @@ CAPTURE = OneTimeWork(kind="dynamo.capture", duration_s=3.0)
 GROW = OneTimeWork(kind="allocator.grow", count=2)
 
 
-def a_run(ns=1000, phase=Phase.WARM, index=3, **told):
-    return Run(phase=phase, index=index, started_at=7.0, duration_ns=ns, **told)
+def a_run(ns=1000, phase=Phase.WARM, index=3, **a_report):
+    return Run(phase=phase, index=index, started_at=7.0, duration_ns=ns, **a_report)
 
 
-def told(ns=1000, phase=Phase.WARM, index=3, **more):
+def a_report(ns=1000, phase=Phase.WARM, index=3, **more):
     return RankReport(phase=phase, index=index, duration_ns=ns, **more)
 
 
@@ -60,24 +60,26 @@ anything_said = st.builds(
 
 
 @given(anything_said)
-def test_what_is_told_arrives_as_it_was(said):
-    assert RankReport.from_bytes(said.to_bytes()) == said
+def test_what_is_told_arrives_as_it_was(reports):
+    assert RankReport.from_bytes(reports.to_bytes()) == reports
 
 
 def test_a_message_that_is_no_unicode_arrives_too():
-    said = told(words=RemoteError(type="E", message="\udcff half a \ud83d pair"))
-    assert RankReport.from_bytes(said.to_bytes()) == said
+    reports = a_report(words=RemoteError(type="E", message="\udcff half a \ud83d pair"))
+    assert RankReport.from_bytes(reports.to_bytes()) == reports
 
 
 def test_what_a_quiet_run_tells_fits_into_one_row():
-    longest = told((1 << 62), Phase.VALIDATE, 10**9, cpu_s=123456.123456789, wait_s=123456.123456789, switches=1 << 40)
+    longest = a_report(
+        (1 << 62), Phase.VALIDATE, 10**9, cpu_s=123456.123456789, wait_s=123456.123456789, switches=1 << 40
+    )
     assert len(longest.to_bytes()) < 188
 
 
 def test_a_run_is_told_with_all_that_decides():
     run = a_run(5, Phase.MEASURE, 2, work=(CAPTURE,), cpu_s=0.1, wait_s=0.2, switches=3)
-    said = RankReport.of(run, ending="ok", watched=True, words=RemoteError(type="E"))
-    assert said == RankReport(
+    reports = RankReport.of(run, ending="ok", watched=True, words=RemoteError(type="E"))
+    assert reports == RankReport(
         phase=Phase.MEASURE,
         index=2,
         duration_ns=5,
@@ -101,29 +103,29 @@ def test_what_is_no_message_is_refused(garbage):
 
 def test_the_slowest_rank_gives_the_times_of_all():
     own = a_run(10, cpu_s=1.0, wait_s=1.1, switches=1)
-    said = [
-        told(10, cpu_s=1.0, wait_s=1.1, switches=1),
-        told(40, cpu_s=4.0, wait_s=4.1, switches=4),
-        told(30, cpu_s=9.0, wait_s=9.1, switches=9),
+    reports = [
+        a_report(10, cpu_s=1.0, wait_s=1.1, switches=1),
+        a_report(40, cpu_s=4.0, wait_s=4.1, switches=4),
+        a_report(30, cpu_s=9.0, wait_s=9.1, switches=9),
     ]
-    run = agreed(own, said, (0, 1, 2))
+    run = agreed(own, reports, (0, 1, 2))
     assert (run.duration_ns, run.cpu_s, run.wait_s, run.switches) == (40, 4.0, 4.1, 4)
     assert run.rank_durations_ns == (10, 40, 30)
 
 
 def test_what_the_slowest_rank_could_not_read_is_absent():
-    run = agreed(a_run(1, cpu_s=1.0, wait_s=1.0, switches=1), [told(1, cpu_s=1.0), told(2)], (0, 1))
+    run = agreed(a_run(1, cpu_s=1.0, wait_s=1.0, switches=1), [a_report(1, cpu_s=1.0), a_report(2)], (0, 1))
     assert (run.cpu_s, run.wait_s, run.switches) == (None, None, None)
 
 
 def test_of_equally_slow_ranks_the_first_counts():
-    assert slowest([told(1), told(5), told(5)]) == 1
-    assert agreed(a_run(), [told(5, switches=1), told(5, switches=2)], (0, 1)).switches == 1
+    assert slowest([a_report(1), a_report(5), a_report(5)]) == 1
+    assert agreed(a_run(), [a_report(5, switches=1), a_report(5, switches=2)], (0, 1)).switches == 1
 
 
 def test_the_work_of_all_ranks_is_kept_with_the_rank_that_did_it():
-    said = [told(work=(CAPTURE,)), told(), told(work=(GROW, CAPTURE))]
-    run = agreed(a_run(work=(CAPTURE,)), said, (4, 5, 7))
+    reports = [a_report(work=(CAPTURE,)), a_report(), a_report(work=(GROW, CAPTURE))]
+    run = agreed(a_run(work=(CAPTURE,)), reports, (4, 5, 7))
     assert [(work.kind, work.count, work.rank) for work in run.work] == [
         ("dynamo.capture", 1, 4),
         ("allocator.grow", 2, 7),
@@ -133,40 +135,44 @@ def test_the_work_of_all_ranks_is_kept_with_the_rank_that_did_it():
 
 def test_items_and_the_device_stay_the_ranks_own():
     own = a_run(items=9, first_item_s=0.1, item_gaps_s=(0.2,), device=DeviceReading(uuid="mine"), compiled_calls=3)
-    run = agreed(own, [told(1), told(2)], (0, 1))
+    run = agreed(own, [a_report(1), a_report(2)], (0, 1))
     assert replace(run, duration_ns=own.duration_ns, rank_durations_ns=None) == own
 
 
 @pytest.mark.parametrize("ending", ["failed", "refused"])
 def test_a_failure_anywhere_is_a_failure_of_the_run_on_all_ranks(ending):
-    said = [
-        told(),
-        told(ending=ending, words=RemoteError(type="Boom")),
-        told(ending="failed", words=RemoteError(type="Late")),
+    reports = [
+        a_report(),
+        a_report(ending=ending, words=RemoteError(type="Boom")),
+        a_report(ending="failed", words=RemoteError(type="Late")),
     ]
-    run = agreed(a_run(), said, (0, 1, 2))
+    run = agreed(a_run(), reports, (0, 1, 2))
     assert (run.outcome, run.error_type) == ("error", "Boom")
 
 
 def test_a_failure_without_words_is_one_too():
-    assert agreed(a_run(), [told(), told(ending="failed")], (0, 1)).outcome == "error"
+    assert agreed(a_run(), [a_report(), a_report(ending="failed")], (0, 1)).outcome == "error"
 
 
 def test_the_failure_of_ones_own_keeps_its_own_words():
     own = a_run(outcome="error", error_type="Mine")
-    run = agreed(own, [told(ending="failed", words=RemoteError(type="Theirs")), told(ending="failed")], (0, 1))
+    run = agreed(own, [a_report(ending="failed", words=RemoteError(type="Theirs")), a_report(ending="failed")], (0, 1))
     assert (run.outcome, run.error_type) == ("error", "Mine")
 
 
 def test_changed_arguments_are_no_failure():
-    assert first_failed([told(), told(ending="mutated")]) is None
-    assert agreed(a_run(), [told(), told(ending="mutated")], (0, 1)).outcome == "ok"
+    assert first_failed([a_report(), a_report(ending="mutated")]) is None
+    assert agreed(a_run(), [a_report(), a_report(ending="mutated")], (0, 1)).outcome == "ok"
 
 
 def test_every_rank_makes_the_same_run_of_the_same_words():
-    said = [told(1, work=(CAPTURE,)), told(3, ending="failed", words=RemoteError(type="E")), told(2, work=(GROW,))]
+    reports = [
+        a_report(1, work=(CAPTURE,)),
+        a_report(3, ending="failed", words=RemoteError(type="E")),
+        a_report(2, work=(GROW,)),
+    ]
     own = [a_run(1, work=(CAPTURE,)), a_run(3, outcome="error", error_type="E"), a_run(2, work=(GROW,))]
-    assert len({repr(agreed(run, said, (0, 1, 2))) for run in own}) == 1
+    assert len({repr(agreed(run, reports, (0, 1, 2))) for run in own}) == 1
 
 
 def test_of_one_rank_there_is_its_own_work_and_that_of_nobody():

@@ -12,8 +12,8 @@ KV_CACHE = OneTimeWork(kind="kv_cache.allocate", count=4)
 RECOMPILE = OneTimeWork(kind="dynamo.recompile")
 
 
-def a_run(*work, phase=Phase.MEASURE, **told):
-    return Run(phase=phase, index=0, started_at=0.0, duration_ns=1_000, work=work, **told)
+def a_run(*work, phase=Phase.MEASURE, **labelled):
+    return Run(phase=phase, index=0, started_at=0.0, duration_ns=1_000, work=work, **labelled)
 
 
 def labels(runs):
@@ -27,9 +27,9 @@ def test_a_cost_of_the_newest_three_runs_is_recurring_in_earlier_runs_too():
 
 
 def test_two_in_a_row_teach_nothing():
-    told = learn_recurrence([a_run(KV_CACHE)] * 2)
-    assert [work.recurrence for run in told for work in run.work] == ["one_time"] * 2
-    assert all(run.contaminated for run in told)
+    labelled = learn_recurrence([a_run(KV_CACHE)] * 2)
+    assert [work.recurrence for run in labelled for work in run.work] == ["one_time"] * 2
+    assert all(run.contaminated for run in labelled)
 
 
 def test_the_validation_run_is_none_of_the_three():
@@ -44,22 +44,25 @@ def test_a_run_that_did_not_finish_is_none_of_the_three():
 def test_the_surplus_over_the_usual_count_stays_one_time():
     first = replace(KV_CACHE, count=10)
     runs = [a_run(first), *[a_run(KV_CACHE)] * 3]
-    told = learn_recurrence(runs)
+    labelled = learn_recurrence(runs)
     assert labels(runs)[0] == [(4, "recurring"), (6, "one_time")]
-    assert [run.contaminated for run in told] == [True, False, False, False]
+    assert [run.contaminated for run in labelled] == [True, False, False, False]
 
 
 def test_the_surplus_takes_the_seconds_that_are_not_usual():
     usual = OneTimeWork(kind="io.open", count=1, duration_s=0.5)
-    told = learn_recurrence([a_run(replace(usual, count=2, duration_s=30.0)), *[a_run(usual)] * 3])
-    assert [work.duration_s for work in told[0].work] == [0.5, 29.5]
+    labelled = learn_recurrence([a_run(replace(usual, count=2, duration_s=30.0)), *[a_run(usual)] * 3])
+    assert [work.duration_s for work in labelled[0].work] == [0.5, 29.5]
 
 
 def test_of_two_works_of_a_kind_the_dear_one_is_the_surplus():
     build = OneTimeWork(kind="io.open", duration_s=20.0, reason="built")
     load = OneTimeWork(kind="io.open", duration_s=0.1, reason="loaded")
-    told = learn_recurrence([a_run(build, load), *[a_run(load)] * 3])
-    assert [(work.reason, work.recurrence) for work in told[0].work] == [("built", "one_time"), ("loaded", "recurring")]
+    labelled = learn_recurrence([a_run(build, load), *[a_run(load)] * 3])
+    assert [(work.reason, work.recurrence) for work in labelled[0].work] == [
+        ("built", "one_time"),
+        ("loaded", "recurring"),
+    ]
 
 
 def test_counts_that_vary_are_not_learnt():
@@ -68,8 +71,8 @@ def test_counts_that_vary_are_not_learnt():
 
 
 def test_eight_new_shapes_in_a_row_are_eight_recompiles_and_no_habit():
-    told = learn_recurrence([a_run(RECOMPILE)] * 8)
-    assert all(run.contaminated for run in told)
+    labelled = learn_recurrence([a_run(RECOMPILE)] * 8)
+    assert all(run.contaminated for run in labelled)
 
 
 def test_a_function_that_compiles_on_every_call_is_learnt_after_ten():
@@ -78,8 +81,8 @@ def test_a_function_that_compiles_on_every_call_is_learnt_after_ten():
 
 
 def test_a_cost_that_stopped_coming_back_is_one_time_again():
-    told = learn_recurrence([a_run(KV_CACHE)] * 3)
-    runs = [*told, a_run()]
+    labelled = learn_recurrence([a_run(KV_CACHE)] * 3)
+    runs = [*labelled, a_run()]
     assert labels(runs) == [*[[(4, "one_time")]] * 3, []]
     assert [run.contaminated for run in learn_recurrence(runs)] == [True, True, True, False]
 

@@ -69,7 +69,7 @@ def test_compiling_never_becomes_recurring(kind):
     work = OneTimeWork(kind=kind)
     learner = learnt(*[a_run(work)] * 3)
     assert [learner.observe(call(work)).contaminated for _ in range(5)] == [True] * 5
-    assert not learner
+    assert not learner.streaks
 
 
 def test_the_validation_run_counts_where_there_is_no_other():
@@ -87,7 +87,7 @@ def test_work_of_others_and_of_the_runtime_is_never_recurring_and_no_contaminati
     foreign = OneTimeWork(kind="import", scope="foreign")
     ambient = OneTimeWork(kind="gc", recurrence="ambient")
     learner = learnt(*[a_run(foreign, ambient)] * 3)
-    assert not learner
+    assert not learner.streaks
     run = learner.observe(call(foreign, ambient))
     assert labels(run) == ["one_time", "ambient"]
     assert not run.contaminated
@@ -97,7 +97,7 @@ def test_a_call_that_paid_for_nothing_is_handed_back_as_it_is():
     run = call()
     assert learnt().observe(run) is run
     learner = learnt(*[a_run(CACHE)] * 3)
-    assert learner
+    assert learner.streaks
     assert learner.observe(run) is run
     assert learner.observe(call(CACHE)).contaminated  # the call without it has broken the streak
 
@@ -109,4 +109,4 @@ def test_pieces_of_one_kind_are_counted_together():
 
 def test_nothing_is_usual_before_anything_was_seen():
     assert RecurringWork(in_service=True).usual() == {}
-    assert not RecurringWork(in_service=True)
+    assert not RecurringWork(in_service=True).streaks

@@ -10,8 +10,8 @@ def stretch(*wall_s, wait_s=None):
     return CleanTail(wall_s=wall_s, wait_s=tuple(wait_s or [0.0] * len(wall_s)))
 
 
-def a_run(duration_ns, **told):
-    return Run(phase=Phase.WARM, index=0, started_at=0.0, duration_ns=duration_ns, **told)
+def a_run(duration_ns, **more):
+    return Run(phase=Phase.WARM, index=0, started_at=0.0, duration_ns=duration_ns, **more)
 
 
 def test_an_empty_stretch_is_not_at_rest():

@@ -31,8 +31,8 @@ def cheapest_by_trying_all(values, penalty, least_variance, shortest):
 def test_the_segmentation_is_the_cheapest_of_all(seed, shortest):
     chance = random.Random(seed)
     values = [chance.gauss(at // 4, 0.3) for at in range(11)]
-    told = segment_edges(values, penalty=3.0, least_variance=1e-4, shortest=shortest)
-    assert told == cheapest_by_trying_all(values, 3.0, 1e-4, shortest)
+    edges = segment_edges(values, penalty=3.0, least_variance=1e-4, shortest=shortest)
+    assert edges == cheapest_by_trying_all(values, 3.0, 1e-4, shortest)
 
 
 def test_a_step_is_found_where_it_is():
@@ -55,9 +55,9 @@ def test_ruptures_finds_the_same_segments(seed):
     values = [chance.gauss([0, 2, 1, 4][at // 30], 0.5) for at in range(120)]
     penalty = 15 * math.log(len(values))
     model = ruptures.Dynp(model="normal", min_size=2, jump=1, params={"add_small_diag": False})
-    told = segment_edges(values, penalty=penalty, least_variance=1e-11, shortest=2)
-    found = model.fit(numpy.array(values)).predict(n_bkps=len(told) - 2)
-    assert told == [0, *found]
+    edges = segment_edges(values, penalty=penalty, least_variance=1e-11, shortest=2)
+    found = model.fit(numpy.array(values)).predict(n_bkps=len(edges) - 2)
+    assert edges == [0, *found]
 
 
 def test_outliers_are_told_by_the_window_around_them():

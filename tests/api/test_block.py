@@ -22,7 +22,7 @@ from jitwarmup import (
 )
 from jitwarmup.engine.options import enclosing_settings
 from jitwarmup.engine.rules import Fixed
-from jitwarmup.events.recorder import Recorder
+from jitwarmup.events.sinks import Recorder
 from jitwarmup.host.scope import CURRENT, current
 from jitwarmup.probes import Observation
 from jitwarmup.records.runs import OneTimeWork

@@ -120,7 +120,7 @@ def test_an_interruption_between_two_runs_keeps_the_report(turns):
         if run.phase is Phase.WARM:
             raise KeyboardInterrupt
 
-    from jitwarmup.api.block import SteadyState
+    from jitwarmup.api.steady import SteadyState
 
     steady = SteadyState(None, (), BlockSettings(listener=listener))
     with pytest.raises(KeyboardInterrupt), steady:

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from jitwarmup import ArgumentError, steady_state
-from jitwarmup.api import block as steady_module
 from jitwarmup.api import processes
+from jitwarmup.api import steady as steady_module
 from jitwarmup.engine.options import BlockSettings
 from jitwarmup.engine.rules import Fixed
 from jitwarmup.records.errors import MeasurementFailed

@@ -47,8 +47,8 @@ class Backends:
         try:
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=600, env=env)
         except (OSError, subprocess.SubprocessError) as error:
-            said = (getattr(error, "stderr", "") or str(error)).strip().splitlines()[-3:]
-            reason = f"{name} could not be installed, so nothing was checked against it: {' / '.join(said)}"
+            ended = (getattr(error, "stderr", "") or str(error)).strip().splitlines()[-3:]
+            reason = f"{name} could not be installed, so nothing was checked against it: {' / '.join(ended)}"
             pytest.fail(reason) if REQUIRED else pytest.skip(reason)
         return CACHE / name
 
@@ -80,8 +80,8 @@ class Backends:
                 if isinstance(error, urllib.error.HTTPError):
                     error.close()  # it holds the connection of a server that is still starting
             time.sleep(0.05)
-        said = log.read_text(errors="replace")[-3000:] if log.exists() else "(no log)"
-        raise AssertionError(f"no answer within {seconds} s; last failure {failure}; the log ends:\n{said}")
+        written = log.read_text(errors="replace")[-3000:] if log.exists() else "(no log)"
+        raise AssertionError(f"no answer within {seconds} s; last failure {failure}; the log ends:\n{written}")
 
     def free_port(self) -> int:
         """A port nobody listens on."""

@@ -1,5 +1,6 @@
 """
-Sends the thousand events over OTLP/HTTP with OpenTelemetry's own SDK: as log records with an EventName, and as metrics.
+Sends the thousand events over OTLP/HTTP with OpenTelemetry's own SDK: as log records with an EventName, and as metrics;
+among these are state and ready of a warmed function.
 
     python otlp_send.py http://127.0.0.1:4318
 """
@@ -12,10 +13,9 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-from thousand import make
+from thousand import make, warm_one
 
-from jitwarmup.events.fanout import Fanout
-from jitwarmup.events.guard import SafeEmitter
+from jitwarmup.events import Fanout, SafeEmitter
 from jitwarmup.integrations.opentelemetry import OpenTelemetryLogs, OpenTelemetryMetrics
 
 endpoint = sys.argv[1]
@@ -27,6 +27,7 @@ fanout = Fanout(OpenTelemetryLogs(logs), OpenTelemetryMetrics(metrics))
 out = SafeEmitter(fanout)
 for event, level, fields in make():
     out.emit(event, level, fields)
+generate = warm_one()  # kept: state and ready are those of the functions that live when they are collected
 logs.force_flush()
 logs.shutdown()
 metrics.shutdown()

@@ -42,9 +42,9 @@ def test_a_service_shows_its_metrics_and_promtool_likes_its_configuration(backen
                 found: str = answer.read().decode()
             return found if 'jitwarmup_calls_total{callable="__main__.work",outcome="ok"}' in found else ""
 
-        told = backends.until(metrics, log, service)
-    assert 'jitwarmup_ready{callable="__main__.work"} 1.0' in told
-    assert 'jitwarmup_call_duration_median_seconds{callable="__main__.work"}' in told
+        shown = backends.until(metrics, log, service)
+    assert 'jitwarmup_ready{callable="__main__.work"} 1.0' in shown
+    assert 'jitwarmup_call_duration_median_seconds{callable="__main__.work"}' in shown
     promtool = backends.installed("prometheus") / "usr" / "bin" / "promtool"
     config = backends.examples / "prometheus.yml"
     checked = subprocess.run([promtool, "check", "config", config], check=True, capture_output=True, text=True)

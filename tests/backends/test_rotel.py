@@ -8,6 +8,7 @@ import pytest
 
 from jitwarmup.events import processors, schema
 from jitwarmup.integrations.opentelemetry import SEVERITY
+from jitwarmup.records.runs import State
 
 KINDS = {str: "string", int: "int", float: "double", bool: "bool"}
 
@@ -64,6 +65,20 @@ def test_the_metrics_count_every_call(received, thousand):
     assert (calls["kind"], calls["unit"], calls["count"]) == ("histogram", "s", kinds[schema.CALL])
     (lost,) = [point for point in points if point["metric"] == "jitwarmup.steady_state.lost"]
     assert lost["value"] == kinds[schema.STEADY_STATE_LOST]
+
+
+def test_state_and_ready_are_those_of_the_warmed_function_that_lives(received):
+    _, points = received
+    states = {
+        point["attributes"]["jitwarmup.state"][1]: point["value"]
+        for point in points
+        if point["metric"] == "jitwarmup.state"
+    }
+    assert states.keys() == {state.value for state in State}
+    assert [state for state, value in states.items() if value == 1] == ["warm"]
+    (ready,) = [point for point in points if point["metric"] == "jitwarmup.ready"]
+    assert ready["value"] == 1
+    assert ready["attributes"] == {"code.function.name": ["string", "module.generate"]}
 
 
 def test_every_name_of_the_mapping_table_is_one_of_the_conventions(backends):

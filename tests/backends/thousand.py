@@ -14,11 +14,10 @@ import statistics
 import sys
 from typing import Any
 
-from jitwarmup.events import keys, schema
-from jitwarmup.events.guard import SafeEmitter
-from jitwarmup.events.json_lines import JsonLines
+from jitwarmup import warmed
+from jitwarmup.events import JsonLines, SafeEmitter, keys, schema
 
-TEXTS = {"callable": "module.generate", "outcome": "ok", "state": "warm", "phase": "measure"}
+TEXTS = {"callable": "module.generate", "outcome": "ok", "phase": "measure"}
 Event = tuple[str, str, dict[str, Any]]
 
 
@@ -31,7 +30,7 @@ def make() -> list[Event]:
     chance.shuffle(kinds)
     events = [(event.name, event.level, _built(event, number, chance)) for number, event in enumerate(kinds)]
     for event, _, fields in events:
-        if event in (schema.SUMMARY, schema.MEASUREMENT_COMPLETED):  # the events that tell a median tell the true one
+        if event in (schema.SUMMARY, schema.MEASUREMENT_COMPLETED):  # these carry a median: the true one
             fields["median_s"] = median(events)
         if event == schema.SUMMARY:
             fields |= {"count": 100, "errors": 3}
@@ -64,6 +63,17 @@ def _value(key: keys.Key, chance: random.Random) -> Any:
 def median(events: list[Event]) -> float:
     """The true median of the calls."""
     return statistics.median(fields["duration_s"] for event, _, fields in events if event == schema.CALL)
+
+
+def warm_one() -> Any:
+    """A warmed function with the name the events have, whose own events go to stderr."""
+
+    def generate() -> None: ...
+
+    generate.__module__, generate.__qualname__ = TEXTS["callable"].split(".")
+    warm = warmed(iterations=1)(generate)
+    warm.warm()
+    return warm
 
 
 def write(path: str) -> None:

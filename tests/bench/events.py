@@ -4,7 +4,7 @@ Microseconds per event for each emitter, beside a bare structlog call with the s
     python tests/bench/events.py [--json]
 
 Each figure is the least of many chunks of about a millisecond, and the emitters take turns, so a busy machine changes
-all of them alike. "event" is a ``jitwarmup.call`` with 12 keys: made by ``build`` and sent through the guard, as the
+all of them alike. "event" is a ``jitwarmup.call`` with 10 keys: made by ``build`` and sent through the guard, as the
 engine does it. The bare calls get their keys ready-made and are not guarded.
 """
 
@@ -25,11 +25,10 @@ import structlog
 
 from jitwarmup.events import schema
 from jitwarmup.events.emit import as_emitter, default_emitter
-from jitwarmup.events.fanout import Fanout
-from jitwarmup.events.guard import QueueSink, SafeEmitter
+from jitwarmup.events.guard import Fanout, QueueSink, SafeEmitter
 from jitwarmup.events.json_lines import JsonLines
-from jitwarmup.events.recorder import Recorder
 from jitwarmup.events.sanitize import to_json
+from jitwarmup.events.sinks import Recorder
 from jitwarmup.integrations.opentelemetry import OpenTelemetryLogs, OpenTelemetryMetrics
 from jitwarmup.integrations.prometheus import PrometheusMetrics
 
@@ -37,7 +36,7 @@ CHUNK_S = 1e-3
 ROUNDS = 300
 RAW = {
     "callable": "module.Service.generate",
-    "phase": "measure",
+    "label": "service",
     "duration_s": 0.6123,
     "outcome": "ok",
     "error_type": None,
@@ -45,10 +44,7 @@ RAW = {
     "first_item_s": 0.0211,
     "items": 20,
     "items_per_s": 32.66,
-    "state": "warm",
-    "cpu_s": 0.6011,
     "wait_s": 0.0002,
-    "switches": 3,
 }
 BUILT = schema.build(schema.CALL, RAW)
 
@@ -146,7 +142,7 @@ def main() -> None:
         sys.stdout.write(json.dumps(found) + "\n")
         return
     of = found["bare structlog call"]
-    print(f"{'event of 12 keys':44}{'us':>8}{'x bare structlog':>18}")
+    print(f"{'event of 10 keys':44}{'us':>8}{'x bare structlog':>18}")
     for name, spent in found.items():
         print(f"{name:44}{spent:8.2f}{spent / of:18.2f}")
 

@@ -37,7 +37,7 @@ def calls(factor: float, pairs: int) -> Counter[str]:
             old, new = steady.interleave(
                 functools.partial(work, ROUNDS), functools.partial(work, round(ROUNDS * factor))
             )
-        found[compare(side_of([old]), side_of([new])).of("steady").called] += 1
+        found[compare(side_of([old]), side_of([new])).of("steady").verdict] += 1
     return found
 
 

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-ENV = ("NO_COLOR", "COLUMNS", "FORCE_COLOR", "JITWARMUP_LOG", "JITWARMUP", "CI")
+ENV = ("NO_COLOR", "TQDM_DISABLE", "COLUMNS", "FORCE_COLOR", "JITWARMUP_LOG", "JITWARMUP", "CI")
 
 WORK = """
 import asyncio, os, signal, sys, threading

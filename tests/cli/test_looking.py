@@ -106,10 +106,10 @@ def test_a_newer_report_is_refused_by_name(two):
 
 def test_report_writes_a_page_or_markdown(two, capsys):
     assert main(["report", "a.jsonl", "b.jsonl", "-o", "out.html", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    document = json.loads(capsys.readouterr().out)
     page = (two / "out.html").read_text()
-    assert told["reports"] == 2
-    assert told["bytes"] == len(page.encode()) < 150_000
+    assert document["reports"] == 2
+    assert document["bytes"] == len(page.encode()) < 150_000
     assert page.startswith("<!doctype html>")
     assert page.count("<h1>") == 2
     assert main(["report", "a.jsonl", "-o", "out.md"]) == 0

@@ -40,7 +40,7 @@ def test_a_report_is_saved_and_summed_up_in_markdown(jitwarmup, folder, saved):
 
 
 @pytest.mark.parametrize("function", ["awaited", "stream"])
-def test_every_colour_can_be_measured(jitwarmup, function):
+def test_every_kind_of_callable_can_be_measured(jitwarmup, function):
     done = jitwarmup("measure", f"mine:{function}", *QUICK)
     assert done.returncode == 0, done.stderr
     assert ("first item" in done.stdout) == (function == "stream")
@@ -69,7 +69,7 @@ def test_against_measures_both_in_turn_and_compares(jitwarmup, saved):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "wanted"),
     [
         (("measure", "mine"), "wanted package.module:function"),
         (("measure", "nothing_here:f"), "no module 'nothing_here'"),
@@ -86,10 +86,10 @@ def test_against_measures_both_in_turn_and_compares(jitwarmup, saved):
         (("sweeep",), "invalid choice"),
     ],
 )
-def test_bad_usage_says_what_was_wanted_and_exits_with_2(jitwarmup, words, said):
+def test_bad_usage_says_what_was_wanted_and_exits_with_2(jitwarmup, words, wanted):
     done = jitwarmup(*words)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert wanted in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -50,7 +50,7 @@ def job(monkeypatch):
 
 @pytest.mark.parametrize("timeout_s", [0, -1, True, "5", None, float("nan"), float("inf")])
 def test_a_time_out_that_is_no_time_is_refused(timeout_s):
-    with pytest.raises(ArgumentError, match=r"timeout_s got .*; wanted seconds above 0, such as 1800"):
+    with pytest.raises(ArgumentError, match=r"timeout_s got .*; wanted seconds as a positive number"):
         RankGroup(timeout_s=timeout_s)
 
 
@@ -158,7 +158,7 @@ class Steps:
     def exchange(self, message, timeout_s):
         try:
             yield from self.wanted
-            return Exchanged(said=(message,))
+            return Exchanged(messages=(message,))
         finally:
             self.closed = True
 
@@ -168,9 +168,9 @@ def test_a_thread_and_a_task_wait_for_the_same(monkeypatch):
     monkeypatch.setattr(group.time, "sleep", slept.append)
     looked = []
     monkeypatch.setattr(group, "wait_for", lambda work, seconds: looked.append(work))
-    assert GroupExchange(Steps(None, "work", None), b"x", 1.0).block() == Exchanged(said=(b"x",))
+    assert GroupExchange(Steps(None, "work", None), b"x", 1.0).block() == Exchanged(messages=(b"x",))
     assert (slept, looked) == ([group.LONGEST_S] * 2, ["work"])
-    assert asyncio.run(GroupExchange(Steps(None, "work"), b"x", 1.0).sleep()) == Exchanged(said=(b"x",))
+    assert asyncio.run(GroupExchange(Steps(None, "work"), b"x", 1.0).sleep()) == Exchanged(messages=(b"x",))
 
 
 def test_a_task_looks_ever_less_often(monkeypatch):

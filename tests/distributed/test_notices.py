@@ -146,7 +146,6 @@ def test_every_departure_says_who_what_and_the_way_out(departure, words):
     assert str(error) == words
     assert error.ranks == departure.ranks
     assert error.left is (departure.kind == "left")
-    assert departure.final is (departure.kind == "died")
 
 
 @pytest.mark.parametrize(

@@ -526,7 +526,7 @@ def test_what_is_no_verdict_is_out_of_step(ranks) -> None:
     asking = together.verdict(Verdict(state="steady"))
     next(asking)
     with pytest.raises(StopIteration) as stop:
-        asking.send(Exchanged(said=(b"verdict {}", b"after []")))
+        asking.send(Exchanged(messages=(b"verdict {}", b"after []")))
     assert stop.value.value is None
     assert "the ranks are out of step (rank 0 ends a measurement, rank 1 is after a run" in str(together.lost)
 

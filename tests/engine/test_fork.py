@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from jitwarmup import State, warmed
+from jitwarmup.testing import capture_events
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here"),
@@ -103,3 +104,22 @@ def test_a_function_that_forks_in_its_warm_up_goes_on_in_the_parent() -> None:
 
     assert function() == "7"
     assert function.state is State.WARM
+
+
+def test_a_child_sums_up_its_own_calls_only() -> None:
+    function = warmed(iterations=0, emit="summary")(lambda: None)
+    function.warm()
+    with capture_events() as events:
+
+        def counts():
+            function.flush()
+            return [event["count"] for event in events.named("jitwarmup.summary")]
+
+        def check():
+            function()
+            return counts()
+
+        function()
+        function()
+        assert in_child(check) == "[1]"
+        assert counts() == [2]

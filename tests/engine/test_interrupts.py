@@ -116,7 +116,7 @@ class RankReport:
 
     def block(self) -> Exchanged:
         self.ranks.met += 1
-        return Exchanged(said=(self.message, self.message))
+        return Exchanged(messages=(self.message, self.message))
 
 
 class World:

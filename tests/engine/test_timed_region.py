@@ -424,7 +424,7 @@ def test_a_reading_cut_by_another_warm_up_says_so(log) -> None:
     with steady_state(monitor=monitor) as steady:
         other()
     assert steady.block.device.status == "partial"
-    assert steady.block.device.missing["window"] == "cut by the warm-up of another function"
+    assert steady.block.device.missing["window"] == "interrupted by the warm-up of another function"
 
 
 def test_durations_are_clock_nanoseconds_and_started_at_is_epoch_seconds(log) -> None:

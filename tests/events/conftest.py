@@ -10,7 +10,7 @@ from jitwarmup.events import guard, keys, schema
 
 
 @pytest.fixture(autouse=True)
-def _the_table_is_the_law(monkeypatch: pytest.MonkeyPatch) -> None:
+def _undeclared_keys_raise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema, "STRICT", True)
 
 

@@ -11,12 +11,9 @@ import prometheus_client
 import structlog
 
 from jitwarmup.events import emit, schema
-from jitwarmup.events.configure import configure_json
-from jitwarmup.events.fanout import Fanout
-from jitwarmup.events.guard import QueueSink, SafeEmitter
+from jitwarmup.events.guard import Fanout, QueueSink, SafeEmitter
 from jitwarmup.events.json_lines import JsonLines
-from jitwarmup.events.recorder import Recorder
-from jitwarmup.events.sinks import StderrLines
+from jitwarmup.events.sinks import Recorder, StderrLines, configure_json
 from jitwarmup.integrations.opentelemetry import OpenTelemetryLogs, OpenTelemetryMetrics
 from jitwarmup.integrations.prometheus import PrometheusMetrics
 
@@ -24,7 +21,7 @@ CANARY = "canary-7f3a"
 
 
 class Prompt:
-    """A value that tells its contents to whoever asks."""
+    """A value that shows its contents to whoever asks."""
 
     def __repr__(self):
         return CANARY
@@ -58,11 +55,11 @@ def listening(caplog, capfd, tmp_path: Path):
     recorder, registry = Recorder(), prometheus_client.CollectorRegistry()
 
     def everything() -> str:
-        said = capfd.readouterr()
+        captured = capfd.readouterr()
         records = [repr(vars(record)) + str(record.exc_info) + str(record.exc_text) for record in caplog.records]
         files = [path.read_text() for path in tmp_path.iterdir()]
         scraped = prometheus_client.generate_latest(registry).decode()
-        return "\n".join([said.out, said.err, *records, *files, scraped, repr(recorder.events)])
+        return "\n".join([captured.out, captured.err, *records, *files, scraped, repr(recorder.events)])
 
     yield everything, recorder, registry
 
@@ -98,10 +95,10 @@ def test_the_canary_gets_out_nowhere(caplog, capfd, tmp_path, monkeypatch):
             fields = schema.build(event.name, poisoned(event)) | {"callable": "module.generate"}
             for sink in sinks:
                 SafeEmitter(sink).emit(event.name, event.level, fields)
-        heard = everything()
-    assert CANARY not in heard
-    for event in schema.EVENTS:  # the test heard something: every event came out of several sinks
-        assert heard.count(event.name) >= 5, event.name
+        collected = everything()
+    assert CANARY not in collected
+    for event in schema.EVENTS:  # the test collects something: every event came out of several sinks
+        assert collected.count(event.name) >= 5, event.name
 
 
 class Failing:
@@ -138,15 +135,15 @@ def failing(tmp_path: Path) -> list[SafeEmitter]:
     ]
 
 
-def test_no_failing_sink_tells_its_exceptions_message(caplog, capfd, tmp_path):
+def test_no_failing_sink_shows_its_exceptions_message(caplog, capfd, tmp_path):
     caplog.set_level(logging.DEBUG)
     with listening(caplog, capfd, tmp_path) as (everything, _, _):
         for guarded in failing(tmp_path):
             with guarded.warming({"callable": "f"}):
                 guarded.emit(schema.CALL, "info", {"callable": "f"})
-        heard = everything()
-    assert CANARY not in heard
-    assert heard.count("the log sink") >= 4
+        collected = everything()
+    assert CANARY not in collected
+    assert collected.count("the log sink") >= 4
 
 
 def test_a_message_that_was_asked_for_is_there():

@@ -1,6 +1,6 @@
 """
-The canary through the whole house: in every argument, output, exception message, closure and key, through every colour
-and every way of failing, into every sink. It must be heard nowhere.
+The canary everywhere: in every argument, output, exception message, closure and key, through every kind of function
+and every way of failing, into every sink. It must be found nowhere.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import structlog
 
 from jitwarmup import JitwarmupError, steady_state, warmed
 from jitwarmup.events import Fanout, JsonLines, emit, schema, set_emitters
-from jitwarmup.events.recorder import Recorder
+from jitwarmup.events.sinks import Recorder
 from jitwarmup.integrations.opentelemetry import OpenTelemetryLogs
 from jitwarmup.integrations.prometheus import PrometheusMetrics
 
@@ -73,7 +73,7 @@ def plain_calls() -> None:
     mutating([CANARY])
 
 
-def colours() -> None:
+def kinds() -> None:
     @warmed(iterations=1)
     def stream(prompt):
         yield prompt
@@ -128,7 +128,7 @@ class Provider:
         self.recorder.emit("otel", "info", record)
 
 
-def test_the_canary_is_heard_nowhere(tmp_path: Path, capfd, caplog):
+def test_the_canary_is_found_nowhere(tmp_path: Path, capfd, caplog):
     recorder, registry = Recorder(), prometheus_client.CollectorRegistry()
     caplog.set_level(logging.DEBUG, "jitwarmup")
     sinks = Fanout(
@@ -137,7 +137,7 @@ def test_the_canary_is_heard_nowhere(tmp_path: Path, capfd, caplog):
     set_emitters(sinks)
     try:
         plain_calls()  # to standard logging, and to the added emitters
-        colours()
+        kinds()
         with structlog.testing.capture_logs() as logs:
             plain_calls()
             blocks(None)
@@ -145,13 +145,13 @@ def test_the_canary_is_heard_nowhere(tmp_path: Path, capfd, caplog):
             blocks(log)
     finally:
         set_emitters()
-    said = capfd.readouterr()
+    captured = capfd.readouterr()
     records = [repr(vars(record)) for record in caplog.records]
     file = (tmp_path / "events.jsonl").read_text()
     scraped = prometheus_client.generate_latest(registry).decode()
-    heard = "\n".join([said.out, said.err, *records, file, scraped, repr(recorder.events), repr(logs)])
-    assert CANARY not in heard
-    missing = {event.name for event in schema.EVENTS if event.name not in heard}
+    collected = "\n".join([captured.out, captured.err, *records, file, scraped, repr(recorder.events), repr(logs)])
+    assert CANARY not in collected
+    missing = {event.name for event in schema.EVENTS if event.name not in collected}
     assert missing <= {  # what no function here can bring about
         schema.STEADY_STATE_REACHED,
         schema.STEADY_STATE_NOT_REACHED,
@@ -161,7 +161,7 @@ def test_the_canary_is_heard_nowhere(tmp_path: Path, capfd, caplog):
     }
 
 
-def test_the_canary_would_have_been_heard(caplog):
+def test_the_canary_would_have_been_found(caplog):
     """The net holds: a message that is asked for does come through."""
     caplog.set_level(logging.DEBUG, "jitwarmup")
     failed = {"callable": "f", "latency_s": -1.0, "error_type": "E", "phase": "validate", "error_message": CANARY}

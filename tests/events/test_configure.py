@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from jitwarmup.events import emit, schema
-from jitwarmup.events.configure import configure_json
+from jitwarmup.events.sinks import configure_json
 
 FIELDS = {"schema": "jitwarmup/1", "callable": "f", "duration_s": 1.0, "outcome": "ok"}
 
@@ -17,9 +17,9 @@ def test_each_event_is_a_json_line_on_stderr(capsys):
     configure_json()
     emit.default_emitter().emit(schema.CALL, "info", FIELDS)
     emit.default_emitter().emit(schema.STEADY_STATE_LOST, "warning", {"callable": "f", "reason": "r"})
-    said = capsys.readouterr()
-    first, second = (json.loads(line) for line in said.err.splitlines())
-    assert said.out == ""
+    captured = capsys.readouterr()
+    first, second = (json.loads(line) for line in captured.err.splitlines())
+    assert captured.out == ""
     assert list(first)[:3] == ["timestamp", "level", "event"]
     assert first.pop("timestamp").endswith("Z")
     assert first == {"level": "info", "event": schema.CALL, **FIELDS}

@@ -11,8 +11,7 @@ import pytest
 import structlog
 
 from jitwarmup.events import emit, schema, sinks
-from jitwarmup.events.recorder import Recorder
-from jitwarmup.events.sinks import LoggingEmitter, StderrLines, StructlogEmitter, has_line
+from jitwarmup.events.sinks import LoggingEmitter, Recorder, StderrLines, StructlogEmitter, has_line
 from jitwarmup.records.errors import ArgumentError
 
 FIELDS = {"schema": "jitwarmup/1", "callable": "module.generate", "duration_s": 0.0123, "outcome": "ok"}
@@ -22,7 +21,7 @@ import sys
 from jitwarmup.events import emit, schema, sinks
 out = emit.default_emitter()
 fields = schema.build(schema.CALL, {"callable": "module.generate", "duration_s": 0.0123, "outcome": "ok"})
-def say(): out.emit(schema.CALL, "info", fields)
+def send(): out.emit(schema.CALL, "info", fields)
 """
 
 
@@ -40,16 +39,16 @@ def run(script: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_bare_script_gets_short_lines_on_stderr_and_nothing_on_stdout():
-    ended = run("say()")
+    ended = run("send()")
     assert (ended.stdout, ended.stderr) == ("", LINE + "\n")
 
 
 def test_emitting_imports_neither_structlog_nor_torch():
-    assert run("say(); print({'structlog', 'torch', 'numpy'} & set(sys.modules))").stdout == "set()\n"
+    assert run("send(); print({'structlog', 'torch', 'numpy'} & set(sys.modules))").stdout == "set()\n"
 
 
 def test_an_imported_but_unconfigured_structlog_does_not_count():
-    ended = run("import structlog; say()")
+    ended = run("import structlog; send()")
     assert (ended.stdout, ended.stderr) == ("", LINE + "\n")
 
 
@@ -57,37 +56,41 @@ def test_after_capture_logs_nothing_goes_to_stdout():
     ended = run("""
         import structlog
         with structlog.testing.capture_logs() as logs:
-            say()
+            send()
         assert structlog.is_configured()
-        say()
+        send()
         assert len(logs) == 1, logs
         """)
     assert (ended.stdout, ended.stderr) == ("", LINE + "\n")
 
 
 def test_configuring_only_a_wrapper_class_does_not_count():
-    ended = run("import structlog; structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(20)); say()")
+    ended = run(
+        "import structlog; structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(20)); send()"
+    )
     assert (ended.stdout, ended.stderr) == ("", LINE + "\n")
 
 
 def test_a_factory_alone_counts_as_configured():
-    ended = run("import structlog; structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr)); say()")
+    ended = run(
+        "import structlog; structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr)); send()"
+    )
     assert ended.stdout == ""
     assert "module.generate" in ended.stderr
     assert LINE not in ended.stderr
 
 
-def test_a_later_configure_is_heard():
+def test_a_later_configure_is_followed():
     ended = run("""
         import structlog
-        say()
+        send()
         structlog.configure(
             processors=[structlog.processors.KeyValueRenderer(key_order=["event"])],
             logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         )
-        say()
+        send()
         structlog.reset_defaults()
-        say()
+        send()
         """)
     first, second, third = ended.stderr.splitlines()
     assert first == third == LINE
@@ -96,21 +99,21 @@ def test_a_later_configure_is_heard():
 
 
 def test_standard_logging_is_used_where_it_is_configured():
-    ended = run("import logging; logging.basicConfig(level=20, format='%(name)s|%(message)s|%(duration_s)r'); say()")
+    ended = run("import logging; logging.basicConfig(level=20, format='%(name)s|%(message)s|%(duration_s)r'); send()")
     assert (ended.stdout, ended.stderr) == ("", f"jitwarmup|{LINE}|0.0123\n")
 
 
 def test_logging_without_a_handler_or_with_a_null_one_is_not_configured():
-    ended = run("import logging; logging.getLogger('jitwarmup').addHandler(logging.NullHandler()); say()")
+    ended = run("import logging; logging.getLogger('jitwarmup').addHandler(logging.NullHandler()); send()")
     assert (ended.stdout, ended.stderr) == ("", LINE + "\n")
 
 
-def test_a_handler_beyond_a_closed_door_does_not_count():
+def test_a_handler_beyond_a_logger_that_does_not_propagate_does_not_count():
     ended = run("""
         import logging
         logging.basicConfig(level=20)
         logging.getLogger("jitwarmup").propagate = False
-        say()
+        send()
         """)
     assert (ended.stdout, ended.stderr) == ("", LINE + "\n")
 
@@ -119,7 +122,7 @@ def test_the_level_of_a_configured_logger_decides():
     ended = run("""
         import logging
         logging.basicConfig(level=30)
-        say()
+        send()
         out.emit(schema.STEADY_STATE_LOST, "warning", {"callable": "f", "reason": "r"})
         """)
     assert (ended.stdout, ended.stderr) == ("", "WARNING:jitwarmup:jitwarmup.steady_state.lost f r\n")
@@ -130,12 +133,12 @@ def test_jitwarmup_log_off_silences_every_way(value):
     ended = run(
         """
         import logging, structlog
-        say()
+        send()
         logging.basicConfig(level=0)
-        say()
+        send()
         emit.as_emitter(logging.getLogger()).emit(schema.CALL, "info", fields)
         with structlog.testing.capture_logs() as logs:
-            say()
+            send()
             emit.as_emitter(structlog.get_logger()).emit(schema.CALL, "info", fields)
         assert logs == []
         """,
@@ -154,7 +157,7 @@ def test_a_recorder_hears_even_where_the_operator_wants_silence(monkeypatch):
 @pytest.mark.parametrize("stderr", ["None", "closed"])
 def test_a_stderr_that_is_gone_is_fine(stderr):
     make = "sys.stderr = None" if stderr == "None" else "sys.stderr.close()"
-    assert run(f"{make}\nsay()\nprint('on')").stdout == "on\n"
+    assert run(f"{make}\nsend()\nprint('on')").stdout == "on\n"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
@@ -177,26 +180,26 @@ def test_a_stderr_whose_reader_stands_still_holds_nobody_up():
 def test_calls_thin_out_by_function_and_other_events_do_not():
     ended = run("""
         for _ in range(250):
-            say()
+            send()
         fields = {**fields, "callable": "other"}
-        say()
+        send()
         for _ in range(12):
             out.emit(schema.SUMMARY, "info", {"callable": "f", "count": 1, "sum_s": 1.0})
         """)
     lines = ended.stderr.splitlines()
-    told = [LINE] * 10 + [f"{LINE} (call {number})" for number in (*range(20, 101, 10), 200)]
-    assert lines[: len(told)] == told
-    assert lines[len(told)] == "jitwarmup.call other 12.3 ms"
-    assert lines[len(told) + 1 :] == ["jitwarmup.summary f 1 call in 1 s"] * 12
+    shown = [LINE] * 10 + [f"{LINE} (call {number})" for number in (*range(20, 101, 10), 200)]
+    assert lines[: len(shown)] == shown
+    assert lines[len(shown)] == "jitwarmup.call other 12.3 ms"
+    assert lines[len(shown) + 1 :] == ["jitwarmup.summary f 1 call in 1 s"] * 12
 
 
 def test_beyond_many_functions_the_lines_thin_out_together(capsys):
     lines = StderrLines()
     for number in range(sinks.MOST_FUNCTIONS + 30):
         lines.emit(schema.CALL, "info", {**FIELDS, "callable": f"f{number}"})
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == sinks.MOST_FUNCTIONS + 12
-    assert told[-1].endswith("(call 30)")
+    shown = capsys.readouterr().err.splitlines()
+    assert len(shown) == sinks.MOST_FUNCTIONS + 12
+    assert shown[-1].endswith("(call 30)")
 
 
 def test_a_silent_level_makes_no_line(caplog):
@@ -206,7 +209,7 @@ def test_a_silent_level_makes_no_line(caplog):
     assert caplog.records == []
 
 
-def test_the_calls_that_are_told_are_the_round_ones():
+def test_the_calls_that_are_shown_are_the_round_ones():
     assert [n for n in range(1, 3001) if has_line(n)] == [
         *range(1, 11),
         *range(20, 101, 10),
@@ -237,7 +240,7 @@ async def speak_async() -> list[dict[str, object]]:
     return logs
 
 
-def test_an_async_bound_logger_is_heard_through_its_synchronous_half():
+def test_an_async_bound_logger_is_reached_through_its_synchronous_half():
     import asyncio
 
     structlog.configure(

@@ -10,7 +10,7 @@ import structlog
 
 from jitwarmup.events.emit import as_emitter
 from jitwarmup.events.guard import QueueSink, SafeEmitter
-from jitwarmup.events.recorder import Recorder
+from jitwarmup.events.sinks import Recorder
 
 FIELDS = {"callable": "f"}
 
@@ -35,16 +35,16 @@ class Blocked:
         self.came.emit(event, level, fields)
 
 
-def test_a_raising_sink_is_counted_and_said_once(capsys):
+def test_a_raising_sink_is_counted_and_noted_once(capsys):
     guarded = SafeEmitter(Raising(ValueError("secret prompt")))
     for _ in range(5):
         guarded.emit("a", "info", FIELDS)
-    said = capsys.readouterr()
+    captured = capsys.readouterr()
     assert guarded.lost == 5
-    assert said.out == ""
-    assert said.err.count("\n") == 1
-    assert "Raising raised ValueError" in said.err
-    assert "secret" not in said.err
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert "Raising raised ValueError" in captured.err
+    assert "secret" not in captured.err
 
 
 def test_an_interrupt_passes_through():

@@ -63,22 +63,22 @@ def test_processors_run_on_each_event_and_may_drop_it(tmp_path):
     assert out.lost == 0
 
 
-def test_a_raising_processor_loses_the_event_and_says_so_once(tmp_path, capsys):
+def test_a_raising_processor_loses_the_event_and_notes_so_once(tmp_path, capsys):
     def bad(_logger, _level, fields):
         raise ValueError("secret")
 
     out = JsonLines(tmp_path / "e", processors=[bad])
     out.emit(schema.CALL, "info", FIELDS)
     out.emit(schema.CALL, "info", FIELDS)
-    said = capsys.readouterr().err
+    captured = capsys.readouterr().err
     assert out.lost == 2
-    assert said.count("\n") == 1
-    assert "ValueError" in said
-    assert "secret" not in said
+    assert captured.count("\n") == 1
+    assert "ValueError" in captured
+    assert "secret" not in captured
 
 
 @posix
-def test_a_full_disk_is_counted_and_said_once(capsys):
+def test_a_full_disk_is_counted_and_noted_once(capsys):
     with JsonLines("/dev/full") as out:
         for _ in range(3):
             out.emit(schema.CALL, "info", FIELDS)
@@ -230,6 +230,7 @@ def finish(writers: list[subprocess.Popen[str]]) -> list[int]:
     return codes
 
 
+@pytest.mark.slow
 def test_eight_processes_write_eighty_thousand_whole_lines(tmp_path):
     path = tmp_path / "events.jsonl"
     assert finish(start_writers(path, 10_000)) == [0] * 8
@@ -239,6 +240,7 @@ def test_eight_processes_write_eighty_thousand_whole_lines(tmp_path):
         assert [entry["items"] for entry in entries if entry["rank"] == writer] == list(range(10_000))
 
 
+@pytest.mark.slow
 @posix
 def test_a_killed_process_loses_at_most_the_line_it_was_writing(tmp_path):
     path = tmp_path / "events.jsonl"

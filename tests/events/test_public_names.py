@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import jitwarmup.events
 
@@ -25,3 +26,8 @@ def test_the_public_function_is_not_hidden_by_a_module_of_its_name():
     import jitwarmup.events.schema_files
 
     assert jitwarmup.events.json_schema is jitwarmup.events.schema_files.json_schema
+
+
+def test_the_readme_names_every_public_name():
+    readme = Path(jitwarmup.events.__file__).with_name("README.md").read_text(encoding="utf-8")
+    assert [name for name in jitwarmup.events.__all__ if f"`{name}" not in readme] == []

@@ -24,7 +24,7 @@ FUNCTION = {"schema": "jitwarmup/1", "callable": "module.generate"}
         (-1.0, "-1 s"),
     ],
 )
-def test_seconds_are_told_in_three_digits(seconds, text):
+def test_seconds_are_shown_in_three_digits(seconds, text):
     assert span(seconds) == text
 
 
@@ -90,7 +90,7 @@ def test_seconds_are_told_in_three_digits(seconds, text):
         (s.BLOCK_FAILED, {"duration_s": 4.0, "outcome": "error", "error_type": "E"}, "4 s, error (E)"),
     ],
 )
-def test_an_event_is_told_in_one_line(event, fields, line):
+def test_an_event_is_shown_in_one_line(event, fields, line):
     assert short_line(event, FUNCTION | fields) == f"{event} module.generate {line}"
 
 
@@ -99,5 +99,5 @@ def test_a_line_begins_with_the_events_name_even_with_no_fields(event):
     assert short_line(event.name, {}).startswith(event.name)
 
 
-def test_a_label_is_told_and_an_unknown_event_keeps_its_name():
+def test_a_label_is_shown_and_an_unknown_event_keeps_its_name():
     assert short_line("jitwarmup.news", {"callable": "f", "label": "a\nb"}) == "jitwarmup.news f [a b]"

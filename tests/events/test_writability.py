@@ -9,7 +9,7 @@ import time
 import pytest
 
 from jitwarmup.events import guard, writability
-from jitwarmup.events.configure import Lines
+from jitwarmup.events.writability import LineWriter
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
 
@@ -31,34 +31,34 @@ def full_pipe():
         stream.close()
 
 
-def test_a_full_pipe_has_no_room_and_an_empty_one_has(full_pipe):
+def test_a_full_pipe_is_not_writable_and_an_empty_one_is(full_pipe):
     stream, read_on = full_pipe
     began = time.monotonic()
-    assert not writability.has_room(stream, 0.05)
+    assert not writability.is_writable(stream, 0.05)
     assert time.monotonic() - began >= 0.05
     read_on()
-    assert writability.has_room(stream, 0)
+    assert writability.is_writable(stream, 0)
 
 
-def test_a_stream_without_a_descriptor_has_room():
-    assert writability.has_room(io.StringIO(), 0)
-    assert writability.has_room(object(), 0)
+def test_a_stream_without_a_descriptor_is_writable():
+    assert writability.is_writable(io.StringIO(), 0)
+    assert writability.is_writable(object(), 0)
 
 
 def test_a_line_for_a_reader_that_stands_still_is_given_up(full_pipe, monkeypatch):
     stream, _ = full_pipe
-    patience = writability.Patience(0.01)
     monkeypatch.setattr(sys, "stderr", stream)
+    on_stderr, given = LineWriter(patience_s=0.01), LineWriter(stream, 0.01)
     began = time.monotonic()
     for _ in range(100):
         writability.write_line("hello")
-        Lines(None, patience).msg("hello")
-        Lines(stream, patience).msg("hello")
+        on_stderr.write("hello")
+        given.info("hello")
     assert time.monotonic() - began < 5
-    assert not writability.has_room(stream, 0)
+    assert not writability.is_writable(stream, 0)
 
 
-def test_losses_are_counted_and_the_first_is_said(capsys):
+def test_losses_are_counted_and_the_first_is_noted(capsys):
     lost = guard.Dropped("sink")
     for _ in range(3):
         lost.add("burns")

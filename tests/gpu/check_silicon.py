@@ -15,18 +15,17 @@ import time
 from importlib.metadata import version
 from itertools import pairwise
 
-from jitwarmup.gpu.binding import Binding, Refused, Unavailable, load
-from jitwarmup.gpu.clocks import HostClocks
+from jitwarmup.gpu.binding import Binding, HostClocks, Refused, Unavailable, load
 from jitwarmup.gpu.devices import Wanted, resolve
+from jitwarmup.gpu.energy import COUNTER_STEP_S, clock_of
 from jitwarmup.gpu.monitor import GPUMonitor
-from jitwarmup.gpu.ring import COUNTER_STEP_S, clock_of
 
 NO_GPU = 4
 FIELDS = [*range(74, 84), *range(185, 193)]
 
 
-def say(what, told):
-    print(f"{what:<44} {told}", flush=True)
+def announce(what, result):
+    print(f"{what:<44} {result}", flush=True)
 
 
 def spread(values, unit=1e6, name="us"):
@@ -60,17 +59,17 @@ def load_for(seconds):
 
 
 def show_device(binding, device):
-    say("device", device.name)
-    say("driver, binding", f"{binding.ask('nvmlSystemGetDriverVersion')}, nvidia-ml-py {version('nvidia-ml-py')}")
-    say(
+    announce("device", device.name)
+    announce("driver, binding", f"{binding.ask('nvmlSystemGetDriverVersion')}, nvidia-ml-py {version('nvidia-ml-py')}")
+    announce(
         "MIG, power limit, SM clock at most",
         f"{device.shared}, {device.power_limit_w} W, {device.sm_clock_max_mhz} MHz",
     )
     answers = binding.ask("nvmlDeviceGetFieldValues", device.handle, [(number, 0) for number in FIELDS])
-    told = [answer.fieldId for answer in answers if not answer.nvmlReturn]
+    result = [answer.fieldId for answer in answers if not answer.nvmlReturn]
     refused = {answer.fieldId: binding.code(answer.nvmlReturn) for answer in answers if answer.nvmlReturn}
-    say("fields told", told)
-    say("fields refused", refused)
+    announce("fields told", result)
+    announce("fields refused", refused)
 
 
 def show_ring(binding, device):
@@ -78,22 +77,22 @@ def show_ring(binding, device):
     try:
         _, samples = binding.ask("nvmlDeviceGetSamples", device.handle, 0, 0)
     except Refused as refused:
-        say("ring", refused.code)
+        announce("ring", refused.code)
         return
     stamps = [int(sample.timeStamp) for sample in samples]
     gaps = [(b - a) / 1e3 for a, b in pairwise(stamps)]
-    say("ring: samples, seconds", f"{len(stamps)}, {(stamps[-1] - stamps[0]) / 1e6:.2f}")
-    say("ring: period", f"{statistics.median(gaps):.2f} ms, {min(gaps):.2f} to {max(gaps):.2f}")
+    announce("ring: samples, seconds", f"{len(stamps)}, {(stamps[-1] - stamps[0]) / 1e6:.2f}")
+    announce("ring: period", f"{statistics.median(gaps):.2f} ms, {min(gaps):.2f} to {max(gaps):.2f}")
     clocks = HostClocks().stamps_ns()
     name = clock_of(stamps[-1] * 1000, clocks)
-    say("ring: clock", name or f"none fits: {stamps[-1]} us")
+    announce("ring: clock", name or f"none fits: {stamps[-1]} us")
     if name:
         ages = []
         for _ in range(200):
             _, samples = binding.ask("nvmlDeviceGetSamples", device.handle, 0, 0)
             ages.append((HostClocks().stamps_ns()[name] - int(samples[-1].timeStamp) * 1000) / 1e6)
             time.sleep(0.001)
-        say("ring: age of the newest sample", f"{min(ages):.1f} to {max(ages):.1f} ms")
+        announce("ring: age of the newest sample", f"{min(ages):.1f} to {max(ages):.1f} ms")
 
 
 def show_steps(binding, device):
@@ -107,12 +106,12 @@ def show_steps(binding, device):
             last = counter
     steps = [b - a for a, b in pairwise(ticks[1:])]
     if not steps:
-        say("energy counter", "did not move in 3 s")
+        announce("energy counter", "did not move in 3 s")
         return False
     step = statistics.median(steps)
-    say("energy counter: step", f"{1e3 * step:.1f} ms, {1e3 * min(steps):.1f} to {1e3 * max(steps):.1f}")
+    announce("energy counter: step", f"{1e3 * step:.1f} ms, {1e3 * min(steps):.1f} to {1e3 * max(steps):.1f}")
     fits = step <= 1.1 * COUNTER_STEP_S
-    say("energy counter: within the stated bound", "yes" if fits else f"NO: the code supposes {COUNTER_STEP_S} s")
+    announce("energy counter: within the stated bound", "yes" if fits else f"NO: the code supposes {COUNTER_STEP_S} s")
     return fits
 
 
@@ -129,17 +128,19 @@ def show_costs(binding, device):
     }
     for name, call in calls.items():
         try:
-            say(f"cost of a call: {name}", spread([timed(lambda call=call: binding.ask(*call)) for _ in range(300)]))
+            announce(
+                f"cost of a call: {name}", spread([timed(lambda call=call: binding.ask(*call)) for _ in range(300)])
+            )
         except Refused as refused:
-            say(f"cost of a call: {name}", refused.code)
+            announce(f"cost of a call: {name}", refused.code)
 
 
 def show_monitor():
     """Edges and pauses of the monitor itself, and one loaded window of 1 s after a warm-up of 2 s."""
-    told = []
+    result = []
     gpu = GPUMonitor(timeout_s=10)
-    gpu.on_degraded = lambda metric, reason: told.append((metric, reason))
-    say("monitor: start", f"{1e3 * timed(gpu.start):.1f} ms")
+    gpu.on_degraded = lambda metric, reason: result.append((metric, reason))
+    announce("monitor: start", f"{1e3 * timed(gpu.start):.1f} ms")
     begins, ends, pauses = [], [], []
     for _ in range(200):
         window = gpu.window("call")
@@ -147,10 +148,10 @@ def show_monitor():
         ends.append(timed(lambda window=window: window.__exit__(None, None, None)))
         pauses.append(timed(gpu.pause))
         gpu.resume()
-    say("monitor: edge before, after, pause", f"{spread(begins)}, {spread(ends)}, {spread(pauses)}")
+    announce("monitor: edge before, after, pause", f"{spread(begins)}, {spread(ends)}, {spread(pauses)}")
     with gpu.paused():
         what = load_for(2.0)
-    say("monitor: load", what)
+    announce("monitor: load", what)
     sources = []
     for seconds in (0.1, 0.5, 1.0, 5.0):
         with gpu.window("measure") as window:
@@ -160,11 +161,13 @@ def show_monitor():
         energy = (
             "none" if reading.energy_j is None else f"{reading.energy_j:.2f} J +- {reading.energy_error_j or 0:.2f}"
         )
-        say(f"monitor: {seconds} s window", f"{energy} by {reading.energy_source}, status {reading.status}")
-    say("monitor: the last reading", reading)
-    check = gpu._link._source._service._reader._meters[0]._power.scale.check
-    say("ring against counter", check and f"{100 * check.off:+.1f} % over {check.span_s:.1f} s, agrees: {check.agrees}")
-    say("monitor: degraded", told or "nothing")
+        announce(f"monitor: {seconds} s window", f"{energy} by {reading.energy_source}, status {reading.status}")
+    announce("monitor: the last reading", reading)
+    check = gpu._link.reader._readers[0]._power.counter_check.last
+    announce(
+        "ring against counter", check and f"{100 * check.off:+.1f} % over {check.span_s:.1f} s, agrees: {check.agrees}"
+    )
+    announce("monitor: degraded", result or "nothing")
     gpu.stop()
     return any(sources)
 

@@ -16,6 +16,7 @@ def make_monitor(nvmlsim):
     made = []
 
     def make(*args, **kwargs):
+        kwargs.setdefault("timeout_s", 30)  # a busy machine is no hanging driver
         monitor = nvmlsim.adopt(GPUMonitor(*args, **kwargs))
         monitor.heard = []
         monitor.on_degraded = lambda metric, reason: monitor.heard.append((metric, reason))

@@ -39,19 +39,19 @@ def test_the_deprecated_package_that_hides_the_module_is_named_with_the_way_out(
     (tmp_path / "pynvml").mkdir()
     (tmp_path / "pynvml" / "__init__.py").write_text("from .nvml import *\n")
     (tmp_path / "pynvml" / "nvml.py").write_text("def nvmlInit(): pass\ndef _nvmlGetFunctionPointer(name): pass\n")
-    told = started_with(tmp_path)
-    assert told.startswith("unavailable | the deprecated package pynvml hides NVIDIA's module")
-    assert told.endswith("pip uninstall pynvml && pip install --force-reinstall nvidia-ml-py")
+    result = started_with(tmp_path)
+    assert result.startswith("unavailable | the deprecated package pynvml hides NVIDIA's module")
+    assert result.endswith("pip uninstall pynvml && pip install --force-reinstall nvidia-ml-py")
 
 
 def test_a_binding_that_is_too_old_is_named_with_the_way_out(tmp_path):
-    told = started_with(tmp_path, pynvml="def _nvmlGetFunctionPointer(name): pass\n")
-    assert told == "unavailable | this nvidia-ml-py is too old: pip install nvidia-ml-py --upgrade"
+    result = started_with(tmp_path, pynvml="def _nvmlGetFunctionPointer(name): pass\n")
+    assert result == "unavailable | this nvidia-ml-py is too old: pip install nvidia-ml-py --upgrade"
 
 
 def test_a_binding_whose_import_fails_is_said(tmp_path):
-    told = started_with(tmp_path, pynvml="raise FutureWarning('the pynvml package is deprecated')\n")
-    assert told.startswith("unavailable | importing pynvml raised FutureWarning: pip uninstall pynvml")
+    result = started_with(tmp_path, pynvml="raise FutureWarning('the pynvml package is deprecated')\n")
+    assert result.startswith("unavailable | importing pynvml raised FutureWarning: pip uninstall pynvml")
 
 
 def test_no_binding_at_all_is_said_with_the_line_to_install_it(monkeypatch):

@@ -11,8 +11,7 @@ import pynvml
 import pytest
 
 from jitwarmup.gpu.binding import Binding, Unavailable
-from jitwarmup.gpu.devices import Want, Wanted, checked, resolve, visible, wanted
-from jitwarmup.gpu.local_rank import Place
+from jitwarmup.gpu.devices import Place, Want, Wanted, checked, resolve, visible, wanted
 from jitwarmup.records.errors import ArgumentError
 
 A, B = "GPU-aaaaaaaa", "GPU-bbbbbbbb"
@@ -194,8 +193,8 @@ def test_an_index_on_a_machine_of_different_gpus_is_refused_with_the_way_out(bin
 
 def test_what_torch_calls_a_gpu_may_be_an_instance(binding, nvmlsim):
     nvmlsim.settings(migs=2)
-    told = nvmlsim.uuid(0, mig=1).replace("MIG-", "GPU-")
-    (device,) = resolve(binding, Wanted((Want(uuid=told),)))
+    result = nvmlsim.uuid(0, mig=1).replace("MIG-", "GPU-")
+    (device,) = resolve(binding, Wanted((Want(uuid=result),)))
     assert device.uuid == nvmlsim.uuid(0, mig=1)
     assert (device.mig_instance, device.shared) == (2, True)
     assert device.own is not device.handle
@@ -299,8 +298,8 @@ def test_each_of_four_processes_reads_only_its_own_gpu(nvmlsim, monkeypatch):
     ranks = [
         subprocess.Popen(command, env={**os.environ, **launched(rank, 4)}, stdout=subprocess.PIPE) for rank in range(4)
     ]
-    told = [json.loads(process.communicate(timeout=60)[0]) for process in ranks]
-    assert told == [["ok", nvmlsim.uuid(rank), [50 + rank, 50 + rank], []] for rank in range(4)]
+    result = [json.loads(process.communicate(timeout=60)[0]) for process in ranks]
+    assert result == [["ok", nvmlsim.uuid(rank), [50 + rank, 50 + rank], []] for rank in range(4)]
     touched = {}
     for call in nvmlsim.calls():
         if call.gpu >= 0:

@@ -52,7 +52,7 @@ def test_a_forked_child_makes_no_call_and_its_parent_goes_on(make_monitor, nvmls
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_child_forked_in_the_middle_of_a_call_is_not_locked_up(make_monitor, nvmlsim):
-    gpu = make_monitor(timeout_s=5)
+    gpu = make_monitor(timeout_s=60)
     gpu.start()
     nvmlsim.fault("nvmlDeviceGetFieldValues", hang=True)
     before = nvmlsim.count()
@@ -66,11 +66,11 @@ def test_a_child_forked_in_the_middle_of_a_call_is_not_locked_up(make_monitor, n
         with gpu.paused(), gpu.paused():
             pass
         gpu.stop()
-        return 7 if time.perf_counter() - began < 1 else 2
+        return 7 if time.perf_counter() - began < 30 else 2
 
     assert in_child(child) == 7
     nvmlsim.heal()
-    stuck.join(5)
+    stuck.join(30)
     gpu.resume()
 
 
@@ -95,7 +95,7 @@ def script_output(body, **environment):
         check=False,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         env={**os.environ, **environment},
     )
     return done.returncode, done.stdout.strip(), done.stderr.strip()
@@ -106,11 +106,11 @@ def test_the_interpreter_ends_in_any_state_and_gives_nvml_back(nvmlsim, end):
     nvmlsim.host_clock()
     body = (
         "from jitwarmup.gpu.monitor import GPUMonitor\n"
-        f"gpu = GPUMonitor(timeout_s=10)\ngpu.start()\n{end}\nprint('done')"
+        f"gpu = GPUMonitor(timeout_s=60)\ngpu.start()\n{end}\nprint('done')"
     )
     began = time.perf_counter()
     assert script_output(body) == (0, "done", "")
-    assert time.perf_counter() - began < 5  # no time-out was waited for
+    assert time.perf_counter() - began < 30  # no time-out was waited for
     functions = [call.function for call in nvmlsim.calls()]
     assert functions.count("nvmlInitWithFlags") == 1
     if end != "del gpu":  # what is only forgotten is not waited for
@@ -126,7 +126,7 @@ def test_the_interpreter_ends_while_the_driver_hangs(nvmlsim):
     )
     began = time.perf_counter()
     assert script_output(body) == (0, "device the driver did not return in time\ndone", "")
-    assert time.perf_counter() - began < 10
+    assert time.perf_counter() - began < 30
 
 
 def test_without_a_driver_the_monitor_says_so_once_and_the_program_is_as_without_it():

@@ -76,8 +76,8 @@ class Schedule(RuleBasedStateMachine):
             return began, time.perf_counter_ns(), None
 
         pool = self.threads[place]
-        done = timed() if pool is None else pool.submit(timed).result(10)
-        assert done[1] - done[0] < 5e9
+        done = timed() if pool is None else pool.submit(timed).result(60)
+        assert done[1] - done[0] < 30e9
         return done
 
     def expect(self, allowed, done):
@@ -222,7 +222,7 @@ def test_no_schedule_makes_a_call_within_a_run_or_a_pause(nvmlsim, bench):
 def test_threads_that_run_pause_and_measure_at_once_disturb_no_run(nvmlsim):
     """Real threads, real time: no call starts within a region of any thread or within a paused span."""
     nvmlsim.host_clock()
-    gpu = GPUMonitor(timeout_s=2)
+    gpu = GPUMonitor(timeout_s=30)
     gpu.start()
     spans, failures = [], []
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jitwarmup.gpu.local_rank import Place, in_use, place_of, share
+from jitwarmup.gpu.devices import Place, in_use, place_of, share
 
 
 @pytest.mark.parametrize(
@@ -29,8 +29,8 @@ from jitwarmup.gpu.local_rank import Place, in_use, place_of, share
     ],
 )
 def test_what_the_launcher_said_is_believed_where_it_makes_sense(rank, world, place):
-    said = {"LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": world, "RANK": "11", "WORLD_SIZE": "16"}
-    assert place_of({name: value for name, value in said.items() if value is not None}) == place
+    reported = {"LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": world, "RANK": "11", "WORLD_SIZE": "16"}
+    assert place_of({name: value for name, value in reported.items() if value is not None}) == place
 
 
 @pytest.mark.parametrize(

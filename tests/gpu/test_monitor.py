@@ -1,6 +1,7 @@
 """The GPU monitor: states, windows, and what its readings hold."""
 
 import asyncio
+import contextlib
 import gc
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pynvml
 import pytest
 
 from jitwarmup.gpu.monitor import GPUMonitor
-from jitwarmup.gpu.windows import CUT
+from jitwarmup.gpu.windows import INTERRUPTED
 from jitwarmup.records.errors import ArgumentError, MonitorStateError
 from jitwarmup.records.protocols import Monitor
 from jitwarmup.records.runs import DeviceReading
@@ -33,6 +34,25 @@ def test_importing_the_monitor_loads_no_driver_binding_and_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@contextlib.contextmanager
+def held_up(gpu):
+    """Another thread has the turn to call the driver."""
+    has_it, over = threading.Event(), threading.Event()
+
+    def hold():
+        gpu._calls.take(30)
+        has_it.set()
+        over.wait(30)
+        gpu._calls.give_back()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert has_it.wait(30)
+    yield
+    over.set()
+    thread.join(30)
 
 
 # ---- states
@@ -134,12 +154,12 @@ def test_an_exception_of_the_body_passes_unchanged(gpu, nvmlsim):
 def test_a_monitor_that_is_forgotten_gives_nvml_back(make_monitor, nvmlsim):
     gpu = nvmlsim.adopt(GPUMonitor())
     gpu.start()
-    thread = gpu._link._source._guard._thread
+    thread = gpu._link._thread._thread
     gone = weakref.ref(gpu)
     del gpu
     gc.collect()
     assert gone() is None
-    thread.join(5)
+    thread.join(30)
     assert nvmlsim.initialised == 0
 
 
@@ -245,9 +265,9 @@ def test_throttled_seconds_are_within_100_ms_of_the_truth(gpu, nvmlsim):
                 nvmlsim.advance(held)
                 nvmlsim.set(f"limit_{limit}", 0)
                 nvmlsim.advance(0.07)
-            told = window.reading.throttled_s
-            assert abs(told.pop(limit) - held) <= 0.1
-            assert all(seconds <= 0.1 for seconds in told.values())
+            result = window.reading.throttled_s
+            assert abs(result.pop(limit) - held) <= 0.1
+            assert all(seconds <= 0.1 for seconds in result.values())
 
 
 def test_the_first_window_without_a_warm_up_has_the_counter_and_its_bound(gpu, nvmlsim):
@@ -380,7 +400,7 @@ def test_a_window_cut_by_a_pause_keeps_its_reading_and_says_so(gpu, nvmlsim):
         with gpu.paused():
             nvmlsim.advance(1)
         nvmlsim.advance(0.1)
-    assert (window.reading.status, window.reading.missing["window"]) == ("partial", CUT)
+    assert (window.reading.status, window.reading.missing["window"]) == ("partial", INTERRUPTED)
     assert window.reading.energy_j is not None
 
 
@@ -429,21 +449,21 @@ def test_of_two_runs_that_overlap_only_the_last_to_end_may_look(gpu, nvmlsim):
     def other():
         with gpu.window("measure") as window:
             began.set()
-            over.wait(5)
+            over.wait(30)
         readings.append(window.reading)
 
     with gpu.window("measure") as window:
         before = nvmlsim.count()
         thread = threading.Thread(target=other)
         thread.start()
-        assert began.wait(5)
+        assert began.wait(30)
         nvmlsim.advance(0.2)
         over.set()
-        thread.join(5)
+        thread.join(30)
         assert nvmlsim.count() == before
     assert readings[0].status == "unavailable"
     assert "overlapped" in readings[0].missing["window"]
-    assert (window.reading.status, window.reading.missing["window"]) == ("partial", CUT)
+    assert (window.reading.status, window.reading.missing["window"]) == ("partial", INTERRUPTED)
 
 
 def test_a_run_that_ends_while_another_goes_on_makes_no_call(gpu, nvmlsim):
@@ -522,7 +542,7 @@ def test_a_pause_waits_for_a_call_in_flight(gpu, nvmlsim):
         time.sleep(0)
     gpu.pause()
     returned_ns = time.perf_counter_ns()
-    thread.join(5)
+    thread.join(30)
     assert entered.is_set()
     calls = nvmlsim.calls(since=before)
     assert all(call.at_ns + call.took_ns <= returned_ns for call in calls)
@@ -530,17 +550,16 @@ def test_a_pause_waits_for_a_call_in_flight(gpu, nvmlsim):
 
 
 def test_a_pause_that_cannot_wait_longer_says_so(make_monitor, nvmlsim):
-    gpu = make_monitor(timeout_s=0.05)
+    gpu = make_monitor(timeout_s=0.5)
     gpu.start()
-    gpu._calls.acquire()
-    before = time.perf_counter()
-    gpu.pause()
-    assert time.perf_counter() - before < 0.5
-    assert gpu.heard == [("pause", "a call to the driver was still in flight when a pause began")]
-    with gpu.paused():
-        pass
-    gpu.resume()
-    gpu._calls.release()
+    with held_up(gpu):
+        before = time.perf_counter()
+        gpu.pause()
+        assert time.perf_counter() - before < 30
+        assert gpu.heard == [("pause", "a call to the driver was still in flight when a pause began")]
+        with gpu.paused():
+            pass
+        gpu.resume()
     with gpu.window("measure") as window:
         nvmlsim.advance(0.2)
     assert window.reading.status == "ok"
@@ -576,7 +595,7 @@ def test_what_degraded_is_told_once_and_a_late_listener_is_told_what_it_missed(m
     assert gpu.heard == [("sm_clock_mhz", "NO_PERMISSION")]
     assert gpu.degraded == (("sm_clock_mhz", "NO_PERMISSION"),)
     late = []
-    gpu.on_degraded = lambda *told: late.append(told)
+    gpu.on_degraded = lambda *result: late.append(result)
     assert late == [("sm_clock_mhz", "NO_PERMISSION")]
 
 
@@ -598,7 +617,7 @@ def test_a_listener_that_raises_hurts_nobody(make_monitor, nvmlsim):
 
 
 def test_an_interrupted_entry_leaves_no_window_behind(gpu, nvmlsim, monkeypatch):
-    def interrupt(verb, **arguments):
+    def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
     window = gpu.window("measure")
@@ -628,10 +647,9 @@ def test_a_reloaded_driver_does_not_spoil_the_next_long_window(trusted, nvmlsim)
 
 
 def test_a_start_while_another_thread_is_held_up_says_so(make_monitor):
-    gpu = make_monitor(timeout_s=0.02)
-    gpu._calls.acquire()
-    gpu.start()
-    gpu._calls.release()
+    gpu = make_monitor(timeout_s=0.5)
+    with held_up(gpu):
+        gpu.start()
     with gpu.window("measure") as window:
         pass
     assert window.reading.status == "unavailable"

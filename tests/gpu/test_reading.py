@@ -2,9 +2,9 @@
 
 import pytest
 
+from jitwarmup.gpu.energy import Comparison, Energy, SampleHistory
 from jitwarmup.gpu.reading import Edge, Span, joined, reading_of, reasons_of, unread
 from jitwarmup.gpu.reasons import clock_settled, foreign_pids, temperature_drift_c, throttled_share
-from jitwarmup.gpu.ring import Check, Energy, SampleHistory
 from jitwarmup.records.runs import DeviceReading
 
 SECOND = 1_000_000_000
@@ -51,10 +51,10 @@ def test_samples_that_fit_the_counter_bound_each_other():
     power = SampleHistory()
     power.add([(place * 20_000_000, 300.0) for place in range(1, 300)])
     before, after = edge(1, counter_mj=0), edge(3, counter_mj=600_000)
-    doubtful = read(before, after, history=power, check=Check(off=0.0, blur=0.5, span_s=1), limit_w=700)
+    doubtful = read(before, after, history=power, check=Comparison(off=0.0, blur=0.5, span_s=1), limit_w=700)
     assert (doubtful.energy_source, doubtful.energy_j) == ("ring", pytest.approx(600))
     assert doubtful.energy_error_j == pytest.approx(70)
-    sure = read(before, after, history=power, check=Check(off=0.01, blur=0.01, span_s=10), limit_w=700)
+    sure = read(before, after, history=power, check=Comparison(off=0.01, blur=0.01, span_s=10), limit_w=700)
     assert sure.energy_error_j == pytest.approx(12)
 
 

@@ -26,9 +26,9 @@ def test_a_device_at_full_clock_gives_no_reason():
 
 def test_a_power_limit_below_full_clock_is_throttling_and_no_steady_state():
     readings = [reading(1500, 0.5), reading(1500, 0.2)]
-    told = with_devices(Verdict(state="steady"), readings)
-    assert told.state == "unsteady"
-    assert [(reason.kind, reason.numbers["share"]) for reason in told.reasons] == [("throttled", 0.5)]
+    result = with_devices(Verdict(state="steady"), readings)
+    assert result.state == "unsteady"
+    assert [(reason.kind, reason.numbers["share"]) for reason in result.reasons] == [("throttled", 0.5)]
 
 
 def test_a_power_limit_at_full_clock_is_ordinary_regulation():

@@ -69,15 +69,15 @@ def test_the_real_torch_says_that_it_is_not_tracing_now():
 def test_the_real_torch_says_so_while_it_traces():
     torch = pytest.importorskip("torch")
     Tracing.look()
-    expected = []
+    answers = []
 
     def traced(x):
-        expected.append(Tracing.compiling())
+        answers.append(Tracing.compiling())
         return x + 1
 
     torch.export.export(Module(torch, traced), (torch.ones(1),))
-    assert expected
-    assert all(expected)
+    assert answers
+    assert all(answers)
 
 
 def Module(torch, function):

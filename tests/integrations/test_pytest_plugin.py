@@ -36,18 +36,18 @@ import pytest
 import sys, types
 from dataclasses import dataclass
 from jitwarmup.records.runs import OneTimeWork, Phase
-from jitwarmup.probes import probe_set as watch
+from jitwarmup.probes.probe_set import ProbeSet
 
 late = {late}
 runs = 0
 
 @pytest.fixture
 def counted(monkeypatch):
-    real = watch.Watch.close
+    real = ProbeSet.close
     def close(self, token):
         from dataclasses import replace
         return replace(real(self, token), work=(OneTimeWork(kind="dynamo.recompile"),) if runs == late else ())
-    monkeypatch.setattr(watch.Watch, "close", close)
+    monkeypatch.setattr(ProbeSet, "close", close)
 
 def work():
     global runs

@@ -89,8 +89,8 @@ def test_a_batch_counts_each_sequence_up_to_its_end_token():
 
 
 def test_the_user_s_streamer_hears_the_measured_runs_only():
-    clock, received = FakeClock(), []
-    own = SimpleNamespace(put=received.append, end=lambda: received.append("end"))
+    clock, delivered = FakeClock(), []
+    own = SimpleNamespace(put=delivered.append, end=lambda: delivered.append("end"))
 
     def ask():  # the streamer is not an argument, so the engine cannot know of it: the timer itself is silent
         generate(timer, clock, 2)
@@ -98,8 +98,8 @@ def test_the_user_s_streamer_hears_the_measured_runs_only():
     timer = TokenTimer(own)
     with steady_state(clock=clock, iterations=3, measurements=2) as steady:
         steady.measure(ask)
-    assert received.count("end") == 2
-    assert len(received) == 2 * (1 + 2 + 1)
+    assert delivered.count("end") == 2
+    assert len(delivered) == 2 * (1 + 2 + 1)
     assert len(timer.times) == 1 + 3 + 2
 
 

@@ -147,18 +147,18 @@ def test_beam_search_is_timed_without_tokens_and_says_why(tiny, asked):
 
 
 def test_the_user_s_streamer_hears_one_generation_of_four(tiny, asked):
-    received = []
+    delivered = []
 
     class Own(BaseStreamer):
         def put(self, value):
-            received.append(tuple(value.shape))
+            delivered.append(tuple(value.shape))
 
         def end(self):
-            received.append("end")
+            delivered.append("end")
 
     generate = warmed_generation(tiny().generate, iterations=2)
     generate(**asked(new=4), streamer=Own())
-    assert received == [(1, 8), (1,), (1,), (1,), (1,), "end"]
+    assert delivered == [(1, 8), (1,), (1,), (1,), (1,), "end"]
 
 
 # ------------------------------------------------------------------ time_generate

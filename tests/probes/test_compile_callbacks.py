@@ -71,22 +71,13 @@ def test_a_compile_is_told_to_the_run_it_happened_in(fake_dynamo, token):
     assert notice.work.duration_s > 0
 
 
-def test_callbacks_without_arguments_are_those_of_torch_up_to_2_7(fake_dynamo, token):
-    CALLBACKS.ensure("a")
-    for callback in [*fake_dynamo.handler.start_callbacks, *fake_dynamo.handler.end_callbacks]:
-        callback()
-    [(notice, _)] = token.hook_events
-    assert notice.work.kind == "dynamo.capture"
-    assert notice.compile.ids == (None, None)
-
-
 def test_a_backward_and_a_recording_have_their_own_kinds(fake_dynamo, token):
     CALLBACKS.ensure("a")
     for trigger in ("LAZY_BACKWARD", "CUDAGRAPH_RECORDING", "CUDAGRAPH_RECORDING"):
         fake_dynamo.start("0/0", trigger)
         fake_dynamo.end("0/0", trigger)
-    told = [(notice.source, notice.work.kind, notice.backstop) for notice, _ in token.hook_events]
-    assert told == [
+    events = [(notice.source, notice.work.kind, notice.backstop) for notice, _ in token.hook_events]
+    assert events == [
         ("dynamo", "aot.backward", True),
         ("cudagraph", "cudagraph.record", False),
         ("cudagraph", "cudagraph.rerecord", False),
@@ -125,10 +116,6 @@ def test_a_callback_never_raises(fake_dynamo, token, monkeypatch, broken, error)
     fake_dynamo.end()
     monkeypatch.undo()
     RUNS.open.clear()
-
-
-def test_a_strange_argument_is_taken_for_a_frame():
-    assert compile_callbacks._describe((object(),)) == ("DYNAMO", None)
 
 
 def test_a_compile_that_has_not_ended_says_so():

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from jitwarmup.probes import cuda
+from jitwarmup.probes.base import ARMED
 from jitwarmup.probes.cuda import NO_GRAPHS, Allocator, CudaGraphs
-from jitwarmup.probes.loaded import ARMED
 from jitwarmup.probes.probe_set import ProbeSet
 from jitwarmup.probes.run_table import RUNS
 
@@ -37,7 +37,7 @@ class Card:
         return Allocator(self.read, lambda: range(len(self.devices)), lambda: ARMED)
 
 
-def told(work):
+def described(work):
     return [(item.kind, item.count, item.reason) for item in work]
 
 
@@ -47,7 +47,7 @@ def test_growth_is_told_with_its_bytes_and_its_device():
     assert probe.arm().state == "armed"
     before = probe.snapshot()
     card.devices = [stats(5, 1, 62 * MIB), stats()]
-    assert told(probe.delta(before, probe.snapshot())) == [
+    assert described(probe.delta(before, probe.snapshot())) == [
         ("allocator.grow", 2, "42.0 MiB on cuda:0"),
         ("allocator.retry", 1, "on cuda:0"),
     ]
@@ -59,7 +59,7 @@ def test_expandable_segments_grow_without_an_allocation():
     probe.arm()
     before = probe.snapshot()
     card.devices = [stats(1, 0, 4 * MIB)]
-    assert told(probe.delta(before, probe.snapshot())) == [("allocator.grow", 1, "2.0 MiB on cuda:0")]
+    assert described(probe.delta(before, probe.snapshot())) == [("allocator.grow", 1, "2.0 MiB on cuda:0")]
 
 
 def test_a_quiet_run_grows_nothing_and_its_stamp_stays():
@@ -77,7 +77,7 @@ def test_counters_that_the_user_reset_count_from_zero():
     probe.arm()
     before = probe.snapshot()
     card.devices = [stats(1, 0, MIB)]
-    assert told(probe.delta(before, probe.snapshot())) == [("allocator.grow", 1, "1.0 MiB on cuda:0")]
+    assert described(probe.delta(before, probe.snapshot())) == [("allocator.grow", 1, "1.0 MiB on cuda:0")]
 
 
 def test_a_device_that_comes_to_life_within_a_run_grew_from_nothing():
@@ -89,7 +89,7 @@ def test_a_device_that_comes_to_life_within_a_run_grew_from_nothing():
     card.devices, alive.state = [stats(1, 0, 2 * MIB)], ARMED
     assert probe.stamp() != stamp
     probe.arm()
-    assert told(probe.delta(before, probe.snapshot())) == [("allocator.grow", 1, "2.0 MiB on cuda:0")]
+    assert described(probe.delta(before, probe.snapshot())) == [("allocator.grow", 1, "2.0 MiB on cuda:0")]
 
 
 def test_an_allocator_of_another_form_is_unavailable():
@@ -148,7 +148,7 @@ def test_skips_are_counted(fake_dynamo):
     assert probe.arm().state == "armed"
     before = probe.snapshot()
     fake_dynamo.counters["inductor"]["cudagraph_skips"] = 2
-    assert told(probe.delta(before, probe.snapshot())) == [("cudagraph.skip", 2, None)]
+    assert described(probe.delta(before, probe.snapshot())) == [("cudagraph.skip", 2, None)]
     probe.disarm()
 
 

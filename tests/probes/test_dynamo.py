@@ -1,4 +1,4 @@
-"""The Dynamo probe over records as torch 2.6 to 2.15 write them, without torch."""
+"""The Dynamo probe over records as torch 2.8 to 2.15 write them, without torch."""
 
 import json
 from collections import Counter, deque
@@ -20,7 +20,7 @@ def delta(probe, *records, before=(), **more):
     return list(probe.delta(Snapshot(tuple(before)), Snapshot((*before, *records), **more)))
 
 
-def told(work):
+def described(work):
     return [(item.kind, item.reason) for item in work]
 
 
@@ -31,14 +31,15 @@ def test_a_first_compile_is_a_capture_with_its_functions_name_and_seconds(probe,
 
 def test_a_recompile_has_its_reason_rebuilt(probe, record):
     again = record(compile_id="0/1", recompile_reason="0/0: tensor 'x' size mismatch at index 0. expected 8, actual 9")
-    assert told(delta(probe, again)) == [("dynamo.recompile", "size of x changed at dimension 0: expected 8, got 9")]
+    assert described(delta(probe, again)) == [
+        ("dynamo.recompile", "size of x changed at dimension 0: expected 8, got 9")
+    ]
 
 
 @pytest.mark.parametrize(
     ("fail_type", "fail_reason"),
     [
         ("RecompileLimitExceeded", "recompile_limit reached"),
-        ("CacheLimitExceeded", "cache_size_limit reached"),
         ("Unsupported", "Dynamo recompile limit exceeded\n  Explanation: s == 'hunter2'"),
     ],
 )
@@ -46,11 +47,11 @@ def test_the_recompile_limit_is_an_eager_fallback_in_every_version(probe, record
     over = record(
         co_name=None, fail_type=fail_type, fail_reason=fail_reason, recompile_reason="0/7: s == 'hunter2'  # f"
     )
-    assert told(delta(probe, over)) == [("dynamo.eager_fallback", "recompile limit reached: value of s changed")]
+    assert described(delta(probe, over)) == [("dynamo.eager_fallback", "recompile limit reached: value of s changed")]
 
 
 def test_a_failed_compile_tells_its_type_and_no_text_of_the_users(probe, record):
-    assert told(delta(probe, record(fail_type="TorchRuntimeError", fail_reason="hunter2"))) == [
+    assert described(delta(probe, record(fail_type="TorchRuntimeError", fail_reason="hunter2"))) == [
         ("dynamo.failed", "TorchRuntimeError")
     ]
 
@@ -96,16 +97,16 @@ def test_counters_that_were_cleared_count_from_zero(probe):
 
 
 def test_an_overflow_is_said(probe, record):
-    work = delta(probe, record(), before=(), room=1)
+    work = delta(probe, record(), before=(), capacity=1)
     assert len(work) == 1
-    lost = probe.delta(Snapshot((record(),), room=1), Snapshot((record(),), room=1))
+    lost = probe.delta(Snapshot((record(),), capacity=1), Snapshot((record(),), capacity=1))
     assert [item.kind for item in lost] == ["dynamo.capture", "dynamo.capture"]
     assert lost[-1].reason == "more compiles than torch keeps records of"
 
 
 def test_records_that_the_user_cleared_are_no_overflow(probe, record):
-    work = probe.delta(Snapshot((record(),), room=64), Snapshot((record(),), room=64))
-    assert told(work) == [("dynamo.capture", "function forward")]
+    work = probe.delta(Snapshot((record(),), capacity=64), Snapshot((record(),), capacity=64))
+    assert described(work) == [("dynamo.capture", "function forward")]
 
 
 def test_each_record_gets_its_own_scope_and_counters_the_common_one(probe, record):
@@ -134,7 +135,7 @@ def test_dormant_until_somebody_loads_dynamo_then_explained_from_empty(probe, fa
         before = probe.snapshot()
     fake_dynamo.records.append(record())
     assert probe.arm().state == "armed"
-    assert told(probe.delta(before, probe.snapshot())) == [("dynamo.capture", "function forward")]
+    assert described(probe.delta(before, probe.snapshot())) == [("dynamo.capture", "function forward")]
 
 
 def test_a_module_that_is_being_imported_is_left_alone(probe, fake_dynamo):
@@ -160,7 +161,7 @@ def test_a_deque_that_was_bound_anew_is_followed(probe, fake_dynamo, record):
     before = probe.snapshot()
     fake_dynamo.utils._compilation_metrics = deque([*fake_dynamo.records, record(compile_id="1/0")], maxlen=2)
     after = probe.snapshot()
-    assert after.room == 2
+    assert after.capacity == 2
     assert len(probe.delta(before, after)) == 1
 
 

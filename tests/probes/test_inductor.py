@@ -36,7 +36,7 @@ def cold(fake_dynamo, record):
     return compiled
 
 
-def told(work):
+def described(work):
     return [(item.kind, item.count, item.duration_s) for item in work]
 
 
@@ -44,7 +44,7 @@ def test_a_cold_compile_shows_code_generation_misses_and_builds(probe, cold):
     before = probe.snapshot()
     cold()
     work = probe.delta(before, probe.snapshot())
-    assert told(work) == [
+    assert described(work) == [
         ("inductor.compile", 1, 11.454284),
         ("inductor.cache_miss", 1, None),
         ("aot.cache_miss", 1, None),
@@ -74,7 +74,10 @@ def test_a_warm_process_shows_hits_and_no_tuning_although_torch_replays_its_coun
     )
     fake_dynamo.counters["benchmarking"] = Counter({"InductorBenchmarker.benchmark_cpu": 2})
     fake_dynamo.counters["aot_autograd"] = Counter(autograd_cache_hit=1)
-    assert told(probe.delta(before, probe.snapshot())) == [("inductor.cache_hit", 1, None), ("aot.cache_hit", 1, None)]
+    assert described(probe.delta(before, probe.snapshot())) == [
+        ("inductor.cache_hit", 1, None),
+        ("aot.cache_hit", 1, None),
+    ]
 
 
 def test_tuning_is_told_by_its_record(probe, fake_dynamo, record):
@@ -83,7 +86,7 @@ def test_tuning_is_told_by_its_record(probe, fake_dynamo, record):
     fake_dynamo.counters["inductor"] = Counter(fxgraph_cache_bypass=1, select_algorithm_autotune=1)
     fake_dynamo.phases["packed_linear_template_autotuning"] = [22.957]
     work = probe.delta(before, probe.snapshot())
-    assert told(work) == [("autotune", 1, 22.957), ("inductor.cache_bypass", 1, None)]
+    assert described(work) == [("autotune", 1, 22.957), ("inductor.cache_bypass", 1, None)]
     assert work[0].reason == WITHIN
 
 
@@ -91,7 +94,7 @@ def test_tuning_is_told_by_its_phases_where_the_record_is_silent(probe, fake_dyn
     before = probe.snapshot()
     fake_dynamo.records.append(record())
     fake_dynamo.phases["mm_template_autotuning"] = [1.0, 2.0]
-    assert told(probe.delta(before, probe.snapshot())) == [("autotune", 2, 3.0)]
+    assert described(probe.delta(before, probe.snapshot())) == [("autotune", 2, 3.0)]
 
 
 def test_tuning_at_run_time_is_within_nothing(probe, fake_dynamo, record):
@@ -107,7 +110,7 @@ def test_triton_kernels_are_told_where_the_record_lists_them(probe, fake_dynamo,
     before = probe.snapshot()
     listed = '[["triton_poi_fused_add_0", 812345], ["triton_red_fused_sum_1", 612345]]'
     fake_dynamo.records.append(record(triton_compile_time_us=900_000, triton_kernel_compile_times_us=listed))
-    assert told(probe.delta(before, probe.snapshot())) == [("triton.compile", 2, 0.9)]
+    assert described(probe.delta(before, probe.snapshot())) == [("triton.compile", 2, 0.9)]
 
 
 def test_a_reset_that_starts_new_lists_is_seen(probe, fake_dynamo, record):
@@ -116,14 +119,14 @@ def test_a_reset_that_starts_new_lists_is_seen(probe, fake_dynamo, record):
     fake_dynamo.phases.clear()  # torch._dynamo.reset() does this
     fake_dynamo.phases["compile_file"] = [0.5, 0.5, 0.5, 0.5]
     fake_dynamo.records.append(record())
-    assert told(probe.delta(before, probe.snapshot())) == [("cpp.compile", 4, 2.0)]
+    assert described(probe.delta(before, probe.snapshot())) == [("cpp.compile", 4, 2.0)]
 
 
 def test_counters_that_were_cleared_count_from_zero(probe, fake_dynamo):
     fake_dynamo.counters["inductor"] = Counter(fxgraph_cache_hit=7, fxgraph_cache_miss=1)
     before = probe.snapshot()
     fake_dynamo.counters["inductor"] = Counter(fxgraph_cache_hit=2, fxgraph_cache_miss=1)
-    assert told(probe.delta(before, probe.snapshot())) == [("inductor.cache_hit", 2, None)]
+    assert described(probe.delta(before, probe.snapshot())) == [("inductor.cache_hit", 2, None)]
 
 
 def test_a_foreign_compiles_cache_look_up_is_foreign(probe, fake_dynamo, record):

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from jitwarmup.host.scope import CURRENT
-from jitwarmup.probes import probe_set as room
+from jitwarmup.probes import probe_set
 from jitwarmup.probes.probe_set import DEFAULT, THREAD, Observation, ProbeSet, merged
 from jitwarmup.probes.process import Collections, Imports
 from jitwarmup.probes.run_table import RUNS
@@ -52,7 +52,7 @@ class Stamped(Meter):
         return self.value
 
 
-def told(seen):
+def described(seen):
     return [(item.kind, item.count, item.scope) for item in seen.work]
 
 
@@ -64,8 +64,8 @@ def test_a_probe_of_the_users_is_read_at_both_edges_of_every_run(make_look):
     meter = Meter()
     look = make_look(meter)
     meter.asked.clear()
-    assert told(look(step, meter, 3)) == [("meter.step", 3, "own")]
-    assert told(look(lambda: None)) == []
+    assert described(look(step, meter, 3)) == [("meter.step", 3, "own")]
+    assert described(look(lambda: None)) == []
     assert meter.asked == ["arm", *["snapshot", "snapshot", "delta"] * 2]
 
 
@@ -74,10 +74,10 @@ def test_a_probe_with_a_stamp_is_read_in_full_only_when_it_moved(make_look):
     look = make_look(meter)
     look(lambda: None)
     meter.asked.clear()
-    assert told(look(lambda: None)) == []
+    assert described(look(lambda: None)) == []
     assert meter.asked == ["stamp", "stamp"]
     meter.asked.clear()
-    assert told(look(step, meter)) == [("meter.step", 1, "own")]
+    assert described(look(step, meter)) == [("meter.step", 1, "own")]
     assert meter.asked == ["stamp", "stamp", "arm", "stamp", "snapshot", "delta"]
 
 
@@ -86,8 +86,8 @@ def test_what_moves_between_runs_belongs_to_no_run(make_look):
     look = make_look(meter)
     look(lambda: None)
     step(meter)
-    assert told(look(lambda: None)) == []
-    assert told(look(step, meter)) == [("meter.step", 1, "own")]
+    assert described(look(lambda: None)) == []
+    assert described(look(step, meter)) == [("meter.step", 1, "own")]
 
 
 def test_nothing_is_read_between_open_and_close(make_look, monkeypatch):
@@ -101,7 +101,7 @@ def test_nothing_is_read_between_open_and_close(make_look, monkeypatch):
             if hasattr(probe, method):
                 monkeypatch.setattr(probe, method, counted(getattr(probe, method), reads))
     monkeypatch.setattr(THREAD, "read", counted(THREAD.read, reads))
-    monkeypatch.setattr(room.dynamo_records, "read", counted(room.dynamo_records.read, reads))
+    monkeypatch.setattr(probe_set.dynamo_records, "read", counted(probe_set.dynamo_records.read, reads))
     look.watch.arm()
 
     def user():
@@ -232,7 +232,7 @@ def test_closing_twice_sees_nothing(make_look):
     watch = make_look(meter).watch
     token = watch.open()
     step(meter)
-    assert told(watch.close(token)) == [("meter.step", 1, "own")]
+    assert described(watch.close(token)) == [("meter.step", 1, "own")]
     step(meter)
     assert watch.close(token) == Observation()
 
@@ -257,17 +257,17 @@ def test_what_is_pulled_while_runs_overlap_is_shared(make_look):
     thread = threading.Thread(target=look, args=(step, meter))
     thread.start()
     thread.join()
-    assert told(look.seen[0]) == [("meter.step", 1, "shared")]
-    assert told(look.watch.close(outer)) == [("meter.step", 1, "shared")]
+    assert described(look.seen[0]) == [("meter.step", 1, "shared")]
+    assert described(look.watch.close(outer)) == [("meter.step", 1, "shared")]
 
 
 def test_what_an_inner_run_does_is_own_of_both(make_look):
     meter = Meter()
     look = make_look(meter)
     outer = look.watch.open()
-    assert told(look(step, meter)) == [("meter.step", 1, "own")]
+    assert described(look(step, meter)) == [("meter.step", 1, "own")]
     step(meter)
-    assert told(look.watch.close(outer)) == [("meter.step", 2, "own")]
+    assert described(look.watch.close(outer)) == [("meter.step", 2, "own")]
 
 
 def test_two_watches_see_the_same_run_each_with_its_own_probes():
@@ -277,7 +277,7 @@ def test_two_watches_see_the_same_run_each_with_its_own_probes():
     step(meter)
     gc.collect()
     seen = second.close(tokens[1]), first.close(tokens[0])
-    assert [told(one) for one in seen] == [[("gc.collect", 1, "own")], [("meter.step", 1, "own")]]
+    assert [described(one) for one in seen] == [[("gc.collect", 1, "own")], [("meter.step", 1, "own")]]
     first.disarm()
     second.disarm()
 
@@ -298,8 +298,8 @@ def test_tasks_that_run_side_by_side_are_told_apart_by_what_is_pushed(make_look)
         return await asyncio.gather(task(barrier, busy=True), task(barrier, busy=False))
 
     busy, idle = asyncio.run(main())
-    assert told(busy) == [("gc.collect", 1, "own")]
-    assert told(idle) == [("gc.collect", 1, "foreign")]
+    assert described(busy) == [("gc.collect", 1, "own")]
+    assert described(idle) == [("gc.collect", 1, "foreign")]
 
 
 def test_to_thread_takes_the_run_along(make_look):
@@ -310,7 +310,7 @@ def test_to_thread_takes_the_run_along(make_look):
         await asyncio.to_thread(gc.collect)
         return look.watch.close(token)
 
-    assert told(asyncio.run(main())) == [("gc.collect", 1, "own")]
+    assert described(asyncio.run(main())) == [("gc.collect", 1, "own")]
 
 
 def test_a_thread_without_the_context_is_foreign(make_look):
@@ -321,7 +321,7 @@ def test_a_thread_without_the_context_is_foreign(make_look):
         thread.start()
         thread.join()
 
-    assert told(look(user)) == [("gc.collect", 1, "foreign")]
+    assert described(look(user)) == [("gc.collect", 1, "foreign")]
 
 
 def test_what_a_streams_consumer_does_is_not_the_streams(make_look):
@@ -331,7 +331,7 @@ def test_what_a_streams_consumer_does_is_not_the_streams(make_look):
     gc.collect()
     step = token.next_step()
     look.watch.resume(step)
-    assert told(look.watch.close(step)) == []
+    assert described(look.watch.close(step)) == []
     assert CURRENT.get() is None
 
 
@@ -398,27 +398,6 @@ def test_an_id_that_starts_again_after_a_reset_is_matched_by_its_time(make_look,
     later = RUNS.compiles[-1].started_us + 1_000_000
     seen = look(fake_dynamo.records.append, record(start_time_us=later, end_time_us=later + 10))
     assert kinds(seen) == ["dynamo.capture"]
-
-
-def test_callbacks_without_ids_are_matched_by_time_alone(make_look, fake_dynamo, kinds, record):
-    """Torch up to 2.7."""
-    look = make_look(*DEFAULT)
-
-    def compiles():
-        for callback in [*fake_dynamo.handler.start_callbacks, *fake_dynamo.handler.end_callbacks]:
-            callback()
-        now = RUNS.compiles[-1].started_us
-        fake_dynamo.records.append(record(start_time_us=now - 1, end_time_us=now + 1))
-
-    def elsewhere():
-        thread = threading.Thread(target=compiles)
-        thread.start()
-        thread.join()
-
-    assert kinds(look(compiles)) == ["dynamo.capture"]
-    seen = look(elsewhere)
-    assert kinds(seen) == []
-    assert kinds(seen, "foreign") == ["dynamo.capture"]
 
 
 def test_without_records_the_callbacks_tell(make_look, fake_dynamo, kinds):

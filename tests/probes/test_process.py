@@ -9,13 +9,13 @@ from jitwarmup.probes import process
 from jitwarmup.probes.process import Children, Collections, Imports, SharedObjects
 
 
-def told(work):
+def described(work):
     return [(item.kind, item.count, item.reason) for item in work]
 
 
 def test_imports_are_told_by_their_largest_packages():
     work = Imports().delta(("os",), ("os", "a", "a.x", "a.y", "b", "b.x", "c", "d"))
-    assert told(work) == [("import", 7, "a 3, b 2, c 1, 1 more")]
+    assert described(work) == [("import", 7, "a 3, b 2, c 1, 1 more")]
 
 
 def test_modules_that_inductor_generates_are_no_imports():
@@ -24,7 +24,7 @@ def test_modules_that_inductor_generates_are_no_imports():
 
 
 def test_a_module_that_went_and_another_that_came_is_seen():
-    assert told(Imports().delta(("a", "b"), ("a", "c"))) == [("import", 1, "c 1")]
+    assert described(Imports().delta(("a", "b"), ("a", "c"))) == [("import", 1, "c 1")]
 
 
 def test_an_import_moves_the_stamp_and_is_seen(make_look, monkeypatch, module):
@@ -33,8 +33,8 @@ def test_an_import_moves_the_stamp_and_is_seen(make_look, monkeypatch, module):
         seen = look(lambda: sys.modules.__setitem__("zz_a_new_module", module("zz_a_new_module")))
     finally:
         sys.modules.pop("zz_a_new_module", None)
-    assert told(seen.work) == [("import", 1, "zz_a_new_module 1")]
-    assert told(look(lambda: None).work) == []
+    assert described(seen.work) == [("import", 1, "zz_a_new_module 1")]
+    assert described(look(lambda: None).work) == []
 
 
 def test_names_are_read_again_when_another_thread_imports_meanwhile(monkeypatch):
@@ -48,10 +48,10 @@ def test_names_are_read_again_when_another_thread_imports_meanwhile(monkeypatch)
             return super().__iter__()
 
     monkeypatch.setattr(process.sys, "modules", Changing(a=1))
-    assert process._names() == ("a",)
+    assert Imports().snapshot() == ("a",)
     monkeypatch.setattr(process.sys, "modules", Changing(a=1, tries=0))
     process.sys.modules.tries = -100
-    assert process._names() == ()
+    assert Imports().snapshot() == ()
 
 
 def maps_file(tmp_path, *paths):
@@ -71,10 +71,12 @@ def test_shared_objects_are_told_by_file_name_and_generated_ones_by_number(tmp_p
     maps_file(
         tmp_path, "/lib/libc.so.6", "/opt/my lib/libcudnn_ops.so.9", "/opt/liba.so", "/opt/libb.so", "/opt/libz.so"
     )
-    assert told(probe.delta(before, probe.snapshot())) == [("dlopen", 4, "liba.so, libb.so, libcudnn_ops.so.9, 1 more")]
+    assert described(probe.delta(before, probe.snapshot())) == [
+        ("dlopen", 4, "liba.so, libb.so, libcudnn_ops.so.9, 1 more")
+    ]
     maps_file(tmp_path, "/lib/libc.so.6", generated)
-    assert told(probe.delta(before, probe.snapshot())) == [("dlopen", 1, "1 compiled here")]
-    assert told(probe.delta(before, before)) == []
+    assert described(probe.delta(before, probe.snapshot())) == [("dlopen", 1, "1 compiled here")]
+    assert described(probe.delta(before, before)) == []
 
 
 def test_a_system_that_does_not_tell_its_mappings_is_unavailable(tmp_path):
@@ -142,7 +144,7 @@ def test_the_callback_never_raises(make_look, monkeypatch):
 def test_a_collection_that_began_before_the_run_is_not_measured(make_look):
     probe = Collections()
     look = make_look(probe)
-    assert look(probe._heard, "stop", {"generation": 2}).work == ()
+    assert look(probe._on_collection, "stop", {"generation": 2}).work == ()
 
 
 def test_children_are_dormant_without_dynamo_and_armed_with_it(monkeypatch, fake_dynamo):

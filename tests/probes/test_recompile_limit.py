@@ -62,11 +62,6 @@ def test_records_of_run_time_work_do_not_count(torch_has) -> None:
     assert usage([run()]) is None
 
 
-def test_the_older_name_of_the_limit_is_known(torch_has) -> None:
-    torch_has(record("0/1"), cache_size_limit=64)
-    assert recompile_limit() == 64
-
-
 def test_without_dynamo_nothing_is_told(monkeypatch) -> None:
     for name in ("torch._dynamo.config", "torch._dynamo.utils"):
         monkeypatch.delitem(sys.modules, name, raising=False)

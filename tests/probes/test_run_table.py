@@ -26,7 +26,7 @@ def entered(hub):
     return token
 
 
-def told(token):
+def described(token):
     return [(event.work.kind, own) for event, own in token.hook_events]
 
 
@@ -41,7 +41,7 @@ def test_what_a_hook_sees_is_own_in_the_runs_context(hub):
     token = entered(hub)
     hub.push("gc", WORK)
     hub.leave(token)
-    assert told(token) == [("gc.collect", True)]
+    assert described(token) == [("gc.collect", True)]
 
 
 def test_what_happens_outside_every_run_is_nobodys(hub):
@@ -49,14 +49,14 @@ def test_what_happens_outside_every_run_is_nobodys(hub):
     token = entered(hub)
     hub.leave(token)
     hub.push("gc", WORK)
-    assert told(token) == []
+    assert described(token) == []
 
 
 def test_a_thread_without_the_context_is_foreign(hub):
     token = entered(hub)
     in_thread(lambda: hub.push("gc", WORK))
     hub.leave(token)
-    assert told(token) == [("gc.collect", False)]
+    assert described(token) == [("gc.collect", False)]
 
 
 def test_a_thread_with_the_context_is_own(hub):
@@ -64,7 +64,7 @@ def test_a_thread_with_the_context_is_own(hub):
     context = contextvars.copy_context()
     in_thread(lambda: context.run(hub.push, "gc", WORK))
     hub.leave(token)
-    assert told(token) == [("gc.collect", True)]
+    assert described(token) == [("gc.collect", True)]
 
 
 def test_an_inner_runs_work_is_the_outer_ones_too(hub):
@@ -73,7 +73,7 @@ def test_an_inner_runs_work_is_the_outer_ones_too(hub):
     hub.push("gc", WORK)
     hub.leave(inner)
     hub.leave(outer)
-    assert told(inner) == told(outer) == [("gc.collect", True)]
+    assert described(inner) == described(outer) == [("gc.collect", True)]
     assert not outer.overlapped
     assert not inner.overlapped
 
@@ -84,7 +84,7 @@ def test_what_a_later_run_sees_is_not_the_former_ones(hub):
     second = entered(hub)
     hub.push("gc", WORK)
     hub.leave(second)
-    assert told(first) == []
+    assert described(first) == []
     assert ancestors(second) == [second]
 
 
@@ -132,8 +132,8 @@ def test_tasks_are_told_apart(hub):
         return await asyncio.gather(task(barrier, push=True), task(barrier, push=False))
 
     busy, idle = asyncio.run(main())
-    assert told(busy) == [("gc.collect", True)]
-    assert told(idle) == [("gc.collect", False)]
+    assert described(busy) == [("gc.collect", True)]
+    assert described(idle) == [("gc.collect", False)]
     assert busy.overlapped
     assert idle.overlapped
 
@@ -147,7 +147,7 @@ def test_a_suspended_run_hears_nothing_and_is_own_again_afterwards(hub):
     hub.resume(step)
     hub.push("gc", WORK)
     hub.leave(step)
-    assert told(stream) == [("gc.collect", True)]
+    assert described(stream) == [("gc.collect", True)]
     assert not hub.live
 
 
@@ -177,7 +177,7 @@ def test_what_a_streams_body_opened_in_an_earlier_step_is_still_around_its_later
     hub.push("gc", WORK)
     hub.leave(step)
     hub.leave(inner)
-    assert told(inner) == told(stream) == [("gc.collect", True)]
+    assert described(inner) == described(stream) == [("gc.collect", True)]
     assert current() is None
 
 
@@ -309,7 +309,7 @@ def test_a_run_that_opens_while_another_is_told_loses_nobody(hub):
     hub.live = Changing()
     token = entered(hub)
     hub.push("gc", WORK)
-    assert told(token) == [("gc.collect", True)]
+    assert described(token) == [("gc.collect", True)]
     hub.live.tries = -100
     hub.push("gc", WORK)
     hub.leave(token)

@@ -18,9 +18,7 @@ QUIET = []
 
 @pytest.fixture
 def limit(torch):
-    """The recompile limit, whatever it is called in this torch."""
-    config = torch._dynamo.config
-    return config.recompile_limit if hasattr(config, "recompile_limit") else config.cache_size_limit
+    return torch._dynamo.config.recompile_limit
 
 
 def reasons(seen, kind):
@@ -369,7 +367,7 @@ def test_eight_shapes_cycling_the_contaminated_set_is_the_set_with_a_new_record(
     compiled = torch.compile(lambda x: x.sum() * 2, backend="eager", dynamic=False)
     metrics = torch._dynamo.utils.get_compilation_metrics
     truth, seen = [], []
-    with torch._dynamo.config.patch(**{limit_name(torch): 64}):
+    with torch._dynamo.config.patch(recompile_limit=64):
         for run in range(21):
             before = len(metrics())
             found = look(compiled, torch.ones(4 + run % 8))
@@ -377,10 +375,6 @@ def test_eight_shapes_cycling_the_contaminated_set_is_the_set_with_a_new_record(
             seen.append(bool(kinds(found)))
     assert seen == truth
     assert sum(truth) == 8
-
-
-def limit_name(torch):
-    return "recompile_limit" if hasattr(torch._dynamo.config, "recompile_limit") else "cache_size_limit"
 
 
 def test_the_ledger_is_torchs_own_seconds(torch, look):
@@ -425,8 +419,8 @@ def test_more_compiles_than_torch_keeps_records_of_are_said(torch, look, kinds):
     look(compiled, torch.ones(1))
     seen = look(lambda: [compiled(torch.ones(size)) for size in range(2, 7)])
     torch._dynamo.utils.set_compilation_metrics_limit(64)
-    told = sum(work.count for work in seen.work if work.kind in ("dynamo.recompile", "dynamo.capture"))
-    assert told >= 5
+    compiles = sum(work.count for work in seen.work if work.kind in ("dynamo.recompile", "dynamo.capture"))
+    assert compiles >= 5
     assert "more compiles than torch keeps records of" in [work.reason for work in seen.work]
 
 
@@ -454,8 +448,8 @@ def test_no_secret_among_the_arguments_is_in_anything_we_say(torch, look, kinds)
     everything = repr(row) + repr(look.watch.states()) + repr(look.watch.unwatched())
     for secret in (SECRET_TEXT, "horse", str(SECRET_INT), str(SECRET_FLOAT), "31415", "918273"):
         assert secret not in everything
-    told = {work.reason for seen in row for work in seen.work if work.kind == "dynamo.recompile"}
-    assert told <= {f"value of {name} changed" for name in ("text", "number", "ratio", "table", "table[...]")}
+    reasons = {work.reason for seen in row for work in seen.work if work.kind == "dynamo.recompile"}
+    assert reasons <= {f"value of {name} changed" for name in ("text", "number", "ratio", "table", "table[...]")}
 
 
 def test_a_secret_in_a_failure_or_a_graph_break_is_not_told(torch, look):
@@ -547,7 +541,7 @@ def test_user_code_that_resets_while_others_compile_does_not_hang_or_raise():
     if done.returncode < 0:
         pytest.skip(f"torch itself ended the process (signal {-done.returncode}): reset while another thread compiled")
     assert done.returncode == 0, done.stderr[-3000:]
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told["errors"] == []
-    assert told["hung"] == 0
-    assert told["seen"] >= 4
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["errors"] == []
+    assert result["hung"] == 0
+    assert result["seen"] >= 4

@@ -45,7 +45,7 @@ def cache_utils(monkeypatch, module, torch):
     return utils
 
 
-def told(seen):
+def described(seen):
     return [(item.kind, item.count, item.reason) for item in seen.work if item.kind.startswith("kv")]
 
 
@@ -57,18 +57,18 @@ def test_each_layer_that_allocates_is_told_with_its_class_and_shape(cache_utils,
         return [cache_utils.StaticLayer().lazy_initialization("keys") for _ in range(2)]
 
     seen = look(generate)
-    assert told(seen) == [
+    assert described(seen) == [
         ("kv_cache.allocate", 1, "DynamicLayer"),
         ("kv_cache.allocate", 2, "StaticLayer (1, 2, 15, 8)"),
     ]
     assert look.value == ["done", "done"]
-    assert told(look(generate)) == told(seen)  # it comes back with every cache
+    assert described(look(generate)) == described(seen)  # it comes back with every cache
 
 
 def test_a_subclass_that_calls_its_parents_method_counts_once(cache_utils, make_look):
     look = make_look(Transformers())
     seen = look(cache_utils.StaticSlidingWindowLayer().lazy_initialization, "keys")
-    assert told(seen) == [("kv_cache.allocate", 1, "StaticSlidingWindowLayer (1, 2, 15, 8)")]
+    assert described(seen) == [("kv_cache.allocate", 1, "StaticSlidingWindowLayer (1, 2, 15, 8)")]
 
 
 def test_a_layer_class_of_the_users_counts_as_well(cache_utils, make_look):
@@ -77,13 +77,13 @@ def test_a_layer_class_of_the_users_counts_as_well(cache_utils, make_look):
             return super().lazy_initialization(keys)
 
     look = make_look(Transformers())
-    assert told(look(Mine().lazy_initialization, "keys")) == [("kv_cache.allocate", 1, "Mine (1, 2, 15, 8)")]
+    assert described(look(Mine().lazy_initialization, "keys")) == [("kv_cache.allocate", 1, "Mine (1, 2, 15, 8)")]
 
 
 def test_while_torch_traces_the_wrap_is_the_method_itself(cache_utils, make_look, torch, monkeypatch):
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     look = make_look(Transformers())
-    assert told(look(cache_utils.StaticLayer().lazy_initialization, "keys")) == []
+    assert described(look(cache_utils.StaticLayer().lazy_initialization, "keys")) == []
     assert look.value == "done"
 
 
@@ -112,7 +112,7 @@ def test_a_hook_never_breaks_generate(cache_utils, make_look, monkeypatch):
 
     look = make_look(Transformers())
     monkeypatch.setattr(type(RUNS), "push", fail)
-    assert told(look(cache_utils.StaticLayer().lazy_initialization, "keys")) == []
+    assert described(look(cache_utils.StaticLayer().lazy_initialization, "keys")) == []
     assert look.value == "done"
 
 

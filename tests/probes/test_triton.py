@@ -5,15 +5,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from jitwarmup.probes import triton as room
+from jitwarmup.probes import triton as triton_probe
 from jitwarmup.probes.triton import Triton
 
 
 @pytest.fixture
 def install(monkeypatch, module):
-    """Put a triton into ``sys.modules``: knobs as from 3.4 on, an autotune listener as from 3.8 on, or neither."""
+    """Put a triton into ``sys.modules``: a compile listener, an autotune listener as from 3.8 on, or neither."""
 
-    def make(*, listener=False, autotune_listener=False, hook=False, bench=False):
+    def make(*, listener=False, autotune_listener=False, bench=False):
         for name in [name for name in sys.modules if name.partition(".")[0] == "triton"]:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, "triton", module("triton"))
@@ -23,13 +23,11 @@ def install(monkeypatch, module):
         if autotune_listener:
             knobs.autotuning = type("autotuning_knobs", (), {"listener": None})()
         monkeypatch.setitem(sys.modules, "triton.knobs", knobs)
-        jit = type("JITFunction", (), {"compiled_hook": None} if hook else {})
-        monkeypatch.setitem(sys.modules, "triton.runtime.jit", module("triton.runtime.jit", JITFunction=jit))
         tuner = type("Autotuner", (), {"_bench": lambda self, *args, config, **meta: (args, config)} if bench else {})
         monkeypatch.setitem(
             sys.modules, "triton.runtime.autotuner", module("triton.runtime.autotuner", Autotuner=tuner)
         )
-        return SimpleNamespace(knobs=knobs, jit=jit, tuner=tuner)
+        return SimpleNamespace(knobs=knobs, tuner=tuner)
 
     return make
 
@@ -43,7 +41,7 @@ def compiled(hook, *, cache_hit=False):
     return hook(src=SimpleNamespace(fn=kernel), metadata={"hunter2": 1}, times=times, cache_hit=cache_hit)
 
 
-def told(seen):
+def described(seen):
     return [(item.kind, item.count, item.duration_s, item.reason) for item in seen.work]
 
 
@@ -52,18 +50,18 @@ def test_from_3_4_on_the_listener_tells_compiles_and_hits(install, make_look):
     look = make_look(Triton())
     assert look.watch.states()["triton"].reason is None
     listener = triton.knobs.compilation.listener
-    assert told(look(compiled, listener)) == [("triton.compile", 1, 1.341, "kernel kernel")]
-    assert told(look(compiled, listener, cache_hit=True)) == [("triton.cache_hit", 1, 1.341, "kernel kernel")]
+    assert described(look(compiled, listener)) == [("triton.compile", 1, 1.341, "kernel kernel")]
+    assert described(look(compiled, listener, cache_hit=True)) == [("triton.cache_hit", 1, 1.341, "kernel kernel")]
 
 
 def test_from_3_8_on_autotuning_is_told_with_its_seconds_unless_it_was_a_hit(install, make_look):
     triton = install(listener=True, autotune_listener=True)
     look = make_look(Triton())
     listener = triton.knobs.autotuning.listener
-    assert told(look(listener, fn=kernel, key=(4711,), duration=2.5, cache_hit=False)) == [
+    assert described(look(listener, fn=kernel, key=(4711,), duration=2.5, cache_hit=False)) == [
         ("autotune", 1, 2.5, "kernel kernel")
     ]
-    assert told(look(listener, fn=kernel, key=(4711,), duration=None, cache_hit=True)) == []
+    assert described(look(listener, fn=kernel, key=(4711,), duration=None, cache_hit=True)) == []
 
 
 def test_before_3_8_each_configuration_that_is_tried_counts(install, make_look):
@@ -75,25 +73,25 @@ def test_before_3_8_each_configuration_that_is_tried_counts(install, make_look):
     def tune():
         return [tuner._bench(4711, config=config) for config in "abc"]
 
-    assert told(look(tune)) == [("autotune", 3, None, "kernel kernel")]
+    assert described(look(tune)) == [("autotune", 3, None, "kernel kernel")]
     assert look.value == [((4711,), "a"), ((4711,), "b"), ((4711,), "c")]
 
 
 def test_the_former_owner_of_a_slot_is_called_and_gets_it_back(install, make_look):
     triton = install(listener=True, bench=True)
-    heard = []
-    triton.knobs.compilation.listener = theirs = lambda **told: heard.append(told["cache_hit"])
+    calls = []
+    triton.knobs.compilation.listener = theirs = lambda **facts: calls.append(facts["cache_hit"])
     bench = triton.tuner._bench
     look = make_look(Triton())
     look(compiled, triton.knobs.compilation.listener)
-    assert heard == [False]
+    assert calls == [False]
     look.watch.disarm()
     assert triton.knobs.compilation.listener is theirs
     assert triton.tuner._bench is bench
 
 
 def test_an_empty_slot_is_left_empty(install, make_look):
-    triton = install(listener=True, autotune_listener=True, hook=False)
+    triton = install(listener=True, autotune_listener=True)
     look = make_look(Triton())
     look.watch.disarm()
     assert vars(triton.knobs.compilation) == {}
@@ -104,30 +102,32 @@ def test_a_later_owner_who_chains_ours_keeps_the_slot_and_ours_falls_silent(inst
     triton = install(listener=True)
     first = make_look(Triton())
     ours = triton.knobs.compilation.listener
-    triton.knobs.compilation.listener = theirs = lambda **told: [ours(**told)]
+    triton.knobs.compilation.listener = theirs = lambda **facts: [ours(**facts)]
     first.watch.disarm()
     assert triton.knobs.compilation.listener is theirs
     again = make_look(Triton())
-    assert told(again(compiled, triton.knobs.compilation.listener)) == [("triton.compile", 1, 1.341, "kernel kernel")]
+    assert described(again(compiled, triton.knobs.compilation.listener)) == [
+        ("triton.compile", 1, 1.341, "kernel kernel")
+    ]
 
 
 def test_a_kernel_that_inductor_builds_is_left_to_its_record(install, make_look, monkeypatch):
     triton = install(listener=True)
     look = make_look(Triton())
-    monkeypatch.setattr(room, "compiling", lambda: True)
-    assert told(look(compiled, triton.knobs.compilation.listener)) == []
+    monkeypatch.setattr(triton_probe, "compiling", lambda: True)
+    assert described(look(compiled, triton.knobs.compilation.listener)) == []
 
 
 def test_a_hook_never_breaks_a_launch(install, make_look, monkeypatch):
     triton = install(listener=True)
     look = make_look(Triton())
-    monkeypatch.setattr(room, "compiling", lambda: 1 / 0)
-    assert told(look(compiled, triton.knobs.compilation.listener)) == []
+    monkeypatch.setattr(triton_probe, "compiling", lambda: 1 / 0)
+    assert described(look(compiled, triton.knobs.compilation.listener)) == []
 
 
 def test_the_name_of_something_that_is_no_function_is_not_told():
-    assert room._kernel(SimpleNamespace(__name__="hunter2 !")) is None
-    assert room._kernel(None) is None
+    assert triton_probe._kernel(SimpleNamespace(__name__="hunter2 !")) is None
+    assert triton_probe._kernel(None) is None
 
 
 def test_a_triton_without_any_known_hook_is_unavailable(install):

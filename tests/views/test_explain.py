@@ -30,34 +30,36 @@ def report(*measured, failure=None, reasons=()):
 
 
 def test_the_report_is_explained_biggest_cause_first():
-    told = explain(report(1.0, 1.0, 1.0, reasons=(Reason(kind="still_falling"), Reason(kind="too_noisy")))).splitlines()
-    assert told[:2] == ["m.generate", "1 s a run at the median of 3 clean runs (990 ms to 1.01 s, 75%)"]
-    first = told.index("cold and warm-up time by cause") + 1
-    assert [line.split() for line in told[first : first + 4]] == [
+    lines = explain(
+        report(1.0, 1.0, 1.0, reasons=(Reason(kind="still_falling"), Reason(kind="too_noisy")))
+    ).splitlines()
+    assert lines[:2] == ["m.generate", "1 s a run at the median of 3 clean runs (990 ms to 1.01 s, 75%)"]
+    first = lines.index("cold and warm-up time by cause") + 1
+    assert [line.split() for line in lines[first : first + 4]] == [
         ["dynamo.capture", "3", "s", "50.0%"],
         ["run", "2", "s", "33.3%"],
         ["import", "500", "ms", "8.3%"],
         ["unexplained", "500", "ms", "8.3%"],
     ]
-    found = told.index("verdict unsteady")
-    assert told[found + 1] == "  - still falling"
-    assert told[found + 2].startswith("    next: ")
-    assert "  - too noisy" in told[found:]
+    found = lines.index("verdict unsteady")
+    assert lines[found + 1] == "  - still falling"
+    assert lines[found + 2].startswith("    next: ")
+    assert "  - too noisy" in lines[found:]
 
 
 def test_marked_runs_are_told_with_their_reason_and_what_to_do():
     reason = "size of x changed at dimension 0: expected 8, got 9"
     paid = OneTimeWork(kind="dynamo.recompile", duration_s=0.5, reason=reason)
-    told = report(1.0, 1.0)
+    lines = report(1.0, 1.0)
     marked = replace(a_run(1.5, Phase.MEASURE), work=(paid,), contaminated=True)
-    lines = explain(replace(told, runs=(*told.runs, marked))).splitlines()
+    lines = explain(replace(lines, runs=(*lines.runs, marked))).splitlines()
     assert "1 of 3 measured runs paid for one-time work and are left out of the clean figures:" in lines
     assert f"  run 0: 1.5 s: dynamo.recompile ({reason})" in lines
 
 
 def test_what_nobody_watched_is_told():
-    told = replace(report(1.0), verdict=Verdict(state="steady", unwatched={"triton": "not loaded"}))
-    assert explain(told).splitlines()[-1] == "  not watched: triton (not loaded)"
+    lines = replace(report(1.0), verdict=Verdict(state="steady", unwatched={"triton": "not loaded"}))
+    assert explain(lines).splitlines()[-1] == "  not watched: triton (not loaded)"
 
 
 def test_a_failure_is_its_first_line_and_shows_no_message():
@@ -82,10 +84,10 @@ def test_a_report_without_a_validation_has_no_line_for_it():
         failure=None,
         costs=[],
     )
-    told = explain(bare).splitlines()
-    assert told[:2] == ["m.f", "250 ms a run at the median of 1 clean runs"]
-    assert told[-1] == "verdict undecided"
-    assert not any("by cause" in line for line in told)
+    lines = explain(bare).splitlines()
+    assert lines[:2] == ["m.f", "250 ms a run at the median of 1 clean runs"]
+    assert lines[-1] == "verdict undecided"
+    assert not any("by cause" in line for line in lines)
 
 
 def on_ranks(report, *rows):
@@ -96,8 +98,8 @@ def on_ranks(report, *rows):
 
 
 def test_of_several_ranks_the_one_that_is_waited_for_is_named():
-    told = explain(on_ranks(report(1.0, 1.0), (10**9, 3 * 10**9), (10**9, 2 * 10**9)))
-    assert "2 ranks in step, slowest" in told
+    lines = explain(on_ranks(report(1.0, 1.0), (10**9, 3 * 10**9), (10**9, 2 * 10**9)))
+    assert "2 ranks in step, slowest" in lines
     assert ("2 ranks in step, slowest", "rank 3 (100%)") in figures(on_ranks(report(1.0), (10**9, 3 * 10**9)))
     assert ("  rank 3, median", "3 s") in figures(on_ranks(report(1.0), (10**9, 3 * 10**9)))
     assert "ranks" not in explain(report(1.0))

@@ -118,15 +118,15 @@ def luminance(color):
 def test_nothing_overlaps_and_nothing_is_cut(tmp_path, make_report, kind, size, dark):
     settings = dict(PAGES[kind])
     text = html.page([make_report(settings.pop("runs", 20), **settings)])
-    said = looked(tmp_path, text, SIZES[size], dark=dark, opened=not dark)
-    assert said["inner"] == SIZES[size]
-    assert said["wide"] <= said["inner"], "the page is wider than its window"
-    assert overlaps(said["boxes"]) == []
-    cut = [box for box in said["boxes"] if box[0] < 0 or box[2] > said["inner"] + 1]
+    seen = looked(tmp_path, text, SIZES[size], dark=dark, opened=not dark)
+    assert seen["inner"] == SIZES[size]
+    assert seen["wide"] <= seen["inner"], "the page is wider than its window"
+    assert overlaps(seen["boxes"]) == []
+    cut = [box for box in seen["boxes"] if box[0] < 0 or box[2] > seen["inner"] + 1]
     assert cut == []
-    assert [frame for frame in said["frames"] if frame[1] < 0 or frame[2] > said["inner"] + 1] == []
-    assert [frame for frame in said["frames"] if frame[0] == "SECTION" and frame[3] > 1] == []
-    paper, ink = luminance(said["paper"]), luminance(said["ink"])
+    assert [frame for frame in seen["frames"] if frame[1] < 0 or frame[2] > seen["inner"] + 1] == []
+    assert [frame for frame in seen["frames"] if frame[0] == "SECTION" and frame[3] > 1] == []
+    paper, ink = luminance(seen["paper"]), luminance(seen["ink"])
     assert (max(paper, ink) + 0.05) / (min(paper, ink) + 0.05) > 10
     assert (paper < 0.1) == dark
 

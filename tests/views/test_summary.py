@@ -46,15 +46,15 @@ def test_a_failure_is_told(make_report, failure):
 
 def test_every_kind_of_reason_that_the_audit_gives_has_words():
     tree = ast.parse(Path(audit_module.__file__).read_text())
-    said = {
+    kinds = {
         keyword.value.value
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         for keyword in node.keywords
         if keyword.arg == "kind" and isinstance(keyword.value, ast.Constant)
     } | {"one_time_work", "recompiles_every_run", "compiled_code_given_up", "interrupted", "left_early"}
-    assert len(said) > 10
-    assert said <= set(WORDS)
+    assert len(kinds) > 10
+    assert kinds <= set(WORDS)
 
 
 def test_words_hold_the_numbers_and_survive_a_missing_one():

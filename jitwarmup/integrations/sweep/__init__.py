@@ -6,16 +6,9 @@ The sweep: many configurations of one generation, each validated first, warmed u
 
 from __future__ import annotations
 
-from jitwarmup.integrations.sweep.configurations import Configuration as Configuration
-from jitwarmup.integrations.sweep.configurations import distinct as distinct
-from jitwarmup.integrations.sweep.configurations import from_file as from_file
-from jitwarmup.integrations.sweep.configurations import level as level
-from jitwarmup.integrations.sweep.configurations import product as product
-from jitwarmup.integrations.sweep.results import Fault as Fault
-from jitwarmup.integrations.sweep.results import Result as Result
-from jitwarmup.integrations.sweep.results import ResultFile as ResultFile
-from jitwarmup.integrations.sweep.runner import Sweep as Sweep
-from jitwarmup.integrations.sweep.runner import exit_code as exit_code
+from jitwarmup.integrations.sweep.configurations import Configuration, distinct, from_file, level, product
+from jitwarmup.integrations.sweep.results import Fault, Result, ResultFile
+from jitwarmup.integrations.sweep.runner import Sweep, exit_code
 
 __all__ = [
     "Configuration",

@@ -8,6 +8,7 @@ Nothing is adapted in silence: what cannot work fails when it is tried, under it
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,13 +16,20 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from jitwarmup.records.checks import one_of, shown, whole
 from jitwarmup.records.codec import Record
 from jitwarmup.records.errors import ArgumentError
 
 ATTENTION = ("flash_attention_2", "eager", "sdpa", "flex_attention")
 MODES = (None, "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 DTYPES = ("float32", "float16", "bfloat16")
-SDPA = ("math", "flash", "efficient", "cudnn", "overrideable")
+SDPA = {  # ours -> torch's SDPBackend
+    "math": "MATH",
+    "flash": "FLASH_ATTENTION",
+    "efficient": "EFFICIENT_ATTENTION",
+    "cudnn": "CUDNN_ATTENTION",
+    "overrideable": "OVERRIDEABLE",
+}
 LEVELS = (0, 1, 2, 3, 4)
 
 
@@ -56,13 +64,9 @@ class Configuration(Record):
 
     def __post_init__(self) -> None:
         for name, lowest in LOWEST.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-                raise ArgumentError(f"{name} got {value!r}; wanted a whole number, {lowest} or more")
-        for name, allowed in (("sdpa", SDPA), ("dtype", DTYPES), ("compile_mode", MODES)):
-            value = getattr(self, name)
-            if value is not None and value not in allowed:
-                raise ArgumentError(f"{name} got {value!r}; wanted one of {', '.join(map(repr, allowed))}")
+            whole(name, getattr(self, name), at_least=lowest)
+        for name, allowed in (("sdpa", (None, *SDPA)), ("dtype", (None, *DTYPES)), ("compile_mode", MODES)):
+            one_of(name, getattr(self, name), allowed)
 
     @property
     def hash(self) -> str:
@@ -72,14 +76,18 @@ class Configuration(Record):
     @property
     def name(self) -> str:
         """For people: what differs from the defaults, the sizes always."""
-        sizes = f"b{self.batch}-p{self.prompt_tokens}-n{self.new_tokens}"
-        parts = [self.model.rstrip("/").rpartition("/")[2], sizes, self.attention or "attention", self.dtype or "dtype"]
-        parts += [f"sdpa_{self.sdpa}"] if self.sdpa else []
         backend = "" if self.compile_backend == "inductor" else f"_{self.compile_backend}"
-        parts += [f"compiled_{self.compile_mode}{backend}"] if self.compile_mode else ["uncompiled"]
-        parts += [f"cache_{self.cache}"] if self.cache else []
-        parts += ["kernels"] if self.kernels else []
-        return "-".join(part for part in parts if part not in ("attention", "dtype"))
+        parts = (
+            self.model.rstrip("/").rpartition("/")[2],
+            f"b{self.batch}-p{self.prompt_tokens}-n{self.new_tokens}",
+            self.attention,
+            self.dtype,
+            f"sdpa_{self.sdpa}" if self.sdpa else None,
+            f"compiled_{self.compile_mode}{backend}" if self.compile_mode else "uncompiled",
+            f"cache_{self.cache}" if self.cache else None,
+            "kernels" if self.kernels else None,
+        )
+        return "-".join(filter(None, parts))
 
     @property
     def cache_asked(self) -> str | None:
@@ -99,12 +107,16 @@ def configuration(given: Mapping[str, Any], defaults: Mapping[str, Any] | None =
         ArgumentError: a key is unknown, or a value cannot work.
 
     """
-    if not isinstance(given, Mapping):
-        raise ArgumentError(f"a configuration got {type(given).__name__}; wanted a mapping of {', '.join(FIELDS)}")
-    unknown = sorted(set(given) - set(FIELDS))
+    unknown = sorted(set(_mapping(given)) - set(FIELDS))
     if unknown:
         raise ArgumentError(f"a configuration got the unknown key {unknown[0]!r}; wanted some of {', '.join(FIELDS)}")
     return Configuration(**{**(defaults or {}), **given})
+
+
+def _mapping(given: Any) -> Mapping[str, Any]:
+    if not isinstance(given, Mapping):
+        raise ArgumentError(f"a configuration got {shown(given)}; wanted a mapping of {', '.join(FIELDS)}")
+    return given
 
 
 def distinct(configurations: Iterable[Configuration]) -> list[Configuration]:
@@ -122,13 +134,9 @@ def product(lists: Mapping[str, Any], bases: Sequence[Configuration] = ()) -> li
         ArgumentError: a field is unknown, or a value cannot work.
 
     """
-    choices = [[(name, value) for value in _listed(values)] for name, values in lists.items()]
-    starts = [asdict(base) for base in bases] or [{}]
-    return distinct(configuration(dict(chosen), start) for chosen in itertools.product(*choices) for start in starts)
-
-
-def _listed(values: Any) -> list[Any]:
-    return list(values) if isinstance(values, list | tuple) else [values]
+    values = itertools.product(*(each if isinstance(each, list | tuple) else [each] for each in lists.values()))
+    given = [dict(zip(lists, each, strict=True)) for each in values]
+    return distinct(configuration(one, start) for one in given for start in [asdict(base) for base in bases] or [{}])
 
 
 def level(number: int, base: Mapping[str, Any] | None = None) -> list[Configuration]:
@@ -144,16 +152,10 @@ def level(number: int, base: Mapping[str, Any] | None = None) -> list[Configurat
     if isinstance(number, bool) or number not in LEVELS:
         raise ArgumentError(f"level got {number!r}; wanted one of {', '.join(map(str, LEVELS))}")
     if number >= 3:
-        modes = MODES if number == 4 else (None, "default")
-        chosen = [
-            {"attention": attention, "compile_mode": mode, "kernels": kernels}
-            for attention in ATTENTION
-            for mode in modes
-            for kernels in ((False, True) if kernels_installed() else (False,))
-        ]
-    else:
-        chosen = [one for at, one in BY_LEVEL if at <= number]
-    return distinct(configuration(one, base) for one in chosen)
+        modes = MODES if number == 4 else [None, "default"]
+        kernels = [False, True] if kernels_installed() else [False]
+        return product({**(base or {}), "attention": ATTENTION, "compile_mode": modes, "kernels": kernels})
+    return distinct(configuration(one, base) for at, one in BY_LEVEL if at <= number)
 
 
 COMPILED = "reduce-overhead"  # what the framework's empty ``compile_kwargs`` comes to
@@ -168,9 +170,6 @@ BY_LEVEL: tuple[tuple[int, dict[str, Any]], ...] = (
 
 
 def kernels_installed() -> bool:
-    """Whether the package ``kernels`` is there."""
-    import importlib.util
-
     return importlib.util.find_spec("kernels") is not None
 
 
@@ -192,31 +191,20 @@ def from_file(path: str | Path, base: Mapping[str, Any] | None = None) -> list[C
     return distinct(found)
 
 
-def _mapping(entry: Any) -> Mapping[str, Any]:
-    if not isinstance(entry, Mapping):
-        raise ArgumentError(f"got {type(entry).__name__}; wanted a mapping of {', '.join(FIELDS)}")
-    return entry
-
-
 def _entries(path: Path) -> list[Any]:
     """What the file holds, by its ending."""
     try:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".jsonl":
             return [json.loads(line) for line in text.splitlines() if line.strip()]
-        held = _yaml(text) if path.suffix in (".yaml", ".yml") else json.loads(text)
-    except (OSError, ValueError) as error:
-        raise ArgumentError(f"cannot read configurations from {path}: {error}; wanted JSON, JSONL or YAML") from error
-    return held if isinstance(held, list) else [held]
+        if path.suffix in (".yaml", ".yml"):
+            import yaml
 
-
-def _yaml(text: str) -> Any:
-    """YAML, where its library is installed."""
-    try:
-        import yaml
+            held = yaml.safe_load(text)
+        else:
+            held = json.loads(text)
     except ImportError as error:
         raise ArgumentError("a YAML file needs PyYAML: pip install pyyaml, or write JSON") from error
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
+    except Exception as error:  # the libraries have errors of their own
+        raise ArgumentError(f"cannot read configurations from {path}: {error}; wanted JSON, JSONL or YAML") from error
+    return held if isinstance(held, list) else [held]

@@ -14,6 +14,7 @@ import os
 import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -75,20 +76,17 @@ def write(path: Path, text: str) -> None:
 
 
 def timestamp() -> str:
-    """As the framework names its files."""
     return datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
 
 
 def entry(result: Result, *, summarized: bool) -> dict[str, Any]:
     """One configuration: metadata, measurements, config."""
-    document: dict[str, Any] = finite(
-        {
-            "metadata": metadata_of(result),
-            "measurements": measurements_of(result, summarized=summarized),
-            "config": config_of(result.configuration),
-        }
-    )
-    return document
+    document = {
+        "metadata": metadata_of(result),
+        "measurements": measurements_of(result, summarized=summarized),
+        "config": config_of(result.configuration),
+    }
+    return dict(finite(document))
 
 
 def metadata_of(result: Result) -> dict[str, Any]:
@@ -107,9 +105,7 @@ def metadata_of(result: Result) -> dict[str, Any]:
             "torch_version": facts.get("torch"),
         },
         "success": not result.failed,
-        "failure": None
-        if fault is None
-        else {"kind": fault.kind, "phase": fault.phase, "type": fault.type, "message": fault.message},
+        "failure": fault and {"kind": fault.kind, "phase": fault.phase, "type": fault.type, "message": fault.message},
         "jitwarmup": None
         if report is None
         else {
@@ -125,42 +121,31 @@ def measurements_of(result: Result, *, summarized: bool) -> dict[str, Any]:
     """Times in seconds of each run; empty lists where it failed, as the framework has them."""
     finished = timed(result.report.runs) if result.report is not None else []
     runs = [run for run in finished if run.clean] or finished
-    shape = output_of(result)
+    facts = result.report.facts if result.report is not None else {}
+    shape = (result.configuration.batch, facts.get("output_tokens", result.configuration.new_tokens))
+    output = f"{shape} | {facts.get('output_hash', 'outputs differ')}"  # a hash: no text leaves the process
     return {
         "e2e_latency": [run.duration_s for run in runs],
         "time_to_first_token": [run.first_item_s for run in runs if run.first_item_s is not None],
         "inter_token_latency": [sum(run.item_gaps_s) / len(run.item_gaps_s) for run in runs if run.item_gaps_s],
-        "shape_and_decoded_outputs": [shape for _ in runs],
+        "shape_and_decoded_outputs": [output] * len(runs),
         "gpu_metrics": None,
-        "timestamps": None if summarized else [[stamps_of(run)] for run in runs],
+        "timestamps": None if summarized else [[token_times_s(run)] for run in runs],
     }
 
 
-def stamps_of(run: Run) -> list[float]:
+def token_times_s(run: Run) -> list[float]:
     """Seconds from the beginning of the run to each token, the end not among them."""
-    if run.first_item_s is None:
-        return []
-    stamps = [run.first_item_s]
-    for gap in run.item_gaps_s or ():
-        stamps.append(stamps[-1] + gap)
-    return stamps
-
-
-def output_of(result: Result) -> str:
-    """The shape of the new tokens, and a hash in the place of their text, which never leaves the process."""
-    facts = result.report.facts if result.report is not None else {}
-    shape = (result.configuration.batch, facts.get("output_tokens", result.configuration.new_tokens))
-    return f"{shape} | {facts.get('output_hash', 'outputs differ')}"
+    return [] if run.first_item_s is None else list(accumulate(run.item_gaps_s or (), initial=run.first_item_s))
 
 
 def config_of(configuration: Configuration) -> dict[str, Any]:
     """The framework's eleven keys."""
-    mode = configuration.compile_mode
     compiled = {
         "fullgraph": configuration.compile_fullgraph,
         "dynamic": None,
         "backend": configuration.compile_backend,
-        "mode": mode,
+        "mode": configuration.compile_mode,
         "options": None,
     }
     return {
@@ -173,6 +158,6 @@ def config_of(configuration: Configuration) -> dict[str, Any]:
         "sequence_length": configuration.prompt_tokens,
         "num_tokens_to_generate": configuration.new_tokens,
         "attn_implementation": configuration.attention,
-        "compile_kwargs": None if mode is None else compiled,
+        "compile_kwargs": compiled if configuration.compile_mode is not None else None,
         "kernelize": configuration.kernels,
     }

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jitwarmup.integrations.sweep.configurations import Configuration
+from jitwarmup.integrations.sweep.configurations import SDPA, Configuration
 from jitwarmup.integrations.transformers.smollm2 import gguf_file
 
 TINY = {
@@ -28,13 +28,6 @@ TINY = {
     "bos_token_id": 1,
     "eos_token_id": None,
     "pad_token_id": 0,
-}
-BACKENDS = {
-    "math": "MATH",
-    "flash": "FLASH_ATTENTION",
-    "efficient": "EFFICIENT_ATTENTION",
-    "cudnn": "CUDNN_ATTENTION",
-    "overrideable": "OVERRIDEABLE",
 }
 
 
@@ -130,5 +123,5 @@ def sdpa_backend(configuration: Configuration) -> Callable[[], AbstractContextMa
         return nullcontext
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    chosen = getattr(SDPBackend, BACKENDS[configuration.sdpa])
+    chosen = getattr(SDPBackend, SDPA[configuration.sdpa])
     return lambda: sdpa_kernel(chosen)

@@ -61,23 +61,19 @@ class Result(Record):
 
 def fault_of(error: BaseException, phase: Where, traceback: str = "") -> Fault:
     """A fault from an exception, its kind told by its type."""
-    return Fault(
-        kind=kind_of(error), phase=phase, type=type(error).__name__, message=str(error)[:2000], traceback=traceback
-    )
+    kind = next((kind for sort, kind in KINDS if isinstance(error, sort)), "error")
+    if "OutOfMemory" in type(error).__name__:
+        kind = "out_of_memory"
+    return Fault(kind=kind, phase=phase, type=type(error).__name__, message=str(error)[:2000], traceback=traceback)
 
 
-def kind_of(error: BaseException) -> str:
-    """What sort of failure it is."""
-    if "OutOfMemory" in type(error).__name__ or isinstance(error, MemoryError):
-        return "out_of_memory"
-    sorts: tuple[tuple[type[BaseException], str], ...] = (
-        (ImportError, "missing_dependency"),
-        (FileNotFoundError, "not_found"),
-        (OSError, "not_found"),  # how transformers says that a model is not there
-        (NotImplementedError, "unsupported"),
-        (ValueError, "unsupported"),
-    )
-    return next((kind for sort, kind in sorts if isinstance(error, sort)), "error")
+KINDS: tuple[tuple[type[BaseException], str], ...] = (
+    (MemoryError, "out_of_memory"),
+    (ImportError, "missing_dependency"),
+    (OSError, "not_found"),  # how transformers says that a model is not there
+    (NotImplementedError, "unsupported"),
+    (ValueError, "unsupported"),
+)
 
 
 class ResultFile:
@@ -111,7 +107,6 @@ class ResultFile:
             result = Result.from_dict(document)
             if result.hash != result.configuration.hash:
                 raise ArgumentError(f"{self.path}: {result.name} was changed after it was written (its hash differs)")
-            found.pop(result.hash, None)
             found[result.hash] = result
         return found
 
@@ -121,20 +116,14 @@ class ResultFile:
         line = json.dumps(finite(result.to_dict()), allow_nan=False).encode() + b"\n"
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            if self._cut(handle):
-                line = b"\n" + line
-            view = memoryview(line)
+            size = os.fstat(handle).st_size
+            was_cut = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+            view = memoryview(b"\n" + line if was_cut else line)
             while view:
                 view = view[os.write(handle, view) :]
             os.fsync(handle)
         finally:
             os.close(handle)
-
-    @staticmethod
-    def _cut(handle: int) -> bool:
-        """Whether the last line lacks its end."""
-        size = os.fstat(handle).st_size
-        return size > 0 and os.pread(handle, 1, size - 1) != b"\n"
 
 
 def finite(value: Any) -> Any:

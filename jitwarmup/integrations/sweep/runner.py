@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jitwarmup.api.block import steady_state
+from jitwarmup.api.steady import steady_state
 from jitwarmup.integrations.sweep.configurations import Configuration, distinct
 from jitwarmup.integrations.sweep.configurations import configuration as checked_configuration
 from jitwarmup.integrations.sweep.loading import Loaded, load
@@ -30,6 +30,7 @@ from jitwarmup.records.errors import MeasurementFailed
 from jitwarmup.records.report import Report
 
 CHILD = "from jitwarmup.integrations.sweep.runner import run_child; run_child()"  # for ``python -c``
+Outcome = tuple[Report | None, Fault | None]
 Load = Callable[[Configuration], Loaded]
 Tell = Callable[[int, int, Result, float], None]
 
@@ -82,7 +83,7 @@ class Sweep:
         missing = self.missing()
         spent_s = 0.0
         for number, configuration in enumerate(missing, start=1):
-            result = self._alone(configuration) if self._process else self.one(configuration)
+            result = self.one(configuration)
             self.file.append(result)
             spent_s += result.duration_s
             if self._on_result is not None:
@@ -91,14 +92,33 @@ class Sweep:
         return [done[one.hash] for one in self.configurations]
 
     def one(self, configuration: Configuration) -> Result:
-        """Load and measure one configuration, in this process."""
+        """Load and measure one configuration, in a process of its own where that is asked for."""
         started_at, began = time.time(), time.monotonic()
-        report, fault = self._tried(configuration)
-        gc.collect()  # the model of the last configuration, before the next one is loaded
-        _give_back_memory()
-        return _result(configuration, started_at, time.monotonic() - began, report, fault)
+        outcome = self._alone(configuration) if self._process else self._here(configuration)
+        if isinstance(outcome, Result):
+            return outcome
+        report, fault = outcome
+        return Result(
+            hash=configuration.hash,
+            name=configuration.name,
+            configuration=configuration,
+            started_at=started_at,
+            duration_s=time.monotonic() - began,
+            fault=fault,
+            report=report,
+            metadata=metadata(),
+        )
 
-    def _tried(self, configuration: Configuration) -> tuple[Report | None, Fault | None]:
+    def _here(self, configuration: Configuration) -> Outcome:
+        """Run it in this process, and hand its memory back (never between runs); compile caches stay."""
+        outcome = self._loaded_and_measured(configuration)
+        gc.collect()  # its model, before the next one is loaded
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+        return outcome
+
+    def _loaded_and_measured(self, configuration: Configuration) -> Outcome:
         try:
             loaded = self._load(configuration)
         except Exception as error:  # noqa: BLE001 - a model that does not load ends its configuration, not the sweep
@@ -110,17 +130,12 @@ class Sweep:
         cause = failure.exception if failure.exception is not None else RuntimeError(failure.message)
         return report, fault_of(cause, failure.phase.value, failure.traceback)
 
-    def _alone(self, configuration: Configuration) -> Result:
-        """Run one configuration in a process of its own; one that dies has crashed, and the sweep goes on."""
-        started_at, began = time.time(), time.monotonic()
+    def _alone(self, configuration: Configuration) -> Result | Outcome:
+        """Run it in a process of its own: what that has stored, or the fault where it stored nothing."""
         with tempfile.TemporaryDirectory() as folder:
             answer = Path(folder) / "result.jsonl"
             fault = _in_child(json.dumps(asdict(configuration)), answer, self._timeout_s)
-            stored = ResultFile(answer).read().get(configuration.hash)
-        if stored is not None:
-            return stored
-        fault = fault or Fault(kind="crashed", phase="process", type="NoResult", message="the process left no result")
-        return _result(configuration, started_at, time.monotonic() - began, None, fault)
+            return ResultFile(answer).read().get(configuration.hash) or (None, fault)
 
 
 def measured(configuration: Configuration, loaded: Loaded, monitor: Any) -> Report:
@@ -155,21 +170,6 @@ def checked(tokens: Any, configuration: Configuration) -> Any:
     return tokens
 
 
-def _result(
-    configuration: Configuration, started_at: float, duration_s: float, report: Report | None, fault: Fault | None
-) -> Result:
-    return Result(
-        hash=configuration.hash,
-        name=configuration.name,
-        configuration=configuration,
-        started_at=started_at,
-        duration_s=duration_s,
-        fault=fault,
-        report=report,
-        metadata=metadata(),
-    )
-
-
 def run_child() -> None:
     """The child's own program: one configuration from stdin, its result appended to the file that is named."""
     chosen = checked_configuration(json.loads(sys.stdin.read()))
@@ -177,8 +177,8 @@ def run_child() -> None:
     sweep.file.append(sweep.one(chosen))
 
 
-def _in_child(document: str, answer: Path, timeout_s: float | None) -> Fault | None:
-    """A python that runs one configuration; a fault where it did not end well."""
+def _in_child(document: str, answer: Path, timeout_s: float | None) -> Fault:
+    """A python that runs one configuration; how it ended, which is a fault where it has stored no result."""
     command = [sys.executable, "-c", CHILD, str(answer)]
     try:
         done = subprocess.run(  # noqa: S603 - our own module, no shell
@@ -186,22 +186,11 @@ def _in_child(document: str, answer: Path, timeout_s: float | None) -> Fault | N
         )
     except subprocess.TimeoutExpired:
         return Fault(kind="timeout", phase="process", type="TimeoutExpired", message=f"more than {timeout_s} s")
-    if done.returncode == 0:
-        return None
     how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
     return Fault(kind="crashed", phase="process", type="ChildDied", message=how, traceback=done.stderr[-4000:])
-
-
-def _give_back_memory() -> None:
-    """Hand cached device memory back between configurations (never between runs); compile caches stay."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
 
 
 def exit_code(results: Sequence[Result]) -> int:
     """0 all are well, 1 some have failed, 3 all have."""
     failed = sum(result.failed for result in results)
-    if not failed:
-        return 0
-    return 3 if failed == len(results) else 1
+    return 0 if not failed else 3 if failed == len(results) else 1

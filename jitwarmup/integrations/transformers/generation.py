@@ -223,8 +223,8 @@ def compiled(calls: Calls, runs: Sequence[Run]) -> dict[str, Fact]:
     facts |= {} if cache is None else {"cache_implementation": cache}
     if audits:
         last = audits[-1]
-        told = {"decode_steps": last.steps, "decode_compiled_steps": min(last.calls, last.steps)}
-        return {**facts, **told, "decode_compiled": is_compiled(last), "decode_evidence": "audit"}
+        steps = {"decode_steps": last.steps, "decode_compiled_steps": min(last.calls, last.steps)}
+        return {**facts, **steps, "decode_compiled": is_compiled(last), "decode_evidence": "audit"}
     if facts["compile_asked"]:
         captured = any(work.kind.startswith("dynamo.") for run in runs for work in run.work if work.scope == "own")
         known: dict[str, Fact] = {"decode_compiled": True} if captured else {}

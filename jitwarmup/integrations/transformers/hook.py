@@ -1,8 +1,8 @@
 """
 Standing between a caller and ``model.generate`` while a run is timed: token times, facts, and the audit of decode.
 
-A `Door` is the instance attribute ``generate`` only while a run of ours is under way, so that a model that is copied,
-pickled or used by others is the model as it was. Calls from other contexts pass through the door plainly.
+A `ReplacedGenerate` is the instance attribute ``generate`` only while a run of ours is under way, so that a model that is
+copied, pickled or used by others is the model as it was. Calls from other contexts go to the model's own method.
 """
 
 from __future__ import annotations
@@ -89,17 +89,17 @@ class GenerationHook:
         steps = timer.steps - 1 if timer is not None else 1  # the first token is the prefill's
         call.audited = Compiled(steps=max(0, steps), calls=served)
         if call.audited.steps and not is_compiled(call.audited):
-            told = f"{served} compiled calls in {call.audited.steps} decode steps"
-            RUNS.push("transformers", OneTimeWork(kind="generate.not_compiled", reason=told))
+            reason = f"{served} compiled calls in {call.audited.steps} decode steps"
+            RUNS.push("transformers", OneTimeWork(kind="generate.not_compiled", reason=reason))
         return value
 
 
 HOOK: ContextVar[GenerationHook | None] = ContextVar("jitwarmup_generation_hook", default=None)
-DOORS: dict[int, Door] = {}
+REPLACED: dict[int, ReplacedGenerate] = {}
 LOCK = threading.Lock()
 
 
-class Door:
+class ReplacedGenerate:
     """Stands as ``model.generate``; hands each call to the hook of its context, if that one is for this model."""
 
     def __init__(self, model: Any) -> None:
@@ -128,18 +128,18 @@ def watching(hook: GenerationHook) -> Iterator[None]:
     """For a while, and in this context, calls of ``model.generate`` go through the hook."""
     model, before = hook.model, HOOK.get()
     with LOCK:
-        door = DOORS.get(id(model))
-        if door is None:
-            door = DOORS[id(model)] = Door(model)
-            object.__setattr__(model, "generate", door)
-        door.users += 1
+        replaced = REPLACED.get(id(model))
+        if replaced is None:
+            replaced = REPLACED[id(model)] = ReplacedGenerate(model)
+            object.__setattr__(model, "generate", replaced)
+        replaced.users += 1
     HOOK.set(hook)
     try:
         yield
     finally:
         HOOK.set(before)
         with LOCK:
-            door.users -= 1
-            if not door.users:
-                del DOORS[id(model)]
-                door.close()
+            replaced.users -= 1
+            if not replaced.users:
+                del REPLACED[id(model)]
+                replaced.close()

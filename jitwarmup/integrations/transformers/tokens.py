@@ -93,8 +93,8 @@ class Stamps:
         self, notes: Sequence[tuple[Run, RunAnnotation]], runs: Sequence[Run]
     ) -> tuple[Mapping[str, Fact], Sequence[Reason]]:
         """Prefill and decode apart, each with its own class of series; over the clean measured runs where there are any."""
-        told = {run.started_at: run for run in runs}
-        timed = [(told.get(run.started_at, run), note.times) for run, note in notes if isinstance(note, Stamps)]
+        final = {run.started_at: run for run in runs}
+        timed = [(final.get(run.started_at, run), note.times) for run, note in notes if isinstance(note, Stamps)]
         clean = [times for run, times in timed if times is not None and run.clean]
         kept = clean or [times for run, times in timed if times is not None and run.phase == "measure"]
         prefill = [times.first_token_ns / 1e9 for times in kept if times.first_token_ns is not None]
@@ -110,17 +110,13 @@ def counts(values: Sequence[Any], batch: int, end_tokens: frozenset[int]) -> tup
     """Tokens of each sequence over the deliveries of a batch; what follows an end token is padding."""
     alive, found = [True] * batch, [0] * batch
     for value in values:
-        flat = _flat(value)
+        flat = value.reshape(-1).tolist() if hasattr(value, "reshape") else list(value)
         width = max(1, len(flat) // batch)  # assisted decoding delivers several tokens at once
         for place, token in enumerate(flat):
             row = min(place // width, batch - 1)
             found[row] += alive[row]
             alive[row] = alive[row] and token not in end_tokens
     return tuple(found)
-
-
-def _flat(value: Any) -> list[int]:
-    return [int(token) for token in value.reshape(-1).tolist()] if hasattr(value, "reshape") else list(value)
 
 
 class TokenTimer:

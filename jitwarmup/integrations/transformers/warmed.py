@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from jitwarmup.api.block import steady_state
+from jitwarmup.api.steady import steady_state
 from jitwarmup.api.warmed import Warmed
 from jitwarmup.engine import procedures
 from jitwarmup.engine.callables import CallableKind, innermost, kind_of
@@ -36,7 +36,7 @@ class WarmedGeneration(Warmed[..., Any]):
     """A `Warmed` around generation: its runs carry token times, its reports facts. Made by ``warmed_generation``."""
 
     def __init__(self, target: Callable[..., Any], hook: GenerationHook, options: Options) -> None:
-        super().__init__(looked_at(target, hook), options)
+        super().__init__(observed(target, hook), options)
         self.__wrapped__ = target
         self._hook = hook
 
@@ -110,12 +110,12 @@ def model_of(target: Any) -> Any:
     return target.model if is_pipeline(target) else target
 
 
-def looked_at(target: Callable[..., Any], hook: GenerationHook) -> Callable[..., Any]:
-    """A function of the target's colour and name that lets the hook look at the model's ``generate`` while it runs."""
-    colour = kind_of(target)
-    if colour.streams:
+def observed(target: Callable[..., Any], hook: GenerationHook) -> Callable[..., Any]:
+    """A function of the target's kind and name that lets the hook look at the model's ``generate`` while it runs."""
+    kind = kind_of(target)
+    if kind.streams:
         raise ArgumentError(
-            f"warmed_generation() got an {colour.value}; wanted a function that generates: decorate a generator with "
+            f"warmed_generation() got an {kind.value}; wanted a function that generates: decorate a generator with "
             "@warmed, which times its items"
         )
 
@@ -132,15 +132,15 @@ def looked_at(target: Callable[..., Any], hook: GenerationHook) -> Callable[...,
 
     if inspect.ismethod(target) and target.__self__ is hook.model and target.__name__ == "generate":
         return named_as(directly, target)
-    return named_as(awaited if colour is CallableKind.COROUTINE else within, target)
+    return named_as(awaited if kind is CallableKind.COROUTINE else within, target)
 
 
 def named_as(call: Callable[..., Any], target: Any) -> Callable[..., Any]:
-    """With the target's face; of an object its class's name, never its attributes."""
-    face = target if hasattr(target, "__qualname__") else type(target)
+    """With the target's name and documentation; of an object its class's name, never its attributes."""
+    shown = target if hasattr(target, "__qualname__") else type(target)
     names = ("__module__", "__name__", "__qualname__", "__doc__")
     for name in names:
-        setattr(call, name, getattr(face, name, None))
+        setattr(call, name, getattr(shown, name, None))
     call.__wrapped__ = target if inspect.isroutine(target) else innermost(target).__get__(target)  # type: ignore[attr-defined]
     return call
 

@@ -131,7 +131,7 @@ class _Call(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class SimulatedClocks:
-    """The clocks clocks of a machine whose time the test turns; what the monitor asks instead of the host's."""
+    """The clocks of a machine whose time the test turns; what the monitor asks instead of the host's."""
 
     simulation: Simulation
     realtime_offset_ns: int = 1_700_000_000 * 10**9

@@ -48,6 +48,6 @@ def test_somebody_else_s_tests_run_over_the_simulation(theirs):
 
 
 def test_without_a_compiler_they_are_skipped_and_say_why(theirs):
-    told = theirs(PATH="/nowhere", CC="")
-    assert "2 skipped" in told
-    assert "no C compiler" in told
+    result = theirs(PATH="/nowhere", CC="")
+    assert "2 skipped" in result
+    assert "no C compiler" in result

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jitwarmup.gpu.ring import Moment, SampleHistory, Scale, clock_of
+from jitwarmup.gpu.energy import CounterCheck, Moment, SampleHistory, clock_of
 
 MS = 1_000_000
 
@@ -42,10 +42,10 @@ def test_a_cut_sample_counts_by_its_part_and_its_doubt():
 def test_the_power_of_the_moment_tells_on_which_side_of_a_cut_the_energy_lay():
     known = history(100, 100, 200, 300, 300)  # the third sample is half 100 W, half 300 W, stepping in its middle
     blind = known.energy(Moment(50 * MS), Moment(100 * MS))
-    told = known.energy(Moment(50 * MS, 300.0), Moment(100 * MS, 300.0))
+    result = known.energy(Moment(50 * MS, 300.0), Moment(100 * MS, 300.0))
     truth = 0.05 * 300
-    assert abs(told.joules - truth) < abs(blind.joules - truth)
-    assert abs(told.joules - truth) <= told.error_j
+    assert abs(result.joules - truth) < abs(blind.joules - truth)
+    assert abs(result.joules - truth) <= result.error_j
 
 
 def test_after_the_newest_sample_power_runs_straight_to_the_moment():
@@ -103,7 +103,7 @@ def test_the_clock_of_the_samples_is_the_nearest_that_is_near():
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 10_000), st.floats(0.001, 1.0), st.floats(0.0, 1.0), st.booleans())
-def test_the_true_energy_is_always_within_the_stated_error(seed, seconds, offset, told):
+def test_the_true_energy_is_always_within_the_stated_error(seed, seconds, offset, result):
     chance = random.Random(seed)
     steps, now = [], 0.0
     while now < 3.5:
@@ -122,7 +122,7 @@ def test_the_true_energy_is_always_within_the_stated_error(seed, seconds, offset
     known = SampleHistory()
     periods = [k * 0.02 for k in range(1, int(end / 0.02) + 1)]
     known.add([(round(t * 1e9), (joules(t) - joules(t - 0.02)) / 0.02) for t in periods])
-    moments = [Moment(round(t * 1e9), power(t) if told else None) for t in (begin, end)]
+    moments = [Moment(round(t * 1e9), power(t) if result else None) for t in (begin, end)]
     energy = known.energy(*moments, ceiling_w=700.0)
     assert abs(energy.joules - (joules(end) - joules(begin))) <= energy.error_j + 1e-6
 
@@ -131,10 +131,10 @@ def test_the_true_energy_is_always_within_the_stated_error(seed, seconds, offset
 
 
 def checked(watts, counted_w, seconds=2.0):
-    known, scale = history(*[watts] * round(seconds / 0.02 + 5)), Scale()
-    scale.note(known, 20 * MS, 0)
-    scale.note(known, 20 * MS + round(seconds * 1e9), round(counted_w * seconds * 1e3))
-    return scale.check
+    known, check = history(*[watts] * round(seconds / 0.02 + 5)), CounterCheck()
+    check.note(known, 20 * MS, 0)
+    check.note(known, 20 * MS + round(seconds * 1e9), round(counted_w * seconds * 1e3))
+    return check.last
 
 
 def test_a_history_that_agrees_is_believed_with_its_doubt():
@@ -156,25 +156,25 @@ def test_a_second_is_the_least_that_is_compared():
 
 def test_a_counter_that_stands_still_or_went_back_is_not_compared():
     assert checked(300, 0) is None
-    known, scale = history(*[100] * 200), Scale()
-    scale.note(known, 100 * MS, 5_000_000)
-    scale.note(known, 600 * MS, 10)
-    scale.note(known, 1700 * MS, 10 + 110_000)
-    assert scale.check.agrees
+    known, check = history(*[100] * 200), CounterCheck()
+    check.note(known, 100 * MS, 5_000_000)
+    check.note(known, 600 * MS, 10)
+    check.note(known, 1700 * MS, 10 + 110_000)
+    assert check.last.agrees
 
 
 def test_one_failure_is_final():
-    known, scale = history(*[100] * 600), Scale()
-    scale.note(known, 100 * MS, 0)
-    scale.note(known, 1_600 * MS, 300_000)
-    assert not scale.check.agrees
+    known, check = history(*[100] * 600), CounterCheck()
+    check.note(known, 100 * MS, 0)
+    check.note(known, 1_600 * MS, 300_000)
+    assert not check.last.agrees
     for second in range(2, 11):
-        scale.note(known, second * 1000 * MS, 300_000 + (second * 1000 - 1600) * 100)
-    assert not scale.check.agrees
+        check.note(known, second * 1000 * MS, 300_000 + (second * 1000 - 1600) * 100)
+    assert not check.last.agrees
 
 
 def test_many_readings_are_not_kept():
-    known, scale = history(*[100] * 600), Scale()
+    known, check = history(*[100] * 600), CounterCheck()
     for step in range(5000):
-        scale.note(known, (100 + step) * MS, step * 100)
-    assert len(scale._readings) < 30
+        check.note(known, (100 + step) * MS, step * 100)
+    assert len(check._readings) < 30

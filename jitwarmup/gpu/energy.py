@@ -39,7 +39,7 @@ class Energy:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class Comparison:
     """The history against the counter over ``span_s``: ``off`` is the relative difference, ``blur`` the counter's own."""
 
     off: float
@@ -124,12 +124,12 @@ class SampleHistory:
         whole = self._sums[last - 1] - self._sums[first] if last > first else 0.0
         head = self._rest(first, begin, ceiling)
         if last < len(self._ends):
-            cut, sample = self._rest(last, end, ceiling), self._joules(last)
-            joules = head.joules + whole + (sample if last > first else 0.0) - cut.joules
+            end_part, sample = self._rest(last, end, ceiling), self._joules(last)
+            joules = head.joules + whole + (sample if last > first else 0.0) - end_part.joules
         else:
-            cut = self._tail(self._ends[-1], end, ceiling)
-            joules = head.joules + whole + cut.joules
-        return Energy(max(0.0, joules), (head.error_j or 0.0) + (cut.error_j or 0.0))
+            end_part = self._tail(self._ends[-1], end, ceiling)
+            joules = head.joules + whole + end_part.joules
+        return Energy(max(0.0, joules), (head.error_j or 0.0) + (end_part.error_j or 0.0))
 
     def peak_w(self, from_ns: int, until_ns: int) -> float | None:
         """The highest sample that lies at least half within this time."""
@@ -186,17 +186,17 @@ class SampleHistory:
         del self._sums[:surplus]
 
 
-class Scale:
+class CounterCheck:
     """
     Compares the history with the counter's readings as they come.
 
-    ``check`` is the last comparison, over the longest time that is known, or the first that failed: samples that are
+    ``last`` is the last comparison, over the longest time that is known, or the first that failed: samples that are
     smeared over a second agree with the counter whenever power is even, so one failure is final.
     """
 
     def __init__(self) -> None:
         self._readings: list[tuple[int, int]] = []
-        self.check: Check | None = None
+        self.last: Comparison | None = None
 
     def note(self, history: SampleHistory, at_ns: int, counter_mj: int) -> None:
         """A reading of the counter, made when ``history`` was brought up to date."""
@@ -214,7 +214,7 @@ class Scale:
     def _compare(self, history: SampleHistory, first: tuple[int, int], last: tuple[int, int]) -> None:
         span_s, counted_j = (last[0] - first[0]) / 1e9, (last[1] - first[1]) / 1e3
         energy = history.energy(Moment(first[0]), Moment(last[0]))
-        if energy is None or counted_j <= 0 or (self.check and not self.check.agrees):
+        if energy is None or counted_j <= 0 or (self.last and not self.last.agrees):
             return
         blur = COUNTER_STEP_S * history.ceiling_w() / counted_j
-        self.check = Check(energy.joules / counted_j - 1, blur, span_s)
+        self.last = Comparison(energy.joules / counted_j - 1, blur, span_s)

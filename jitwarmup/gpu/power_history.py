@@ -1,5 +1,5 @@
 """
-A device's power over time: the driver's samples fetched now and then, and the energy counter freed of its steps.
+How one device is asked, and its power over time: the driver's samples fetched now and then, and the energy counter freed of its steps.
 
 The counter moves every 100 ms, so alone it is off by up to 100 ms of power at each end of a window. After a measured
 window too long for the driver's ring, the next step is waited for: the moment it comes, the counter is exact, and the
@@ -8,13 +8,16 @@ samples tell the energy between that *anchor* and the end of this window, and th
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
-from jitwarmup.gpu.asker import ENERGY, Asker, number_of
-from jitwarmup.gpu.clocks import Clocks
+from jitwarmup.gpu.binding import LOST, Binding, Clocks, Refused
+from jitwarmup.gpu.devices import Device
+from jitwarmup.gpu.energy import CounterCheck, Energy, Moment, SampleHistory, Samples, clock_of
 from jitwarmup.gpu.reading import Edge
-from jitwarmup.gpu.ring import Energy, Moment, SampleHistory, Samples, Scale, clock_of
 
+ENERGY, POWER_NOW = 83, 186  # millijoules since the driver was loaded; milliwatts
+TOO_SLOW = "not asked: the driver is too slow"
 RING = 0  # NVML_TOTAL_POWER_SAMPLES
 STALE_NS = 1_500_000_000  # a history not looked after for this long is about to lose samples: the ring holds 2.4 s
 STEP_NS = 110_000_000  # within this time the counter moves
@@ -22,49 +25,120 @@ POLL_S = 0.001
 SETTLE_NS = 1_000_000  # a sample is there a little after its time
 
 
+class Uninitialised(Exception):  # noqa: N818 - a state, expressed by raising
+    """Somebody else shut NVML down."""
+
+
+class DeviceQuery:
+    """
+    Asks one device. ``off`` maps a metric to why it is not asked for any more, ``lost`` says that the device is gone.
+
+    ``until_ns`` (host clock) is when the budget of the edge in the making is spent: what is then still to be asked is
+    left out, so that a slow driver costs late metrics and not the time-out of the driver thread.
+    """
+
+    def __init__(self, binding: Binding, device: Device, notes: list[tuple[str, str]]) -> None:
+        self.device = device
+        self.binding = binding
+        self.notes = notes
+        self.off: dict[str, str] = {}
+        self.lost: str | None = None
+        self.until_ns = 0
+
+    def ask(self, edge: Edge, metric: str, function: str, *arguments: Any) -> Any:
+        """NVML's answer; or None, with the reason in ``edge.missing`` under the metric's name."""
+        if not self._worth_asking(edge, metric):
+            return None
+        try:
+            return self.binding.ask(function, *arguments)
+        except Refused as refused:
+            self.refuse(edge, metric, refused.code, lasting=refused.lasting)
+            return None
+
+    def fields(self, edge: Edge, metric: str, ids: list[tuple[int, int]]) -> dict[int, float]:
+        """The values of several fields in one call, without those that the driver refused; by field id."""
+        answers = self.ask(edge, metric, "nvmlDeviceGetFieldValues", self.device.handle, ids)
+        return {
+            answer.fieldId: number_of(answer.valueType, answer.value)
+            for answer in answers or ()
+            if not answer.nvmlReturn
+        }
+
+    def refuse(self, edge: Edge, metric: str, code: str, *, lasting: bool) -> None:
+        """Note a refusal: for this edge, or for good."""
+        if code == "UNINITIALIZED":
+            raise Uninitialised
+        edge.missing[metric] = code
+        if code in LOST:
+            self.lost, edge.lost = code, True
+            self.notes.append(("device", code))
+        elif lasting:
+            self.off[metric] = code
+        else:
+            edge.passing.add(metric)
+
+    def _worth_asking(self, edge: Edge, metric: str) -> bool:
+        """Whether the device is there, can tell this, and there is time left to ask."""
+        if self.lost:
+            edge.lost = True
+            edge.missing[metric] = self.lost
+        elif metric in self.off:
+            edge.missing[metric] = self.off[metric]
+        elif time.perf_counter_ns() > self.until_ns:
+            edge.missing[metric] = TOO_SLOW
+            edge.passing.add(metric)
+        else:
+            return True
+        return False
+
+
 class PowerHistory:
     """History and counter of one device."""
 
-    def __init__(self, asker: Asker, clocks: Clocks) -> None:
+    def __init__(self, query: DeviceQuery, clocks: Clocks) -> None:
         self.history = SampleHistory()
-        self.scale = Scale()
-        self._asker = asker
+        self.counter_check = CounterCheck()
+        self._query = query
         self._clocks = clocks
         self._clock: str | None = None
         self._last_stamp_us = 0
-        self._looked_ns = 0
+        self._fetched_ns = 0
         self._anchor: tuple[int, Energy] | None = None
 
     @property
     def off(self) -> str | None:
         """Why the driver's samples cannot be used at all."""
-        return self._asker.off.get("ring")
+        return self._query.off.get("ring")
 
-    def look(self, edge: Edge) -> None:
+    def fetch(self, edge: Edge) -> None:
         """Fetch the samples that are new."""
-        self._looked_ns = self._clocks.now_ns()
-        samples = self._fetch(edge)
+        self._fetched_ns = self._clocks.now_ns()
+        samples = self._new_samples(edge)
         if samples:
             self.history.add(self._placed(samples))
 
-    def look_if_stale(self, edge: Edge) -> None:
+    def fetch_if_stale(self, edge: Edge) -> None:
         """Fetch them only when some are about to be lost."""
-        if self._clocks.now_ns() - self._looked_ns > STALE_NS:
-            self.look(edge)
+        if self._clocks.now_ns() - self._fetched_ns > STALE_NS:
+            self.fetch(edge)
 
     def compare(self, edge: Edge) -> None:
         """The history against the counter as read at this edge."""
         if edge.counter_mj is None or self.off:
             return
-        before = self.scale.check
-        self.scale.note(self.history, edge.counter_ns, edge.counter_mj)
-        check = self.scale.check
+        before = self.counter_check.last
+        self.counter_check.note(self.history, edge.counter_ns, edge.counter_mj)
+        check = self.counter_check.last
         if check and not check.agrees and (before is None or before.agrees):
-            self._asker.notes.append(("ring", "the driver's power samples do not agree with its energy counter"))
+            self._query.notes.append(("ring", "the driver's power samples do not agree with its energy counter"))
 
     def align(self, edge: Edge) -> None:
         """Free the counter of this edge from its steps, from the last anchor on; only where the samples are believed."""
-        if self._anchor is None or edge.counter_mj is None or not (self.scale.check and self.scale.check.agrees):
+        if (
+            self._anchor is None
+            or edge.counter_mj is None
+            or not (self.counter_check.last and self.counter_check.last.agrees)
+        ):
             return
         at_ns, exact = self._anchor
         since = self.history.energy(Moment(at_ns), Moment(edge.counter_ns, edge.power_w))
@@ -75,13 +149,13 @@ class PowerHistory:
 
     def complete(self, before: Edge, after: Edge, deadline_ns: int) -> None:
         """After a window: fetch its samples, waiting for the one in the making if that is done by the deadline."""
-        self.look(after)
+        self.fetch(after)
         now_ns = self._clocks.now_ns()
         covered = self.history.covers(before.at_ns, after.at_ns)
         wait_ns = self.history.wait_ns(now_ns) + SETTLE_NS
         if covered and now_ns + wait_ns <= deadline_ns:
             self._clocks.sleep(wait_ns / 1e9)
-            self.look(after)
+            self.fetch(after)
         elif not covered and after.counter_mj is not None and now_ns + STEP_NS <= deadline_ns:
             self._await_step(after, now_ns + STEP_NS)
         self.compare(after)
@@ -91,12 +165,12 @@ class PowerHistory:
         last_ns = self._clocks.now_ns()
         while last_ns < deadline_ns:
             self._clocks.sleep(POLL_S)
-            counter = self._asker.fields(Edge(), "energy_j", [(ENERGY, 0)]).get(ENERGY)
+            counter = self._query.fields(Edge(), "energy_j", [(ENERGY, 0)]).get(ENERGY)
             now_ns = self._clocks.now_ns()
             if counter is None:
                 return
             if counter != edge.counter_mj:
-                self.look(edge)
+                self.fetch(edge)
                 self._anchor_at(edge, (last_ns + now_ns) // 2, int(counter), (now_ns - last_ns) / 1e9)
                 return
             last_ns = now_ns
@@ -105,14 +179,14 @@ class PowerHistory:
         exact = Energy(counter_mj / 1e3, poll_s * self.history.ceiling_w())
         self._anchor = (at_ns, exact)
         since = self.history.energy(Moment(edge.counter_ns, edge.power_w), Moment(at_ns))
-        if since is not None and self.scale.check and self.scale.check.agrees:
+        if since is not None and self.counter_check.last and self.counter_check.last.agrees:
             edge.aligned = Energy(exact.joules - since.joules, (exact.error_j or 0.0) + (since.error_j or 0.0))
 
-    def _fetch(self, edge: Edge) -> list[tuple[int, float]]:
+    def _new_samples(self, edge: Edge) -> list[tuple[int, float]]:
         """New samples as (stamp in us of the driver's clock, watts); an idle GPU has none, which is no failure."""
         scratch = Edge()
-        handle = self._asker.device.handle
-        answer = self._asker.ask(scratch, "ring", "nvmlDeviceGetSamples", handle, RING, self._last_stamp_us)
+        handle = self._query.device.handle
+        answer = self._query.ask(scratch, "ring", "nvmlDeviceGetSamples", handle, RING, self._last_stamp_us)
         reason = scratch.missing.get("ring")
         if reason is not None and reason not in ("NOT_FOUND", "NO_DATA"):
             edge.missing["ring"] = reason
@@ -126,7 +200,7 @@ class PowerHistory:
         if self._clock is None:
             self._clock = clock_of(newest_ns, stamps)
         if self._clock is None:
-            self._asker.off["ring"] = "the clock of the driver's samples is not known"
+            self._query.off["ring"] = "the clock of the driver's samples is not known"
             return []
         self._last_stamp_us = samples[-1][0]
         shift_ns = now_ns - stamps[self._clock]
@@ -140,3 +214,11 @@ def _numbers(answer: Any, after_us: int) -> list[tuple[int, float]]:
     kind, samples = answer
     pairs = {int(sample.timeStamp): number_of(kind, sample.sampleValue) / 1e3 for sample in samples}
     return sorted((stamp, watts) for stamp, watts in pairs.items() if stamp > after_us)
+
+
+def number_of(value_type: int, value: Any) -> float:
+    """The number in an nvmlValue_t, by its nvmlValueType_t."""
+    names = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
+    name = names[value_type] if 0 <= value_type < len(names) else "ullVal"
+    number: float = getattr(value, name)
+    return number

@@ -1,0 +1,237 @@
+"""
+``with steady_state(...)``: the same engine around code that is not decorated, and settings for what is inside.
+
+The block itself is one timed region (``block``). Inside, ``measure`` runs a plan on any callable, and ``trials`` runs it
+on an inline block.
+"""
+
+from __future__ import annotations
+
+import functools
+import pickle
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from jitwarmup.api import processes as others
+from jitwarmup.api.block import Block, inline_function
+from jitwarmup.api.interleave import interleave, unbound
+from jitwarmup.api.trials import Trial, TrialLoop
+from jitwarmup.api.warmed import Warmed
+from jitwarmup.engine import procedures
+from jitwarmup.engine.options import UNSET, BlockSettings, check_function
+from jitwarmup.events.emit import Silence
+from jitwarmup.records.errors import ArgumentError, Overlap
+from jitwarmup.records.report import Report
+
+
+class SteadyState(Block):
+    """
+    A block, and what can be measured in it. Made by ``steady_state``; entered once.
+
+    ``block`` is the Run of the body after the exit; ``reports`` what was measured in it.
+    """
+
+    def measure(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """
+        Run the whole plan on any callable: validate, warm up, measure.
+
+        Args:
+            function: any callable, decorated or not; of a decorated one its ``__wrapped__`` is measured and its key
+                is warm afterwards.
+            *args: its arguments.
+            **kwargs: its keyword arguments.
+
+        Returns:
+            A Report; an awaitable of one where the function is asynchronous.
+
+        Raises:
+            ArgumentError: the function or its arguments cannot be measured, or the block is not open.
+            Overlap: this block is measuring something already.
+
+        """
+        warmed = function if isinstance(function, Warmed) else self._warmed(function)
+        procedure = functools.partial(procedures.measure, keep=self._reports.append)
+        if not warmed._core.kind.asynchronous:
+            with self._one_at_a_time():
+                work = self._packed(function, args, kwargs)
+                return self._repeated(warmed._carry_out(procedure, args, kwargs, self._settings, explicit=True), work)
+
+        async def measured() -> Report:
+            with self._one_at_a_time():
+                work = self._packed(function, args, kwargs)
+                return self._repeated(
+                    await warmed._carry_out(procedure, args, kwargs, self._settings, explicit=True), work
+                )
+
+        return measured()
+
+    def interleave(self, *functions: Callable[..., Any]) -> Any:
+        """
+        Measure several functions side by side, run by run, so that what the host does meets all of them alike.
+
+        Args:
+            functions: callables, decorated or not; arguments through ``functools.partial``.
+
+        Returns:
+            A tuple with a Report for each; an awaitable of it where the functions are asynchronous.
+
+        Raises:
+            ArgumentError: the functions are of different kinds, or one cannot be measured.
+            Overlap: this block is measuring something already.
+
+        """
+        ready = [self._with_arguments(function) for function in functions]
+        if not any(call.func._core.kind.asynchronous for call in ready):
+            with self._one_at_a_time():
+                return interleave(ready, self._settings, self._reports.append)
+
+        async def measured() -> tuple[Report, ...]:
+            with self._one_at_a_time():
+                reports: tuple[Report, ...] = await interleave(ready, self._settings, self._reports.append)
+                return reports
+
+        return measured()
+
+    def _with_arguments(self, call: Any) -> Any:
+        """The same call of a warmed function."""
+        function, args, kwargs = unbound(call)
+        warmed = function if isinstance(function, Warmed) else self._warmed(function)
+        return functools.partial(warmed, *args, **kwargs)
+
+    def _packed(self, *call: Any) -> bytes | None:
+        """The call as other processes will get it, refused before it is run where it cannot be sent; None for none."""
+        alone = self._instruments is None or self._instruments.ranks() is None
+        if self._processes > 1 and not alone:
+            raise ArgumentError(
+                f"processes={self._processes} got a job of several ranks too; wanted one of them: a fresh "
+                "process has no place in the job. Leave processes out, or measure each rank by itself with ranks=None"
+            )
+        return others.packed(call, self._settings) if self._processes > 1 else None
+
+    def _repeated(self, report: Report, work: bytes | None) -> Report:
+        """The report, after the measurement was repeated in other processes where that was asked for."""
+        if work is None:
+            return report
+        repeated = others.repeat(report, work, self._processes, measure_packed)
+        self._reports[-1] = repeated
+        return repeated
+
+    def trials(self) -> Iterator[Trial]:
+        """
+        Repeat an inline block: validate, warm up, then measure.
+
+            for trial in steady.trials():
+                with trial:
+                    model.generate(**inputs)
+
+        Raises:
+            ArgumentError: the block is not open, or a trial was skipped.
+            Overlap: this block is measuring something already, or a trial is entered twice.
+
+        """
+        self._check_open()
+        assert self._instruments is not None  # noqa: S101 - an open block has one
+        loop = TrialLoop(inline_function(self._instruments, self._name, self._settings), self._reports.append)
+        self._loops.append(weakref.ref(loop))
+        return self._iterate(loop)
+
+    def _iterate(self, loop: TrialLoop) -> Iterator[Trial]:
+        """Trials until the plan is carried out; leaving the loop early ends it."""
+        with self._one_at_a_time():
+            try:
+                while (trial := loop.advance()) is not None:
+                    yield trial
+            finally:
+                loop.leave()
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """Refuse a second measurement in the same block while one is under way."""
+        self._check_open()
+        if not self._lock.acquire(blocking=False):
+            raise Overlap(
+                "this steady_state() block is measuring already; wanted one measurement at a time: wait for it, or give "
+                "each thread or task a block of its own"
+            )
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _check_open(self) -> None:
+        if self._region is None:
+            raise ArgumentError(
+                "this steady_state() block is not open; wanted its measure() and trials() inside "
+                "'with steady_state(...) as steady:'"
+            )
+
+    @property
+    def _processes(self) -> int:
+        found: int = self._settings.get("processes", 1)
+        return found
+
+
+def measure_packed(work: bytes) -> float | None:
+    """In a fresh process: measure, in silence, and give the median back."""
+    (function, args, kwargs), settings = pickle.loads(work)  # noqa: S301 - from the pipe of our own parent
+    with SteadyState(None, (), BlockSettings(**settings, log=Silence())) as steady:
+        report: Report = steady.measure(function, *args, **kwargs)
+    return report.latency_s
+
+
+def steady_state(
+    function: Callable[..., Any] | None = None,
+    /,
+    *args: Any,
+    iterations: Any = UNSET,
+    measurements: int = UNSET,
+    monitor: Any = UNSET,
+    probes: Any = UNSET,
+    log: Any = UNSET,
+    clock: Any = UNSET,
+    ranks: Any = UNSET,
+    name: str | None = UNSET,
+    budget_s: float | None = UNSET,
+    on_contamination: str = UNSET,
+    accept: Callable[[Any], bool] | None = UNSET,
+    processes: int = UNSET,
+    log_messages: bool = UNSET,
+) -> SteadyState:
+    """
+    A block whose body is timed at steady state, and in which things are measured.
+
+    With a function, entering validates it and warms it up (monitor paused), and the body is the timed region; keyword
+    arguments go through ``functools.partial``. Without one the body is timed as it is. Settings given explicitly hold
+    for warmed functions called inside: inner block > outer block > decorator > default. ``async with`` works too.
+
+    Args:
+        function: what to warm up on entry, or None.
+        args: its arguments.
+        iterations: warm-up runs (5), or a rule.
+        measurements: timed runs of ``measure`` and ``trials`` (20).
+        monitor: an object with pause, resume and window(name); started and stopped here if it is not running.
+        probes: further probes of one-time work.
+        log: where events go: an Emitter, a structlog logger or a ``logging.Logger``.
+        clock: an object with ``now() -> int`` (ns) and ``fence()``.
+        ranks: the ranks that measure in step: a torch.distributed group, a DeviceMesh or a ``RankGroup``; by default all
+            where torch.distributed is initialised. None to agree with nobody (a block that one rank alone enters).
+        name: shown in the place of the function's own name.
+        budget_s: seconds for validation and warm-up together.
+        on_contamination: a measured run with one-time work: ``"mark"``, ``"redo"`` or ``"raise"``.
+        accept: ``accept(value)`` -> bool over the validation run's value.
+        processes: processes that ``measure`` is made in (1), this one included; ``report.processes`` summarises them.
+        log_messages: put exception messages into events too; they may hold prompts and other argument values.
+
+    Raises:
+        ArgumentError: a setting cannot work.
+
+    """
+    given = {name: value for name, value in locals().items() if name not in ("function", "args")}
+    if function is None and args:
+        raise ArgumentError("steady_state() got arguments without a function; wanted steady_state(function, *args)")
+    settings = BlockSettings.checked(**given)
+    if function is not None and not isinstance(function, Warmed):
+        check_function(function, descriptors=False)
+    return SteadyState(function, args, settings)

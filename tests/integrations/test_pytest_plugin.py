@@ -44,9 +44,9 @@ runs = 0
 @pytest.fixture
 def counted(monkeypatch):
     real = ProbeSet.close
-    def close(self, token):
+    def close(self, context):
         from dataclasses import replace
-        return replace(real(self, token), work=(OneTimeWork(kind="dynamo.recompile"),) if runs == late else ())
+        return replace(real(self, context), work=(OneTimeWork(kind="dynamo.recompile"),) if runs == late else ())
     monkeypatch.setattr(ProbeSet, "close", close)
 
 def work():

@@ -13,7 +13,7 @@ def by_seed(launch):
     done = launch.torchrun(launch.JOBS / "in_step.py", RANKS, str(SEEDS))
     assert done.returncode == 0, done.stderr[-4000:]
     seeds = defaultdict(list)
-    for line in launch.reported_by(done.stdout):
+    for line in launch.documents_of(done.stdout):
         seeds[line["seed"]].append(line)
     assert len(seeds) == SEEDS
     assert all(sorted(line["rank"] for line in lines) == list(range(RANKS)) for lines in seeds.values())

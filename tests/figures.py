@@ -166,6 +166,8 @@ def entered(call: Callable[[], Any]) -> list[tuple[str, str]]:
 
 def warm_call() -> list[tuple[str, str]]:
     """What a warm call of a function enters that does nothing and whose calls are counted, not announced."""
+    import torch._dynamo  # noqa: F401 - where it is loaded the probes look at most
+
     from jitwarmup import warmed
     from jitwarmup.events.emit import captured
     from jitwarmup.events.sinks import Recorder

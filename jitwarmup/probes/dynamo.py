@@ -69,7 +69,7 @@ class Dynamo:
         utils = self._utils
         if utils is None:
             return 0
-        return records.latest(utils) if CALLBACKS.present else -1
+        return latest(utils) if CALLBACKS.present else -1
 
     def snapshot(self) -> Snapshot:
         """Records and graph breaks of now; empty while dormant, so that the first compile of all is explained too."""
@@ -166,3 +166,16 @@ def _registry(path: Path) -> frozenset[str]:
         return frozenset(entry["Gb_type"] for versions in entries.values() for entry in versions)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return frozenset()
+
+
+def latest(module: Any) -> int:
+    """
+    The identity of the newest record, 0 if there is none (60 ns).
+
+    Safe to compare as long as somebody holds the record it was compared with: an identity cannot be given twice then.
+    """
+    newest = getattr(module, "_compilation_metrics", None)
+    try:
+        return id(newest[-1]) if newest else 0
+    except IndexError:  # cleared by another thread between the two looks
+        return 0

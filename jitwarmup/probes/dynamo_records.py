@@ -34,19 +34,6 @@ def read(module: Any) -> tuple[Record, ...]:
     return tuple(module.get_compilation_metrics())
 
 
-def latest(module: Any) -> int:
-    """
-    The identity of the newest record, 0 if there is none (60 ns).
-
-    Safe to compare as long as somebody holds the record it was compared with: an identity cannot be given twice then.
-    """
-    records = getattr(module, "_compilation_metrics", None)
-    try:
-        return id(records[-1]) if records else 0
-    except IndexError:  # cleared by another thread between the two looks
-        return 0
-
-
 def added(before: Sequence[Record], after: Sequence[Record]) -> tuple[Sequence[Record], bool]:
     """
     The records that are new in ``after``, and whether some may have been pushed out unseen.

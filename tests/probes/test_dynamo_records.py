@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from jitwarmup.probes import dynamo_records
+from jitwarmup.probes.dynamo import latest
 
 
 def test_new_records_are_those_after_the_last_known_one(record):
@@ -37,10 +38,10 @@ def test_known_records_that_were_pushed_out_do_not_hide_the_new_ones(record):
 def test_the_latest_records_identity_follows_a_deque_that_was_bound_anew(record):
     first = record()
     module = SimpleNamespace(_compilation_metrics=deque([first], maxlen=64))
-    assert dynamo_records.latest(module) == id(first)
+    assert latest(module) == id(first)
     module._compilation_metrics = deque(maxlen=0)
-    assert dynamo_records.latest(module) == 0
-    assert dynamo_records.latest(SimpleNamespace()) == 0
+    assert latest(module) == 0
+    assert latest(SimpleNamespace()) == 0
 
 
 def test_a_deque_that_is_cleared_between_two_looks_has_no_latest_record():
@@ -48,7 +49,7 @@ def test_a_deque_that_is_cleared_between_two_looks_has_no_latest_record():
         def __bool__(self):
             return True
 
-    assert dynamo_records.latest(SimpleNamespace(_compilation_metrics=Emptied())) == 0
+    assert latest(SimpleNamespace(_compilation_metrics=Emptied())) == 0
 
 
 @pytest.mark.parametrize(

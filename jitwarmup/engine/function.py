@@ -143,7 +143,7 @@ class WarmedFunction:
         )
 
     def instruments(self, block: BlockSettings | None, *, explicit: bool) -> Instruments:
-        """The session of a call; without blocks around it, always the same one."""
+        """The instruments of a call; without blocks around it, always the same one."""
         if block is None and explicit in self.instruments_of:
             return self.instruments_of[explicit]
         ranks = self.options.ranks

@@ -1,7 +1,7 @@
 """
 The instruments of one measurement, and the only place that chooses their defaults.
 
-A session says with what a run is timed (clock, fence), watched (probes), metered (monitor) and told of (emitter).
+With what a run is timed (clock, fence), watched (probes), metered (monitor) and announced (emitter).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Instruments:
     port: Ranks | None
 
     def ranks(self) -> Ranks | None:
-        """The ranks to agree with now, None for nobody: torch.distributed may come and go while a session stays."""
+        """The ranks to agree with now, None for nobody: torch.distributed may come and go while these stay."""
         return ranks_of(self.port)
 
 
@@ -44,7 +44,7 @@ def open_instruments(
     block: BlockSettings | None, *, monitor: Any = None, ranks: Any = UNSET, explicit: bool = False
 ) -> Instruments:
     """
-    The session for a call.
+    The instruments of a call.
 
     Args:
         block: what the blocks around the call set explicitly; it wins.

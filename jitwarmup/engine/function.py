@@ -135,7 +135,7 @@ class WarmedFunction:
             kind=self.kind,
             options=options,
             instruments=self.instruments(block, explicit=explicit),
-            inputs=Inputs(self.function, args, kwargs, fresh=options.fresh, bound=prefix),
+            inputs=Inputs(self.function, args, kwargs, fresh=options.fresh, bound=prefix, reusable=options.reusable),
             registry=self.registry,
             entry=self.entry(prefix, args, kwargs) if entry is UNSET else entry,
             listener=None if block is None else block.get("listener"),

@@ -3,7 +3,7 @@ The arguments of each run: made anew, guarded, and the random streams rewound.
 
 The run whose value is returned gets the caller's own arguments; every other run of a plan gets what ``fresh`` makes, or
 the same arguments again, which is why arguments that can be used only once are refused, and why a validation run that
-changed an argument is the last run that is made.
+changed an argument, or whose arguments nothing is known of, is the last run that is made.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jitwarmup.distributed import identity
-from jitwarmup.host import arguments
+from jitwarmup.host.arguments import Survey, alike, of_receiver
 from jitwarmup.host.random_streams import Rewinder
+from jitwarmup.host.streamers import is_streamer, silent_streamer
 from jitwarmup.records.errors import ArgumentError
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -32,7 +33,7 @@ class Inputs:
 
     """
 
-    __slots__ = ("args", "bound", "fresh", "function", "kwargs", "mark", "rewinder", "shared")
+    __slots__ = ("args", "bound", "fresh", "function", "kwargs", "reusable", "rewinder", "seen", "shared")
 
     def __init__(
         self,
@@ -42,38 +43,51 @@ class Inputs:
         *,
         fresh: Callable[..., Any] | None = None,
         bound: tuple[Any, ...] = (),
+        reusable: Callable[[Any], bool] | None = None,
     ) -> None:
         self.function = function
         self.args = args
         self.kwargs = kwargs
         self.fresh = fresh
         self.bound = bound
+        self.reusable = reusable
         self.rewinder: Rewinder | None = None
-        self.mark: tuple[Any, ...] = ()
+        self.seen: tuple[Survey, Any] | None = None  # the arguments and the receiver, as they were before the first run
         self.shared = False
 
-    def refuse_once_only(self) -> None:
+    def examine(self) -> None:
         """
-        Refuse arguments that an extra run would use up, before the first run.
+        Look at the arguments before the first run, and refuse those that an extra run would use up.
 
         Raises:
-            ArgumentError: names the kind of value, never the value.
+            ArgumentError: names the class of a value, never the value.
 
         """
-        if self.fresh is not None:
-            return
+        self.shared = identity().get("world_size", 1) > 1
+        self.seen = self.look()
+        refused = self.seen[0].refused
+        if self.fresh is None and refused is not None:
+            place, cls, why = refused
+            where = f"argument {place!r}" if isinstance(place, str) else f"argument {place + 1}"
+            raise ArgumentError(
+                f"{where} got {why} ({cls.__name__}); wanted arguments that several runs can share: give fresh=, which "
+                f"makes the arguments of every extra run, pass the data itself, or say reusable={cls.__name__} where "
+                "several runs do no harm to it"
+            )
+
+    def look(self) -> tuple[Survey, Any]:
+        """What the arguments look like now, and the object that the function belongs to."""
         streamers = self.streamer_places()
-        for place, value in self.places():
-            if place in streamers:
-                continue
-            for leaf in arguments.leaves(value):
-                problem = arguments.once_only(leaf)
-                if problem is not None:
-                    where = f"argument {place!r}" if isinstance(place, str) else f"argument {place + 1}"
-                    raise ArgumentError(
-                        f"{where} got {problem} ({type(leaf).__name__}); wanted arguments that several runs can "
-                        "share: give fresh=, which makes the arguments of every extra run, or pass the data itself"
-                    )
+        values = [(place, value) for place, value in self.places() if place not in streamers]
+        survey = Survey(values, reusable=self.reusable, whole=self.shared)
+        owner = self.bound[0] if self.bound else getattr(self.function, "__self__", None)
+        known = owner is None or (self.reusable is not None and self.reusable(owner))
+        return survey, None if known else of_receiver(owner)
+
+    @property
+    def unknown(self) -> type[Any] | None:
+        """The class of an argument of which nothing is known, so that a second run might do harm; None without one."""
+        return None if self.seen is None or self.fresh is not None else self.seen[0].unknown
 
     def places(self) -> list[tuple[int | str, Any]]:
         """Each argument with its position or name."""
@@ -81,7 +95,7 @@ class Inputs:
 
     def streamer_places(self) -> set[int | str]:
         """Where streamers stand: by class, or by the parameter's name ``streamer``."""
-        found: set[int | str] = {place for place, value in self.places() if arguments.is_streamer(value)}
+        found: set[int | str] = {place for place, value in self.places() if is_streamer(value)}
         if "streamer" in self.kwargs:
             found.add("streamer")
         try:
@@ -97,10 +111,9 @@ class Inputs:
         return self.args[place] if isinstance(place, int) else self.kwargs[place]
 
     def remember(self, *, process_wide: bool) -> None:
-        """Note the random streams and what the arguments look like, before the first run."""
-        self.rewinder = Rewinder(arguments.every_leaf(self.args, self.kwargs), process_wide=process_wide)
-        self.shared = identity().get("world_size", 1) > 1
-        self.mark = self.looks()
+        """Note the random streams before the first run."""
+        generators = [] if self.seen is None else self.seen[0].generators
+        self.rewinder = Rewinder(generators, process_wide=process_wide)
 
     def rewind(self) -> None:
         """Put the random streams back to where the call found them."""
@@ -108,12 +121,11 @@ class Inputs:
             self.rewinder.rewind()
 
     def changed(self) -> bool:
-        """Whether a run has changed the caller's own arguments in place."""
-        return self.fresh is None and self.mark != self.looks()
-
-    def looks(self) -> tuple[Any, ...]:
-        """What the arguments look like now; among several ranks a collective may have changed what they hold."""
-        return arguments.fingerprint(self.args, self.kwargs, contents=self.shared)
+        """Whether a run has changed the caller's own arguments in place, or the object that the function belongs to."""
+        if self.fresh is not None or self.seen is None:
+            return False
+        (before, owner), (now, owner_now) = self.seen, self.look()
+        return not now.same(before) or not alike(owner, owner_now)
 
     def own(self) -> Arguments:
         """The caller's own arguments."""
@@ -125,7 +137,7 @@ class Inputs:
         if not silent:
             return (*self.bound, *args), kwargs
         other = Inputs(self.function, args, kwargs, bound=self.bound)
-        bypass = {place: arguments.silent_streamer() for place in other.streamer_places()}
+        bypass = {place: silent_streamer() for place in other.streamer_places()}
         if bypass:
             args = tuple(bypass.get(index, value) for index, value in enumerate(args))
             kwargs = {name: bypass.get(name, value) for name, value in kwargs.items()}

@@ -103,7 +103,7 @@ def validated_only(measurement: Measurement) -> bool:
 def warming(measurement: Measurement) -> Procedure:
     """Validate and warm up, set the key's state, and announce how it went."""
     call, claim = measurement.call, measurement.claim
-    call.inputs.refuse_once_only()
+    call.inputs.examine()
     with measurement, measurement:
         yield from measurement.join()
         measurement.prepare()
@@ -259,7 +259,7 @@ def measuring(measurement: Measurement) -> Procedure:
     """Validate, warm up and measure; the key is warm as soon as measuring begins."""
     call = measurement.call
     redo = call.options.on_contamination == "redo" or seeks_proof(call.options.rule)
-    call.inputs.refuse_once_only()
+    call.inputs.examine()
     with measurement, measurement:
         yield from measurement.join()
         measurement.prepare()

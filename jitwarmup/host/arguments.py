@@ -1,183 +1,338 @@
 """
-Looking at a call's arguments: what can be consumed once, what a run changed, streamers, and their shapes and lengths.
+What a call's arguments allow, known by their structure and never by a list of their types.
 
-Nothing is imported for it: a class of a library that is not loaded cannot be among the arguments. Values are looked at,
-never kept and never shown. In places of nested values only keywords are names: keys of a nested dict may be anybody's
-data, so its entries go by position.
+One walk over the values of a call finds out what a run may change (their marks), what a run would use up (once-only), and
+what nothing can be said of (unknown). Nothing is imported for it: a class of a library that is not loaded cannot be among
+the arguments. Values are looked at, never kept after the call and never shown.
+
+How a value is looked at is decided once for its class, by what the class can do:
+
+- *immutable*: numbers, text, None, enums, ranges: no mark. What is hashable by value counts as frozen: attributes
+  that it lacked before (a cached hash, a cached property) are no change;
+- *observable*: containers, tensors, arrays, buffers, frames, images, and objects whose attributes can be read: their
+  lengths, members, versions and, where a change leaves no version, their contents (a checksum, or a sample of large ones);
+- *opaque but shared*: modules, tokenizers, functions, classes, locks, loggers, executors: not looked into, since they are
+  shared by design and what they keep is behind the function;
+- *once-only*: whatever delivers or takes;
+- *unknown*: what cannot be taken apart, or holds something that delivers.
 """
 
 from __future__ import annotations
 
-import io
-import sys
-from collections import UserDict, UserList, deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+import copyreg
+from array import array
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from enum import Enum
 from itertools import islice
+from numbers import Number
+from types import FunctionType, ModuleType
 from typing import Any
 
-MAPPINGS = (dict, UserDict)  # transformers' BatchEncoding is a UserDict; other Mappings may compute what they hold
-CONTAINERS = (list, tuple, set, frozenset, deque, UserList, *MAPPINGS)
-DEPTH = 4  # nested containers looked into: {"inputs": [{"ids": tensor}]} is as deep as callers go
-WIDTH = 10_000  # items looked at in one container; longer ones are compared by their length
-SAMPLE = 4_096  # bytes of a tensor compared one by one; all of them enter a sum
-MOST = 20_000  # values looked at in one argument: a batch of token lists must not take longer to look at than to run
+from jitwarmup.host import contents
+from jitwarmup.host.loaded import is_array, is_tensor
+from jitwarmup.host.random_streams import generator_kinds
+from jitwarmup.host.streamers import is_streamer
+from jitwarmup.host.structure import attributes, can, delivers, hides, is_shared, once_only
 
-SIZED = (str, bytes, bytearray, list, tuple)
-ORDERED = (list, tuple, Mapping)  # what has positions that are the same in every call
-Kinds = tuple[type[Any], ...]
-Place = tuple[int, ...]
-Bucket = Callable[[int], str]
+DEPTH = 6  # a chat is messages -> message -> parts -> part -> picture -> bytes
+WIDTH = 100_000  # members compared one by one; of longer containers every n-th
+MOST = 20_000  # values looked at in one call: a batch of token lists must not take longer to look at than to run
+KNOWN = 1_024  # classes of which it is remembered how they are looked at
 
+ATOMS = (type(None), bool, int, float, complex, str, bytes)
+IMMUTABLE = (*ATOMS, Number, Enum, range, slice, type(...), type(NotImplemented))
+CONTAINERS: tuple[type[Any], ...] = (list, tuple, dict, set, frozenset, deque)
+NUMERIC = {int: "q", float: "d"}  # lists of these are compared as arrays, many times faster than item by item
 
-def walk(
-    value: Any, containers: Kinds = CONTAINERS, depth: int = DEPTH, place: Place = ()
-) -> Iterator[tuple[Place, Any]]:
-    """The value, then what is in containers of these kinds, depth first; each with the positions that lead to it."""
-    yield place, value
-    if depth and isinstance(value, containers) and len(value) <= WIDTH:
-        for index, item in enumerate(tuple(value.values() if isinstance(value, Mapping) else value)):
-            if isinstance(item, containers):
-                yield from walk(item, containers, depth - 1, (*place, index))
-            else:
-                yield (*place, index), item
+Mark = Any
+How = Callable[["Survey", Any, int], Mark]
 
 
-def leaves(value: Any) -> Iterator[Any]:
-    """The value and what is in it; the first ``MOST`` of all that."""
-    return (leaf for _, leaf in islice(walk(value), MOST))
-
-
-def every_leaf(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[Any]:
-    """All values of a call."""
-    for value in (*args, *kwargs.values()):
-        yield from leaves(value)
-
-
-def loaded_class(module: str, name: str) -> type[Any] | None:
-    """A class of a module that is loaded already, else None."""
-    found = getattr(sys.modules.get(module), name, None)
-    return found if isinstance(found, type) else None
-
-
-def is_streamer(value: Any) -> bool:
-    """Whether a value is a transformers streamer."""
-    kind = loaded_class("transformers.generation.streamers", "BaseStreamer")
-    return kind is not None and isinstance(value, kind)
-
-
-def once_only(value: Any) -> str | None:
-    """What makes a value unfit for a second run (in words), or None where it is fit."""
-    if is_streamer(value):
-        return None
-    wrapper = loaded_class("tempfile", "_TemporaryFileWrapper")
-    if isinstance(value, io.IOBase) or (wrapper is not None and isinstance(value, wrapper)):
-        return "an open file, which a run reads to its end"
-    cache = loaded_class("transformers.cache_utils", "Cache")
-    if cache is not None and isinstance(value, cache):
-        return "a transformers Cache, which grows by every run"
-    if isinstance(value, Iterator | AsyncIterator):
-        return "an iterator, which a run uses up"
-    return None
-
-
-def fingerprint(args: tuple[Any, ...], kwargs: Mapping[str, Any], *, contents: bool = False) -> tuple[Any, ...]:
+class Survey:
     """
-    What changes when a run changes its arguments in place: a tensor's version counter, a container's length and members.
+    One walk over the values of a call.
 
-    ``contents`` looks at what tensors hold, too: collectives (``all_reduce``, ``broadcast``, ``recv``) change a tensor and
-    leave its version as it was. Inference tensors keep no version, so without it a change of theirs is not seen.
+    Args:
+        values: each with the place that an error names.
+        reusable: classes, or a predicate, of values that several runs may share whatever they look like.
+        whole: look at all that a tensor holds: collectives change it and leave its version as it was.
+
     """
-    marks = (mark for value in every_leaf(args, kwargs) if (mark := mark_of(value)) is not None)
-    if not contents:
-        return tuple(marks)
-    return (*marks, *(held for value in every_leaf(args, kwargs) if (held := contents_of(value)) is not None))
+
+    __slots__ = ("generators", "left", "marks", "nested", "place", "refused", "reusable", "seen", "unknown", "whole")
+
+    def __init__(
+        self,
+        values: Sequence[tuple[Any, Any]] = (),
+        *,
+        reusable: Callable[[Any], bool] | None = None,
+        whole: bool = False,
+    ) -> None:
+        self.reusable = reusable
+        self.whole = whole
+        self.left = MOST
+        self.nested: list[type[Any]] = []  # classes of the objects around the value that is looked at
+        self.seen: dict[int, Any] = {}  # by identity; holding them keeps an identity from being used twice
+        self.refused: tuple[Any, type[Any], str] | None = None  # place, class, why
+        self.unknown: type[Any] | None = None
+        self.generators: list[Any] = []  # of random numbers: their state is put back before each run
+        self.marks: list[Mark] = []
+        self.place: Any = None
+        for self.place, value in values:
+            self.marks.append(self.look(value, DEPTH))
+
+    def look(self, value: Any, depth: int) -> Mark:
+        """The mark of one value: equal to what it was exactly where no change was seen."""
+        cls = type(value)
+        if cls in ATOMS or not depth or self.left <= 0 or id(value) in self.seen:
+            return None
+        self.left -= 1
+        self.seen[id(value)] = value
+        if self.reusable is not None and self.reusable(value):
+            return None
+        try:
+            return self.how(cls, value)(self, value, depth)
+        except Exception:  # noqa: BLE001 - whatever an object answers to being looked at: nothing is known of it
+            self.nothing_known(cls)
+            return None
+
+    def how(self, cls: type[Any], value: Any) -> How:
+        """How values of a class are looked at, decided once."""
+        found = HOW.get(cls)
+        if found is None:
+            if len(HOW) >= KNOWN:
+                HOW.clear()
+            found = HOW[cls] = how_of(value)
+        return found
+
+    def refuse(self, cls: type[Any], why: str) -> None:
+        """A value delivers or takes; an object that holds such a one is a handle, of which nothing is known."""
+        if self.nested:
+            self.nothing_known(cls)
+        elif self.refused is None:
+            self.refused = (self.place, cls, why)
+
+    def nothing_known(self, cls: type[Any]) -> None:
+        """A value cannot be taken apart: what a run does to it, or to the object around it, will not be seen."""
+        self.unknown = self.unknown or (self.nested[0] if self.nested else cls)
+
+    def inside(self, cls: type[Any], look: Callable[[], Mark]) -> Mark:
+        """Look at what an object of this class holds."""
+        self.nested.append(cls)
+        try:
+            return look()
+        finally:
+            self.nested.pop()
+
+    def same(self, earlier: Survey) -> bool:
+        """Whether no change was seen since an earlier walk over the same values."""
+        return alike(earlier.marks, self.marks)
 
 
-def mark_of(value: Any) -> tuple[Any, ...] | None:
-    """The part of a fingerprint that one value contributes."""
-    if isinstance(value, bytearray):
-        return (id(value), len(value))
-    if isinstance(value, CONTAINERS) and not isinstance(value, tuple | frozenset):
-        if len(value) > WIDTH:
-            return (id(value), len(value))
-        return (id(value), len(value), tuple(map(id, value.values() if isinstance(value, MAPPINGS) else value)))
-    tensor = loaded_class("torch", "Tensor")
-    if tensor is not None and isinstance(value, tensor) and not value.is_inference():
-        return (id(value), value._version)
-    return None
-
-
-def contents_of(value: Any) -> tuple[int, int] | None:
-    """The sum of a tensor's bytes, and a hash of some; of a DTensor the local ones. Waits for the device, asks no rank."""
-    torch, tensor = sys.modules.get("torch"), loaded_class("torch", "Tensor")
-    if torch is None or tensor is None or not isinstance(value, tensor):
-        return None
-    local = getattr(value, "_local_tensor", value)
-    if type(local) not in (tensor, loaded_class("torch.nn", "Parameter")):
-        return None  # what another subclass does when it is summed up is not for us to try
+def alike(before: Mark, now: Mark) -> bool:
+    """Whether two marks are equal."""
     try:
-        held = local.detach().reshape(-1).view(torch.uint8)
-        sample = held[:: max(1, len(held) // SAMPLE)]
-        return int(held.sum(dtype=torch.int64)), hash(tuple(sample.tolist()))
-    except (RuntimeError, NotImplementedError, TypeError):  # on the meta device, sparse, under a transform
+        return bool(before == now)
+    except Exception:  # noqa: BLE001 - a member was replaced by one whose __eq__ raises, or has no truth: it is another
+        return False
+
+
+HOW: dict[type[Any], How] = {}
+
+
+def how_of(value: Any) -> How:  # noqa: C901, PLR0911 - one table, in the order of its rows
+    """How values of this one's class are looked at."""
+    cls = type(value)
+    if isinstance(value, IMMUTABLE):
+        return nothing
+    if isinstance(value, type | ModuleType | FunctionType) or is_streamer(value):
+        return nothing
+    if can(cls, "mock_calls"):  # a mock can do everything; that it was called is what changes
+        return lengths
+    if isinstance(value, tuple(generator_kinds())):
+        return generator
+    if is_tensor(value):
+        return tensor
+    if is_array(value):
+        return numpy_array
+    base = next((base for base in CONTAINERS if isinstance(value, base)), None)
+    if base is not None:
+        return members(base, attributes(cls))
+    if (why := once_only(cls)) is not None:
+        return lambda survey, _, __: survey.refuse(cls, why)
+    if can(cls, "__self__", "__call__"):
+        return receiver
+    if is_shared(cls):
+        return nothing
+    if contents.is_buffer(value):
+        return buffer
+    if can(cls, "__array__") or can(cls, "__array_interface__"):
+        return table
+    return object_of(value)
+
+
+def object_of(value: Any) -> How:
+    """How an object is looked at that is nothing but an object."""
+    cls = type(value)
+    if callable(value) and isinstance(getattr(cls, "__call__", None), FunctionType):  # noqa: B004 - the class's own
+        return lengths
+    read = attributes(cls)
+    if read is not None and not hides(cls):
+        by_value = cls.__hash__ not in (None, object.__hash__) and cls.__eq__ is not object.__eq__
+        return parts(read, lazy=by_value, hands_on=can(cls, "__getattr__"))
+    return collection if isinstance(value, Collection) else reduced
+
+
+def nothing(_survey: Survey, _value: Any, _depth: int) -> Mark:
+    """Of what cannot change, or is shared by design."""
+    return None
+
+
+def generator(survey: Survey, value: Any, _depth: int) -> Mark:
+    """Of a generator of random numbers."""
+    survey.generators.append(value)
+
+
+def tensor(survey: Survey, value: Any, depth: int) -> Mark:
+    """Its version and contents, and its gradient, which runs add to."""
+    grad = value.grad if value.is_leaf and value.requires_grad else None
+    return contents.of_tensor(value, whole=survey.whole), id(grad), survey.look(grad, depth)
+
+
+def numpy_array(survey: Survey, value: Any, depth: int) -> Mark:
+    """Its contents; of an array of objects, those."""
+    if not value.dtype.hasobject:
+        return contents.of_array(value)
+    return value.shape, members(list, None)(survey, value.ravel().tolist(), depth)
+
+
+def buffer(_survey: Survey, value: Any, _depth: int) -> Mark:
+    """The bytes of a bytearray, a memoryview, an array, a ctypes structure."""
+    return contents.of_buffer(value)
+
+
+def table(survey: Survey, value: Any, depth: int) -> Mark:
+    """Of a frame, a series or an image: what it holds as an array, and its labels."""
+    held = contents.as_arrays(value)
+    return nowhere(survey, value, depth) if held is None else [survey.look(each, depth) for each in held]
+
+
+def receiver(survey: Survey, value: Any, depth: int) -> Mark:
+    """Of a bound method: the object that it belongs to."""
+    return survey.look(value.__self__, depth)
+
+
+def nowhere(survey: Survey, value: Any, _depth: int) -> Mark:
+    """Of what cannot be taken apart: a function of a library's, what copies as itself since it never changes, or a handle."""
+    if not callable(value) and not (can(type(value), "__copy__") and value.__copy__() is value):
+        survey.nothing_known(type(value))
+
+
+def members(base: type[Any], read: Callable[[Any], dict[str, Any]] | None) -> How:
+    """Of a container: who is in it, and their own marks; ``read`` gives the attributes of a user's subclass."""
+
+    def look(survey: Survey, value: Any, depth: int) -> Mark:
+        length = int(base.__len__(value))
+        step = 1 + length // WIDTH
+        each = dict.values(value) if base is dict else base.__iter__(value)
+        if length and base in (list, tuple) and (code := NUMERIC.get(type(base.__getitem__(value, 0)))):
+            try:
+                return length, array(code, value if step == 1 else value[::step])
+            except (TypeError, OverflowError, ValueError):  # not all of them are numbers of this kind
+                pass
+        found = list(islice(each, 0, None, step))
+        keys = list(islice(value, 0, None, step)) if base is dict else None
+        marks = [survey.look(item, depth - 1) for item in found if type(item) not in ATOMS]
+        own = None if read is None else read(value)
+        return length, found, keys, marks, own, None if own is None else survey.look(own, depth)
+
+    return look
+
+
+class Attributes:
+    """The attributes of an object: equal where those that were there before are the same, if new ones are only caches."""
+
+    __slots__ = ("lazy", "marks", "state")
+
+    def __init__(self, state: dict[str, Any], marks: dict[str, Mark], *, lazy: bool) -> None:
+        self.state = state
+        self.marks = marks
+        self.lazy = lazy
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Attributes):
+            return False
+        if not self.lazy:
+            return self.state == other.state and self.marks == other.marks
+        kept = {name: other.state[name] for name in self.state if name in other.state}
+        return kept == self.state and all(other.marks.get(name) == mark for name, mark in self.marks.items())
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def parts(read: Callable[[Any], dict[str, Any]], *, lazy: bool, hands_on: bool) -> How:
+    """Of an object: its attributes, and their own marks. One that hands on what it holds counts as what it holds."""
+
+    def look(survey: Survey, value: Any, depth: int) -> Mark:
+        state = read(value)
+        held = [(name, each) for name, each in state.items() if type(each) not in ATOMS]
+
+        def look_inside() -> Mark:
+            return {name: survey.look(each, depth - 1) for name, each in held}
+
+        return Attributes(state, look_inside() if hands_on else survey.inside(type(value), look_inside), lazy=lazy)
+
+    return look
+
+
+def collection(survey: Survey, value: Any, depth: int) -> Mark:
+    """Of a library's read-only view or row: what is in it."""
+    return survey.look(list(value.items() if isinstance(value, Mapping) else value), depth)
+
+
+def reduced(survey: Survey, value: Any, depth: int) -> Mark:
+    """Of an object of a library's that shows no attributes: the parts of which ``copy`` and ``pickle`` would make it."""
+    try:
+        reducer = copyreg.dispatch_table.get(type(value))
+        made_of = value.__reduce_ex__(4) if reducer is None else reducer(value)
+    except Exception:  # noqa: BLE001 - it cannot be taken apart: whatever it says, it is a handle
+        return nowhere(survey, value, depth)
+    if isinstance(made_of, str):  # a name that leads to it
         return None
+    held = [list(islice(part, WIDTH)) if can(type(part), "__next__") else part for part in made_of]
+    return held, survey.inside(type(value), lambda: [survey.look(part, depth) for part in held])
 
 
-def silent_streamer() -> Any:
-    """A stand-in for a streamer that delivers nothing, an instance of transformers' BaseStreamer where that is loaded."""
-    base = loaded_class("transformers.generation.streamers", "BaseStreamer")
-    return type("SilentStreamer", (Silent, base), {})() if base is not None else Silent()
+def lengths(survey: Survey, value: Any, _depth: int) -> Mark:
+    """Of a callable object: how much it holds, one level deep. One that holds what delivers may deliver itself."""
+    read = attributes(type(value))
+    state = {} if read is None else read(value)
+    if any(delivers(type(each)) for each in state.values()):
+        survey.nothing_known(type(value))
+    return sizes(state)
 
 
-class Silent:
-    """Answers a streamer's methods, and any other, with nothing."""
-
-    def put(self, value: Any) -> None:
-        """Deliver nothing."""
-
-    def end(self) -> None:
-        """Deliver nothing."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return lambda *_, **__: None
+def sizes(state: dict[str, Any]) -> Mark:
+    """Lengths and versions of what an object holds; what is new may be a cache."""
+    return Attributes(
+        {name: size for name, each in state.items() if (size := size_of(each)) is not None}, {}, lazy=True
+    )
 
 
-def named(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Each argument with its place: its position, or its keyword in the order of the alphabet."""
-    yield from ((str(place), value) for place, value in enumerate(args))
-    yield from sorted(kwargs.items(), key=lambda item: item[0])
+def size_of(value: Any) -> int | None:
+    """A container's length, a tensor's version; None of anything else."""
+    if isinstance(value, list | tuple | dict | set | frozenset | deque | bytearray):
+        return len(value)
+    return contents.version_of(value) if is_tensor(value) else None
 
 
-def looks(args: tuple[Any, ...], kwargs: Mapping[str, Any], bucket: Bucket = str) -> Iterator[str]:
-    """Every tensor and array of a call with its place, as ``inputs.0.1 float32[1,8] cpu``."""
-    found = (loaded_class("torch", "Tensor"), loaded_class("numpy", "ndarray"))
-    kinds = tuple(kind for kind in found if kind is not None)
-    for name, value in named(args, kwargs):
-        for place, leaf in walk(value, ORDERED):
-            if isinstance(leaf, kinds):
-                yield f"{'.'.join(map(str, (name, *place)))} {look_of(leaf, bucket)}"
-
-
-def look_of(array: Any, bucket: Bucket = str) -> str:
-    """One tensor or array: ``float32[1,8] cpu``."""
-    device = getattr(array, "device", None)
-    dtype = str(array.dtype).removeprefix("torch.")
-    return f"{dtype}[{','.join(map(bucket, array.shape))}] {device if device is not None else 'cpu'}"
-
-
-def lengths(args: tuple[Any, ...], kwargs: Mapping[str, Any], bucket: Bucket) -> Iterator[str]:
-    """The length of every text or list that stands among the arguments: ``prompt str[16]``, ``0 list[8,16]``."""
-    for place, value in named(args, kwargs):
-        if isinstance(value, SIZED):
-            yield f"{place} {type(value).__name__}[{','.join(map(bucket, extent(value)))}]"
-
-
-def extent(value: Any, depth: int = DEPTH) -> tuple[int, ...]:
-    """Its length and, of a list, the largest extent of what is in it: a batch of prompts is (prompts, longest prompt)."""
-    if not isinstance(value, list | tuple) or not depth:
-        return (len(value),)
-    inner = [extent(item, depth - 1) for item in value if isinstance(item, SIZED)]
-    deepest = max(map(len, inner), default=0)
-    return (len(value), *(max(e[level] for e in inner if len(e) > level) for level in range(deepest)))
+def of_receiver(value: Any) -> Mark:
+    """The mark of the object that a method belongs to: members of a container, lengths and versions of anything else."""
+    cls = type(value)
+    if isinstance(value, type | ModuleType) or is_shared(cls):
+        return None
+    if isinstance(value, CONTAINERS):
+        return list(value)
+    read = attributes(cls)
+    return None if read is None else sizes(read(value))

@@ -15,7 +15,6 @@ from itertools import takewhile
 from types import TracebackType
 from typing import Any, Self
 
-from jitwarmup.analysis.compose import costs_of, ledger_of
 from jitwarmup.analysis.growth import growths
 from jitwarmup.analysis.ranks import TEXT, RankEnding, RankReport, RemoteError, of_rank
 from jitwarmup.analysis.recurrence import RecurringWork, learn_recurrence
@@ -23,17 +22,17 @@ from jitwarmup.engine import announce
 from jitwarmup.engine.agreement import RankAgreement
 from jitwarmup.engine.callables import check_kind
 from jitwarmup.engine.commands import (
+    WELL,
     Call,
     Ending,
     Procedure,
     RunRequest,
     audited,
     new_report_id,
-    one,
     planned,
     refused,
 )
-from jitwarmup.engine.conclusion import NOT_ACCEPTED, note_failure, verdict_of
+from jitwarmup.engine.conclusion import NOT_ACCEPTED, Plan, note_failure, verdict_of
 from jitwarmup.engine.inputs import rewinds_process
 from jitwarmup.engine.rules import engaged, seeks_proof
 from jitwarmup.engine.steps import Step, Steps
@@ -42,10 +41,9 @@ from jitwarmup.host import process_size
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.keys.single_flight import Claim, Wait
 from jitwarmup.records.errors import RankFailed
-from jitwarmup.records.protocols import Clock, RunAnnotation
-from jitwarmup.records.report import Failure, text_of
-from jitwarmup.records.runs import Decision, Phase, Run, State, Warmup
-from jitwarmup.records.verdict import Verdict
+from jitwarmup.records.protocols import Clock
+from jitwarmup.records.report import text_of
+from jitwarmup.records.runs import Decision, Phase, Run, State
 
 CAUSES = {"dynamo", "inductor", "cudagraph", "allocator"}  # probes whose silence is worth something
 ENDINGS: dict[Ending, RankEnding] = {
@@ -56,7 +54,7 @@ ENDINGS: dict[Ending, RankEnding] = {
 }
 
 
-class Measurement:
+class Measurement(Plan):
     """
     The runs of one plan as they come, and what follows from them.
 
@@ -73,26 +71,12 @@ class Measurement:
     """
 
     def __init__(self, call: Call, claim: Claim | None, clock: Clock, report_id: str | None = None) -> None:
-        self.call = call
+        resumable = call.entry.resumable_runs if claim is not None and call.entry is not None else ()
+        super().__init__(call, report_id or new_report_id(), runs=list(resumable), inherited=len(resumable))
         self.claim = claim
         self.clock = clock
-        self.report_id = report_id or new_report_id()
-        resumable = call.entry.resumable_runs if claim is not None and call.entry is not None else ()
-        self.runs: list[Run] = list(resumable)
-        self.inherited = len(self.runs)
         self.recurring = RecurringWork()
-        self.sizes: list[process_size.Size] = []
-        self.error: BaseException | None = None
-        self.value: Any = None
-        self.decision: Decision | None = None
-        self.failure: Failure | None = None
-        self.end = Ending.DONE
         self.replay = False  # the items of a stream's validation run are kept, since it may be the only run
-        self.kept: list[Any] | None = None
-        self.annotations: list[tuple[Run, RunAnnotation]] = []
-        self.agreement: RankAgreement | None = None
-        self.remote_error: RemoteError | None = None  # of the rank that failed, where another one did
-        self.agreed_verdict: Verdict | None = None  # of all ranks
         self.pausing = False
         self.spans = ExitStack()  # emitters that span the warm-up
         call.instruments.probe_set.arm()
@@ -137,7 +121,10 @@ class Measurement:
         if self.replay and step.phase is Phase.VALIDATE:
             request.kept = []
         del args, kwargs
-        outcome = yield from audited(request) if step.phase is Phase.WARM and step.index == 0 else one(request)
+        if step.phase is Phase.WARM and step.index == 0:
+            outcome: RunOutcome = yield from audited(request)
+        else:
+            outcome = yield request
         run = yield from self.record(step, outcome)
         self.kept = request.kept if self.end in (Ending.MUTATED, Ending.REFUSED, Ending.ELSEWHERE) else None
         return run
@@ -161,7 +148,7 @@ class Measurement:
             self.claim.keep(self.runs)
         if self.call.listener is not None:
             self.call.listener(run)
-        if step.phase is Phase.VALIDATE and self.end in (Ending.DONE, Ending.MUTATED):
+        if step.phase is Phase.VALIDATE and self.end in WELL:
             announce.announce_validated(self, run)
         return run
 
@@ -185,7 +172,7 @@ class Measurement:
     def left_s(self) -> float | None:
         """Seconds of the budget left for a stream's extra run, None for no limit; ranks would not stop at the same item."""
         budget = self.call.options.budget_s
-        return None if budget is None or self.agreement is not None else max(0.0, budget - self.spent_s())
+        return None if budget is None or self.agreement is not None else max(0.0, budget - self.spent_s)
 
     def rule(self, runs: Sequence[Run]) -> Decision:
         """The rule of the options, within the budget, told whether causes are watched (a module may appear in a run)."""
@@ -197,10 +184,6 @@ class Measurement:
     def watches_causes(self) -> bool:
         """Whether a probe looks whose silence is worth something."""
         return bool(CAUSES & set(self.call.instruments.probe_set.watched()))
-
-    def spent_s(self) -> float:
-        """Seconds that validation and warm-up took so far."""
-        return sum(run.duration_s for run in self.runs if run.phase is not Phase.MEASURE)
 
     # ------------------------------------------------------------------ several ranks
 
@@ -233,7 +216,7 @@ class Measurement:
             return run
         report = RankReport.of(run, ending=ENDINGS[self.end], watched=self.watches_causes, words=self.own_words(run))
         agreed_run = yield from agreement.after(run, report)
-        if agreed_run.elsewhere is not None and self.end in (Ending.DONE, Ending.MUTATED):
+        if agreed_run.elsewhere is not None and self.end in WELL:
             self.end, self.error, self.remote_error = Ending.ELSEWHERE, agreed_run.elsewhere, agreed_run.words
         elif agreed_run.mutated and self.end is Ending.DONE:
             self.end = Ending.MUTATED
@@ -256,8 +239,7 @@ class Measurement:
         agreement = self.agreement
         if agreement is None or agreement.lost is not None or self.end is Ending.INTERRUPTED or not self.runs:
             return
-        if self.end in (Ending.FAILED, Ending.REFUSED, Ending.ELSEWHERE):
-            note_failure(self)
+        note_failure(self)
         self.agreed_verdict = yield from agreement.verdict(verdict_of(self, learn_recurrence(self.runs)))
         if self.agreed_verdict is None and self.end is Ending.DONE:
             self.end, self.error = Ending.ELSEWHERE, agreement.lost
@@ -312,38 +294,6 @@ class Measurement:
             self.claim.finish(State.STEADY if proven else State.WARM, "warm", warmup, own=own)
             self.call.registry.rounds.append(self.sizes[-1] if self.sizes else process_size.read())
         grown = growths(process_size.series_of(self.call.registry.rounds)) if self.claim is not None else []
-        announce.announce_warmed(self, warmup, grown)
+        announce.announce_warmed(self, grown)
         if self.decision is not None and seeks_proof(self.call.options.rule):
             announce.announce_proof(self, self.decision)
-
-    # ------------------------------------------------------------------ what came of it
-
-    @property
-    def made(self) -> list[Run]:
-        """The runs that were made here, not by an earlier warm-up that was interrupted."""
-        return self.runs[self.inherited :]
-
-    def warmup(self) -> Warmup:
-        """The record of the warm-up so far."""
-        runs = tuple(run for run in self.runs if run.phase is not Phase.MEASURE)
-        return Warmup(
-            callable=self.call.name,
-            key=self.call.key,
-            runs=runs,
-            duration_s=self.spent_s(),
-            decision=self.decision,
-            ledger=ledger_of(runs, costs_of(runs), None),
-            skipped=Ending.MUTATED.value if self.end is Ending.MUTATED else None,
-            rng_restored=self.rng_restored,
-        )
-
-    @property
-    def others_left(self) -> bool:
-        """Whether it ended because another rank went its own way: an interruption here too, and all may try again."""
-        return self.end is Ending.ELSEWHERE and isinstance(self.error, RankFailed) and self.error.left
-
-    @property
-    def monitor_paused(self) -> bool:
-        """Whether there is a monitor, and it took our pause."""
-        monitor = self.call.instruments.monitor
-        return monitor is not None and "pause" not in monitor.problems

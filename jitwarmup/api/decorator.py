@@ -51,6 +51,7 @@ def warmed(
     name: str | None = None,
     emit: str = "calls",
     log_messages: bool = False,
+    reusable: Any = None,
 ) -> Decorator: ...
 def warmed(function: Any = None, /, **options: Any) -> Any:  # noqa: D417 - the signature is the overload above
     """
@@ -84,6 +85,8 @@ def warmed(function: Any = None, /, **options: Any) -> Any:  # noqa: D417 - the 
         name: shown in the place of the function's own name.
         emit: ``"calls"``, ``"summary"`` or ``"off"``.
         log_messages: put exception messages into events too; they may hold prompts and other argument values.
+        reusable: a class, a tuple of classes, or a function of a value: arguments that several runs may share although
+            nothing is known of them, or although they deliver or are changed. Also the object that a method belongs to.
 
     Raises:
         ArgumentError: an option cannot work, or the decorated thing is a class or not callable.

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import Any, Protocol
+from dataclasses import fields
+from typing import Any
+from weakref import WeakSet
 
 from jitwarmup.engine.agreement import RankAgreement, level_of
-from jitwarmup.engine.commands import Call, TimedFunction, event_of, key_of
+from jitwarmup.engine.commands import Call, Ending, TimedFunction, event_of, key_of
+from jitwarmup.engine.conclusion import Plan
 from jitwarmup.engine.instruments import Instruments
 from jitwarmup.events import schema
 from jitwarmup.events.device import device_fields, ledger_fields
@@ -17,23 +20,10 @@ from jitwarmup.probes import Usage
 from jitwarmup.records.errors import RankFailed
 from jitwarmup.records.ranks import RankTimes
 from jitwarmup.records.report import SENTINEL_S, Failure, Report
-from jitwarmup.records.runs import Decision, OneTimeWork, Phase, Run, Warmup
+from jitwarmup.records.runs import Decision, OneTimeWork, Phase, Run
 from jitwarmup.records.verdict import Reason
 
-
-class Plan(Protocol):
-    """What is announced of a measurement under way."""
-
-    call: Call
-    report_id: str
-    runs: list[Run]
-    error: BaseException | None
-    agreement: RankAgreement | None
-
-    @property
-    def monitor_paused(self) -> bool: ...
-
-    def warmup(self) -> Warmup: ...
+ANNOUNCED: WeakSet[type[Any]] = WeakSet()  # classes of which it was said that nothing is known of them
 
 
 def about(plan: Plan) -> dict[str, Any]:
@@ -50,28 +40,24 @@ def announce_validated(plan: Plan, run: Run) -> None:
 
 
 def announce_ended_early(plan: Plan) -> None:
-    """Validation or warm-up did not go well; a failed validation carries the sentinel."""
-    run = plan.runs[-1]
-    error: dict[str, Any] = {"error": plan.error, "error_type": run.error_type, **failed_ranks(plan)}
-    if run.phase is Phase.VALIDATE:
+    """Validation or warm-up did not go well, or could not begin; a failed validation carries the sentinel."""
+    run = plan.made[-1] if plan.made else None
+    error_type = type(plan.error).__name__ if run is None else run.error_type or "Interrupted"
+    error: dict[str, Any] = {"error": plan.error, "error_type": error_type, **failed_ranks(plan)}
+    if run is not None and run.phase is Phase.VALIDATE and plan.end is not Ending.ANSWERED:
         plan.call.emit(schema.VALIDATION_FAILED, **about(plan), **run_fields(run), **error, latency_s=SENTINEL_S)
-    elif run.phase is Phase.WARM:
-        fields = warmup_fields(plan.warmup(), monitor_paused=plan.monitor_paused)
-        plan.call.emit(schema.WARMUP_FAILED, **about(plan), **error, **fields, phase=run.phase, index=run.index)
+    elif run is None or run.phase is not Phase.MEASURE:
+        place: dict[str, Any] = {} if run is None else {"phase": run.phase, "index": run.index}
+        plan.call.emit(schema.WARMUP_FAILED, **about(plan), **error, **warmup_fields(plan), **place)
 
 
-def announce_nobody_came(plan: Plan, lost: RankFailed) -> None:
-    """The warm-up of several ranks could not begin."""
-    plan.error = lost
-    fields = warmup_fields(plan.warmup(), monitor_paused=plan.monitor_paused)
-    error: dict[str, Any] = {"error": lost, "error_type": type(lost).__name__, **failed_ranks(plan)}
-    plan.call.emit(schema.WARMUP_FAILED, **about(plan), **error, **fields)
-
-
-def announce_warmed(plan: Plan, warmup: Warmup, grown: Sequence[Reason]) -> None:
+def announce_warmed(plan: Plan, grown: Sequence[Reason]) -> None:
     """The silent warm-up has ended."""
-    fields = warmup_fields(warmup, monitor_paused=plan.monitor_paused)
-    plan.call.emit(schema.WARMUP_COMPLETED, **about(plan), **fields, **growth_fields(grown))
+    fields = {**about(plan), **warmup_fields(plan), **growth_fields(grown)}
+    if (unknown := plan.call.inputs.unknown) is not None and fields["skipped"] == "arguments_unknown":
+        fields["argument_class"] = None if unknown in ANNOUNCED else plan.argument_class
+        ANNOUNCED.add(unknown)
+    plan.call.emit(schema.WARMUP_COMPLETED, **fields)
 
 
 def announce_proof(plan: Plan, decision: Decision) -> None:
@@ -180,16 +166,16 @@ def call_fields(run: Run) -> dict[str, Any]:
     return fields | device_fields(run.device) if run.device is not None else fields
 
 
-def warmup_fields(warmup: Warmup, *, monitor_paused: bool) -> dict[str, Any]:
+def warmup_fields(plan: Plan) -> dict[str, Any]:
     """One silent warm-up."""
-    decision = warmup.decision
+    warmup, decision, monitor = plan.warmup(), plan.decision, plan.call.instruments.monitor
     return {
         "iterations": sum(run.phase is Phase.WARM for run in warmup.runs),
         "runs": len(warmup.runs),
         "duration_s": warmup.duration_s,
         "cold_s": warmup.runs[0].duration_s if warmup.runs else None,
         "last_s": warmup.runs[-1].duration_s if warmup.runs else None,
-        "monitor_paused": monitor_paused,
+        "monitor_paused": monitor is not None and "pause" not in monitor.problems,
         "skipped": warmup.skipped,
         "rng_restored": warmup.rng_restored,
         "path": decision.path if decision is not None and decision.path else None,
@@ -256,7 +242,7 @@ def report_fields(report: Report, *, measurements: int) -> dict[str, Any]:
         "discarded_runs": sum(run.discarded for run in report.runs),
         "verdict": report.verdict.state,
         "verdict_reasons": list(dict.fromkeys(reasons)),
-        **{name: getattr(summary, name) for name in SPREAD},
+        **{each.name: getattr(summary, each.name) for each in fields(summary) if each.name.endswith(("_s", "_level"))},
         "cold_s": cold.duration_s if cold is not None else None,
         "warmup_s": sum(report.ledger.values()) if report.ledger else None,
         "speedup": cold.duration_s / summary.median_s if cold is not None and summary.median_s else None,
@@ -274,19 +260,3 @@ def report_fields(report: Report, *, measurements: int) -> dict[str, Any]:
         **ledger_fields(report.ledger),
         **device_fields(report.device),
     }
-
-
-SPREAD = (
-    "median_s",
-    "ci_low_s",
-    "ci_high_s",
-    "ci_level",
-    "mean_s",
-    "stdev_s",
-    "mad_s",
-    "min_s",
-    "max_s",
-    "p90_s",
-    "p95_s",
-    "p99_s",
-)

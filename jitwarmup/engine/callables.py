@@ -99,16 +99,20 @@ def check_kind(name: str, kind: CallableKind, value: Any) -> None:
         "a coroutine": inspect.iscoroutine,
         "an async generator": inspect.isasyncgen,
         "a generator": inspect.isgenerator,
-        "an awaitable": inspect.isawaitable,
+        "an awaitable": lambda value: inspect.isawaitable(value) and not hasattr(value, "add_done_callback"),
     }
     found = next((what for what, test in kinds.items() if test(value)), None)
     if found is None:
         return
     if inspect.iscoroutine(value) or inspect.isgenerator(value):
         value.close()
-    wanted = {"a coroutine": "async def", "an awaitable": "async def", "a generator": "def with yield"}
-    raise ArgumentError(
-        f"{name} is a plain function that returned {found}, so its runs would time nothing; wanted a function "
-        f"declared as what it is ({wanted.get(found, 'async def with yield')}): decorate the inner function, or wrap it "
-        "in one of that kind"
+    raise lazy(name, found)
+
+
+def lazy(name: str, found: str) -> ArgumentError:
+    """The error for a function that returned work that is still to be done."""
+    wanted = {"a coroutine": "async def", "an awaitable": "async def", "an async generator": "async def with yield"}
+    return ArgumentError(
+        f"{name} returned {found}, so its runs would time nothing; wanted a function declared as what it is "
+        f"({wanted.get(found, 'def with yield')}), or one that waits for the result: decorate the inner function, or wrap it"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import Enum
 from typing import Any
 
@@ -53,27 +53,21 @@ class TimedFunction:
 
     def without_call(self) -> TimedFunction:
         """The same without what a `Call` knows of one call, to be kept for longer."""
-        return TimedFunction(
-            name=self.name,
-            function=self.function,
-            kind=self.kind,
-            options=self.options,
-            instruments=self.instruments,
-            registry=self.registry,
-        )
+        kept = {each.name: getattr(self, each.name) for each in fields(TimedFunction) if each.name != "report_id"}
+        return TimedFunction(**kept)
 
-    def emit(self, event: str, *, error: BaseException | None = None, level: str | None = None, **fields: Any) -> None:
+    def emit(self, event: str, *, error: BaseException | None = None, level: str | None = None, **facts: Any) -> None:
         """Emit one event about this function; an exception's message only where the user asked for it."""
         if SWITCH.reasons:
             return
-        fields["callable"] = self.name
+        facts["callable"] = self.name
         if self.options.name is not None:
-            fields["label"] = self.options.name
+            facts["label"] = self.options.name
         if self.report_id is not None:
-            fields.setdefault("report_id", self.report_id)
+            facts.setdefault("report_id", self.report_id)
         if error is not None and self.options.log_messages:
-            fields["error_message"] = text_of(error)
-        self.instruments.emitter.emit(*event_of(event, level, fields))
+            facts["error_message"] = text_of(error)
+        self.instruments.emitter.emit(*event_of(event, level, facts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,11 +128,6 @@ class CallResult:
 Procedure = Generator[Wait | RunRequest, Any, Any]
 
 
-def one(request: RunRequest) -> Generator[RunRequest, RunOutcome, RunOutcome]:
-    """Have one run made."""
-    return (yield request)
-
-
 def audited(request: RunRequest) -> Generator[RunRequest, RunOutcome, RunOutcome]:
     """Have one run made that counts calls of compiled code; the hook is put in and out around the timed region."""
     audit = CompiledCallCounter()
@@ -157,9 +146,18 @@ class Ending(Enum):
     FAILED = "failed"
     REFUSED = "refused"  # by accept=
     MUTATED = "arguments_mutated"
+    UNKNOWN = "arguments_unknown"
+    STREAM = "returned_a_stream"
+    ANSWERED = "interrupt_answered"  # by the function itself, with a value
     INTERRUPTED = "interrupted"
     ELSEWHERE = "another_rank"  # this rank's run went well; another rank's did not, or it is gone
     LEFT = "left_early"
+
+
+ONLY_RUN = (Ending.MUTATED, Ending.UNKNOWN, Ending.STREAM)  # more than the validation run would do harm
+WELL = (Ending.DONE, *ONLY_RUN)
+SKIPS = (*ONLY_RUN, Ending.ANSWERED)
+WRONG = (Ending.FAILED, Ending.REFUSED, Ending.ELSEWHERE)
 
 
 def planned(options: Options) -> int | None:

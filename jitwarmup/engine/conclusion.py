@@ -3,52 +3,102 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from jitwarmup.analysis.audit import audit
-from jitwarmup.analysis.compose import compose, costs_of, facts_of, timed
+from jitwarmup.analysis.compose import compose, costs_of, facts_of, ledger_of, timed
 from jitwarmup.analysis.growth import growths
 from jitwarmup.analysis.ranks import RemoteError
 from jitwarmup.analysis.recurrence import learn_recurrence
 from jitwarmup.engine.agreement import RankAgreement, failure_elsewhere
-from jitwarmup.engine.commands import Call, Ending, refused
+from jitwarmup.engine.commands import SKIPS, WRONG, Call, Ending, refused
 from jitwarmup.engine.rules import would_have_said
 from jitwarmup.gpu.reasons import with_devices
 from jitwarmup.host.environment import environment
 from jitwarmup.host.process_size import Size, series_of
+from jitwarmup.records.errors import RankFailed
 from jitwarmup.records.protocols import RunAnnotation
 from jitwarmup.records.ranks import RankTimes
 from jitwarmup.records.report import Failure, Report
-from jitwarmup.records.runs import Decision, Phase, Run
+from jitwarmup.records.runs import Decision, Phase, Run, Warmup
 from jitwarmup.records.verdict import Reason, Verdict
 
 NOT_ACCEPTED = "NotAccepted"
 
 
-class Plan(Protocol):
-    """What is looked at: a `Measurement`."""
+@dataclass(eq=False)
+class Plan:
+    """
+    What is known so far of one plan that is carried out: a `Measurement`.
+
+    Fields:
+        inherited: how many of ``runs`` an earlier warm-up made, that was interrupted.
+        sizes: of the process after each run that was made here.
+        kept: the items of a stream's validation run, where they are what the caller gets.
+        remote_error: of the rank that failed, where another one did.
+        agreed_verdict: of all ranks.
+
+    """
 
     call: Call
     report_id: str
-    runs: list[Run]
-    sizes: list[Size]
-    annotations: list[tuple[Run, RunAnnotation]]
-    error: BaseException | None
-    failure: Failure | None
-    end: Ending
-    decision: Decision | None
-    agreement: RankAgreement | None
-    agreed_verdict: Verdict | None
-    remote_error: RemoteError | None
-    rng_restored: bool
+    rng_restored: bool = False
+    runs: list[Run] = field(default_factory=list)
+    inherited: int = 0
+    sizes: list[Size] = field(default_factory=list)
+    annotations: list[tuple[Run, RunAnnotation]] = field(default_factory=list)
+    value: Any = None
+    kept: list[Any] | None = None
+    error: BaseException | None = None
+    failure: Failure | None = None
+    end: Ending = Ending.DONE
+    decision: Decision | None = None
+    agreement: RankAgreement | None = None
+    remote_error: RemoteError | None = None
+    agreed_verdict: Verdict | None = None
 
     @property
-    def made(self) -> list[Run]: ...
+    def made(self) -> list[Run]:
+        """The runs that were made here."""
+        return self.runs[self.inherited :]
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds that validation and warm-up took so far."""
+        return sum(run.duration_s for run in self.runs if run.phase is not Phase.MEASURE)
+
+    @property
+    def others_left(self) -> bool:
+        """Whether it ended because another rank went its own way: an interruption here too, and all may try again."""
+        return self.end is Ending.ELSEWHERE and isinstance(self.error, RankFailed) and self.error.left
+
+    @property
+    def argument_class(self) -> str | None:
+        """Where nothing is known of an argument: its class."""
+        unknown = self.call.inputs.unknown
+        return f"{unknown.__module__}.{unknown.__qualname__}" if unknown and self.end is Ending.UNKNOWN else None
+
+    def warmup(self) -> Warmup:
+        """The record of the warm-up so far."""
+        runs = tuple(run for run in self.runs if run.phase is not Phase.MEASURE)
+        return Warmup(
+            callable=self.call.name,
+            key=self.call.key,
+            runs=runs,
+            duration_s=self.spent_s,
+            decision=self.decision,
+            ledger=ledger_of(runs, costs_of(runs), None),
+            skipped=self.end.value if self.end in SKIPS else None,
+            argument_class=self.argument_class,
+            rng_restored=self.rng_restored,
+        )
 
 
 def note_failure(plan: Plan) -> None:
-    """Turn what ended the runs into the report's failure: the one place where a user's exception becomes data."""
+    """Turn what went wrong into the report's failure: the one place where a user's exception becomes data."""
+    if plan.end not in WRONG:
+        return
     if plan.end is Ending.REFUSED:
         plan.error = refused(plan.call)
     if plan.end is Ending.ELSEWHERE:
@@ -115,7 +165,7 @@ def report_of(plan: Plan) -> Report:
         costs=costs_of(runs),
         decision=plan.decision,
         would_have_said=would_have_said(runs) if plan.end is Ending.DONE else None,
-        skipped=Ending.MUTATED.value if plan.end is Ending.MUTATED else None,
+        skipped=plan.end.value if plan.end in SKIPS else None,
         rng_restored=plan.rng_restored,
         environment=environment(),
         facts=facts,

@@ -4,126 +4,169 @@ Drivers carry procedures out against the user's function, one for each kind of c
 A driver sends a procedure what came of its last request and carries out the next one: wait, or run the function. The
 result is unwrapped outside of every generator of ours, so that even a StopIteration of the user's arrives as it is.
 A driver keeps no value alive: an outcome belongs to the procedure as soon as it is sent.
+
+What functions and coroutines share is written once, as generators that yield only what a task waits for: awaited
+(`in_task`) where runs are asynchronous, run at a stroke (`at_once`) where they are not and nothing is ever yielded.
 """
 
 from __future__ import annotations
 
+import types
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import suppress
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Any, TypeVar
 
 from jitwarmup.engine.callables import CallableKind
 from jitwarmup.engine.commands import CallResult, Procedure, RunRequest
 from jitwarmup.engine.timed_region import CALL, MEASURE, RunOutcome, TimedRegion, TimedStream, UntimedRegion
+from jitwarmup.host.interrupts import InterruptWatch
 from jitwarmup.keys.single_flight import Wait
 
-Command = Wait | RunRequest | CallResult
+_T = TypeVar("_T")
 Make = Callable[[], Procedure]
+Carrying = Generator[Any, Any, _T]
 
 
-def advance(procedure: Procedure, sent: Any) -> Command:
+def advance(procedure: Procedure, sent: Any) -> Wait | RunRequest | CallResult:
     """The procedure's next request, or its result."""
     try:
-        request: Command = procedure.send(sent)
+        request: Wait | RunRequest = procedure.send(sent)
     except StopIteration as stop:
         result: CallResult = stop.value
         return result
     return request
 
 
-def through(procedure: Procedure, sent: Any = None) -> RunRequest | CallResult:
-    """The procedure's next run or result, after the waits before it; for code that makes the runs itself."""
+def at_once(carrying: Carrying[_T]) -> _T:
+    """Run what waits for nothing in a task."""
     try:
-        request = advance(procedure, sent)
-        while isinstance(request, Wait):
-            request = advance(procedure, request.block())
+        next(carrying)
+    except StopIteration as stop:
+        result: _T = stop.value
+        return result
+    raise AssertionError("a run that is not asynchronous has waited in a task")
+
+
+@types.coroutine
+def in_task(carrying: Carrying[_T]) -> Carrying[_T]:
+    """Await it."""
+    return (yield from carrying)
+
+
+def past_waits(procedure: Procedure, sent: Any, *, asynchronous: bool) -> Carrying[RunRequest | CallResult]:
+    """The procedure's next run or result, after the waits before it; in a task the event loop goes on."""
+    request = advance(procedure, sent)
+    while isinstance(request, Wait):
+        request = advance(procedure, (yield from request.sleep().__await__()) if asynchronous else request.block())
+    return request
+
+
+def carry(procedure: Procedure, kind: CallableKind, sent: Any = None) -> Carrying[Any]:
+    """Carry a procedure out: to its result, or to the caller's own run of a stream, which its driver makes."""
+    run = drained if kind.streams else once
+    while True:
+        request = yield from past_waits(procedure, sent, asynchronous=kind.asynchronous)
+        sent = None
+        if isinstance(request, CallResult) or (kind.streams and request.live):
+            return request
+        sent = yield from run(request, asynchronous=kind.asynchronous)
+
+
+def through(procedure: Procedure, sent: Any = None) -> RunRequest | CallResult:
+    """The procedure's next run or result, for code that makes the runs itself."""
+    try:
+        return at_once(past_waits(procedure, sent, asynchronous=False))
     except BaseException:
         procedure.close()  # interrupted while it waited: the other ranks get the notice now, not when the traceback is dropped
         raise
-    return request
 
 
 async def athrough(procedure: Procedure, sent: Any = None) -> RunRequest | CallResult:
-    """The same in a task; the event loop goes on."""
+    """The same in a task."""
     try:
-        request = advance(procedure, sent)
-        while isinstance(request, Wait):
-            request = advance(procedure, await request.sleep())
+        return await in_task(past_waits(procedure, sent, asynchronous=True))
     except BaseException:
         procedure.close()
         raise
-    return request
 
 
 def call(make: Make, kind: CallableKind = CallableKind.FUNCTION) -> Any:
     """Driver for ``def``, and for streams whose items nobody receives (``warm`` and ``measure`` of a generator)."""
     procedure = make()
-    sent: Any = None
     try:
-        while True:
-            request = advance(procedure, sent)
-            sent = None
-            if isinstance(request, CallResult):
-                break
-            sent = request.block() if isinstance(request, Wait) else drained(request) if kind.streams else once(request)
+        result = at_once(carry(procedure, kind))
     finally:
         procedure.close()
-    return request.unwrap()
-
-
-def region_of(request: RunRequest) -> TimedRegion:
-    """The window of a run that returns its value at once."""
-    if request.instruments is None:
-        return UntimedRegion()
-    return TimedRegion(request.instruments, request.step, request.clock, name=CALL if request.live else MEASURE)
-
-
-def stream_of(request: RunRequest) -> TimedStream:
-    """The window of a run that yields items."""
-    return (
-        UntimedRegion()
-        if request.instruments is None
-        else TimedStream(request.instruments, request.step, request.clock)
-    )
-
-
-def once(request: RunRequest) -> RunOutcome:
-    """One run of a plain function."""
-    region = region_of(request)
-    try:
-        with region:
-            region.value = request.function(*request.args, **request.kwargs)
-        return region.outcome()
-    finally:
-        region.abandon()
+    return result.unwrap()
 
 
 async def acall(make: Make, kind: CallableKind = CallableKind.COROUTINE) -> Any:
     """Driver for ``async def``, and for async streams whose items nobody receives."""
     procedure = make()
-    sent: Any = None
     try:
-        while True:
-            request = advance(procedure, sent)
-            sent = None
-            if isinstance(request, CallResult):
-                break
-            if isinstance(request, Wait):
-                sent = await request.sleep()
-            else:
-                sent = await (adrained(request) if kind.streams else aonce(request))
+        result = await in_task(carry(procedure, kind))
     finally:
         procedure.close()
-    return request.unwrap()
+    return result.unwrap()
 
 
-async def aonce(request: RunRequest) -> RunOutcome:
-    """One run of a coroutine function."""
-    region = region_of(request)
+def once(request: RunRequest, *, asynchronous: bool) -> Carrying[RunOutcome]:
+    """One run of a function or coroutine function."""
+    region: TimedRegion = UntimedRegion()
+    if request.instruments is not None:
+        name = CALL if request.live else MEASURE
+        region = TimedRegion(request.instruments, request.step, request.clock, name=name)
     try:
-        with region:
-            region.value = await request.function(*request.args, **request.kwargs)
-        return region.outcome()
+        with interrupts_of(request, asynchronous=asynchronous) as watch, region:
+            value = request.function(*request.args, **request.kwargs)
+            region.value = (yield from value.__await__()) if asynchronous else value
+        return outcome_of(region, watch)
+    finally:
+        region.abandon()
+
+
+def interrupts_of(request: RunRequest, *, asynchronous: bool) -> AbstractContextManager[InterruptWatch | None]:
+    """What hears the interrupts of a run that is not the caller's own; there the function's answer arrives as it is."""
+    return nullcontext() if request.live else InterruptWatch(asynchronous=asynchronous)
+
+
+def outcome_of(region: TimedRegion, watch: InterruptWatch | None) -> RunOutcome:
+    """What came of a run, and whether it has answered an interrupt."""
+    outcome = region.outcome()
+    outcome.answered = watch is not None and watch.answered and outcome.error is None
+    return outcome
+
+
+def stream_of(request: RunRequest) -> TimedStream:
+    """The window of a run that yields items."""
+    if request.instruments is None:
+        return UntimedRegion()
+    return TimedStream(request.instruments, request.step, request.clock)
+
+
+def drained(request: RunRequest, *, asynchronous: bool) -> Carrying[RunOutcome]:
+    """One run of a stream to its end (or ``drain`` items, then closed); nobody receives the items."""
+    region = stream_of(request)
+    end = StopAsyncIteration if asynchronous else StopIteration
+    try:
+        with interrupts_of(request, asynchronous=asynchronous) as watch, region:
+            try:
+                stream = request.function(*request.args, **request.kwargs)
+                while True:
+                    item = (yield from anext(stream).__await__()) if asynchronous else next(stream)
+                    if request.kept is not None:  # it may turn out to be the only run that is made
+                        request.kept.append(item)
+                    del item
+                    region.leave_step()
+                    done = satisfied(request, region)
+                    region.enter_step()
+                    if done:
+                        request.kept = None
+                        _ = (yield from stream.aclose().__await__()) if asynchronous else stream.close()
+                        break
+            except end as ended:
+                region.value = getattr(ended, "value", None)
+        return outcome_of(region, watch)
     finally:
         region.abandon()
 
@@ -134,98 +177,41 @@ def satisfied(request: RunRequest, region: TimedStream) -> bool:
     return spent or (request.drain is not None and region.items >= request.drain)
 
 
-def keep(request: RunRequest, item: Any) -> None:
-    """Drop an item of an extra run, unless it may turn out to be the only run that is made."""
-    if request.kept is not None:
-        request.kept.append(item)
-
-
-def drained(request: RunRequest) -> RunOutcome:
-    """One run of a generator to its end (or ``drain`` items, then closed); nobody receives the items."""
-    region = stream_of(request)
-    try:
-        drain(region, request)
-        return region.outcome()
-    finally:
-        region.abandon()
-
-
-def drain(region: TimedStream, request: RunRequest) -> None:
-    """Make the run."""
-    region.begin()
-    error: BaseException | None = None
-    try:
-        stream = request.function(*request.args, **request.kwargs)
-        while True:
-            keep(request, next(stream))
-            region.leave_step(item=True)
-            done = satisfied(request, region)
-            region.enter_step()
-            if done:
-                request.kept = None
-                stream.close()
-                break
-    except StopIteration as stop:
-        region.value = stop.value
-    except BaseException as caught:  # noqa: BLE001 - handed on as it is by the driver
-        error = caught
-    region.leave_step(item=False)
-    region.finish(error)
-
-
-async def adrained(request: RunRequest) -> RunOutcome:
-    """One run of an async generator to its end (or ``drain`` items, then closed); nobody receives the items."""
-    region = stream_of(request)
-    try:
-        await adrain(region, request)
-        return region.outcome()
-    finally:
-        region.abandon()
-
-
-async def adrain(region: TimedStream, request: RunRequest) -> None:
-    """Make the run."""
-    region.begin()
-    error: BaseException | None = None
-    try:
-        stream = request.function(*request.args, **request.kwargs)
-        while True:
-            keep(request, await anext(stream))
-            region.leave_step(item=True)
-            done = satisfied(request, region)
-            region.enter_step()
-            if done:
-                request.kept = None
-                await stream.aclose()
-                break
-    except StopAsyncIteration:
-        pass
-    except BaseException as caught:  # noqa: BLE001 - handed on as it is by the driver
-        error = caught
-    region.leave_step(item=False)
-    region.finish(error)
-
-
 def stream(make: Make) -> Generator[Any, Any, Any]:
-    """Driver for generators: extra runs are drained in silence, the caller's own run streams live."""
+    """
+    Driver for generators: extra runs are drained in silence, the caller's own run streams live.
+
+    Every item at once, ``send``, ``throw``, ``close`` and return value too. The live run stands in this body, as it has
+    to in ``astream``: a generator between the consumer and the user's async stream would lose what is sent and thrown.
+    """
     procedure = make()
-    sent: Any = None
     region: TimedStream = UntimedRegion()
     try:
-        while True:
-            request = advance(procedure, sent)
-            sent = None
-            if isinstance(request, CallResult):
-                break
-            if isinstance(request, Wait):
-                sent = request.block()
-            elif not request.live:
-                sent = drained(request)
-            else:
-                region = stream_of(request)
-                with suppress(GeneratorExit):  # the consumer left; `live` has closed the user's stream and noted it
-                    yield from live(region, request)
-                sent = region.outcome()
+        request = at_once(carry(procedure, CallableKind.GENERATOR))
+        if isinstance(request, RunRequest):
+            region = stream_of(request)
+            with region:
+                try:
+                    inner = request.function(*request.args, **request.kwargs)
+                    step, given = inner.send, None
+                    while True:
+                        item = step(given)
+                        region.leave_step()
+                        try:
+                            given = yield item
+                            step = inner.send
+                        except GeneratorExit:  # the consumer left
+                            region.enter_step()
+                            region.closed = True
+                            inner.close()
+                            raise
+                        except BaseException as thrown:  # noqa: BLE001 - the consumer's throw() is the user's generator's
+                            step, given = inner.throw, thrown
+                        del item
+                        region.enter_step()
+                except StopIteration as stop:
+                    region.value = stop.value
+            request = at_once(carry(procedure, CallableKind.GENERATOR, region.outcome()))
     finally:
         region.abandon()
         procedure.close()
@@ -233,87 +219,33 @@ def stream(make: Make) -> Generator[Any, Any, Any]:
     return request.unwrap()
 
 
-def live(region: TimedStream, request: RunRequest) -> Generator[Any, Any, None]:
-    """The caller's own run of a generator: every item at once, ``send``, ``throw``, ``close`` and return value too."""
-    region.begin()
-    error: BaseException | None = None
-    try:
-        inner = request.function(*request.args, **request.kwargs)
-        step, given = inner.send, None
-        while True:
-            item = step(given)
-            region.leave_step(item=True)
-            try:
-                given = yield item
-                step = inner.send
-            except GeneratorExit as left:
-                region.enter_step()
-                region.closed, error = True, left
-                inner.close()
-                break
-            except BaseException as thrown:  # noqa: BLE001 - the consumer's throw() belongs to the user's generator
-                step, given = inner.throw, thrown
-            del item
-            region.enter_step()
-    except StopIteration as stop:
-        region.value = stop.value
-    except BaseException as caught:  # noqa: BLE001 - handed on as it is by the driver
-        error = caught
-    region.leave_step(item=False)
-    region.finish(error)
-
-
-async def astream(make: Make) -> AsyncGenerator[Any, Any]:  # noqa: C901, PLR0915 - see below: it cannot be cut in two
-    """
-    Driver for async generators: as ``stream``, with ``asend``, ``athrow`` and ``aclose``.
-
-    The live run stands in this body: a helper generator between the consumer and the user's stream would lose what is
-    sent and thrown.
-    """
+async def astream(make: Make) -> AsyncGenerator[Any, Any]:
+    """Driver for async generators: as ``stream``, with ``asend``, ``athrow`` and ``aclose``."""
     procedure = make()
-    sent: Any = None
     region: TimedStream = UntimedRegion()
     try:
-        while True:
-            request = advance(procedure, sent)
-            sent = None
-            if isinstance(request, CallResult):
-                break
-            if isinstance(request, Wait):
-                sent = await request.sleep()
-                continue
-            if not request.live:
-                sent = await adrained(request)
-                continue
+        request = await in_task(carry(procedure, CallableKind.ASYNC_GENERATOR))
+        if isinstance(request, RunRequest):
             region = stream_of(request)
-            region.begin()
-            error: BaseException | None = None
-            try:
+            with region, suppress(StopAsyncIteration):
                 inner = request.function(*request.args, **request.kwargs)
                 step, given = inner.asend, None
                 while True:
                     item = await step(given)
-                    region.leave_step(item=True)
+                    region.leave_step()
                     try:
                         given = yield item
                         step = inner.asend
-                    except GeneratorExit as left:
+                    except GeneratorExit:
                         region.enter_step()
                         region.closed = True
-                        error = left
                         await inner.aclose()
-                        break
+                        raise
                     except BaseException as thrown:  # noqa: BLE001 - the consumer's athrow() is the user's generator's
                         step, given = inner.athrow, thrown
                     del item
                     region.enter_step()
-            except StopAsyncIteration:
-                pass
-            except BaseException as caught:  # noqa: BLE001 - handed on as it is by the driver
-                error = caught
-            region.leave_step(item=False)
-            region.finish(error)
-            sent = region.outcome()
+            request = await in_task(carry(procedure, CallableKind.ASYNC_GENERATOR, region.outcome()))
     finally:
         region.abandon()
         procedure.close()

@@ -76,10 +76,8 @@ class WarmedFunction:
         self.bypass_instances: frozenset[int] = frozenset()
         self.instruments_of: dict[bool, Instruments] = {}
         self.shared: TimedFunction | None = None
-        self.registry = KeyRegistry()
-        self.registry.name = options.name or self.name
-        self.registry.planned = planned(options)
-        self.registry.listeners.append(self.refresh)
+        self.registry = KeyRegistry(self.name, planned(options))
+        self.registry.changed = self.refresh
 
     def refresh(self) -> None:
         """With ``emit="off"`` warm calls go straight to the function; note for whom that holds now."""

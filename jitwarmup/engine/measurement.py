@@ -15,48 +15,50 @@ from itertools import takewhile
 from types import TracebackType
 from typing import Any, Self
 
-from jitwarmup.analysis.compose import costs_of, ledger_of
 from jitwarmup.analysis.growth import growths
 from jitwarmup.analysis.ranks import TEXT, RankEnding, RankReport, RemoteError, of_rank
 from jitwarmup.analysis.recurrence import RecurringWork, learn_recurrence
 from jitwarmup.engine import announce
 from jitwarmup.engine.agreement import RankAgreement
-from jitwarmup.engine.callables import check_kind
+from jitwarmup.engine.callables import check_kind, lazy
 from jitwarmup.engine.commands import (
+    ONLY_RUN,
+    SKIPS,
+    WELL,
     Call,
     Ending,
     Procedure,
     RunRequest,
     audited,
     new_report_id,
-    one,
     planned,
     refused,
 )
-from jitwarmup.engine.conclusion import NOT_ACCEPTED, note_failure, verdict_of
+from jitwarmup.engine.conclusion import NOT_ACCEPTED, Plan, note_failure, verdict_of
 from jitwarmup.engine.inputs import rewinds_process
 from jitwarmup.engine.rules import engaged, seeks_proof
 from jitwarmup.engine.steps import Step, Steps
 from jitwarmup.engine.timed_region import RunOutcome
 from jitwarmup.host import process_size
+from jitwarmup.host.identities import new_identities
+from jitwarmup.host.results import still_to_come
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.keys.single_flight import Claim, Wait
 from jitwarmup.records.errors import RankFailed
-from jitwarmup.records.protocols import Clock, RunAnnotation
-from jitwarmup.records.report import Failure, text_of
-from jitwarmup.records.runs import Decision, Phase, Run, State, Warmup
-from jitwarmup.records.verdict import Verdict
+from jitwarmup.records.protocols import Clock
+from jitwarmup.records.report import text_of
+from jitwarmup.records.runs import Decision, Phase, Run, State
 
 CAUSES = {"dynamo", "inductor", "cudagraph", "allocator"}  # probes whose silence is worth something
 ENDINGS: dict[Ending, RankEnding] = {
     Ending.DONE: "ok",
     Ending.FAILED: "failed",
     Ending.REFUSED: "refused",
-    Ending.MUTATED: "mutated",
+    **dict.fromkeys(ONLY_RUN, "mutated"),
 }
 
 
-class Measurement:
+class Measurement(Plan):
     """
     The runs of one plan as they come, and what follows from them.
 
@@ -73,28 +75,16 @@ class Measurement:
     """
 
     def __init__(self, call: Call, claim: Claim | None, clock: Clock, report_id: str | None = None) -> None:
-        self.call = call
+        resumable = call.entry.resumable_runs if claim is not None and call.entry is not None else ()
+        super().__init__(call, report_id or new_report_id(), runs=list(resumable), inherited=len(resumable))
         self.claim = claim
         self.clock = clock
-        self.report_id = report_id or new_report_id()
-        resumable = call.entry.resumable_runs if claim is not None and call.entry is not None else ()
-        self.runs: list[Run] = list(resumable)
-        self.inherited = len(self.runs)
         self.recurring = RecurringWork()
-        self.sizes: list[process_size.Size] = []
-        self.error: BaseException | None = None
-        self.value: Any = None
-        self.decision: Decision | None = None
-        self.failure: Failure | None = None
-        self.end = Ending.DONE
         self.replay = False  # the items of a stream's validation run are kept, since it may be the only run
-        self.kept: list[Any] | None = None
-        self.annotations: list[tuple[Run, RunAnnotation]] = []
-        self.agreement: RankAgreement | None = None
-        self.remote_error: RemoteError | None = None  # of the rank that failed, where another one did
-        self.agreed_verdict: Verdict | None = None  # of all ranks
         self.pausing = False
+        self.measures = False  # a report is wanted, not a value
         self.spans = ExitStack()  # emitters that span the warm-up
+        self.new_ids = ExitStack()  # spans made in a run whose random streams are rewound are not one span
         call.instruments.probe_set.arm()
         self.rng_restored = rewinds_process(call.options.rng, asynchronous=call.kind.asynchronous)
 
@@ -105,6 +95,7 @@ class Measurement:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.resume_monitor()
+        self.new_ids.close()
         if error is not None:
             self.leave("left early" if isinstance(error, GeneratorExit) else type(error).__name__)
 
@@ -134,12 +125,15 @@ class Measurement:
         request = RunRequest(call.instruments, step, self.clock, function, args, kwargs)
         if extra:
             request.drain, request.left_s = call.options.drain, self.left_s()
-        if self.replay and step.phase is Phase.VALIDATE:
+        if self.replay and extra:
             request.kept = []
         del args, kwargs
-        outcome = yield from audited(request) if step.phase is Phase.WARM and step.index == 0 else one(request)
+        if step.phase is Phase.WARM and step.index == 0:
+            outcome: RunOutcome = yield from audited(request)
+        else:
+            outcome = yield request
         run = yield from self.record(step, outcome)
-        self.kept = request.kept if self.end in (Ending.MUTATED, Ending.REFUSED, Ending.ELSEWHERE) else None
+        self.kept = request.kept if self.end in (*SKIPS, Ending.REFUSED, Ending.ELSEWHERE) else None
         return run
 
     def record(self, step: Step, outcome: RunOutcome) -> Generator[Wait, Any, Run]:
@@ -148,6 +142,8 @@ class Measurement:
         if outcome.error is not None:
             self.error = outcome.error
             self.end = Ending.FAILED if isinstance(outcome.error, Exception) else Ending.INTERRUPTED
+        elif outcome.answered:
+            self.end, self.value = Ending.ANSWERED, outcome.value
         elif step.phase is Phase.VALIDATE:
             run = self.judge(run, outcome.value)
         if self.agreement is not None:
@@ -161,7 +157,7 @@ class Measurement:
             self.claim.keep(self.runs)
         if self.call.listener is not None:
             self.call.listener(run)
-        if step.phase is Phase.VALIDATE and self.end in (Ending.DONE, Ending.MUTATED):
+        if step.phase is Phase.VALIDATE and self.end in WELL:
             announce.announce_validated(self, run)
         return run
 
@@ -177,15 +173,22 @@ class Measurement:
             self.end = Ending.REFUSED
             self.value = value
             return replace(run, outcome="error", error_type=NOT_ACCEPTED)
-        if self.call.inputs.changed():
+        if (stream := still_to_come(value)) is not None:
+            if self.measures:
+                raise lazy(self.call.name, stream)
+            self.end = Ending.STREAM
+        elif self.call.inputs.changed():
             self.end = Ending.MUTATED
+        elif self.call.inputs.unknown is not None:
+            self.end = Ending.UNKNOWN
+        if self.end is not Ending.DONE:
             self.value = value
         return run
 
     def left_s(self) -> float | None:
         """Seconds of the budget left for a stream's extra run, None for no limit; ranks would not stop at the same item."""
         budget = self.call.options.budget_s
-        return None if budget is None or self.agreement is not None else max(0.0, budget - self.spent_s())
+        return None if budget is None or self.agreement is not None else max(0.0, budget - self.spent_s)
 
     def rule(self, runs: Sequence[Run]) -> Decision:
         """The rule of the options, within the budget, told whether causes are watched (a module may appear in a run)."""
@@ -197,10 +200,6 @@ class Measurement:
     def watches_causes(self) -> bool:
         """Whether a probe looks whose silence is worth something."""
         return bool(CAUSES & set(self.call.instruments.probe_set.watched()))
-
-    def spent_s(self) -> float:
-        """Seconds that validation and warm-up took so far."""
-        return sum(run.duration_s for run in self.runs if run.phase is not Phase.MEASURE)
 
     # ------------------------------------------------------------------ several ranks
 
@@ -228,16 +227,16 @@ class Measurement:
 
     def agree(self, agreement: RankAgreement, run: Run, outcome: RunOutcome) -> Generator[Wait, Any, Run]:
         """The run that all ranks decide on. Interrupted, this rank leaves: nobody who interrupts wants to wait."""
-        if self.end is Ending.INTERRUPTED:
-            agreement.leave(f"{run.error_type} in {run.phase} run {run.index}")
+        if self.end in (Ending.INTERRUPTED, Ending.ANSWERED):
+            agreement.leave(f"{run.error_type or self.end.value} in {run.phase} run {run.index}")
             return run
         report = RankReport.of(run, ending=ENDINGS[self.end], watched=self.watches_causes, words=self.own_words(run))
         agreed_run = yield from agreement.after(run, report)
-        if agreed_run.elsewhere is not None and self.end in (Ending.DONE, Ending.MUTATED):
+        if agreed_run.elsewhere is not None and self.end in WELL:
             self.end, self.error, self.remote_error = Ending.ELSEWHERE, agreed_run.elsewhere, agreed_run.words
         elif agreed_run.mutated and self.end is Ending.DONE:
             self.end = Ending.MUTATED
-        if self.end in (Ending.ELSEWHERE, Ending.MUTATED) and run.phase is Phase.VALIDATE:
+        if self.end in (Ending.ELSEWHERE, *ONLY_RUN) and run.phase is Phase.VALIDATE:
             self.value = outcome.value  # it may be the only run that is made here
         lost = self.end is Ending.ELSEWHERE and agreed_run.run.outcome == "ok"
         return replace(agreed_run.run, outcome="error", error_type=RankFailed.__name__) if lost else agreed_run.run
@@ -256,8 +255,7 @@ class Measurement:
         agreement = self.agreement
         if agreement is None or agreement.lost is not None or self.end is Ending.INTERRUPTED or not self.runs:
             return
-        if self.end in (Ending.FAILED, Ending.REFUSED, Ending.ELSEWHERE):
-            note_failure(self)
+        note_failure(self)
         self.agreed_verdict = yield from agreement.verdict(verdict_of(self, learn_recurrence(self.runs)))
         if self.agreed_verdict is None and self.end is Ending.DONE:
             self.end, self.error = Ending.ELSEWHERE, agreement.lost
@@ -266,8 +264,10 @@ class Measurement:
 
     def prepare(self) -> None:
         """Before the first run: the random streams are noted, and the monitor is paused."""
+        if self.rng_restored:
+            self.new_ids.enter_context(new_identities())
+        self.pause_monitor()  # before the streams are noted: what hooks draw is not drawn again
         self.call.inputs.remember(process_wide=self.rng_restored)
-        self.pause_monitor()
 
     def pause_monitor(self) -> None:
         """Pause the monitor, once; hooks that span a warm-up begin."""
@@ -312,38 +312,6 @@ class Measurement:
             self.claim.finish(State.STEADY if proven else State.WARM, "warm", warmup, own=own)
             self.call.registry.rounds.append(self.sizes[-1] if self.sizes else process_size.read())
         grown = growths(process_size.series_of(self.call.registry.rounds)) if self.claim is not None else []
-        announce.announce_warmed(self, warmup, grown)
+        announce.announce_warmed(self, grown)
         if self.decision is not None and seeks_proof(self.call.options.rule):
             announce.announce_proof(self, self.decision)
-
-    # ------------------------------------------------------------------ what came of it
-
-    @property
-    def made(self) -> list[Run]:
-        """The runs that were made here, not by an earlier warm-up that was interrupted."""
-        return self.runs[self.inherited :]
-
-    def warmup(self) -> Warmup:
-        """The record of the warm-up so far."""
-        runs = tuple(run for run in self.runs if run.phase is not Phase.MEASURE)
-        return Warmup(
-            callable=self.call.name,
-            key=self.call.key,
-            runs=runs,
-            duration_s=self.spent_s(),
-            decision=self.decision,
-            ledger=ledger_of(runs, costs_of(runs), None),
-            skipped=Ending.MUTATED.value if self.end is Ending.MUTATED else None,
-            rng_restored=self.rng_restored,
-        )
-
-    @property
-    def others_left(self) -> bool:
-        """Whether it ended because another rank went its own way: an interruption here too, and all may try again."""
-        return self.end is Ending.ELSEWHERE and isinstance(self.error, RankFailed) and self.error.left
-
-    @property
-    def monitor_paused(self) -> bool:
-        """Whether there is a monitor, and it took our pause."""
-        monitor = self.call.instruments.monitor
-        return monitor is not None and "pause" not in monitor.problems

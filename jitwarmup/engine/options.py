@@ -59,6 +59,7 @@ class Options:
     name: str | None = None
     emit: str = "calls"
     log_messages: bool = False
+    reusable: Callable[[Any], bool] | None = None
 
     @classmethod
     def checked(cls, *, iterations: Any = 5, **options: Any) -> Options:
@@ -87,6 +88,8 @@ class Options:
         seconds("budget_s", checked.budget_s)
         check_monitor(checked.monitor)
         check_name(checked.name)
+        if checked.reusable is not None:
+            checked = replace(checked, reusable=reusable_of(checked.reusable))
         if checked.ranks is not UNSET:
             checked = replace(checked, ranks=checked_ranks(checked.ranks))
         check_loss_of_ranks(checked)
@@ -212,6 +215,30 @@ def rule_of(iterations: Any) -> Rule:
     raise ArgumentError(
         f"iterations got {shown(iterations)}; wanted a whole number of warm-up runs, 0 or more, or a rule such as "
         "until_steady()"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceOf:
+    """The predicate of ``reusable=`` classes."""
+
+    classes: tuple[type[Any], ...]
+
+    def __call__(self, value: Any) -> bool:
+        return isinstance(value, self.classes)
+
+
+def reusable_of(given: Any) -> Callable[[Any], bool]:
+    """A predicate from a class, classes, or a predicate."""
+    classes = given if isinstance(given, tuple | list) else (given,)
+    if classes and all(isinstance(each, type) for each in classes):
+        return InstanceOf(tuple(classes))
+    if callable(given) and not isinstance(given, type):
+        predicate: Callable[[Any], bool] = given
+        return predicate
+    raise ArgumentError(
+        f"reusable got {shown(given)}; wanted a class, a tuple of classes, or a function of a value that says whether "
+        "several runs may share it"
     )
 
 

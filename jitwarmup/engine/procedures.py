@@ -12,7 +12,18 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from jitwarmup.engine import announce, demotion
-from jitwarmup.engine.commands import Call, CallResult, Ending, Procedure, RunRequest, TimedFunction, refused
+from jitwarmup.engine.commands import (
+    ONLY_RUN,
+    WELL,
+    WRONG,
+    Call,
+    CallResult,
+    Ending,
+    Procedure,
+    RunRequest,
+    TimedFunction,
+    refused,
+)
 from jitwarmup.engine.conclusion import note_failure, report_of
 from jitwarmup.engine.demotion import LiveCall, was_requested
 from jitwarmup.engine.instruments import PLAIN_CLOCK
@@ -30,7 +41,6 @@ from jitwarmup.records.runs import Phase, Run, State, Warmup
 Keep = Callable[[Report], None] | None
 INTERRUPTED: tuple[State, WarmupOutcome] = (State.COLD, "interrupted")
 FAILED: tuple[State, WarmupOutcome] = (State.FAILED, "failed")
-WENT_WRONG = (Ending.FAILED, Ending.REFUSED, Ending.ELSEWHERE)
 STEP = Step(Phase.MEASURE, 0)  # a plain call is a measured run of its own
 
 
@@ -79,48 +89,59 @@ def warm_for_call(call: Call, claim: Claim, visit: LiveCall) -> Generator[Any, A
     own = call.options.fresh is None and call.options.dry_run is None
     measurement.replay = own and call.kind.streams
     try:
-        yield from warming(measurement)
+        yield from carried_out(measurement)
     except RankFailed as lost:  # the others did not come: what is asked for is the caller's own run, and it is made
         claim.finish(*(INTERRUPTED if lost.left else FAILED), reason=type(lost).__name__)
-        announce.announce_nobody_came(measurement, lost)
+        measurement.error = lost
+        announce.announce_ended_early(measurement)
     finally:
         visit.runs += measurement.made
     end = measurement.end
-    if end is Ending.INTERRUPTED or (end is Ending.FAILED and measurement.runs[-1].phase is Phase.VALIDATE):
+    validated_only = bool(measurement.runs) and measurement.runs[-1].phase is Phase.VALIDATE
+    if end is Ending.INTERRUPTED or (end is Ending.FAILED and validated_only):
         return CallResult(error=measurement.error)
-    first = end in (Ending.MUTATED, Ending.REFUSED) or (end is Ending.ELSEWHERE and validated_only(measurement))
+    first = end in (*ONLY_RUN, Ending.REFUSED, Ending.ANSWERED) or (end is Ending.ELSEWHERE and validated_only)
     if first and own and (measurement.kept is not None or not call.kind.streams):
         return CallResult(measurement.value, items=measurement.kept or ())
     call.inputs.rewind()
     return None
 
 
-def validated_only(measurement: Measurement) -> bool:
-    """Whether the validation run was the last one."""
-    return bool(measurement.runs) and measurement.runs[-1].phase is Phase.VALIDATE
+def rewound(measurement: Measurement, measurements: int = 0) -> Procedure:
+    """Carry a plan out; afterwards the random streams are where they were, however it ended."""
+    try:
+        yield from carried_out(measurement, measurements)
+    finally:
+        measurement.call.inputs.rewind()
 
 
-def warming(measurement: Measurement) -> Procedure:
-    """Validate and warm up, set the key's state, and announce how it went."""
+def carried_out(measurement: Measurement, measurements: int = 0) -> Procedure:
+    """
+    Validate, warm up and measure (where ``measurements`` are wanted), set the key's state, and announce how it went.
+
+    The key is warm as soon as measuring begins.
+    """
     call, claim = measurement.call, measurement.claim
+    redo = call.options.on_contamination == "redo" or seeks_proof(call.options.rule)
+    measurement.measures = measurements > 0
     call.inputs.examine()
     with measurement, measurement:
         yield from measurement.join()
         measurement.prepare()
-        yield from measurement.follow(plan_steps(measurement.rule, 0, history=measurement.runs))
-    if measurement.end in (Ending.DONE, Ending.MUTATED):
-        measurement.finish_warmup()
+        yield from measurement.follow(plan_steps(measurement.rule, measurements, history=measurement.runs, redo=redo))
+        if measurements:
+            measurement.resume_monitor()
+            yield from measurement.agree_verdict()
+    if measurement.end in WELL:
+        if measurement.end in ONLY_RUN or not measurements:
+            measurement.finish_warmup()
         demotion.after_warmup(call, call.entry, measurement.made)
         return
     announce.announce_ended_early(measurement)
     if claim is not None:
-        claim.finish(*state_after(measurement), reason=reason_of_end(measurement))
-
-
-def reason_of_end(measurement: Measurement) -> str:
-    """How the runs ended, in words that hold no value."""
-    kind = measurement.runs[-1].error_type if measurement.runs else None
-    return f"{measurement.end.value}: {kind}" if kind is not None else measurement.end.value
+        kind = measurement.runs[-1].error_type if measurement.runs else None
+        reason = measurement.end.value if kind is None else f"{measurement.end.value}: {kind}"
+        claim.finish(*state_after(measurement), reason=reason)
 
 
 def state_after(measurement: Measurement) -> tuple[State, WarmupOutcome]:
@@ -129,7 +150,7 @@ def state_after(measurement: Measurement) -> tuple[State, WarmupOutcome]:
 
     So does an interruption on another rank: its own key is cold, and its next call will wait for ours.
     """
-    if measurement.end is Ending.INTERRUPTED or not measurement.runs or measurement.others_left:
+    if measurement.end in (Ending.INTERRUPTED, Ending.ANSWERED) or not measurement.runs or measurement.others_left:
         return INTERRUPTED
     return FAILED if measurement.runs[-1].phase is Phase.WARM else (State.COLD, "failed")
 
@@ -213,13 +234,15 @@ def warm(call: Call, *, wait: bool = True) -> Procedure:
         if not (yield from acquire(call, claim, demand=True, wait=wait)):
             return CallResult(known_warmup(call))
         measurement = Measurement(call, claim, call.instruments.clock, call.report_id)
-        try:
-            yield from warming(measurement)
-        finally:
-            call.inputs.rewind()
-    if measurement.end in (Ending.DONE, Ending.MUTATED):
+        yield from rewound(measurement)
+    return warmed_up(measurement)
+
+
+def warmed_up(measurement: Measurement) -> CallResult:
+    """The record of a warm-up, or what ended it."""
+    if measurement.end in (*WELL, Ending.ANSWERED):
         return CallResult(measurement.warmup())
-    return CallResult(error=refused(call) if measurement.end is Ending.REFUSED else measurement.error)
+    return CallResult(error=refused(measurement.call) if measurement.end is Ending.REFUSED else measurement.error)
 
 
 def known_warmup(call: Call) -> Warmup:
@@ -239,52 +262,22 @@ def measure(call: Call, keep: Keep = None) -> Procedure:
             call.entry.resumable_runs = ()
         measurement = Measurement(call, claim if held else None, call.instruments.clock)
         try:
-            yield from measuring(measurement)
+            yield from rewound(measurement, call.options.measurements)
         except BaseException as error:
-            conclude_interrupted(measurement, keep, error)
+            if measurement.runs and not isinstance(error, Exception):  # between two runs, or given up by the driver
+                measurement.end = Ending.INTERRUPTED
+                conclude(measurement, keep)  # the finished runs are kept all the same
             raise
-        finally:
-            call.inputs.rewind()
     return conclude(measurement, keep)
-
-
-def conclude_interrupted(measurement: Measurement, keep: Keep, error: BaseException) -> None:
-    """Interrupted between two runs, or given up by the driver: the finished runs are kept all the same."""
-    if measurement.runs and not isinstance(error, Exception):
-        measurement.end = Ending.INTERRUPTED
-        conclude(measurement, keep)
-
-
-def measuring(measurement: Measurement) -> Procedure:
-    """Validate, warm up and measure; the key is warm as soon as measuring begins."""
-    call = measurement.call
-    redo = call.options.on_contamination == "redo" or seeks_proof(call.options.rule)
-    call.inputs.examine()
-    with measurement, measurement:
-        yield from measurement.join()
-        measurement.prepare()
-        yield from measurement.follow(plan_steps(measurement.rule, call.options.measurements, redo=redo))
-        measurement.resume_monitor()
-        yield from measurement.agree_verdict()
-    if measurement.end is Ending.MUTATED:
-        measurement.finish_warmup()
-    elif measurement.end is Ending.DONE:
-        demotion.after_warmup(call, call.entry, measurement.made)
-    else:
-        announce.announce_ended_early(measurement)
-        if measurement.claim is not None:
-            measurement.claim.finish(*state_after(measurement), reason=reason_of_end(measurement))
 
 
 def conclude(measurement: Measurement, keep: Keep = None) -> CallResult:
     """The report of a measurement and its canonical line; interruptions pass through."""
-    if measurement.end in WENT_WRONG:
-        note_failure(measurement)
+    note_failure(measurement)
     report = report_of(measurement)
     if keep is not None:
         keep(report)
-    well = measurement.end not in WENT_WRONG and measurement.end is not Ending.INTERRUPTED
-    announce.announce_measured(measurement, report, well=well)
+    announce.announce_measured(measurement, report, well=measurement.end not in (*WRONG, Ending.INTERRUPTED))
     if measurement.end is Ending.INTERRUPTED:
         return CallResult(error=measurement.error)
     paid = next((run for run in report.measured if run.contaminated), None)
@@ -304,10 +297,7 @@ def contaminated(call: Call, run: Run) -> MeasurementFailed:
 
 def trials(measurement: Measurement, keep: Keep) -> Procedure:
     """An inline block, repeated: the same plan, whose runs are made by ``with trial:``."""
-    try:
-        yield from measuring(measurement)
-    finally:
-        measurement.call.inputs.rewind()
+    yield from rewound(measurement, measurement.call.options.measurements)
     return conclude(measurement, keep)
 
 
@@ -324,8 +314,7 @@ def body(measurement: Measurement, run: Run, error: BaseException | None) -> Pro
         measurement.runs.append(run)
         if agreement is not None and error is None and len(measurement.runs) > 1:
             yield from measurement.agree_verdict()
-    if measurement.end in WENT_WRONG:
-        note_failure(measurement)
+    note_failure(measurement)
     return CallResult()
 
 
@@ -335,10 +324,5 @@ def prepare(measurement: Measurement) -> Procedure:
     claim = Claim(call.registry, call.entry)
     with claim, claim:
         measurement.claim = claim if (yield from acquire(call, claim, demand=True)) else None
-        try:
-            yield from warming(measurement)
-        finally:
-            call.inputs.rewind()
-    if measurement.end in (Ending.DONE, Ending.MUTATED):
-        return CallResult()
-    return CallResult(error=refused(call) if measurement.end is Ending.REFUSED else measurement.error)
+        yield from rewound(measurement)
+    return warmed_up(measurement)

@@ -25,15 +25,20 @@ MEASURE, CALL, BLOCK = "measure", "call", "block"  # names of a monitor's window
 
 
 class RunOutcome:
-    """What came of one run: the Run, and the value or the exception of the user's function."""
+    """
+    What came of one run: the Run, and the value or the exception of the user's function.
 
-    __slots__ = ("error", "notes", "run", "value")
+    ``answered``: an interrupt came, and the function answered it with this value.
+    """
+
+    __slots__ = ("answered", "error", "notes", "run", "value")
 
     def __init__(self, run: Any, value: Any, error: BaseException | None, notes: Sequence[RunAnnotation] = ()) -> None:
         self.run = run
         self.value = value
         self.error = error
         self.notes = notes
+        self.answered = False
 
 
 def outcome_of(error: BaseException | None) -> Outcome:
@@ -55,23 +60,6 @@ class TimedRegion:
         name: of the monitor's window; a monitor may take more time around ``measure`` than around a call in service.
 
     """
-
-    __slots__ = (
-        "annotated",
-        "clock",
-        "context",
-        "duration_ns",
-        "error",
-        "instruments",
-        "meter",
-        "name",
-        "open",
-        "seen",
-        "started_at",
-        "step",
-        "t0",
-        "value",
-    )
 
     def __init__(
         self, instruments: Instruments, step: Step, clock: Clock, context: RunContext | None = None, name: str = MEASURE
@@ -119,8 +107,10 @@ class TimedRegion:
         return True
 
     def note_late(self, late: BaseException) -> None:
-        """The wait for the device failed or was interrupted: this is the run's error, unless it failed already."""
-        self.error = late if self.error is None else self.error
+        """The wait for the device failed or was interrupted: the run's error, unless it failed; an interrupt goes first."""
+        fails = isinstance(self.error, Exception | GeneratorExit)
+        if self.error is None or (fails and not isinstance(late, Exception)):
+            self.error = late
 
     def abandon(self) -> None:
         """
@@ -215,8 +205,6 @@ class TimedStream(TimedRegion):
     what the consumer did between the items.
     """
 
-    __slots__ = ("began_ns", "closed", "first_ns", "gaps_ns", "items", "spent_ns", "stepping")
-
     def __init__(self, instruments: Instruments, step: Step, clock: Clock) -> None:
         super().__init__(instruments, step, clock)
         self.spent_ns = 0
@@ -224,48 +212,46 @@ class TimedStream(TimedRegion):
         self.first_ns: int | None = None
         self.gaps_ns: list[int] = []
         self.closed = False
-        self.stepping = False
 
-    def begin(self) -> None:
-        """Before the first step."""
-        self.prepare()
-        self.clock.fence()
-        self.started_at = time.time()
-        self.stepping = True
-        self.t0 = self.began_ns = self.clock.now()
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self.began_ns = self.t0
+        return self
 
     def enter_step(self) -> None:
         """The stream's time goes on. Each step has a context of its own, since its body may keep one open over a yield."""
         self.context = self.context.next_step()
-        self.stepping = True
         self.instruments.probe_set.resume(self.context)
         self.t0 = self.clock.now()
 
-    def leave_step(self, *, item: bool) -> None:
-        """The stream's own time stops, with an item or (at the end, after a fence) without one."""
-        if not item:
-            try:
-                self.clock.fence()
-            except BaseException as late:  # noqa: BLE001 - as in __exit__
-                self.note_late(late)
-        step_ns = self.clock.now() - self.t0
-        self.instruments.probe_set.suspend(self.context)
-        self.stepping = False
-        self.spent_ns += step_ns
-        if not item:
-            return
+    def leave_step(self) -> None:
+        """The stream's own time stops with an item."""
+        step_ns = self.stop()
         self.items += 1
         if self.first_ns is None:
             self.first_ns = self.spent_ns
         else:
             self.gaps_ns.append(step_ns)
 
-    def finish(self, error: BaseException | None) -> None:
-        """After the last step."""
-        if error is not None and (self.error is None or isinstance(self.error, Exception)):  # an interrupt goes first
-            self.error = error
+    def stop(self) -> int:
+        """The stream's own time stops; how long this step took."""
+        step_ns = self.clock.now() - self.t0
+        self.instruments.probe_set.suspend(self.context)
+        self.spent_ns += step_ns
+        return step_ns
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self.error = error
+        try:
+            self.clock.fence()
+        except BaseException as late:  # noqa: BLE001 - as in a plain run
+            self.note_late(late)
+        self.stop()
         self.t0 = self.began_ns  # notes are read against the beginning of the run, not of its last step
         self.conclude(self.spent_ns)
+        return True
 
     def run(self, **streamed: Any) -> Run:
         """The Run, with what is known of its items."""
@@ -281,8 +267,6 @@ class TimedStream(TimedRegion):
 
 class UntimedRegion(TimedStream):
     """No timed region at all: a call that passes through is the plain call, and nothing is read around it."""
-
-    __slots__ = ()
 
     def __init__(self) -> None:
         self.value: Any = None
@@ -301,18 +285,11 @@ class UntimedRegion(TimedStream):
         self.error = error
         return True
 
-    def begin(self) -> None:
-        """Nothing is opened."""
-
     def enter_step(self) -> None:
         """Nothing is read."""
 
-    def leave_step(self, *, item: bool) -> None:
+    def leave_step(self) -> None:
         """Nothing is read."""
-
-    def finish(self, error: BaseException | None) -> None:
-        """Keep what ended the stream."""
-        self.error = error
 
     def outcome(self) -> RunOutcome:
         """The outcome, without a Run."""

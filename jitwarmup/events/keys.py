@@ -83,7 +83,10 @@ DURATION = seconds("duration_s", "Wall seconds from fence to fence.")
 OUTCOME = (DURATION, text("outcome", "ok, error, cancelled or closed.", 20))
 CONTAMINATED = flag("contaminated", "Whether one-time work of its own happened in it.")
 PLAN = (count("iterations", "Warm-up runs made after the validation run."),)
-SKIPPED = text("skipped", "Why the warm-up was skipped, such as arguments_mutated.", 60)
+SKIPPED = (
+    text("skipped", "Why the warm-up was skipped, such as arguments_mutated.", 60),
+    text("argument_class", "The class of an argument of which nothing is known; once per class.", 120),
+)
 RNG_RESTORED = flag("rng_restored", "Whether every run started from the random state of the call.")
 KINDS = names("work", "Kinds of one-time work seen, each once, such as `dynamo.recompile`.")
 WORK = (

@@ -74,7 +74,7 @@ EVENTS: Final[tuple[Event, ...]] = (
         WARMUP_COMPLETED,
         "info",
         "after the silent warm-up",
-        (*k.WARMUP, k.SKIPPED, k.PATH, *k.GROWTH),
+        (*k.WARMUP, *k.SKIPPED, k.PATH, *k.GROWTH),
         ("iterations", "duration_s"),
     ),
     Event(WARMUP_FAILED, "warning", "after a warm-up run that failed", (*k.FAILED, *k.WARMUP), ("error_type",)),
@@ -95,7 +95,7 @@ EVENTS: Final[tuple[Event, ...]] = (
         MEASUREMENT_COMPLETED,
         "info",
         "the canonical line: exactly one per `measure` or `trials()` loop",
-        (*k.MEASURED, k.SKIPPED),
+        (*k.MEASURED, k.SKIPPED[0]),
         ("report_id",),
     ),
     Event(

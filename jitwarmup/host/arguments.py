@@ -22,7 +22,7 @@ from __future__ import annotations
 import copyreg
 from array import array
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from enum import Enum
 from itertools import islice
 from numbers import Number
@@ -45,6 +45,7 @@ IMMUTABLE = (*ATOMS, Number, Enum, range, slice, type(...), type(NotImplemented)
 CONTAINERS: tuple[type[Any], ...] = (list, tuple, dict, set, frozenset, deque)
 NUMERIC = {int: "q", float: "d"}  # lists of these are compared as arrays, many times faster than item by item
 
+EQUALS = ("__eq__", "__hash__")
 Mark = Any
 How = Callable[["Survey", Any, int], Mark]
 
@@ -179,7 +180,9 @@ def object_of(value: Any) -> How:
         return lengths
     read = attributes(cls)
     if read is not None and not hides(cls):
-        by_value = cls.__hash__ not in (None, object.__hash__) and cls.__eq__ is not object.__eq__
+        by_value = isinstance(value, Hashable) and not {vars(object)[name] for name in EQUALS} & {
+            getattr(cls, name) for name in EQUALS
+        }
         return parts(read, lazy=by_value, hands_on=can(cls, "__getattr__"))
     return collection if isinstance(value, Collection) else reduced
 
@@ -300,7 +303,7 @@ def reduced(survey: Survey, value: Any, depth: int) -> Mark:
         return nowhere(survey, value, depth)
     if isinstance(made_of, str):  # a name that leads to it
         return None
-    held = [list(islice(part, WIDTH)) if can(type(part), "__next__") else part for part in made_of]
+    held: list[Any] = [list(islice(each, WIDTH)) if isinstance(each, Iterator) else each for each in made_of]
     return held, survey.inside(type(value), lambda: [survey.look(part, depth) for part in held])
 
 

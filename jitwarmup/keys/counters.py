@@ -13,7 +13,7 @@ from typing import Any
 
 from jitwarmup.host.fork_safe import Locked
 from jitwarmup.probes import exclusive_costs
-from jitwarmup.records.runs import Coverage, Missed, OneTimeWork, Run
+from jitwarmup.records.runs import Coverage, Missed, Run
 
 OTHER = "other"
 KEYS_AT_MOST = 1024  # an unbounded key function must not become a leak
@@ -66,5 +66,4 @@ class HitCounter(Locked):
 
 def paid_s(run: Run) -> float:
     """Seconds of own one-time work of a run, nested work counted once."""
-    once: list[OneTimeWork] = [work for work in run.work if work.recurrence == "one_time"]
-    return sum(exclusive_costs(once, run.duration_s).values()) if once else 0.0
+    return sum(exclusive_costs([work for work in run.work if work.recurrence == "one_time"], run.duration_s).values())

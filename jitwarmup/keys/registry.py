@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from typing import Any
 
 from jitwarmup.host import fork_safe
@@ -23,23 +23,24 @@ Key = tuple[int, Hashable]
 class KeyRegistry:
     """The keys of one warmed function."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "", planned: int | None = None) -> None:
+        self.name = name
+        self.planned = planned  # runs of a warm-up, where a count decides
         self.lock = threading.RLock()
         self.entries: dict[Key, KeyState] = {}
         self.latched: set[int] = set()
         self.dead: deque[int] = deque()
         self.watching: dict[int, weakref.ref[Any]] = {}
-        self.listeners: list[Callable[[], None]] = []
+        self.changed: Callable[[], Any] = lambda: None  # called where a shortcut for warm keys may hold no longer
         self.summary = CallSummary()
         self.counts = HitCounter()
         self.rounds: deque[Size] = deque(maxlen=ROUNDS)  # what the process held after each of the newest warm-ups
         self.limit_announced = False
-        self.name = ""
-        self.planned: int | None = None  # runs of a warm-up, where a count decides
         REGISTRIES.add(self)
+        fork_safe.after_fork_in_child(self.after_fork)
 
     def after_fork(self) -> None:
-        """In a child, what is warm stays warm; a warm-up that was under way goes on in the parent only."""
+        """In a child, what is warm stays warm; a warm-up that was under way, and who held the lock, stay in the parent."""
         self.lock = threading.RLock()
         for entry in self.entries.values():
             if entry.in_flight is not None:
@@ -47,11 +48,6 @@ class KeyRegistry:
                 entry.state = State.COLD
                 entry.resumable_runs = ()
                 entry.reason = "forked while it was being warmed up"
-
-    def changed(self) -> None:
-        """Notify those who keep a shortcut for warm keys."""
-        for listener in self.listeners:
-            listener()
 
     def instance_id_of(self, instance: Any) -> int:
         """
@@ -65,15 +61,9 @@ class KeyRegistry:
         self.sweep()
         instance_id = id(instance)
         if instance_id not in self.watching:
-            try:
-                self.watching[instance_id] = weakref.ref(instance, functools.partial(self.note_death, instance_id))
-            except TypeError:
-                return instance_id
+            with suppress(TypeError):  # the callback may run anywhere, in any thread, so it only leaves a note
+                self.watching[instance_id] = weakref.ref(instance, lambda _: self.dead.append(instance_id))
         return instance_id
-
-    def note_death(self, instance_id: int, _: object) -> None:
-        """An instance is gone. This may run anywhere, in any thread, so it only leaves a note."""
-        self.dead.append(instance_id)
 
     def sweep(self) -> None:
         """Forget instances that are gone."""
@@ -91,9 +81,6 @@ class KeyRegistry:
 
     def entry(self, key: Key) -> KeyState | None:
         """The state of a key, made where there is room; None where the bound on keys is reached."""
-        found = self.entries.get(key)
-        if found is not None:
-            return found
         with self.lock:
             if len(self.entries) >= KEYS_AT_MOST and key not in self.entries:
                 return None
@@ -119,15 +106,11 @@ class KeyRegistry:
     def ready(self, instance_id: int | None) -> bool:
         """Whether every key asked for (or the first) is warm; latches."""
         latch = instance_id or 0
-        if latch in self.latched:
-            return True
-        if not self.warm_now(instance_id):
-            return False
-        self.latched.add(latch)
-        if not self.warm_now(instance_id):  # taken back while we looked
-            self.latched.discard(latch)
-            return False
-        return True
+        if latch not in self.latched and self.warm_now(instance_id):
+            self.latched.add(latch)
+            if not self.warm_now(instance_id):  # taken back while we looked
+                self.latched.discard(latch)
+        return latch in self.latched
 
     def warm_now(self, instance_id: int | None) -> bool:
         """Whether every key asked for (or the first) is warm at this moment."""
@@ -145,23 +128,7 @@ class KeyRegistry:
 REGISTRIES: weakref.WeakSet[KeyRegistry] = weakref.WeakSet()
 
 
-def after_fork_in_child() -> None:
-    """Locks that another thread held would stay held for ever, and warm-ups of other threads would never land."""
-    for registry in fork_safe.snapshot_of(REGISTRIES):
-        registry.after_fork()
-
-
-fork_safe.after_fork_in_child(after_fork_in_child)
-
-WORST_FIRST = (
-    State.FAILED,
-    State.DEGRADED,
-    State.VALIDATING,
-    State.WARMING,
-    State.COLD,
-    State.WARM,
-    State.STEADY,
-)
+WORST_FIRST = (State.FAILED, State.DEGRADED, State.VALIDATING, State.WARMING, State.COLD, State.WARM, State.STEADY)
 
 
 def label_of(key: Hashable, number: int) -> str:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Generator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,27 +25,23 @@ BEING_WARMED = "being_warmed"
 
 
 class Wait:
-    """A procedure's request to wait for somebody: in a thread, or in a task."""
+    """A procedure's request to wait for somebody: ``block`` in a thread, ``sleep`` in a task, where the event loop goes on."""
 
     __slots__ = ()
 
     def block(self) -> Any:
-        """Wait in a thread."""
         raise NotImplementedError
 
     async def sleep(self) -> Any:
-        """Wait in a task; the event loop goes on."""
         raise NotImplementedError
 
 
+@dataclass(slots=True, eq=False)
 class WaitForWarmup(Wait):
-    """The request to wait for a warm-up; answered with whether it ended in time."""
+    """The request to wait for a warm-up; answered with whether it ended in time (``deadline``: None for no limit)."""
 
-    __slots__ = ("deadline", "in_flight")
-
-    def __init__(self, in_flight: InFlight, deadline: float | None) -> None:
-        self.in_flight = in_flight
-        self.deadline = deadline
+    in_flight: InFlight
+    deadline: float | None
 
     def seconds(self) -> float | None:
         """Seconds left, None for no limit."""
@@ -106,13 +103,7 @@ class Claim:
         self.finish(State.COLD, "interrupted")
 
     def take(self, *, demand: bool) -> InFlight | None:
-        """
-        Take the key where it has to be warmed; ``demand`` warms failed keys again.
-
-        Returns:
-            The warm-up of whoever has the key already; None where nobody is to be waited for.
-
-        """
+        """Take the key where it has to be warmed (``demand``: failed ones too); else the warm-up of whoever has it."""
         entry = self.entry
         if entry is None:
             return None
@@ -128,13 +119,7 @@ class Claim:
     def acquire(
         self, *, policy: str, wait_s: float | None, demand: bool, name: str
     ) -> Generator[WaitForWarmup, bool, bool]:
-        """
-        Whether the key is ours to warm; False where it is warm or the call shall run plainly.
-
-        Raises:
-            NotReady: somebody else is warming this key and the policy is ``raise``.
-
-        """
+        """Whether the key is ours to warm; False where it is warm or the call shall run plainly. May raise NotReady."""
         deadline = None if wait_s is None else time.monotonic() + wait_s
         while (other := self.take(demand=demand)) is not None:
             if policy == "raise":
@@ -152,8 +137,7 @@ class Claim:
     def progress(self, state: State, planned: int | None = None) -> None:
         """Note the phase that is under way, and how many runs are planned in all."""
         if (entry := self.held) is not None:
-            entry.state = state
-            entry.planned = planned
+            entry.state, entry.planned = state, planned
 
     def keep(self, runs: Sequence[Run]) -> None:
         """Keep finished runs for whoever goes on, should this warm-up be interrupted."""
@@ -168,11 +152,7 @@ class Claim:
         reason: str | None = None,
         own: Sequence[Run] | None = None,
     ) -> None:
-        """
-        End the warm-up: set the key's state and wake the waiters. Only the first call counts.
-
-        ``own``: the warm-up's runs with this rank's work only, from which its recurring work is learnt.
-        """
+        """End the warm-up: set the key's state and wake the waiters. Only the first call counts; ``own`` are this rank's runs."""
         with self.registry.lock:
             entry = self.held
             if entry is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from jitwarmup.analysis.recurrence import RecurringWork
@@ -59,6 +59,7 @@ class Demotion:
     clean_calls_wanted: int = 0
 
 
+@dataclass(slots=True, eq=False)
 class KeyState:
     """
     One key: its `State`, and at most one `Demotion`.
@@ -76,32 +77,17 @@ class KeyState:
     warm-up, from which the next one goes on.
     """
 
-    __slots__ = (
-        "demotion",
-        "in_flight",
-        "instance_id",
-        "label",
-        "planned",
-        "reason",
-        "recurring",
-        "requested",
-        "resumable_runs",
-        "state",
-        "warmup",
-    )
-
-    def __init__(self, label: str, instance_id: int = 0) -> None:
-        self.label = label
-        self.instance_id = instance_id
-        self.state = State.COLD
-        self.demotion: Demotion | None = None
-        self.warmup: Warmup | None = None
-        self.resumable_runs: tuple[Run, ...] = ()
-        self.in_flight: InFlight | None = None
-        self.requested = False  # .warm, .warm_all or a lifespan asked for it
-        self.planned: int | None = None  # runs of the warm-up under way, where a count decides
-        self.reason: str | None = None  # why it stands where it stands, in words that hold no value
-        self.recurring = RecurringWork(in_service=True)
+    label: str
+    instance_id: int = 0
+    state: State = State.COLD
+    demotion: Demotion | None = None
+    warmup: Warmup | None = None
+    resumable_runs: tuple[Run, ...] = ()
+    in_flight: InFlight | None = None
+    requested: bool = False  # .warm, .warm_all or a lifespan asked for it
+    planned: int | None = None  # runs of the warm-up under way, where a count decides
+    reason: str | None = None  # why it stands where it stands, in words that hold no value
+    recurring: RecurringWork = field(default_factory=lambda: RecurringWork(in_service=True))
 
     @property
     def is_warm(self) -> bool:

@@ -24,7 +24,11 @@ def status_of(registry: KeyRegistry, instance_id: int | None) -> dict[str, Any]:
     entries = registry.requested_or_met(instance_id)
     state = registry.state(instance_id)
     ready = bool(SWITCH.reasons) or registry.ready(instance_id)
-    keys = [key_status(registry, entry) for entry in entries]
+    keys: list[dict[str, Any]] = []
+    for entry in entries:
+        done, of = progress_of(registry, entry)
+        key = {"key": entry.label, "state": entry.state.value, "asked": entry.requested}
+        keys.append({**key, "done": done, "planned": of, "reason": entry.reason})
     planned = [key["planned"] for key in keys]
     return {
         "schema": STATUS_SCHEMA,
@@ -40,19 +44,6 @@ def status_of(registry: KeyRegistry, instance_id: int | None) -> dict[str, Any]:
         "last_reason": last_reason(registry.met(instance_id)),
         "keys": keys[:KEYS_SHOWN],
         "keys_cut": max(0, len(keys) - KEYS_SHOWN),
-    }
-
-
-def key_status(registry: KeyRegistry, entry: KeyState) -> dict[str, Any]:
-    """One key in the document."""
-    done, planned = progress_of(registry, entry)
-    return {
-        "key": entry.label,
-        "state": entry.state.value,
-        "asked": entry.requested,
-        "done": done,
-        "planned": planned,
-        "reason": entry.reason,
     }
 
 
@@ -73,9 +64,7 @@ def eta_s(registry: KeyRegistry, entries: Sequence[KeyState]) -> float | None:
     known = [entry.warmup.duration_s for entry in entries if entry.is_warm and entry.warmup is not None]
     typical = statistics.fmean(known) if known else None
     parts = [remaining_s(registry, entry, typical) for entry in entries if not entry.is_warm]
-    if not entries or any(part is None for part in parts):
-        return None
-    return math.fsum(part for part in parts if part is not None)
+    return math.fsum(filter(None, parts)) if entries and None not in parts else None
 
 
 def remaining_s(registry: KeyRegistry, entry: KeyState, typical: float | None) -> float | None:
@@ -90,9 +79,8 @@ def remaining_s(registry: KeyRegistry, entry: KeyState, typical: float | None) -
 
 def last_reason(entries: Sequence[KeyState]) -> str | None:
     """Why the key that stands worst stands where it does."""
-    reasons = [entry for entry in entries if entry.reason]
-    worst = min(reasons, key=lambda entry: WORST_FIRST.index(entry.state), default=None)
-    return worst.reason if worst is not None else None
+    reasons = {entry.state: entry.reason for entry in reversed(entries) if entry.reason}
+    return next((reasons[state] for state in WORST_FIRST if state in reasons), None)
 
 
 def requested_registries() -> Subjects:

@@ -11,7 +11,6 @@ import math
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
 from typing import Any, Protocol, Self
 
 from jitwarmup.analysis.stats import quantile
@@ -32,8 +31,7 @@ class Summarised(Protocol):
 
     def without_call(self) -> Self: ...
 
-    @property
-    def emit(self) -> Callable[..., None]: ...
+    def emit(self, event: str, **facts: Any) -> None: ...
 
 
 class CallSummary(Locked):

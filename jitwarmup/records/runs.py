@@ -212,7 +212,9 @@ class Warmup(Record):
         duration_s: wall seconds of these runs together.
         decision: the rule's last answer.
         ledger: cause -> seconds over the runs.
-        skipped: why nothing (more) was run, such as ``arguments_mutated`` or ``inactive``; else None.
+        skipped: why nothing (more) was run: ``arguments_mutated``, ``arguments_unknown``, ``returned_a_stream``,
+            ``interrupt_answered``, ``inactive`` and others; else None.
+        argument_class: with ``arguments_unknown``, module and name of the class of which nothing is known.
         rng_restored: whether the process's random streams were rewound for every run and left as one plain call leaves
             them. False in async functions and worker threads by default: there only generators among the arguments are.
         schema: name and version of this form.
@@ -225,6 +227,7 @@ class Warmup(Record):
     decision: Decision | None = None
     ledger: Mapping[str, float] = field(default_factory=dict)
     skipped: str | None = None
+    argument_class: str | None = None
     rng_restored: bool = False
     schema: str = "jitwarmup.warmup/1"
 

@@ -106,13 +106,14 @@ def check_kind(name: str, kind: CallableKind, value: Any) -> None:
         return
     if inspect.iscoroutine(value) or inspect.isgenerator(value):
         value.close()
-    raise lazy(name, found)
+    raise lazy(name, kind, found)
 
 
-def lazy(name: str, found: str) -> ArgumentError:
+def lazy(name: str, kind: CallableKind, found: str) -> ArgumentError:
     """The error for a function that returned work that is still to be done."""
+    plain = "an async function" if kind.asynchronous else "a plain function"
     wanted = {"a coroutine": "async def", "an awaitable": "async def", "an async generator": "async def with yield"}
     return ArgumentError(
-        f"{name} returned {found}, so its runs would time nothing; wanted a function declared as what it is "
+        f"{name} is {plain} that returned {found}, so its runs would time nothing; wanted a function declared as what it is "
         f"({wanted.get(found, 'def with yield')}), or one that waits for the result: decorate the inner function, or wrap it"
     )

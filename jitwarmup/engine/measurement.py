@@ -175,7 +175,7 @@ class Measurement(Plan):
             return replace(run, outcome="error", error_type=NOT_ACCEPTED)
         if (stream := still_to_come(value)) is not None:
             if self.measures:
-                raise lazy(self.call.name, stream)
+                raise lazy(self.call.name, self.call.kind, stream)
             self.end = Ending.STREAM
         elif self.call.inputs.changed():
             self.end = Ending.MUTATED

@@ -75,6 +75,8 @@ DECORATOR = [
         False,
         "idempotent=False got neither fresh= nor dry_run=; warming up runs the function several times",
     ),
+    ("reusable", 3, "reusable got 3; wanted a class, a tuple of classes, or a function of a value"),
+    ("reusable", (), "reusable got a tuple; wanted a class, a tuple of classes, or a function of a value"),
 ]
 BLOCK = [
     ("processes", 0, f"processes got 0; {WHOLE}"),

@@ -1,4 +1,4 @@
-"""Looking at a call's arguments: what can be used only once, what a run changed, and streamers that shall hear nothing."""
+"""Looking at a call's arguments: what can be used only once, what a run changed, what nothing is known of."""
 
 import io
 import sys
@@ -8,17 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from jitwarmup.host import arguments
-from jitwarmup.host.arguments import (
-    SAMPLE,
-    WIDTH,
-    every_leaf,
-    fingerprint,
-    is_streamer,
-    leaves,
-    once_only,
-    silent_streamer,
-)
+from jitwarmup.host import contents
+from jitwarmup.host.arguments import DEPTH, WIDTH, Survey
+from jitwarmup.host.streamers import is_streamer, silent_streamer
 
 torch = pytest.importorskip("torch")
 
@@ -27,44 +19,27 @@ class BaseStreamer:
     """Stands where transformers' class would: importing that takes seconds, and only the class's place matters."""
 
 
-class Cache:
-    """See BaseStreamer."""
-
-
 @pytest.fixture
 def transformers(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers.generation.streamers", SimpleNamespace(BaseStreamer=BaseStreamer))
-    monkeypatch.setitem(sys.modules, "transformers.cache_utils", SimpleNamespace(Cache=Cache))
 
 
 @pytest.fixture
 def no_transformers(monkeypatch):
-    for name in ("transformers.generation.streamers", "transformers.cache_utils"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.delitem(sys.modules, "transformers.generation.streamers", raising=False)
 
 
-# ------------------------------------------------------------------------------------------------ leaves
+def survey(*values, **settings):
+    return Survey(list(enumerate(values)), **settings)
 
 
-def test_a_value_and_what_is_in_it_are_looked_at():
-    assert [leaf for leaf in leaves({"a": [1, (2, {3})]}) if isinstance(leaf, int)] == [1, 2, 3]
+def same(before, *values, **settings):
+    return survey(*values, **settings).same(before)
 
 
-def test_deep_and_wide_containers_are_not_looked_through():
-    assert 1 in list(leaves([[[[1]]]]))
-    assert 1 not in list(leaves([[[[[1]]]]]))
-    assert len(list(leaves([0] * WIDTH))) == WIDTH + 1
-    assert len(list(leaves([0] * (WIDTH + 1)))) == 1
-
-
-def test_a_ring_of_containers_ends():
-    ring = []
-    ring.append(ring)
-    assert len(list(leaves(ring))) == arguments.DEPTH + 1
-
-
-def test_all_values_of_a_call_are_looked_at():
-    assert [leaf for leaf in every_leaf((1, [2]), {"x": 3}) if isinstance(leaf, int)] == [1, 2, 3]
+def why_refused(value):
+    refused = survey(value).refused
+    return None if refused is None else refused[2]
 
 
 # ------------------------------------------------------------------------------------------------ once only
@@ -79,29 +54,32 @@ async def async_generator():
     [lambda: iter([1]), lambda: (x for x in "ab"), lambda: map(str, [1]), lambda: enumerate("ab"), async_generator],
 )
 def test_an_iterator_can_be_used_only_once(make):
-    assert once_only(make()) == "an iterator, which a run uses up"
+    assert why_refused(make()) == "an iterator, which a run uses up"
 
 
 @pytest.mark.parametrize("make", [io.BytesIO, io.StringIO, tempfile.TemporaryFile, tempfile.NamedTemporaryFile])
 def test_an_open_file_can_be_used_only_once(make):
     with make() as file:
-        assert once_only(file) == "an open file, which a run reads to its end"
+        assert why_refused(file) == "an open file or stream, which a run reads to its end"
 
 
-@pytest.mark.usefixtures("transformers")
-def test_a_cache_of_transformers_grows_by_every_run():
-    assert once_only(Cache()) == "a transformers Cache, which grows by every run"
+class Cache:
+    """What every cache of transformers has."""
+
+    def update(self):
+        """Grow."""
+
+    def get_seq_length(self):
+        """As long as it grew."""
 
 
-@pytest.mark.usefixtures("no_transformers")
-def test_where_transformers_is_not_loaded_nothing_is_its_cache():
-    assert once_only(Cache()) is None
-    assert "transformers.cache_utils" not in sys.modules
+def test_a_cache_grows_by_every_run():
+    assert why_refused(Cache()) == "a cache, which grows by every run"
 
 
 @pytest.mark.parametrize("value", ["text", b"bytes", 3, None, [1], {"a": 1}, range(3), object(), torch.ones(2), open])
 def test_plain_data_can_be_used_again(value):
-    assert once_only(value) is None
+    assert why_refused(value) is None
 
 
 class QueueStreamer(BaseStreamer):
@@ -117,7 +95,7 @@ class QueueStreamer(BaseStreamer):
 @pytest.mark.usefixtures("transformers")
 def test_a_streamer_is_exempt_although_it_is_an_iterator():
     assert is_streamer(QueueStreamer())
-    assert once_only(QueueStreamer()) is None
+    assert why_refused(QueueStreamer()) is None
 
 
 @pytest.mark.usefixtures("no_transformers")
@@ -125,7 +103,38 @@ def test_without_transformers_a_streamer_is_told_by_its_name_only():
     assert not is_streamer(QueueStreamer())
 
 
-# ------------------------------------------------------------------------------------------------ fingerprints
+def test_what_is_in_containers_is_refused_and_what_is_in_objects_makes_them_unknown():
+    assert survey({"a": [iter([1])]}).refused is not None
+    found = survey([SimpleNamespace(lines=iter([1]))])
+    assert (found.refused, found.unknown) == (None, SimpleNamespace)
+
+
+def test_deep_and_wide_values_are_not_looked_through():
+    deep = [iter([1])]
+    for _ in range(DEPTH - 2):
+        deep = [deep]
+    assert survey(deep).refused is not None
+    assert survey([deep]).refused is None
+    ring = []
+    ring.append(ring)
+    assert same(survey(ring), ring)
+
+
+def test_an_object_that_raises_when_it_is_looked_at_is_unknown():
+    class Touchy:
+        def __reduce_ex__(self, protocol):
+            raise RuntimeError
+
+        __slots__ = ()
+
+        @property
+        def __class__(self):
+            raise RuntimeError
+
+    assert survey(Touchy()).unknown is Touchy
+
+
+# ------------------------------------------------------------------------------------------------ marks
 
 CHANGES = [
     ([1], lambda value: value.append(2)),
@@ -139,6 +148,10 @@ CHANGES = [
     (UserDict(a=1), lambda value: value.update(b=1)),
     (bytearray(b"a"), lambda value: value.extend(b"b")),
     ([0] * (WIDTH + 1), lambda value: value.append(2)),
+    ([0.5] * 3, lambda value: value.__setitem__(1, 0.25)),
+    ([0, object()], lambda value: value.pop()),
+    (torch.ones(2), lambda value: value.data.mul_(3)),
+    (torch.ones(3, 4).T, lambda value: value.numpy().fill(3)),
     (([1],), lambda value: value[0].append(2)),
     (torch.ones(2), lambda value: value.add_(1)),
     ([torch.ones(2)], lambda value: value[0].zero_()),
@@ -148,86 +161,60 @@ CHANGES = [
 
 @pytest.mark.parametrize(("value", "change"), CHANGES)
 def test_a_change_in_place_is_seen(value, change):
-    before = fingerprint((value,), {})
-    by_name = fingerprint((), {"x": value})
-    assert fingerprint((value,), {}) == before
+    before = survey(value)
+    assert same(before, value)
     change(value)
-    assert fingerprint((value,), {}) != before
-    assert fingerprint((), {"x": value}) != by_name
+    assert not same(before, value)
 
 
 def test_reading_changes_nothing():
-    tensor, items = torch.ones(3), [1, {"a": 2}]
-    before = fingerprint((tensor, items, "text", 3, (1, 2)), {})
-    assert float((tensor * 2).sum()) == 6
-    assert fingerprint((tensor, items, "text", 3, (1, 2)), {}) == before
-
-
-def test_an_inference_tensor_keeps_no_version_and_is_not_asked_for_one():
-    with torch.inference_mode():
-        tensor = torch.ones(2)
-    assert fingerprint((tensor,), {}) == ()
-
-
-def test_a_fingerprint_keeps_no_argument():
-    class Big(list):
-        pass
-
-    import weakref
-
-    big = Big()
-    mark, alive = fingerprint((big,), {}), weakref.ref(big)
-    del big
-    assert mark
-    assert alive() is None
+    values = (torch.ones(3), [1, {"a": 2}], "text", 3, (1, 2))
+    before = survey(*values)
+    assert float((values[0] * 2).sum()) == 6
+    assert same(before, *values)
 
 
 def test_without_torch_nothing_is_a_tensor(monkeypatch):
     tensor = torch.ones(2)
     monkeypatch.delitem(sys.modules, "torch")
-    assert fingerprint((tensor,), {}) == ()
-
-
-def behind_the_counter(tensor, index, value):
-    """Change a tensor as a collective does: its version stays as it is."""
-    version = tensor._version
-    tensor.data[index] = value
-    assert tensor._version == version
+    monkeypatch.setattr("jitwarmup.host.arguments.HOW", {})
+    assert same(survey(tensor), tensor)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64, torch.bool, torch.complex128])
-@pytest.mark.parametrize("size", [1, SAMPLE + 1, 100_000])
-def test_a_change_that_leaves_the_version_is_seen_in_the_contents(dtype, size):
+@pytest.mark.parametrize("size", [1, contents.SAMPLE + 1, 100_000])
+def test_among_several_ranks_a_change_that_leaves_the_version_is_seen_in_all_of_a_tensor(dtype, size):
     tensor = torch.zeros(size, dtype=dtype)
-    plain, whole = fingerprint((tensor,), {}), fingerprint((), {"x": [tensor]}, contents=True)
-    assert fingerprint((), {"x": [tensor]}, contents=True) == whole
-    behind_the_counter(tensor, size - 1, True)
-    assert fingerprint((tensor,), {}) == plain
-    assert fingerprint((), {"x": [tensor]}, contents=True) != whole
+    before = survey([tensor], whole=True)
+    assert same(before, [tensor], whole=True)
+    version = tensor._version
+    tensor.data[size - 1] = True
+    assert tensor._version == version
+    assert not same(before, [tensor], whole=True)
 
 
 def test_contents_that_change_places_are_seen():
     tensor = torch.tensor([1.0, 2.0])
-    before = fingerprint((tensor,), {}, contents=True)
+    before = survey(tensor)
     tensor.data.copy_(torch.tensor([2.0, 1.0]))
-    assert fingerprint((tensor,), {}, contents=True) != before
+    assert not same(before, tensor)
 
 
 def test_contents_of_inference_tensors_parameters_and_views_are_looked_at():
     with torch.inference_mode():
         for tensor in (torch.ones(2), torch.nn.Parameter(torch.ones(2)), torch.ones(3, 4).T):
-            before = fingerprint((tensor,), {}, contents=True)
+            before = survey(tensor)
             tensor.data[0] = 5
-            assert fingerprint((tensor,), {}, contents=True)[-1] != before[-1]
+            assert not same(before, tensor)
 
 
-def test_a_tensor_whose_contents_cannot_be_read_is_told_by_its_version_alone():
-    class Strange(torch.Tensor):
-        pass
-
-    for tensor in (torch.ones(2, device="meta"), torch.eye(2).to_sparse(), torch.ones(2).as_subclass(Strange)):
-        assert fingerprint((tensor,), {}, contents=True) == fingerprint((tensor,), {})
-    assert fingerprint((torch.ones(0), "text"), {}, contents=True)[-1] == (0, hash(()))
+@pytest.mark.parametrize("make", [lambda: torch.ones(2, device="meta"), lambda: torch.eye(2).to_sparse()])
+def test_a_tensor_whose_contents_cannot_be_read_is_told_by_its_version_alone(make):
+    tensor = make()
+    before = survey(tensor)
+    assert same(before, tensor)
+    tensor.mul_(2)
+    assert not same(before, tensor)
 
 
 def test_of_a_tensor_that_is_split_over_ranks_the_local_part_is_looked_at():
@@ -237,9 +224,25 @@ def test_of_a_tensor_that_is_split_over_ranks_the_local_part_is_looked_at():
 
     split = torch.ones(4).as_subclass(Split)
     split._local_tensor = torch.ones(2)
-    before = fingerprint((split,), {}, contents=True)
-    behind_the_counter(split._local_tensor, 1, 3)
-    assert fingerprint((split,), {}, contents=True) != before
+    before = survey(split, whole=True)
+    split._local_tensor.data[1] = 3
+    assert not same(before, split, whole=True)
+
+
+def test_no_mode_of_the_users_hears_that_a_tensor_is_looked_at():
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    heard = []
+
+    class Listener(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            heard.append(function)
+            return function(*args, **(kwargs or {}))
+
+    tensor = torch.ones(2)
+    with Listener():
+        survey(tensor, whole=True)
+    assert heard == []
 
 
 # ------------------------------------------------------------------------------------------------ silence

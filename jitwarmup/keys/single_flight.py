@@ -7,15 +7,14 @@ that is dropped (interrupt, cancellation, a failed validation) leaves the key co
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Generator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from jitwarmup.host.event_loops import until_woken
 from jitwarmup.keys.registry import KeyRegistry
 from jitwarmup.keys.state import InFlight, KeyState, WarmupOutcome
 from jitwarmup.records.errors import NotReady
@@ -57,22 +56,7 @@ class WaitForWarmup(Wait):
             self.in_flight.leave(event.set)
 
     async def sleep(self) -> bool:
-        loop = asyncio.get_running_loop()
-        ended = asyncio.Event()
-
-        def wake() -> None:
-            with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
-                loop.call_soon_threadsafe(ended.set)
-
-        if not self.in_flight.join(wake):
-            return True
-        try:
-            await asyncio.wait_for(ended.wait(), self.seconds())
-        except TimeoutError:
-            return False
-        finally:
-            self.in_flight.leave(wake)
-        return True
+        return await until_woken(self.in_flight.join, self.in_flight.leave, self.seconds())
 
 
 class Claim:

@@ -4,7 +4,6 @@ import array
 import asyncio
 import collections
 import dataclasses
-import enum
 import hashlib
 import io
 import json
@@ -29,10 +28,6 @@ from jitwarmup import ArgumentError, warmed
 from jitwarmup.testing import capture_events
 
 KINDS = ("def", "async def", "generator", "async generator")
-
-
-class Colour(enum.Enum):
-    RED = 1
 
 
 class Model(pydantic.BaseModel):
@@ -134,7 +129,6 @@ ARGUMENTS = {
     ),
     "text": Argument(lambda: "text", len),
     "decimal": Argument(lambda: Decimal(1), str),
-    "enum": Argument(lambda: Colour.RED, str),
     "tuple": Argument(lambda: (1, frozenset("a")), str),
     "function": Argument(lambda: len, lambda v: v("abc")),
     "module": Argument(lambda: json, lambda v: v.dumps([1])),

@@ -1,0 +1,350 @@
+"""Whatever a function does and whatever it is given, a first call cannot be told from a plain call."""
+
+import array
+import asyncio
+import collections
+import dataclasses
+import hashlib
+import io
+import json
+import queue
+import random
+import signal
+import types
+import warnings
+import zlib
+from dataclasses import dataclass
+from decimal import Decimal
+
+import attrs
+import numpy as np
+import pydantic
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jitwarmup import ArgumentError, warmed
+from jitwarmup.testing import capture_events
+
+KINDS = ("def", "async def", "generator", "async generator")
+
+
+class Model(pydantic.BaseModel):
+    turns: list[int] = []
+
+
+@attrs.define
+class Slotted:
+    turns: list = attrs.Factory(list)
+
+
+@dataclass
+class Data:
+    turns: list = dataclasses.field(default_factory=list)
+
+
+class Plain:
+    def __init__(self):
+        self.turns = []
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A class of arguments: `use` changes, consumes or only reads it; `look` shows its state and changes nothing."""
+
+    make: object
+    use: object
+    look: object = lambda value: None
+    once_only: bool = False
+
+
+def appended(chat):
+    chat.turns.append(1)
+    return len(chat.turns)
+
+
+def turns(chat):
+    return list(chat.turns)
+
+
+def bumped(values):
+    values[0] = values[0] + 1
+    return int(values[0])
+
+
+def filled():
+    line = queue.SimpleQueue()
+    for job in range(200):
+        line.put(job)
+    return line
+
+
+def bits(value):
+    return value.tolist()
+
+
+def inference():
+    with torch.inference_mode():
+        return torch.ones(3)
+
+
+def bumped_inference(values):
+    with torch.inference_mode():
+        return bumped(values)
+
+
+def drawn(stream):
+    return stream.random()
+
+
+ARGUMENTS = {
+    "list": Argument(lambda: [1], lambda v: v.append(len(v)) or len(v), list),
+    "nested list": Argument(lambda: {"a": [[1]]}, lambda v: v["a"][0].append(1) or len(v["a"][0]), repr),
+    "dict": Argument(lambda: {"n": 1.5}, lambda v: v.update(n=v["n"] + 1) or v["n"], dict),
+    "deque": Argument(lambda: collections.deque(range(200)), lambda v: v.popleft(), list),
+    "set": Argument(lambda: set(range(200)), lambda v: v.pop(), sorted),
+    "bytearray": Argument(lambda: bytearray(4), bumped, bytes),
+    "memoryview": Argument(lambda: memoryview(bytearray(4)), bumped, bytes),
+    "array": Argument(lambda: array.array("d", [1, 2]), bumped, list),
+    "numpy": Argument(lambda: np.ones(3), bumped, bits),
+    "numpy view": Argument(lambda: np.ones(9)[::2], bumped, lambda v: v.base.tolist()),
+    "object array": Argument(lambda: np.array([[], None], dtype=object), lambda v: v[0].append(1) or len(v[0]), bits),
+    "tensor": Argument(lambda: torch.ones(3), bumped, bits),
+    "data of a tensor": Argument(lambda: torch.ones(3), lambda v: bumped(v.data), bits),
+    "inference tensor": Argument(inference, bumped_inference, bits),
+    "namespace": Argument(lambda: types.SimpleNamespace(turns=[]), appended, turns),
+    "dataclass": Argument(Data, appended, turns),
+    "attrs": Argument(Slotted, appended, turns),
+    "pydantic": Argument(Model, appended, turns),
+    "plain object": Argument(Plain, appended, turns),
+    "packer": Argument(zlib.compressobj, lambda v: v.compress(b"a") + v.flush(zlib.Z_SYNC_FLUSH)),
+    "hash": Argument(hashlib.sha256, lambda v: v.update(b"a") or v.hexdigest(), lambda v: v.hexdigest()),
+    "random": Argument(lambda: random.Random(3), drawn, lambda v: v.getstate()),
+    "numpy random": Argument(lambda: np.random.default_rng(3), drawn, lambda v: repr(v.bit_generator.state)),
+    "torch random": Argument(
+        lambda: torch.Generator().manual_seed(3),
+        lambda v: torch.rand(1, generator=v).item(),
+        lambda v: v.get_state().tolist(),
+    ),
+    "text": Argument(lambda: "text", len),
+    "decimal": Argument(lambda: Decimal(1), str),
+    "tuple": Argument(lambda: (1, frozenset("a")), str),
+    "function": Argument(lambda: len, lambda v: v("abc")),
+    "module": Argument(lambda: json, lambda v: v.dumps([1])),
+    "layer": Argument(lambda: torch.nn.Identity(), lambda v: v(3)),
+    "file": Argument(lambda: io.BytesIO(bytes(range(200))), lambda v: v.read(1), lambda v: v.tell(), once_only=True),
+    "iterator": Argument(lambda: iter(range(200)), next, once_only=True),
+    "generator": Argument(lambda: (n for n in range(200)), next, once_only=True),
+    "queue": Argument(filled, lambda v: v.get(timeout=20), lambda v: v.qsize(), once_only=True),
+}
+ACTIONS = ("use", "use", "item", "pause", "random", "numpy", "torch", "interrupt", "nothing")
+ENDINGS = ("return", "return", "return", "ValueError", "LookupError", "SystemExit", "nothing was said")
+STEPS = st.lists(st.sampled_from(ACTIONS), max_size=6)
+
+
+def draw(action):
+    """A number from one of the process's streams."""
+    return {"random": random.random, "numpy": np.random.random, "torch": lambda: torch.rand(1).item()}[action]()
+
+
+def end_of(ending, seen):
+    """How a run ends."""
+    if ending == "ValueError":
+        raise ValueError("words", len(seen))
+    if ending == "LookupError":
+        try:
+            {}["cause"]
+        except KeyError as error:
+            raise LookupError("words") from error
+    if ending == "SystemExit":
+        raise SystemExit(3)
+    return seen if ending == "return" else None
+
+
+def program(kind, argument, actions, ending, answers):
+    """A function of the kind that does all that, and counts its runs."""
+
+    def step(action, value, seen):
+        if action == "use":
+            seen.append(argument.use(value))
+        elif action in ("random", "numpy", "torch"):
+            seen.append(draw(action))
+        elif action == "item":
+            seen.append("item")
+
+    def interrupted(seen):
+        """Ctrl-C in the middle of a run, which the function answers, or not."""
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            if not answers:
+                raise
+        return [*seen, "stopped early"]
+
+    async def cancelled(seen):
+        """A cancellation in the middle of a run, which the function answers, or not."""
+        asyncio.current_task().cancel()
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            if not answers:
+                raise
+        return [*seen, "stopped early"]
+
+    def plain(value):
+        program.runs += 1
+        seen = []
+        for action in actions:
+            step(action, value, seen)
+            if action == "interrupt":
+                return interrupted(seen)
+        return end_of(ending, seen)
+
+    async def coroutine(value):
+        program.runs += 1
+        seen = []
+        for action in actions:
+            step(action, value, seen)
+            if action == "pause":
+                await asyncio.sleep(0)
+            if action == "interrupt":
+                return await cancelled(seen)
+        return end_of(ending, seen)
+
+    def generator(value):
+        program.runs += 1
+        seen = []
+        for action in actions:
+            step(action, value, seen)
+            if action == "item":
+                yield len(seen)
+            if action == "interrupt":
+                return interrupted(seen)
+        return end_of(ending, seen)
+
+    async def stream(value):
+        program.runs += 1
+        seen = []
+        for action in actions:
+            step(action, value, seen)
+            if action == "item":
+                yield len(seen)
+            if action == "pause":
+                await asyncio.sleep(0)
+            if action == "interrupt":
+                yield await cancelled(seen)
+                return
+        end_of(ending, seen)
+
+    program.runs = 0
+    return dict(zip(KINDS, (plain, coroutine, generator, stream), strict=True))[kind]
+
+
+def taken(stream, items):
+    """Take each item as a consumer does, and what the stream returns."""
+    while True:
+        try:
+            items.append(next(stream))
+        except StopIteration as end:
+            items.append(("value", end.value))
+            return
+
+
+def consumed(kind, function, value, items):
+    """Call it and take all that comes, into a list that an exception leaves as far as it got."""
+    if kind == "def":
+        items.append(("value", function(value)))
+    elif kind == "generator":
+        taken(function(value), items)
+    else:
+
+        async def main():
+            try:
+                if kind == "async def":
+                    items.append(("value", await function(value)))
+                else:
+                    async for item in function(value):
+                        items.append(item)
+            finally:
+                items.append(("cancelling", asyncio.current_task().cancelling()))
+
+        asyncio.run(main())
+
+
+def seen_of(kind, function, argument, seed):
+    """Everything that a caller can see of one call: items, value, exception, argument, random streams."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - the process's stream is what is looked at
+    torch.manual_seed(seed)
+    items, raised, value = [], None, argument.make()
+    try:
+        consumed(kind, function, value, items)
+    except BaseException as error:
+        if isinstance(error, pytest.fail.Exception):
+            raise
+        raised = error
+    cause = raised and raised.__cause__
+    return (
+        items,
+        (type(raised), raised.args if raised else (), type(cause)),
+        argument.look(value),
+        (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()),  # noqa: NPY002
+    ), raised
+
+
+def no_difference(
+    *, kind, name, actions=("use", "item", "random", "use"), ending="return", answers=False, iterations=2
+):
+    """A first call beside a plain call; a refusal is right only for what one run uses up, and before anything ran."""
+    argument = ARGUMENTS[name]
+    rng = None if kind in ("def", "generator") else "restore"  # elsewhere the process's streams are everybody's
+    with capture_events(), warnings.catch_warnings():
+        plain, _ = seen_of(kind, program(kind, argument, actions, ending, answers), argument, 7)
+        function = program(kind, argument, actions, ending, answers)
+        first, raised = seen_of(kind, warmed(iterations=iterations, rng=rng)(function), argument, 7)
+    if isinstance(raised, ArgumentError):
+        assert argument.once_only, f"{name} was refused: {raised}"
+        assert program.runs == 0, "it was refused after it had run"
+        return
+    for what, ours, theirs in zip(("items", "exception", "argument", "random streams"), first, plain, strict=True):
+        assert ours == theirs, f"{what} differ after {program.runs} runs"
+
+
+DRAWN = given(
+    kind=st.sampled_from(KINDS),
+    name=st.sampled_from(sorted(ARGUMENTS)),
+    actions=STEPS,
+    ending=st.sampled_from(ENDINGS),
+    answers=st.booleans(),
+    iterations=st.integers(0, 3),
+)
+SETTINGS = {
+    "derandomize": True,
+    "deadline": None,
+    "database": None,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+}
+
+
+@settings(max_examples=150, **SETTINGS)
+@DRAWN
+def test_a_first_call_cannot_be_told_from_a_plain_call(**drawn):
+    no_difference(**drawn)
+
+
+@pytest.mark.slow
+def test_a_first_call_cannot_be_told_from_a_plain_call_over_2000_examples(guard):
+    @settings(max_examples=2_000, **SETTINGS)
+    @DRAWN
+    def search(**drawn):
+        no_difference(**drawn)
+
+    with guard(600):
+        search()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_each_argument_in_each_kind_of_function(kind, name):
+    no_difference(kind=kind, name=name)

@@ -6,7 +6,6 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
-from weakref import WeakSet
 
 from jitwarmup.engine.agreement import RankAgreement, level_of
 from jitwarmup.engine.commands import Call, Ending, TimedFunction, event_of, key_of
@@ -22,8 +21,6 @@ from jitwarmup.records.ranks import RankTimes
 from jitwarmup.records.report import SENTINEL_S, Failure, Report
 from jitwarmup.records.runs import Decision, OneTimeWork, Phase, Run
 from jitwarmup.records.verdict import Reason
-
-ANNOUNCED: WeakSet[type[Any]] = WeakSet()  # classes of which it was said that nothing is known of them
 
 
 def about(plan: Plan) -> dict[str, Any]:
@@ -54,9 +51,10 @@ def announce_ended_early(plan: Plan) -> None:
 def announce_warmed(plan: Plan, grown: Sequence[Reason]) -> None:
     """The silent warm-up has ended."""
     fields = {**about(plan), **warmup_fields(plan), **growth_fields(grown)}
-    if (unknown := plan.call.inputs.unknown) is not None and fields["skipped"] == "arguments_unknown":
-        fields["argument_class"] = None if unknown in ANNOUNCED else plan.argument_class
-        ANNOUNCED.add(unknown)
+    unknown, announced = plan.argument_class, plan.call.registry.unknown_classes
+    if unknown is not None and unknown not in announced:
+        announced.add(unknown)
+        fields["argument_class"] = unknown
     plan.call.emit(schema.WARMUP_COMPLETED, **fields)
 
 

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jitwarmup.distributed import identity
 from jitwarmup.host.arguments import Survey, alike, of_receiver
 from jitwarmup.host.random_streams import Rewinder
 from jitwarmup.host.streamers import is_streamer, silent_streamer
@@ -33,7 +32,7 @@ class Inputs:
 
     """
 
-    __slots__ = ("args", "bound", "fresh", "function", "kwargs", "reusable", "rewinder", "seen", "shared")
+    __slots__ = ("args", "bound", "fresh", "function", "kwargs", "reusable", "rewinder", "seen")
 
     def __init__(
         self,
@@ -53,7 +52,6 @@ class Inputs:
         self.reusable = reusable
         self.rewinder: Rewinder | None = None
         self.seen: tuple[Survey, Any] | None = None  # the arguments and the receiver, as they were before the first run
-        self.shared = False
 
     def examine(self) -> None:
         """
@@ -63,7 +61,6 @@ class Inputs:
             ArgumentError: names the class of a value, never the value.
 
         """
-        self.shared = identity().get("world_size", 1) > 1
         self.seen = self.look()
         refused = self.seen[0].refused
         if self.fresh is None and refused is not None:
@@ -79,7 +76,7 @@ class Inputs:
         """What the arguments look like now, and the object that the function belongs to."""
         streamers = self.streamer_places()
         values = [(place, value) for place, value in self.places() if place not in streamers]
-        survey = Survey(values, reusable=self.reusable, whole=self.shared)
+        survey = Survey(values, reusable=self.reusable)
         owner = self.bound[0] if self.bound else getattr(self.function, "__self__", None)
         known = owner is None or (self.reusable is not None and self.reusable(owner))
         return survey, None if known else of_receiver(owner)

@@ -23,7 +23,6 @@ from jitwarmup.engine.agreement import RankAgreement
 from jitwarmup.engine.callables import check_kind, lazy
 from jitwarmup.engine.commands import (
     ONLY_RUN,
-    SKIPS,
     WELL,
     Call,
     Ending,
@@ -133,7 +132,7 @@ class Measurement(Plan):
         else:
             outcome = yield request
         run = yield from self.record(step, outcome)
-        self.kept = request.kept if self.end in (*SKIPS, Ending.REFUSED, Ending.ELSEWHERE) else None
+        self.kept = request.kept if self.end is not Ending.DONE else None
         return run
 
     def record(self, step: Step, outcome: RunOutcome) -> Generator[Wait, Any, Run]:
@@ -284,7 +283,10 @@ class Measurement(Plan):
         if self.pausing:
             if self.call.instruments.monitor is not None:
                 self.call.instruments.monitor.resume(self)
+            if self.end is Ending.DONE:  # else the last run is the caller's, and so is what it drew
+                self.call.inputs.rewind()
             self.spans.close()
+            self.call.inputs.remember(process_wide=self.rng_restored)  # what hooks drew is not drawn again
             self.pausing = False  # last: interrupted before it, all of this is done again
 
     def enter_phase(self, step: Step) -> None:

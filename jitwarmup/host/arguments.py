@@ -42,6 +42,7 @@ KNOWN = 1_024  # classes of which it is remembered how they are looked at
 
 ATOMS = (type(None), bool, int, float, complex, str, bytes)
 IMMUTABLE = (*ATOMS, Number, Enum, range, slice, type(...), type(NotImplemented))
+SHARED_KINDS = (*IMMUTABLE, type, ModuleType, FunctionType)
 CONTAINERS: tuple[type[Any], ...] = (list, tuple, dict, set, frozenset, deque)
 NUMERIC = {int: "q", float: "d"}  # lists of these are compared as arrays, many times faster than item by item
 
@@ -57,23 +58,21 @@ class Survey:
     Args:
         values: each with the place that an error names.
         reusable: classes, or a predicate, of values that several runs may share whatever they look like.
-        whole: look at all that a tensor holds: collectives change it and leave its version as it was.
 
     """
 
-    __slots__ = ("generators", "left", "marks", "nested", "place", "refused", "reusable", "seen", "unknown", "whole")
+    __slots__ = ("generators", "left", "marks", "nested", "place", "proxy", "refused", "reusable", "seen", "unknown")
 
     def __init__(
         self,
         values: Sequence[tuple[Any, Any]] = (),
         *,
         reusable: Callable[[Any], bool] | None = None,
-        whole: bool = False,
     ) -> None:
         self.reusable = reusable
-        self.whole = whole
         self.left = MOST
         self.nested: list[type[Any]] = []  # classes of the objects around the value that is looked at
+        self.proxy: type[Any] | None = None  # of the object that hands on what is looked at
         self.seen: dict[int, Any] = {}  # by identity; holding them keeps an identity from being used twice
         self.refused: tuple[Any, type[Any], str] | None = None  # place, class, why
         self.unknown: type[Any] | None = None
@@ -112,7 +111,7 @@ class Survey:
         if self.nested:
             self.nothing_known(cls)
         elif self.refused is None:
-            self.refused = (self.place, cls, why)
+            self.refused = (self.place, self.proxy or cls, why)
 
     def nothing_known(self, cls: type[Any]) -> None:
         """A value cannot be taken apart: what a run does to it, or to the object around it, will not be seen."""
@@ -142,35 +141,27 @@ def alike(before: Mark, now: Mark) -> bool:
 HOW: dict[type[Any], How] = {}
 
 
-def how_of(value: Any) -> How:  # noqa: C901, PLR0911 - one table, in the order of its rows
-    """How values of this one's class are looked at."""
+def how_of(value: Any) -> How:
+    """How values of this one's class are looked at: the first row of the table that is true of it."""
     cls = type(value)
-    if isinstance(value, IMMUTABLE):
-        return nothing
-    if isinstance(value, type | ModuleType | FunctionType) or is_streamer(value):
-        return nothing
-    if can(cls, "mock_calls"):  # a mock can do everything; that it was called is what changes
-        return lengths
-    if isinstance(value, tuple(generator_kinds())):
-        return generator
-    if is_tensor(value):
-        return tensor
-    if is_array(value):
-        return numpy_array
     base = next((base for base in CONTAINERS if isinstance(value, base)), None)
     if base is not None:
         return members(base, attributes(cls))
-    if (why := once_only(cls)) is not None:
-        return lambda survey, _, __: survey.refuse(cls, why)
-    if can(cls, "__self__", "__call__"):
-        return receiver
-    if is_shared(cls):
-        return nothing
-    if contents.is_buffer(value):
-        return buffer
-    if can(cls, "__array__") or can(cls, "__array_interface__"):
-        return table
-    return object_of(value)
+    rows: tuple[tuple[Callable[[], Any], How], ...] = (
+        (lambda: isinstance(value, SHARED_KINDS) or is_streamer(value), nothing),
+        (lambda: can(cls, "mock_calls"), lengths),  # a mock can do everything; that it was called is what changes
+        (lambda: isinstance(value, tuple(generator_kinds())), generator),
+        (lambda: is_tensor(value), tensor),
+        (lambda: is_array(value), numpy_array),
+        (lambda: once_only(cls), once),
+        (lambda: can(cls, "__self__", "__call__"), receiver),
+        (lambda: is_shared(cls), nothing),
+        (lambda: can(cls, "acquire", "release") and attributes(cls) is None, lock),
+        (lambda: can(cls, "get", "set", "reset"), cell),
+        (lambda: contents.is_buffer(value), buffer),
+        (lambda: can(cls, "__array__") or can(cls, "__array_interface__"), table),
+    )
+    return next((how for is_so, how in rows if is_so()), None) or object_of(value)
 
 
 def object_of(value: Any) -> How:
@@ -192,6 +183,11 @@ def nothing(_survey: Survey, _value: Any, _depth: int) -> Mark:
     return None
 
 
+def once(survey: Survey, value: Any, _depth: int) -> Mark:
+    """Of what delivers or takes."""
+    survey.refuse(type(value), once_only(type(value)) or "")
+
+
 def generator(survey: Survey, value: Any, _depth: int) -> Mark:
     """Of a generator of random numbers."""
     survey.generators.append(value)
@@ -199,15 +195,27 @@ def generator(survey: Survey, value: Any, _depth: int) -> Mark:
 
 def tensor(survey: Survey, value: Any, depth: int) -> Mark:
     """Its version and contents, and its gradient, which runs add to."""
+    held = contents.of_tensor(value)
+    if held == (None,):
+        survey.nothing_known(type(value))
     grad = value.grad if value.is_leaf and value.requires_grad else None
-    return contents.of_tensor(value, whole=survey.whole), id(grad), survey.look(grad, depth)
+    return held, id(grad), survey.look(grad, depth)
 
 
 def numpy_array(survey: Survey, value: Any, depth: int) -> Mark:
-    """Its contents; of an array of objects, those."""
+    """Its contents; of an array of objects, those. A user's or library's subclass has attributes, such as a mask."""
+    held = own_attributes(survey, value, depth)
     if not value.dtype.hasobject:
-        return contents.of_array(value)
-    return value.shape, members(list, None)(survey, value.ravel().tolist(), depth)
+        return contents.of_array(value), held
+    found = [None if type(each) is float and each != each else each for each in value.ravel().tolist()]  # noqa: PLR0124 - NaN
+    return value.shape, members(list, None)(survey, found, depth), held
+
+
+def own_attributes(survey: Survey, value: Any, depth: int) -> Mark:
+    """The attributes that a subclass in Python gives to its instances."""
+    read = attributes(type(value))
+    state = {} if read is None else read(value)
+    return state and Attributes(state, {name: survey.look(each, depth - 1) for name, each in state.items()}, lazy=False)
 
 
 def buffer(_survey: Survey, value: Any, _depth: int) -> Mark:
@@ -219,6 +227,17 @@ def table(survey: Survey, value: Any, depth: int) -> Mark:
     """Of a frame, a series or an image: what it holds as an array, and its labels."""
     held = contents.as_arrays(value)
     return nowhere(survey, value, depth) if held is None else [survey.look(each, depth) for each in held]
+
+
+def lock(_survey: Survey, value: Any, _depth: int) -> Mark:
+    """Of a lock of the interpreter's: whether it is held, which only its text says of all kinds."""
+    return repr(value)
+
+
+def cell(survey: Survey, value: Any, depth: int) -> Mark:
+    """Of a context variable: what is in it."""
+    found = value.get(None)
+    return id(found), survey.look(found, depth - 1)
 
 
 def receiver(survey: Survey, value: Any, depth: int) -> Mark:
@@ -247,8 +266,7 @@ def members(base: type[Any], read: Callable[[Any], dict[str, Any]] | None) -> Ho
         found = list(islice(each, 0, None, step))
         keys = list(islice(value, 0, None, step)) if base is dict else None
         marks = [survey.look(item, depth - 1) for item in found if type(item) not in ATOMS]
-        own = None if read is None else read(value)
-        return length, found, keys, marks, own, None if own is None else survey.look(own, depth)
+        return length, found, keys, marks, None if read is None else own_attributes(survey, value, depth)
 
     return look
 
@@ -284,7 +302,13 @@ def parts(read: Callable[[Any], dict[str, Any]], *, lazy: bool, hands_on: bool) 
         def look_inside() -> Mark:
             return {name: survey.look(each, depth - 1) for name, each in held}
 
-        return Attributes(state, look_inside() if hands_on else survey.inside(type(value), look_inside), lazy=lazy)
+        if not hands_on:
+            return Attributes(state, survey.inside(type(value), look_inside), lazy=lazy)
+        survey.proxy, outer = survey.proxy or type(value), survey.proxy
+        try:
+            return Attributes(state, look_inside(), lazy=lazy)
+        finally:
+            survey.proxy = outer
 
     return look
 

@@ -81,27 +81,30 @@ def version_of(tensor: Any) -> int | None:
         return None
 
 
-def of_tensor(tensor: Any, *, whole: bool = False) -> Sum:
+def of_tensor(tensor: Any) -> Sum:
     """
-    A tensor's version and a sample of its bytes; all of them where it keeps no version, or ``whole`` is wanted.
+    A tensor's version, shape and checksum: writes through ``.data`` and ``.numpy()``, and collectives, leave the version.
 
-    Writes through ``.data`` and ``.numpy()`` leave the version as it was: of small tensors the sample is all there is.
     Waits for the device, asks no rank: of a DTensor the local part.
     """
-    version = version_of(tensor)
-    return version, *checksum(getattr(tensor, "_local_tensor", tensor), whole=whole or version is None)
+    return version_of(tensor), *checksum(getattr(tensor, "_local_tensor", tensor))
 
 
-def checksum(tensor: Any, *, whole: bool) -> Sum:
-    """Its shape, the sum of its bytes where ``whole`` (up to a bound), and a sample's; empty where it cannot be read."""
+def checksum(tensor: Any) -> Sum:
+    """Its shape, the sum of its bytes (up to a bound), and a checksum of a sample; empty where it cannot be read."""
     torch = sys.modules.get("torch")
     if torch is None or type(tensor) not in (loaded_class("torch", "Tensor"), loaded_class("torch.nn", "Parameter")):
         return ()  # what another subclass does when it is summed up is not for us to try
     try:
         with torch._C._DisableTorchDispatch(), torch._C.DisableTorchFunction():  # a user's modes hear nothing of it
+            if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_quantized:
+                return ()  # its memory is not that of its elements, one by one
+            if not tensor.data_ptr():  # it has no memory: on the meta device, or empty
+                return (tuple(tensor.shape),)
             held = tensor.detach().reshape(-1).view(torch.uint8)
-            sample = held if len(held) <= SAMPLE else held[:: len(held) // SAMPLE]
-            total = int(held.sum(dtype=torch.int64)) if whole and len(held) <= WHOLE else 0
-            return tuple(tensor.shape), total, zlib.crc32(sample.contiguous().cpu().numpy())
-    except (RuntimeError, NotImplementedError, TypeError):  # on the meta device, sparse, quantised, under a transform
+            # A copy: memory that is shared with numpy cannot be resized any more.
+            sample = held[:: 1 + len(held) // SAMPLE].clone().cpu()
+            total = int(held.sum(dtype=torch.int64)) if SAMPLE < len(held) <= WHOLE else 0
+            return tuple(tensor.shape), total, zlib.crc32(sample.numpy())
+    except (RuntimeError, NotImplementedError, TypeError):  # under a transform, on a device without this
         return ()

@@ -29,10 +29,8 @@ GROWS: tuple[tuple[tuple[str, ...], str], ...] = (
 )
 SHARED: tuple[tuple[str, ...], ...] = (
     ("encode", "decode"),  # tokenizers, processors
-    ("acquire", "release"),  # locks
     ("debug", "info", "warning", "error"),  # loggers
     ("submit", "shutdown"),  # executors
-    ("get", "set", "reset"),  # context variables
 )
 POINTER = object.__basicsize__ // 2
 MODULE = ("state_dict", "parameters")

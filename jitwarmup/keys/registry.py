@@ -6,7 +6,6 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Hashable
-from contextlib import suppress
 from typing import Any
 
 from jitwarmup.host import fork_safe
@@ -29,13 +28,14 @@ class KeyRegistry:
         self.lock = threading.RLock()
         self.entries: dict[Key, KeyState] = {}
         self.latched: set[int] = set()
-        self.dead: deque[int] = deque()
+        self.dead: deque[tuple[int, weakref.ref[Any]]] = deque()
         self.watching: dict[int, weakref.ref[Any]] = {}
         self.changed: Callable[[], Any] = lambda: None  # called where a shortcut for warm keys may hold no longer
         self.summary = CallSummary()
         self.counts = HitCounter()
         self.rounds: deque[Size] = deque(maxlen=ROUNDS)  # what the process held after each of the newest warm-ups
         self.limit_announced = False
+        self.unknown_classes: set[str] = set()  # of arguments, that were announced
         REGISTRIES.add(self)
         fork_safe.after_fork_in_child(self.after_fork)
 
@@ -51,18 +51,24 @@ class KeyRegistry:
 
     def instance_id_of(self, instance: Any) -> int:
         """
-        The identity of an instance as part of a key; 0 for none. The instance is not kept alive.
+        The identity of an instance as part of a key; 0 for none. The instance is not kept alive: its keys go with it.
 
-        Where it can be weakly referenced, its keys go when it goes. Where it cannot (``__slots__`` without
-        ``__weakref__``), identity is the address, which a later object may get again.
+        One that cannot be weakly referenced (``__slots__`` without ``__weakref__``) is not noticed when it goes, and a
+        later one may get its address: all of its class have one key.
         """
         if instance is None:
             return 0
         self.sweep()
         instance_id = id(instance)
-        if instance_id not in self.watching:
-            with suppress(TypeError):  # the callback may run anywhere, in any thread, so it only leaves a note
-                self.watching[instance_id] = weakref.ref(instance, lambda _: self.dead.append(instance_id))
+        known = self.watching.get(instance_id)
+        if known is not None and known() is instance:
+            return instance_id
+        try:  # the callback may run anywhere, in any thread, so it only leaves a note
+            self.watching[instance_id] = weakref.ref(instance, lambda gone: self.dead.append((instance_id, gone)))
+        except TypeError:
+            return self.instance_id_of(type(instance))
+        if known is not None:  # of one that is gone, whose address this one has
+            self.forget(instance_id)
         return instance_id
 
     def sweep(self) -> None:
@@ -70,14 +76,20 @@ class KeyRegistry:
         while self.dead:
             with self.lock:
                 try:
-                    instance_id = self.dead.popleft()
+                    instance_id, gone = self.dead.popleft()
                 except IndexError:  # another thread was quicker
                     return
-                self.watching.pop(instance_id, None)
-                self.latched.discard(instance_id)
-                for key in [key for key in self.entries if key[0] == instance_id]:
-                    del self.entries[key]
-            self.changed()
+                if self.watching.get(instance_id) is gone:
+                    del self.watching[instance_id]
+                    self.forget(instance_id)
+
+    def forget(self, instance_id: int) -> None:
+        """Forget the keys of an instance."""
+        with self.lock:
+            self.latched.discard(instance_id)
+            for key in [key for key in self.entries if key[0] == instance_id]:
+                del self.entries[key]
+        self.changed()
 
     def entry(self, key: Key) -> KeyState | None:
         """The state of a key, made where there is room; None where the bound on keys is reached."""

@@ -185,12 +185,12 @@ def test_without_torch_nothing_is_a_tensor(monkeypatch):
 @pytest.mark.parametrize("size", [1, contents.SAMPLE + 1, 100_000])
 def test_among_several_ranks_a_change_that_leaves_the_version_is_seen_in_all_of_a_tensor(dtype, size):
     tensor = torch.zeros(size, dtype=dtype)
-    before = survey([tensor], whole=True)
-    assert same(before, [tensor], whole=True)
+    before = survey([tensor])
+    assert same(before, [tensor])
     version = tensor._version
     tensor.data[size - 1] = True
     assert tensor._version == version
-    assert not same(before, [tensor], whole=True)
+    assert not same(before, [tensor])
 
 
 def test_contents_that_change_places_are_seen():
@@ -224,9 +224,9 @@ def test_of_a_tensor_that_is_split_over_ranks_the_local_part_is_looked_at():
 
     split = torch.ones(4).as_subclass(Split)
     split._local_tensor = torch.ones(2)
-    before = survey(split, whole=True)
+    before = survey(split)
     split._local_tensor.data[1] = 3
-    assert not same(before, split, whole=True)
+    assert not same(before, split)
 
 
 def test_no_mode_of_the_users_hears_that_a_tensor_is_looked_at():
@@ -241,7 +241,7 @@ def test_no_mode_of_the_users_hears_that_a_tensor_is_looked_at():
 
     tensor = torch.ones(2)
     with Listener():
-        survey(tensor, whole=True)
+        survey(tensor)
     assert heard == []
 
 

@@ -11,12 +11,14 @@ import functools
 import inspect
 from collections.abc import Callable
 from enum import Enum
+from types import FunctionType
 from typing import Any
 
 from jitwarmup.records.errors import ArgumentError
 
 COPIED = ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__", "__type_params__")
-CODE = ("__code__", "__defaults__", "__kwdefaults__")
+CODE = ("__code__", "__defaults__", "__kwdefaults__", "__closure__", "__globals__")
+HOLDERS = (functools.partial, functools.partialmethod, functools.singledispatchmethod)
 
 
 class CallableKind(Enum):
@@ -39,16 +41,16 @@ class CallableKind(Enum):
 
 
 def innermost(function: Any) -> Any:
-    """The function behind partials, bound methods and callable objects: the one that has the code."""
+    """The function behind partials, bound methods, descriptors and callable objects: the one that has the code."""
     while True:
-        if isinstance(function, functools.partial | functools.partialmethod):
+        if isinstance(function, HOLDERS):
             function = function.func
         elif inspect.ismethod(function) or isinstance(function, classmethod | staticmethod):
             function = function.__func__
-        elif inspect.isroutine(function) or hasattr(function, "__code__") or isinstance(function, type):
-            return function
-        elif callable(function):
-            function = type(function).__call__
+        elif not hasattr(function, "__code__") and isinstance(
+            call := inspect.getattr_static(type(function), "__call__", None), FunctionType
+        ):
+            function = call
         else:
             return function
 
@@ -67,7 +69,7 @@ def kind_of(function: Callable[..., Any]) -> CallableKind:
 def name_of(function: Any) -> str:
     """Module and qualified name, never a repr: a partial's shows its arguments."""
     named = function
-    while isinstance(named, functools.partial | functools.partialmethod):
+    while isinstance(named, HOLDERS):
         named = named.func
     if not hasattr(named, "__qualname__"):
         named = type(named)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from jitwarmup.distributed import checked_ranks
+from jitwarmup.engine.callables import HOLDERS
 from jitwarmup.engine.rules import Fixed
 from jitwarmup.host.scope import settings_around
 from jitwarmup.probes import ProbeSet, probe_set_of
@@ -292,6 +293,7 @@ def check_function(function: Any, *, descriptors: bool = True) -> None:
             f"got the class {function.__name__}; wanted a function or another callable: decorate its methods, "
             "or a function that makes the object and uses it"
         )
-    bindable = descriptors and hasattr(type(function), "__get__") and not isinstance(function, property)
+    bindable = descriptors and isinstance(function, (classmethod, staticmethod, *HOLDERS))
     if not callable(function) and not bindable:
-        raise ArgumentError(f"got {shown(function)}; wanted a function or another callable to warm up")
+        way_out = ": decorate the function that it calls, below it" if hasattr(type(function), "__get__") else ""
+        raise ArgumentError(f"got {shown(function)}; wanted a function or another callable to warm up{way_out}")

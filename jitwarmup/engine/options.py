@@ -153,7 +153,7 @@ class BlockSettings:
         one_of("on_contamination", found.get("on_contamination", "mark"), ON_CONTAMINATION)
         callable_or_none("accept", found.get("accept"))
         check_monitor(found.get("monitor"))
-        check_clock(found.get("clock"))
+        check_port("clock", found.get("clock"), ("now", "fence"), "an object with now() -> int (ns) and fence()")
         check_name(found.get("name"))
         return found if found.ranks is UNSET else replace(found, ranks=checked_ranks(found.ranks))
 
@@ -221,34 +221,29 @@ def check_name(value: Any) -> None:
         raise ArgumentError(f"name got {shown(value)}; wanted text to show in place of the function's own name")
 
 
+def check_port(name: str, value: Any, methods: Sequence[str], wanted: str) -> None:
+    """Refuse what lacks methods of a port; a class is refused too, since an instance is wanted."""
+    missing = [method for method in methods if not callable(getattr(value, method, None))]
+    if isinstance(value, type):
+        raise ArgumentError(f"{name} got the class {value.__name__}; wanted {wanted}")
+    if value is not None and missing:
+        raise ArgumentError(f"{name} got a {type(value).__name__} without {', '.join(missing)}; wanted {wanted}")
+
+
 def check_monitor(monitor: Any) -> None:
-    """Refuse what lacks the three methods of the monitor port; a class is refused too (an instance is wanted)."""
-    if monitor is None:
-        return
-    missing = [name for name in ("pause", "resume", "window") if not callable(getattr(monitor, name, None))]
-    if isinstance(monitor, type) or missing:
-        what = f"the class {monitor.__name__}" if isinstance(monitor, type) else f"a {type(monitor).__name__}"
-        lack = "" if isinstance(monitor, type) else f" without {', '.join(missing)}"
-        raise ArgumentError(f"monitor got {what}{lack}; wanted an object with pause, resume and window(name)")
+    """Refuse what is no monitor."""
+    check_port("monitor", monitor, ("pause", "resume", "window"), "an object with pause, resume and window(name)")
 
 
 def checked_probes(probes: Any) -> tuple[Probe, ...]:
     """Further probes, each with the methods of the port."""
-    given = tuple(probes) if isinstance(probes, list | tuple | None) and probes else ()
-    wanted = ("arm", "snapshot", "delta", "disarm")
-    fit = all(callable(getattr(probe, name, None)) for probe in given for name in wanted)
-    if not isinstance(probes, list | tuple | None) or not fit:
-        raise ArgumentError(f"probes got {shown(probes)}; wanted a list of objects with {', '.join(wanted)}")
-    return given
-
-
-def check_clock(clock: Any) -> None:
-    """Refuse what lacks the two methods of the clock port."""
-    if clock is None:
-        return
-    missing = [name for name in ("now", "fence") if not callable(getattr(clock, name, None))]
-    if isinstance(clock, type) or missing:
-        raise ArgumentError(f"clock got {shown(clock)}; wanted an object with now() -> int (ns) and fence()")
+    methods = ("arm", "snapshot", "delta", "disarm")
+    wanted = f"a list of objects with {', '.join(methods)}"
+    if not isinstance(probes, list | tuple | None):
+        raise ArgumentError(f"probes got {shown(probes)}; wanted {wanted}")
+    for probe in probes or ():
+        check_port("probes", probe, methods, wanted)
+    return tuple(probes or ())
 
 
 def check_function(function: Any, *, descriptors: bool = True) -> None:

@@ -38,19 +38,17 @@ MOMENTS: dict[str, str] = {
 }
 
 
+@dataclass(slots=True, eq=False)
 class AllGather(Wait):
     """A request for what every rank reports; answered with what was exchanged."""
 
-    def __init__(self, ranks: Ranks, report: bytes) -> None:
-        self.ranks = ranks
-        self.report = report
+    ranks: Ranks
+    report: bytes
 
     def block(self) -> Exchanged:
-        """Wait in a thread."""
         return self.ranks.exchange(self.report).block()
 
     async def sleep(self) -> Exchanged:
-        """Wait in a task; the event loop goes on."""
         return await self.ranks.exchange(self.report).sleep()
 
 

@@ -38,16 +38,12 @@ def after_call(function: TimedFunction, entry: KeyState, run: Run, *, was_warm: 
     if not was_warm:
         return None
     paid, spent = own_one_time(run), usage([run])
-    announce.announce_lost(function, entry, run, paid, reason=reason_of(paid), spent=spent)
-    demote(function, entry, reason_of(paid))
+    reason = next((work.reason for work in paid if work.reason), paid[0].kind)
+    announce.announce_lost(function, entry, run, paid, reason=reason, spent=spent)
+    demote(function, entry, reason)
     note_fallback(function, entry, [run])
     warn_of_limit(function, entry, spent)
     return error_of(function, paid) if function.options.on_loss == "raise" else None
-
-
-def reason_of(paid: Sequence[OneTimeWork]) -> str:
-    """The first reason that is known, else what kind of work it was."""
-    return next((work.reason for work in paid if work.reason), paid[0].kind)
 
 
 def demote(function: TimedFunction, entry: KeyState, reason: str) -> None:

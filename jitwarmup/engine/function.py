@@ -128,7 +128,7 @@ class WarmedFunction:
             own = {name: value for name, value in settings.given().items() if name in ("accept", "name")}
             options = replace(options, **own) if own else options
         return Call(
-            name=(settings.get("name") if settings is not None else None) or self.name,
+            name=options.name or self.name,
             function=self.function,
             kind=self.kind,
             options=options,

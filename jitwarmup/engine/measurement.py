@@ -89,8 +89,9 @@ class Measurement(Plan):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.resume_monitor()
-        if error is not None:
-            self.leave("left early" if isinstance(error, GeneratorExit) else type(error).__name__)
+        if error is not None and self.agreement is not None:
+            why = "left early" if isinstance(error, GeneratorExit) else type(error).__name__
+            self.agreement.leave(f"{why}, after {len(self.runs)} runs")
 
     # ------------------------------------------------------------------ the runs
 
@@ -203,11 +204,6 @@ class Measurement(Plan):
             self.inherited = len(self.runs)
         for run in self.runs:
             self.recurring.observe(run)
-
-    def leave(self, why: str) -> None:
-        """Go one's own way; the other ranks, if there are any, get a notice."""
-        if self.agreement is not None:
-            self.agreement.leave(f"{why}, after {len(self.runs)} runs")
 
     def agree(self, agreement: RankAgreement, run: Run, outcome: RunOutcome) -> Generator[Wait, Any, Run]:
         """The run that all ranks decide on. Interrupted, this rank leaves: nobody who interrupts wants to wait."""

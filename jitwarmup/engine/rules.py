@@ -129,7 +129,8 @@ class UntilSteady(Rule):
     runs before it neither help nor hinder. Work that comes back on every run is learnt and ends no stretch.
 
     The decision's numbers: ``n`` warm-up runs, ``clean`` runs since the last one-time work, ``contention_share`` of
-    their time, ``cov`` of the window, ``warmup_end``: position in ``runs`` at which the steady part began.
+    their time, ``cov`` of the window, ``warmup_end``: position in ``runs`` at which the steady part began, found by walking
+    back from the window that proved rest, or from the newest five runs where none did.
     """
 
     at_least: int = 2
@@ -195,16 +196,6 @@ def engaged(rule: RuleLike, *, budget_s: float | None, causes_watched: bool) -> 
     """The rule as the engine uses it: within the budget, and told whether causes are watched."""
     hooked = _hooked(rule, causes_watched)
     return hooked if budget_s is None else Either(hooked, Budget(budget_s))
-
-
-def warmup_end(runs: Sequence[Run]) -> int:
-    """
-    Position in ``runs`` at which the steady part began, known afterwards; ``len(runs)`` where nothing came after the last work.
-
-    It walks back from the window that proved rest, or from the newest five where none did.
-    """
-    stretch = GrowingTail.of(runs)
-    return _end(stretch, find_rest(stretch.tail())) if stretch.places else len(runs)
 
 
 def would_have_said(runs: Sequence[Run]) -> Decision:
@@ -295,11 +286,6 @@ def _ends_stretch(run: Run) -> bool:
     return run.phase is Phase.VALIDATE or compiles or bool(own_one_time(run))
 
 
-def _end(stretch: GrowingTail, rest: Rest | None) -> int:
-    """Position of the first run of the steady part, for a stretch that is not empty."""
-    return stretch.places[rest_start(stretch.tail().corrected_s, rest.window if rest else NORMAL.stable)]
-
-
 def _numbers(stretch: GrowingTail, rest: Rest | None) -> dict[str, float]:
     tail = stretch.tail()
     numbers = {
@@ -308,8 +294,9 @@ def _numbers(stretch: GrowingTail, rest: Rest | None) -> dict[str, float]:
         "contention_share": tail.contention_share,
     }
     if stretch.places:
-        numbers["warmup_end"] = float(_end(stretch, rest))
-        numbers["cov"] = cov(tail.corrected_s[-(rest.window if rest else NORMAL.stable) :])
+        window = rest.window if rest else NORMAL.stable
+        numbers["warmup_end"] = float(stretch.places[rest_start(tail.corrected_s, window)])
+        numbers["cov"] = cov(tail.corrected_s[-window:])
     return numbers
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,21 +20,19 @@ from jitwarmup.engine.steps import Step
 from jitwarmup.gpu.shared import SharedWindow
 from jitwarmup.host.scope import RunContext
 from jitwarmup.records.protocols import Clock, RunAnnotation
-from jitwarmup.records.runs import OneTimeWork, Outcome, Phase, Run
+from jitwarmup.records.runs import Outcome, Phase, Run
 
 MEASURE, CALL, BLOCK = "measure", "call", "block"  # names of a monitor's windows
 
 
+@dataclass(slots=True, eq=False)
 class RunOutcome:
-    """What came of one run: the Run, and the value or the exception of the user's function."""
+    """What came of one run: the Run (None where none was timed), and the value or the exception of the user's function."""
 
-    __slots__ = ("error", "notes", "run", "value")
-
-    def __init__(self, run: Any, value: Any, error: BaseException | None, notes: Sequence[RunAnnotation] = ()) -> None:
-        self.run = run
-        self.value = value
-        self.error = error
-        self.notes = notes
+    run: Any
+    value: Any
+    error: BaseException | None
+    notes: Sequence[RunAnnotation] = ()
 
 
 def outcome_of(error: BaseException | None) -> Outcome:
@@ -139,6 +138,7 @@ class TimedRegion:
     def run(self, **streamed: Any) -> Run:
         """The Run that comes of it; made on demand, since a call that is only counted needs none."""
         seen = self.seen
+        paid = bool(seen.work) and any(work.scope == "own" and work.recurrence == "one_time" for work in seen.work)
         fields = streamed or self.annotated
         outcome = streamed.pop("outcome", None) or outcome_of(self.error)
         return Run(
@@ -149,7 +149,7 @@ class TimedRegion:
             outcome=outcome,
             error_type=type(self.error).__name__ if self.error is not None and outcome != "closed" else None,
             work=seen.work,
-            contaminated=bool(seen.work) and self.step.phase is Phase.MEASURE and any(map(paid_once, seen.work)),
+            contaminated=paid and self.step.phase is Phase.MEASURE,
             device=self.meter.reading if self.meter is not None and not streamed else None,
             cpu_s=seen.cpu_s,
             wait_s=seen.wait_s,
@@ -185,11 +185,6 @@ def merged(annotated: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, A
         "item_gaps_s": (*annotated["item_gaps_s"], *more["item_gaps_s"]),
         "items": annotated["items"] + more["items"],
     }
-
-
-def paid_once(work: OneTimeWork) -> bool:
-    """Whether a piece of work is one-time work of the run's own."""
-    return work.scope == "own" and work.recurrence == "one_time"
 
 
 class TimedStream(TimedRegion):

@@ -27,7 +27,7 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT))
 
 from jitwarmup.analysis.stats import CONTENDED, median, median_interval, quantile  # noqa: E402 - after the path
-from jitwarmup.engine.rules import RuleLike, until_steady, warmup_end, would_have_said  # noqa: E402 - after the path
+from jitwarmup.engine.rules import RuleLike, until_steady, would_have_said  # noqa: E402 - after the path
 from jitwarmup.records.runs import Decision, OneTimeWork, Phase, Run  # noqa: E402 - after the path
 
 FOLDER = ROOT.parent / "shared/data/torch_cpu"
@@ -151,7 +151,9 @@ def re_armed(rule: RuleLike, series: Series) -> tuple[int, int, bool] | None:
             warming = rule(history).state == "more"
             measured = 0
         if measured == MEASURED:
-            return len(history), warmup_end(history[:-MEASURED]), compiles(history[-MEASURED:])
+            numbers = until_steady()(history[:-MEASURED]).numbers
+            end = int(numbers.get("warmup_end", len(history) - MEASURED))
+            return len(history), end, compiles(history[-MEASURED:])
     return None
 
 

@@ -32,7 +32,6 @@ def about(plan: Plan) -> dict[str, Any]:
 
 
 def announce_validated(plan: Plan, run: Run) -> None:
-    """The validation run went well."""
     plan.call.emit(schema.VALIDATION_COMPLETED, **about(plan), **run_fields(run))
 
 
@@ -49,14 +48,24 @@ def announce_ended_early(plan: Plan) -> None:
 
 
 def announce_warmed(plan: Plan, grown: Sequence[Reason]) -> None:
-    """The silent warm-up has ended."""
     plan.call.emit(schema.WARMUP_COMPLETED, **about(plan), **warmup_fields(plan), **growth_fields(grown))
 
 
 def announce_proof(plan: Plan, decision: Decision) -> None:
     """Whether steady state was found, where the rule looked for it."""
-    event = schema.STEADY_STATE_REACHED if decision.state == "proven" else schema.STEADY_STATE_NOT_REACHED
-    plan.call.emit(event, **about(plan), **decision_fields(decision, plan.runs))
+    warm = [run.duration_s for run in plan.runs if run.phase is Phase.WARM and run.outcome == "ok"]
+    proven = decision.state == "proven"
+    numbers: dict[str, Any] = {f"decision_{name}": value for name, value in decision.numbers.items()}
+    plan.call.emit(
+        schema.STEADY_STATE_REACHED if proven else schema.STEADY_STATE_NOT_REACHED,
+        **about(plan),
+        iterations=len(warm),
+        runs=len(plan.runs),
+        median_s=statistics.median(warm[-5:]) if warm else None,
+        path=decision.path or None,
+        reason=None if proven else "the allowance was spent before steady state was proven",
+        **numbers,
+    )
 
 
 def announce_measured(plan: Plan, report: Report, *, well: bool) -> None:
@@ -71,7 +80,6 @@ def announce_measured(plan: Plan, report: Report, *, well: bool) -> None:
 
 
 def announce_call(function: TimedFunction, entry: KeyState | None, run: Run, error: BaseException | None) -> None:
-    """One plain call."""
     function.emit(schema.CALL, error=error, key=key_of(entry), **call_fields(run))
 
 
@@ -151,7 +159,6 @@ def common_fields(run: Run) -> dict[str, Any]:
 
 
 def call_fields(run: Run) -> dict[str, Any]:
-    """One plain call."""
     fields = common_fields(run)
     fields["contaminated"] = run.contaminated
     if run.error_type is not None:
@@ -160,7 +167,6 @@ def call_fields(run: Run) -> dict[str, Any]:
 
 
 def warmup_fields(plan: Plan) -> dict[str, Any]:
-    """One silent warm-up."""
     warmup, decision, monitor = plan.warmup(), plan.decision, plan.call.instruments.monitor
     return {
         "iterations": sum(run.phase is Phase.WARM for run in warmup.runs),
@@ -181,20 +187,6 @@ def growth_fields(grown: Sequence[Reason]) -> dict[str, Any]:
     names = {"memory_grows": "memory_grows_bytes", "graphs_grow": "graphs_grow", "descriptors_grow": "descriptors_grow"}
     return {
         name: next(iter(reason.numbers.values())) for reason in grown if (name := names.get(reason.kind)) is not None
-    }
-
-
-def decision_fields(decision: Decision, runs: Sequence[Run]) -> dict[str, Any]:
-    """What a rule that looks for proof has found."""
-    warm = [run.duration_s for run in runs if run.phase is Phase.WARM and run.outcome == "ok"]
-    proven = decision.state == "proven"
-    return {
-        "iterations": len(warm),
-        "runs": len(runs),
-        "median_s": statistics.median(warm[-5:]) if warm else None,
-        "path": decision.path or None,
-        "reason": None if proven else "the allowance was spent before steady state was proven",
-        **{f"decision_{name}": value for name, value in decision.numbers.items()},
     }
 
 

@@ -117,27 +117,23 @@ def error_of(function: TimedFunction, paid: Sequence[OneTimeWork]) -> Measuremen
 class LiveCall:
     """One live call, from when it comes to when it is over; ``runs`` are those it had to make."""
 
-    __slots__ = ("call", "entry", "hit", "reason", "runs")
-
     def __init__(self, call: Call) -> None:
-        entry = call.entry
         self.call = call
-        self.entry = entry
-        self.hit = entry is not None and entry.is_warm
-        self.reason = None if self.hit else why_cold(entry)
+        self.hit = call.entry is not None and call.entry.is_warm
+        self.reason = why_cold(call.entry)
         self.runs: list[Run] = []
 
     def over(self) -> None:
         """Count it; the first miss of a key is announced where keys are warmed by name, not by their first call."""
-        call, counts = self.call, self.call.registry.counts
+        call, entry, counts = self.call, self.call.entry, self.call.registry.counts
         if call.options.emit == "off":
             return
         if self.hit:
             counts.hit()
             return
-        first = counts.miss(None if self.entry is None else self.entry.label, self.runs) == 1
+        first = counts.miss(None if entry is None else entry.label, self.runs) == 1
         if first and (call.options.on_new_key == "pass" or was_requested(call)):
-            announce.announce_missed(call, self.reason or "")
+            announce.announce_missed(call, self.reason)
 
 
 def was_requested(call: Call) -> bool:

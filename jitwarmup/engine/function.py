@@ -55,14 +55,7 @@ def check_dry_run(dry_run: Any, kind: CallableKind) -> None:
 
 
 class WarmedFunction:
-    """
-    One decorated function.
-
-    Args:
-        raw: what was decorated, descriptors included.
-        options: the checked options.
-
-    """
+    """One decorated function; ``raw`` is what was decorated, descriptors included."""
 
     def __init__(self, raw: Any, options: Options) -> None:
         self.raw = raw

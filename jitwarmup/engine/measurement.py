@@ -62,12 +62,8 @@ class Measurement(Plan):
     beginning of an exit. On every way out the monitor is resumed, and where the plan ends early the other ranks,
     which would wait for the next run, get a notice.
 
-    Args:
-        call: what is run.
-        claim: the right to warm the call's key, or None where the key is warm already.
-        clock: times the runs.
-        report_id: of the block that the measurement belongs to; by default it has one of its own.
-
+    ``claim`` is the right to warm the call's key, None where it is warm already; ``report_id`` is that of the block
+    around, by default one of its own.
     """
 
     def __init__(self, call: Call, claim: Claim | None, clock: Clock, report_id: str | None = None) -> None:
@@ -118,7 +114,9 @@ class Measurement(Plan):
         function = call.options.dry_run if extra and call.options.dry_run is not None else call.function
         request = RunRequest(call.instruments, step, self.clock, function, args, kwargs)
         if extra:
-            request.drain, request.left_s = call.options.drain, self.left_s()
+            request.drain, budget_s = call.options.drain, call.options.budget_s
+            if budget_s is not None and self.agreement is None:  # ranks would not stop at the same item
+                request.left_s = max(0.0, budget_s - self.spent_s)
         if self.replay and step.phase is Phase.VALIDATE:
             request.kept = []
         del args, kwargs
@@ -169,11 +167,6 @@ class Measurement(Plan):
             self.end = Ending.MUTATED
             self.value = value
         return run
-
-    def left_s(self) -> float | None:
-        """Seconds of the budget left for a stream's extra run, None for no limit; ranks would not stop at the same item."""
-        budget = self.call.options.budget_s
-        return None if budget is None or self.agreement is not None else max(0.0, budget - self.spent_s)
 
     def rule(self, runs: Sequence[Run]) -> Decision:
         """The rule of the options, within the budget, told whether causes are watched (a module may appear in a run)."""
@@ -241,11 +234,6 @@ class Measurement(Plan):
             self.end, self.error = Ending.ELSEWHERE, agreement.lost
 
     # ------------------------------------------------------------------ phases
-
-    def prepare(self) -> None:
-        """Before the first run: the random streams are noted, and the monitor is paused."""
-        self.call.inputs.remember(process_wide=self.rng_restored)
-        self.pause_monitor()
 
     def pause_monitor(self) -> None:
         """Pause the monitor, once; hooks that span a warm-up begin."""

@@ -62,13 +62,7 @@ class Options:
 
     @classmethod
     def checked(cls, *, iterations: Any = 5, **options: Any) -> Options:
-        """
-        Options from what the user gave.
-
-        Raises:
-            ArgumentError: a name or value cannot work; the message names got, wanted and the way out.
-
-        """
+        """Options from what the user gave; an ArgumentError for what cannot work names got, wanted and the way out."""
         check_names("warmed", options, ("iterations", *(each.name for each in fields(cls) if each.name != "rule")))
         checked = cls(rule=rule_of(iterations), **options)
         whole("measurements", checked.measurements, at_least=1)
@@ -89,7 +83,11 @@ class Options:
         check_name(checked.name)
         if checked.ranks is not UNSET:
             checked = replace(checked, ranks=checked_ranks(checked.ranks))
-        check_loss_of_ranks(checked)
+        if checked.ranks not in (UNSET, None) and checked.on_loss in ("rewarm", "unready"):
+            raise ArgumentError(
+                f"on_loss={checked.on_loss!r} got ranks= too; wanted one of them: a loss is seen by one rank alone, which "
+                "would warm up alone and wait for the others; choose 'mark' or 'raise'"
+            )
         if not checked.idempotent and checked.fresh is None and checked.dry_run is None:
             raise ArgumentError(
                 "idempotent=False got neither fresh= nor dry_run=; warming up runs the function several times: give "
@@ -133,13 +131,7 @@ class BlockSettings:
 
     @classmethod
     def checked(cls, *, iterations: Any = UNSET, probes: Any = UNSET, **settings: Any) -> BlockSettings:
-        """
-        Settings from what the user gave.
-
-        Raises:
-            ArgumentError: a value cannot work; the message names got, wanted and the way out.
-
-        """
+        """Settings from what the user gave; ArgumentError as for the options."""
         if iterations is not UNSET:
             settings["iterations"] = rule_of(iterations)
         if probes is not UNSET:
@@ -193,15 +185,6 @@ def check_names(function: str, given: Mapping[str, Any], known: Sequence[str]) -
             raise ArgumentError(f"{function} got an option {name!r}, which it does not have; {meant}")
 
 
-def check_loss_of_ranks(options: Options) -> None:
-    """Refuse a policy by which one rank alone would warm up again: only it has seen the loss."""
-    if options.ranks not in (UNSET, None) and options.on_loss in ("rewarm", "unready"):
-        raise ArgumentError(
-            f"on_loss={options.on_loss!r} got ranks= too; wanted one of them: a loss is seen by one rank alone, which "
-            "would warm up alone and wait for the others; choose 'mark' or 'raise'"
-        )
-
-
 def rule_of(iterations: Any) -> Rule:
     """A warm-up rule from a count or a rule."""
     if isinstance(iterations, int) and not isinstance(iterations, bool) and iterations >= 0:
@@ -247,14 +230,7 @@ def checked_probes(probes: Any) -> tuple[Probe, ...]:
 
 
 def check_function(function: Any, *, descriptors: bool = True) -> None:
-    """
-    Refuse what cannot be warmed: what is not callable, and classes.
-
-    Args:
-        function: what the user gave.
-        descriptors: accept class methods and other descriptors that become callable when bound.
-
-    """
+    """Refuse what cannot be warmed: what is not callable (nor a descriptor that is once bound), and classes."""
     if inspect.isclass(function):
         raise ArgumentError(
             f"got the class {function.__name__}; wanted a function or another callable: decorate its methods, "

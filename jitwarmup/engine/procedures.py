@@ -8,6 +8,7 @@ sent what came of it, and returns a `CallResult`. A driver carries it out.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -77,11 +78,6 @@ def passes(call: Call) -> bool:
     return chosen != "warm" and (chosen == "pass" or was_requested(call))
 
 
-def warm_at_once(call: Call) -> Procedure:
-    """``warm`` that waits for nobody: in a worker thread, which is not to be held; the event loop does the waiting."""
-    return warm(call, wait=False)
-
-
 def warm_for_call(call: Call, claim: Claim, visit: LiveCall) -> Generator[Any, Any, CallResult | None]:
     """Warm up for a plain call; a Result where the call is over, None where its own run is still to be made."""
     measurement = Measurement(call, claim, call.instruments.plain_clock, call.report_id)
@@ -125,7 +121,8 @@ def carried_out(measurement: Measurement, measurements: int = 0) -> Procedure:
     call.inputs.refuse_once_only()
     with measurement, measurement:
         yield from measurement.join()
-        measurement.prepare()
+        call.inputs.remember(process_wide=measurement.rng_restored)
+        measurement.pause_monitor()
         yield from measurement.follow(plan_steps(measurement.rule, measurements, history=measurement.runs, redo=redo))
         if measurements:
             measurement.resume_monitor()
@@ -234,6 +231,9 @@ def warm(call: Call, *, wait: bool = True) -> Procedure:
         measurement = Measurement(call, claim, call.instruments.clock, call.report_id)
         yield from rewound(measurement)
     return warmed_up(measurement)
+
+
+warm_at_once = functools.partial(warm, wait=False)  # in a worker thread, which is not to be held: the event loop waits
 
 
 def warmed_up(measurement: Measurement) -> CallResult:

@@ -254,7 +254,6 @@ class GrowingTail:
             self._append(len(self.runs) - 1)
 
     def tail(self) -> CleanTail:
-        """The times of its runs."""
         return CleanTail(wall_s=tuple(self._wall_s), wait_s=tuple(self._wait_s))
 
     def _clear(self) -> None:

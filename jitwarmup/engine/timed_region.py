@@ -22,7 +22,7 @@ from jitwarmup.host.scope import RunContext
 from jitwarmup.records.protocols import Clock, RunAnnotation
 from jitwarmup.records.runs import Outcome, Phase, Run
 
-MEASURE, CALL, BLOCK = "measure", "call", "block"  # names of a monitor's windows
+MEASURE, CALL = "measure", "call"  # names of a monitor's windows
 
 
 @dataclass(slots=True, eq=False)
@@ -94,17 +94,13 @@ class TimedRegion:
         self.error = error
         try:
             self.clock.fence()
-        except BaseException as late:  # noqa: BLE001 - handed on as the run's own by the driver
-            self.note_late(late)
+        except BaseException as late:  # noqa: BLE001 - handed on as the run's own by the driver; an interrupt goes first
+            fails = isinstance(error, Exception | GeneratorExit)
+            if error is None or (fails and not isinstance(late, Exception)):
+                self.error = late
         t1 = self.clock.now()
         self.conclude(t1 - self.t0)
         return True
-
-    def note_late(self, late: BaseException) -> None:
-        """The wait for the device failed or was interrupted: the run's error, unless it failed; an interrupt goes first."""
-        fails = isinstance(self.error, Exception | GeneratorExit)
-        if self.error is None or (fails and not isinstance(late, Exception)):
-            self.error = late
 
     def abandon(self) -> None:
         """
@@ -216,32 +212,21 @@ class TimedStream(TimedRegion):
 
     def leave_step(self) -> None:
         """The stream's own time stops with an item."""
-        step_ns = self.stop()
+        step_ns = self.clock.now() - self.t0
+        self.instruments.probe_set.suspend(self.context)
+        self.spent_ns += step_ns
         self.items += 1
         if self.first_ns is None:
             self.first_ns = self.spent_ns
         else:
             self.gaps_ns.append(step_ns)
 
-    def stop(self) -> int:
-        """The stream's own time stops; how long this step took."""
-        step_ns = self.clock.now() - self.t0
+    def conclude(self, duration_ns: int) -> None:
+        """The last step, which gave no item, is over too."""
         self.instruments.probe_set.suspend(self.context)
-        self.spent_ns += step_ns
-        return step_ns
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        self.error = error
-        try:
-            self.clock.fence()
-        except BaseException as late:  # noqa: BLE001 - as in a plain run
-            self.note_late(late)
-        self.stop()
+        self.spent_ns += duration_ns
         self.t0 = self.began_ns  # notes are read against the beginning of the run, not of its last step
-        self.conclude(self.spent_ns)
-        return True
+        super().conclude(self.spent_ns)
 
     def run(self, **streamed: Any) -> Run:
         """The Run, with what is known of its items."""

@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from jitwarmup.engine.agreement import RankAgreement, level_of
-from jitwarmup.engine.commands import Call, TimedFunction, event_of, key_of
+from jitwarmup.engine.commands import WELL, Call, Ending, TimedFunction, event_of, key_of
 from jitwarmup.engine.conclusion import Plan
 from jitwarmup.engine.instruments import Instruments
 from jitwarmup.events import schema
@@ -68,10 +68,10 @@ def announce_proof(plan: Plan, decision: Decision) -> None:
     )
 
 
-def announce_measured(plan: Plan, report: Report, *, well: bool) -> None:
+def announce_measured(plan: Plan, report: Report) -> None:
     """The canonical line: exactly one per measurement."""
     fields = {**about(plan), **report_fields(report, measurements=plan.call.options.measurements)}
-    if well:
+    if plan.end in (*WELL, Ending.LEFT):
         plan.call.emit(schema.MEASUREMENT_COMPLETED, **fields)
         return
     last = report.runs[-1]

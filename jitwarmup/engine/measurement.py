@@ -93,10 +93,10 @@ class Measurement(Plan):
 
     def follow(self, steps: Steps) -> Procedure:
         """Carry out the steps; afterwards ``end`` is how it went."""
-        run: Run | None = None
+        run: Any = None
         while True:
             try:
-                step = steps.send(run) if run is not None else next(steps)
+                step = steps.send(run)
             except StopIteration as stop:
                 self.decision = stop.value
                 return
@@ -260,9 +260,8 @@ class Measurement(Plan):
             self.decision = None
             self.pause_monitor()
         if step.phase is not Phase.MEASURE and self.claim is not None:
-            self.claim.progress(
-                State.WARMING if step.phase is Phase.WARM else State.VALIDATING, planned(self.call.options)
-            )
+            state = State.WARMING if step.phase is Phase.WARM else State.VALIDATING
+            self.claim.progress(state, planned(self.call.options))
         if step.phase is Phase.MEASURE and self.pausing:
             self.resume_monitor()
             self.finish_warmup()

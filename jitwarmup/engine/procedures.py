@@ -13,17 +13,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from jitwarmup.engine import announce, demotion
-from jitwarmup.engine.commands import (
-    WELL,
-    WRONG,
-    Call,
-    CallResult,
-    Ending,
-    Procedure,
-    RunRequest,
-    TimedFunction,
-    refused,
-)
+from jitwarmup.engine.commands import WELL, Call, CallResult, Ending, Procedure, RunRequest, TimedFunction, refused
 from jitwarmup.engine.conclusion import note_failure, report_of
 from jitwarmup.engine.demotion import LiveCall, was_requested
 from jitwarmup.engine.instruments import PLAIN_CLOCK
@@ -275,7 +265,7 @@ def conclude(measurement: Measurement, keep: Keep = None) -> CallResult:
     report = report_of(measurement)
     if keep is not None:
         keep(report)
-    announce.announce_measured(measurement, report, well=measurement.end not in (*WRONG, Ending.INTERRUPTED))
+    announce.announce_measured(measurement, report)
     if measurement.end is Ending.INTERRUPTED:
         return CallResult(error=measurement.error)
     paid = next((run for run in report.measured if run.contaminated), None)

@@ -133,13 +133,7 @@ def usage_fields(spent: Usage | None) -> dict[str, Any]:
 
 def run_fields(run: Run) -> dict[str, Any]:
     """One run: how long, how it ended, what it paid for, and how much of it the machine's other work took."""
-    fields = common_fields(run)
-    fields["phase"] = run.phase.value
-    if run.cpu_s is not None:
-        fields["cpu_s"] = run.cpu_s
-    if run.switches is not None:
-        fields["switches"] = run.switches
-    return fields
+    return {**common_fields(run), "phase": run.phase.value, "cpu_s": run.cpu_s, "switches": run.switches}
 
 
 def common_fields(run: Run) -> dict[str, Any]:
@@ -185,9 +179,7 @@ def warmup_fields(plan: Plan) -> dict[str, Any]:
 def growth_fields(grown: Sequence[Reason]) -> dict[str, Any]:
     """What the process gained by each run, where it grew on and on."""
     names = {"memory_grows": "memory_grows_bytes", "graphs_grow": "graphs_grow", "descriptors_grow": "descriptors_grow"}
-    return {
-        name: next(iter(reason.numbers.values())) for reason in grown if (name := names.get(reason.kind)) is not None
-    }
+    return {names[reason.kind]: next(iter(reason.numbers.values())) for reason in grown if reason.kind in names}
 
 
 def rank_fields(failure: Failure | None, ranks: RankTimes | None) -> dict[str, Any]:

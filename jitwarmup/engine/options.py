@@ -30,10 +30,7 @@ class Unset:
 
 
 UNSET: Final[Any] = Unset()
-WHILE_WARMING = ("wait", "pass", "raise")
 ON_CONTAMINATION = ("mark", "redo", "raise")
-ON_LOSS = ("mark", "unready", "raise", "rewarm")
-EMIT = ("calls", "summary", "off")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +68,11 @@ class Options:
         for name in ("key", "fresh", "accept", "dry_run"):
             callable_or_none(name, getattr(checked, name))
         one_of("on_new_key", checked.on_new_key, (None, "warm", "pass"))
-        one_of("while_warming", checked.while_warming, WHILE_WARMING)
+        one_of("while_warming", checked.while_warming, ("wait", "pass", "raise"))
         one_of("on_contamination", checked.on_contamination, ON_CONTAMINATION)
-        one_of("on_loss", checked.on_loss, ON_LOSS)
+        one_of("on_loss", checked.on_loss, ("mark", "unready", "raise", "rewarm"))
         one_of("rng", checked.rng, (None, "restore", "leave"))
-        one_of("emit", checked.emit, EMIT)
+        one_of("emit", checked.emit, ("calls", "summary", "off"))
         flag("idempotent", checked.idempotent)
         flag("log_messages", checked.log_messages)
         seconds("budget_s", checked.budget_s)

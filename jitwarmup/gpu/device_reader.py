@@ -35,26 +35,26 @@ class DeviceReader:
 
     def __init__(self, binding: Binding, device: Device, clocks: Clocks, notes: list[tuple[str, str]]) -> None:
         self.device = device
-        self._query = DeviceQuery(binding, device, notes)
+        self.query = DeviceQuery(binding, device, notes)
         self._clocks = clocks
         self._ways: dict[str, tuple[Any, ...]] = {}
         self._fields: list[tuple[int, int]] = []
         self._counter_way: tuple[Any, ...] | None = None
         self._gpm_samples: list[Any] = []
-        self._power = PowerHistory(self._query, clocks)
+        self.power = PowerHistory(self.query, clocks)
 
     # ---- what the reader asks for
 
     def probe(self, until_ns: int) -> None:
         """Learn what this device can tell."""
-        self._query.until_ns = until_ns
+        self.query.until_ns = until_ns
         for metric, ways in MOMENTARY.items():
             self._choose(metric, ways)
         self._probe_fields()
         self._probe_activity()
         self.mark(until_ns)
-        known = [(metric, reason) for metric, reason in self._query.off.items() if metric not in QUIET]
-        self._query.notes.extend(known)
+        known = [(metric, reason) for metric, reason in self.query.off.items() if metric not in QUIET]
+        self.query.notes.extend(known)
 
     def begin(self, until_ns: int, late_ns: int, *, pids: bool) -> Edge:
         """
@@ -62,33 +62,25 @@ class DeviceReader:
 
         Both times are of the host clock: until when the rest may be asked for, and until when the counters.
         """
-        self._query.until_ns = until_ns
+        self.query.until_ns = until_ns
         edge = Edge()
         self._read_momentary(edge, pids=pids)
         self._take_gpm_sample(edge)
-        self._power.fetch_if_stale(edge)
-        self._query.until_ns = late_ns
+        if self.power.stale:
+            self.power.fetch(edge)
+        self.query.until_ns = late_ns
         self._read_counters(edge)
-        self._power.align(edge)
+        self.power.align(edge)
         return edge
 
     def end(self, until_ns: int, *, pids: bool) -> Edge:
         """The edge after a window: the counters first."""
-        self._query.until_ns = until_ns
+        self.query.until_ns = until_ns
         edge = Edge()
         self._read_counters(edge)
         self._take_gpm_sample(edge)
         self._read_momentary(edge, pids=pids)
         return edge
-
-    def complete(self, before: Edge, after: Edge, deadline_ns: int, until_ns: int) -> dict[str, float]:
-        """What the driver kept of the window; returns the activity of the SMs, the tensor cores and the memory."""
-        self._query.until_ns = until_ns
-        activity = self._activity(before, after)
-        self.release(before)
-        self.release(after)
-        self._power.complete(before, after, deadline_ns)
-        return activity
 
     def span(self, before: Edge, after: Edge, activity: dict[str, float]) -> Span:
         """All that was seen of a window."""
@@ -97,20 +89,20 @@ class DeviceReader:
         return Span(
             before,
             after,
-            self._power.history,
-            check=self._power.counter_check.last,
+            self.power.history,
+            check=self.power.counter_check.last,
             activity=activity,
             limit_w=self.device.power_limit_w,
-            ring_off=self._power.off,
+            ring_off=self.power.off,
         )
 
     def mark(self, until_ns: int) -> Edge:
         """Bring the power history up to date and compare it with the counter."""
-        self._query.until_ns = until_ns
+        self.query.until_ns = until_ns
         edge = Edge()
         self._read_counters(edge)
-        self._power.fetch(edge)
-        self._power.compare(edge)
+        self.power.fetch(edge)
+        self.power.compare(edge)
         return edge
 
     def release(self, edge: Edge) -> None:
@@ -122,7 +114,7 @@ class DeviceReader:
     def close(self) -> None:
         """Free the GPM samples."""
         for gpm_sample in self._gpm_samples:
-            self._query.ask(Edge(), "gpm", "nvmlGpmSampleFree", gpm_sample)
+            self.query.ask(Edge(), "gpm", "nvmlGpmSampleFree", gpm_sample)
         self._gpm_samples.clear()
 
     # ---- values of the moment
@@ -134,22 +126,22 @@ class DeviceReader:
         """Keep the first way that this driver and this binding have."""
         for function, *rest in ways:
             self._ways[metric] = (function, *rest)
-            self._query.off.pop(metric, None)
+            self.query.off.pop(metric, None)
             edge = Edge()
-            self._query.ask(edge, metric, function, self._handle_for(metric), *rest)
+            self.query.ask(edge, metric, function, self._handle_for(metric), *rest)
             if edge.missing.get(metric) != "FUNCTION_NOT_FOUND":
                 return
 
     def _value(self, edge: Edge, metric: str) -> Any:
         function, *rest = self._ways[metric]
-        return self._query.ask(edge, metric, function, self._handle_for(metric), *rest)
+        return self.query.ask(edge, metric, function, self._handle_for(metric), *rest)
 
     def _read_momentary(self, edge: Edge, *, pids: bool) -> None:
         known: dict[str, Any] = {}
         for metric in MOMENTARY:
             if pids or metric != "other_pids":
                 function, *rest = self._ways[metric]
-                known[metric] = self._query.ask(edge, metric, function, self._handle_for(metric), *rest)
+                known[metric] = self.query.ask(edge, metric, function, self._handle_for(metric), *rest)
         edge.temperature_c = known["temperature_c"]
         edge.sm_clock_mhz = known["sm_clock_mhz"]
         bits, processes = known["reasons_at_edges"], known.get("other_pids")
@@ -161,7 +153,7 @@ class DeviceReader:
 
     def _probe_fields(self) -> None:
         """Which fields this driver has; without the batched call, energy has a call of its own and limits have none."""
-        query, edge = self._query, Edge()
+        query, edge = self.query, Edge()
         wanted = [*LIMITS, ENERGY, POWER_NOW]
         answers = query.ask(
             edge, "fields", "nvmlDeviceGetFieldValues", self.device.handle, [(id_, 0) for id_ in wanted]
@@ -178,7 +170,7 @@ class DeviceReader:
     def _read_counters(self, edge: Edge) -> None:
         """One batched call: energy, time under each limit, power now."""
         edge.counter_ns = self._clocks.now_ns()
-        known = self._query.fields(edge, "fields", self._fields) if self._fields else {}
+        known = self.query.fields(edge, "fields", self._fields) if self._fields else {}
         if "energy_j" in self._ways:
             edge.counter_mj = self._value(edge, "energy_j")
         elif ENERGY in known:
@@ -194,36 +186,35 @@ class DeviceReader:
             edge.missing["energy_j"] = reason or "refused in the batched call"
             edge.passing.add("energy_j")
         if not edge.limits_ns:
-            edge.missing["throttled_s"] = self._query.off.get("throttled_s") or reason or "refused in the batched call"
-            if "throttled_s" not in self._query.off:
+            edge.missing["throttled_s"] = self.query.off.get("throttled_s") or reason or "refused in the batched call"
+            if "throttled_s" not in self.query.off:
                 edge.passing.add("throttled_s")
 
     # ---- activity, as GPM tells it on Hopper and newer
 
     def _probe_activity(self) -> None:
         edge = Edge()
-        support = self._query.ask(edge, "gpm", "nvmlGpmQueryDeviceSupport", self.device.handle)
+        support = self.query.ask(edge, "gpm", "nvmlGpmQueryDeviceSupport", self.device.handle)
         if support is None or not support.isSupportedDevice:
-            self._query.off["gpm"] = edge.missing.get("gpm", "NOT_SUPPORTED")
+            self.query.off["gpm"] = edge.missing.get("gpm", "NOT_SUPPORTED")
 
     def _take_gpm_sample(self, edge: Edge) -> None:
         """A GPM sample, to be compared with the one at the other edge."""
-        gpm_sample = (
-            self._gpm_samples.pop() if self._gpm_samples else self._query.ask(edge, "gpm", "nvmlGpmSampleAlloc")
-        )
+        gpm_sample = self._gpm_samples.pop() if self._gpm_samples else self.query.ask(edge, "gpm", "nvmlGpmSampleAlloc")
         if gpm_sample is None:
             return
         if self.device.mig_instance is None:
-            taken = self._query.ask(edge, "gpm", "nvmlGpmSampleGet", self.device.handle, gpm_sample)
+            taken = self.query.ask(edge, "gpm", "nvmlGpmSampleGet", self.device.handle, gpm_sample)
         else:
             arguments = (self.device.handle, self.device.mig_instance, gpm_sample)
-            taken = self._query.ask(edge, "gpm", "nvmlGpmMigSampleGet", *arguments)
+            taken = self.query.ask(edge, "gpm", "nvmlGpmMigSampleGet", *arguments)
         if taken is None:
             self._gpm_samples.append(gpm_sample)
         else:
             edge.gpm_sample = gpm_sample
 
-    def _activity(self, before: Edge, after: Edge) -> dict[str, float]:
+    def activity(self, before: Edge, after: Edge) -> dict[str, float]:
+        """How busy SMs, tensor cores and memory were between two edges, whose GPM samples are taken back."""
         reason = before.missing.pop("gpm", None) or after.missing.pop("gpm", None)
         after.missing.pop("gpm", None)
         known: dict[str, float] = {}
@@ -232,20 +223,22 @@ class DeviceReader:
                 reason = "the window is shorter than 100 ms"
             else:
                 known, reason = self._compare_gpm_samples(before.gpm_sample, after.gpm_sample)
+        self.release(before)
+        self.release(after)
         for name in ACTIVITY.values():
             if name not in known:
                 after.missing[name] = reason or "NOT_SUPPORTED"
         return known
 
     def _compare_gpm_samples(self, first: Any, second: Any) -> tuple[dict[str, float], str | None]:
-        module = self._query.binding.module
+        module = self.query.binding.module
         get = module.c_nvmlGpmMetricsGet_t()
         get.version, get.numMetrics = module.NVML_GPM_METRICS_GET_VERSION, len(ACTIVITY)
         get.sample1, get.sample2 = first, second
         for place, number in enumerate(ACTIVITY):
             get.metrics[place].metricId = number
         edge = Edge()
-        self._query.ask(edge, "gpm", "nvmlGpmMetricsGet", get)
+        self.query.ask(edge, "gpm", "nvmlGpmMetricsGet", get)
         if "gpm" in edge.missing:
             return {}, edge.missing["gpm"]
         metrics = [get.metrics[place] for place in range(len(ACTIVITY))]

@@ -50,9 +50,9 @@ class DeviceQuery:
         if not self._worth_asking(edge, metric):
             return None
         try:
-            return self.binding.ask(function, *arguments)
-        except Refused as refused:
-            self.refuse(edge, metric, refused.code, lasting=refused.lasting)
+            return self.binding.function(function)(*arguments)  # and not `ask`: few functions between run and driver
+        except Exception as failure:  # noqa: BLE001 - whatever the binding raises is a refusal
+            self._refuse(edge, metric, self.binding.refusal(failure))
             return None
 
     def fields(self, edge: Edge, metric: str, ids: list[tuple[int, int]]) -> dict[int, float]:
@@ -64,15 +64,16 @@ class DeviceQuery:
             if not answer.nvmlReturn
         }
 
-    def refuse(self, edge: Edge, metric: str, code: str, *, lasting: bool) -> None:
-        """Note a refusal: for this edge, or for good."""
+    def _refuse(self, edge: Edge, metric: str, refused: Refused) -> None:
+        """Note it: for this edge, or for good."""
+        code = refused.code
         if code == "UNINITIALIZED":
-            raise Uninitialised
+            raise Uninitialised from None
         edge.missing[metric] = code
         if code in LOST:
             self.lost, edge.lost = code, True
             self.notes.append(("device", code))
-        elif lasting:
+        elif refused.lasting:
             self.off[metric] = code
         else:
             edge.passing.add(metric)
@@ -110,17 +111,23 @@ class PowerHistory:
         """Why the driver's samples cannot be used at all."""
         return self._query.off.get("ring")
 
-    def fetch(self, edge: Edge) -> None:
-        """Fetch the samples that are new."""
-        self._fetched_ns = self._clocks.now_ns()
-        samples = self._new_samples(edge)
-        if samples:
-            self.history.add(self._placed(samples))
+    @property
+    def stale(self) -> bool:
+        """Whether samples are about to be lost."""
+        return self._clocks.now_ns() - self._fetched_ns > STALE_NS
 
-    def fetch_if_stale(self, edge: Edge) -> None:
-        """Fetch them only when some are about to be lost."""
-        if self._clocks.now_ns() - self._fetched_ns > STALE_NS:
-            self.fetch(edge)
+    def fetch(self, edge: Edge) -> None:
+        """Fetch the samples that are new; an idle GPU has none, which is no failure."""
+        self._fetched_ns = self._clocks.now_ns()
+        scratch = Edge()
+        handle = self._query.device.handle
+        answer = self._query.ask(scratch, "ring", "nvmlDeviceGetSamples", handle, RING, self._last_stamp_us)
+        reason = scratch.missing.get("ring")
+        if reason is not None and reason not in ("NOT_FOUND", "NO_DATA"):
+            edge.missing["ring"] = reason
+            edge.lost = scratch.lost
+        if samples := _numbers(answer, self._last_stamp_us):
+            self.history.add(self._placed(samples))
 
     def compare(self, edge: Edge) -> None:
         """The history against the counter as read at this edge."""
@@ -157,41 +164,25 @@ class PowerHistory:
             self._clocks.sleep(wait_ns / 1e9)
             self.fetch(after)
         elif not covered and after.counter_mj is not None and now_ns + STEP_NS <= deadline_ns:
-            self._await_step(after, now_ns + STEP_NS)
+            counter: float | None = after.counter_mj
+            last_ns, step_by_ns = now_ns, now_ns + STEP_NS
+            while counter == after.counter_mj and now_ns < step_by_ns:  # poll it until it moves
+                last_ns = now_ns
+                self._clocks.sleep(POLL_S)
+                counter = self._query.fields(Edge(), "energy_j", [(ENERGY, 0)]).get(ENERGY)
+                now_ns = self._clocks.now_ns()
+            if counter is not None and counter != after.counter_mj:
+                self.fetch(after)
+                self._anchor_at(after, (last_ns + now_ns) // 2, int(counter), (now_ns - last_ns) / 1e9)
         self.compare(after)
 
-    def _await_step(self, edge: Edge, deadline_ns: int) -> None:
-        """Poll the counter until it moves, and count back from there to the edge."""
-        last_ns = self._clocks.now_ns()
-        while last_ns < deadline_ns:
-            self._clocks.sleep(POLL_S)
-            counter = self._query.fields(Edge(), "energy_j", [(ENERGY, 0)]).get(ENERGY)
-            now_ns = self._clocks.now_ns()
-            if counter is None:
-                return
-            if counter != edge.counter_mj:
-                self.fetch(edge)
-                self._anchor_at(edge, (last_ns + now_ns) // 2, int(counter), (now_ns - last_ns) / 1e9)
-                return
-            last_ns = now_ns
-
     def _anchor_at(self, edge: Edge, at_ns: int, counter_mj: int, poll_s: float) -> None:
+        """The counter was seen moving: it is exact there, and the samples count back from there to the edge."""
         exact = Energy(counter_mj / 1e3, poll_s * self.history.ceiling_w())
         self._anchor = (at_ns, exact)
         since = self.history.energy(Moment(edge.counter_ns, edge.power_w), Moment(at_ns))
         if since is not None and self.counter_check.last and self.counter_check.last.agrees:
             edge.aligned = Energy(exact.joules - since.joules, (exact.error_j or 0.0) + (since.error_j or 0.0))
-
-    def _new_samples(self, edge: Edge) -> list[tuple[int, float]]:
-        """New samples as (stamp in us of the driver's clock, watts); an idle GPU has none, which is no failure."""
-        scratch = Edge()
-        handle = self._query.device.handle
-        answer = self._query.ask(scratch, "ring", "nvmlDeviceGetSamples", handle, RING, self._last_stamp_us)
-        reason = scratch.missing.get("ring")
-        if reason is not None and reason not in ("NOT_FOUND", "NO_DATA"):
-            edge.missing["ring"] = reason
-            edge.lost = scratch.lost
-        return _numbers(answer, self._last_stamp_us)
 
     def _placed(self, samples: list[tuple[int, float]]) -> Samples:
         """The samples on the monotonic clock; none, and the ring off, when no clock fits their stamps."""

@@ -91,13 +91,18 @@ class Reader:
         if not window.before or len(window.before) != len(self._readers):
             self._windows.pop(key, None)
             return [unread("the devices were found anew within the window", "unavailable")]
-        edges = [reader.end(soon, pids=pids) for reader, soon, _ in self._turns(0.35, 0.35)]
-        for edge in edges:
+        edges = []
+        for reader, soon, _ in self._turns(0.35, 0.35):
+            edges.append(edge := reader.end(soon, pids=pids))
             edge.at_ns, edge.calls = at_ns, calls
-        readings = [
-            self._completed(place, before, after, pids=pids, listed=listed)
-            for place, (before, after) in enumerate(zip(window.before, edges, strict=True))
-        ]
+        readings = []
+        for place, (reader, before, after) in enumerate(zip(self._readers, window.before, edges, strict=True)):
+            wait_ns = min(round(WAIT_SHARE * (at_ns - before.at_ns)), self._timeout_ns // 4) if pids else 0
+            reader.query.until_ns = self._until(0.2, place) + self._timeout_ns // 3
+            activity = reader.activity(before, after)
+            reader.power.complete(before, after, at_ns + wait_ns)
+            span = reader.span(before, after, activity)
+            readings.append(reading_of(span, reader.device, own_pid=self._own_pid, listed=listed))
         self._windows.pop(key, None)
         return readings
 
@@ -138,32 +143,9 @@ class Reader:
             self._binding.shutdown()
             self._binding = None
 
-    def take_notes(self) -> list[tuple[str, str]]:
-        """What degraded since the last time."""
-        taken = self.notes[:]
-        del self.notes[: len(taken)]
-        return taken
-
     @property
     def _calls(self) -> int:
         return self._binding.calls if self._binding else 0
-
-    def _completed(self, place: int, before: Edge, after: Edge, *, pids: bool, listed: bool) -> DeviceReading:
-        """The reading of one device, once the driver's samples were fetched."""
-        patience_ns = min(round(WAIT_SHARE * (after.at_ns - before.at_ns)), self._timeout_ns // 4) if pids else 0
-        reader = self._readers[place]
-        activity = reader.complete(
-            before, after, after.at_ns + patience_ns, self._until(0.2, place) + self._timeout_ns // 3
-        )
-        device = reader.device
-        return reading_of(
-            reader.span(before, after, activity),
-            uuid=device.uuid,
-            name=device.name,
-            clock_max_mhz=device.sm_clock_max_mhz,
-            own_pid=self._own_pid,
-            listed=listed,
-        )
 
     def _until(self, share: float, place: int) -> int:
         """

@@ -13,12 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from jitwarmup.gpu.devices import Device
 from jitwarmup.gpu.energy import COUNTER_STEP_S, Comparison, Energy, Moment, SampleHistory
 from jitwarmup.records.runs import DeviceReading
 
 FULL_CLOCK = 0.985  # a limit that leaves this share of the clock is ordinary regulation, not throttling
 THROTTLING = ("power", "thermal", "board")
 SETTLED_MHZ_SHARE = 0.01
+INTERRUPTED = "interrupted by a pause or by another run"
 
 REASONS = {  # nvmlClocksEventReasons
     0x1: "idle",
@@ -140,9 +142,7 @@ def _at_edge(edge: Edge, ceiling_w: float) -> Energy:
     return edge.aligned or Energy((edge.counter_mj or 0) / 1e3, COUNTER_STEP_S * ceiling_w)
 
 
-def reading_of(
-    span: Span, *, uuid: str, name: str, clock_max_mhz: int | None, own_pid: int, listed: bool = False
-) -> DeviceReading:
+def reading_of(span: Span, device: Device, *, own_pid: int, listed: bool = False) -> DeviceReading:
     """The reading of one device over one window; ``listed`` as in `_others`."""
     before, after = span.before, span.after
     missing = {**before.missing, **after.missing}
@@ -154,20 +154,20 @@ def reading_of(
         values |= _energy_values(energy, span.duration_s, missing)
     values |= _throttled(span, missing) | _power_peak(span, missing) | dict(span.activity)
     values["other_pids"] = _others(span, own_pid, missing, listed=listed)
-    if clock_max_mhz is None:
+    if device.sm_clock_max_mhz is None:
         missing.setdefault("sm_clock_max_mhz", "not told by the driver")
     missing["samples"] = "none are taken within a window"
     for metric, value in values.items():
         if value is not None and metric != "other_pids":
             missing.pop(metric, None)
     return DeviceReading(
-        uuid=uuid,
-        name=name,
+        uuid=device.uuid,
+        name=device.name,
         duration_s=span.duration_s,
         status=_status(missing, span),
         temperature_c=(before.temperature_c, after.temperature_c),
         sm_clock_mhz=(before.sm_clock_mhz, after.sm_clock_mhz),
-        sm_clock_max_mhz=clock_max_mhz,
+        sm_clock_max_mhz=device.sm_clock_max_mhz,
         reasons_at_edges=tuple(sorted({*(before.reasons or ()), *(after.reasons or ())})),
         memory_used_bytes=(before.memory_used_bytes, after.memory_used_bytes),
         nvml_calls_in_window=after.calls - before.calls,
@@ -241,6 +241,16 @@ def _others(span: Span, own_pid: int, missing: dict[str, str], *, listed: bool) 
 def unread(reason: str, status: str, metric: str = "device", *, uuid: str = "", name: str = "") -> DeviceReading:
     """A reading that could not be made; the reason stands under ``device`` or ``window``, whichever was at fault."""
     return DeviceReading(uuid=uuid, name=name, status=status, missing={metric: reason})
+
+
+def as_interrupted(reading: DeviceReading, why: str) -> DeviceReading:
+    """The reading, marked as partial; a worse status than ``ok`` stands."""
+    return replace(
+        reading,
+        status="partial" if reading.status == "ok" else reading.status,
+        missing={**reading.missing, "window": why},
+        others=tuple(as_interrupted(other, why) for other in reading.others),
+    )
 
 
 def joined(readings: Sequence[DeviceReading]) -> DeviceReading:

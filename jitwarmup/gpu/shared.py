@@ -18,13 +18,13 @@ settles the state they asked for as soon as it returns.
 from __future__ import annotations
 
 import weakref
-from contextlib import AbstractContextManager
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
 from jitwarmup.gpu.degraded import Degraded, Listener
-from jitwarmup.gpu.driver_thread import Turn
+from jitwarmup.gpu.reading import as_interrupted
 from jitwarmup.host.fork_safe import Locked
 from jitwarmup.records.runs import DeviceReading
 
@@ -42,11 +42,24 @@ def _reason(failure: Exception, place: str) -> str:
     return f"{type(failure).__name__} in {place}"
 
 
-def _as_interrupted(reading: DeviceReading) -> DeviceReading:
-    """The reading, marked as partial; a worse status than ``ok`` stands."""
-    status = "partial" if reading.status == "ok" else reading.status
-    missing = {**reading.missing, "window": INTERRUPTED_METRIC}
-    return replace(reading, status=status, missing=missing, others=tuple(map(_as_interrupted, reading.others)))
+class Uncounted:
+    """A monitor whose own pauses are counted by its `SharedMonitor` too, which then tells it of the first and the last."""
+
+    def _turn_to(self, *, paused: bool) -> None:
+        raise NotImplementedError
+
+
+class Turn(Locked):
+    """Whose turn it is to call a monitor or its driver; reentrant, never waited for for ever, free in a forked child."""
+
+    @contextmanager
+    def taken(self, timeout_s: float) -> Iterator[bool]:
+        """Wait for the turn, and give it back in the end; whether it came."""
+        try:
+            yield self._lock.acquire(timeout=timeout_s)
+        finally:
+            with suppress(RuntimeError):  # not ours: it did not come, or this is a child that was forked while it was
+                self._lock.release()
 
 
 class SharedWindow:
@@ -109,7 +122,7 @@ class SharedWindow:
         elif not isinstance(reading, DeviceReading):
             self.reason = self._shared._note("window", FOREIGN)
         else:
-            self.reading = _as_interrupted(reading) if self.interrupted else reading
+            self.reading = as_interrupted(reading, INTERRUPTED_METRIC) if self.interrupted else reading
             self.reason = INTERRUPTED if self.interrupted else None
 
 
@@ -130,7 +143,7 @@ class SharedMonitor(Locked):
         self._holders: list[object] = []  # who holds a pause
         self._starters: list[object] = []  # who is owed a stop
         self._paused = False
-        self._open: set[SharedWindow] = set()
+        self._open: weakref.WeakSet[SharedWindow] = weakref.WeakSet()
         self._turn = Turn()  # whose turn it is to call the monitor; ``_lock`` is never held meanwhile
         self._effective = True
 
@@ -144,7 +157,11 @@ class SharedMonitor(Locked):
         """
         if isinstance(monitor, SharedMonitor):
             return monitor
-        return _registry.of(monitor)
+        with _guard._lock:
+            known = _known.get(id(monitor))
+            if known is None:
+                known = _known[id(monitor)] = cls(monitor)
+            return known
 
     @property
     def problems(self) -> dict[str, str]:
@@ -186,29 +203,26 @@ class SharedMonitor(Locked):
 
         One that the user started is left alone. Starts are counted: of two blocks that overlap the last one stops it.
         """
-        if not self._take_turn("start"):
-            return False
-        try:
+        with self._turn.taken(self._patience_s) as mine:
+            if not mine:
+                return self._held_up("start")
             if not self._starters:
                 startable = callable(getattr(self.monitor, "start", None)) and not self.running
                 if not startable or not self._call("start"):
                     return False
             self._starters.append(holder)
             return True
-        finally:
-            self._turn.give_back()
 
     def stop(self, holder: object = None) -> None:
         """Give back one `start` of the holder that returned True; the last one stops the monitor."""
-        if not self._take_turn("stop"):
-            return
-        try:
+        with self._turn.taken(self._patience_s) as mine:
+            if not mine:
+                self._held_up("stop")
+                return
             if self._starters == [holder] and callable(getattr(self.monitor, "stop", None)):
                 self._call("stop")
             if holder in self._starters:
                 self._starters.remove(holder)
-        finally:
-            self._turn.give_back()
 
     def pause(self, holder: object = None) -> None:
         """Hold a pause: only the first reaches the monitor; windows that are open are interrupted by it."""
@@ -238,26 +252,18 @@ class SharedMonitor(Locked):
         """A window that never raises; see `SharedWindow`."""
         return SharedWindow(self, name)
 
-    def _take_turn(self, place: str) -> bool:
-        """Wait for the turn to call the monitor, but not for ever."""
-        try:
-            if self._turn.take(self._patience_s):
-                return True
-        except BaseException:
-            self._turn.give_back()  # the interrupt may have come after it was ours
-            raise
+    def _held_up(self, place: str) -> bool:
+        """Another thread has not returned from the monitor: note that; always False."""
         self._note(place, f"another call has not returned for {self._patience_s:g} s")
         return False
 
     def _settle(self) -> None:
         """Bring the monitor to the state asked for; whoever holds the turn does it for those who gave up waiting."""
-        if not self._take_turn("pause"):
-            return
-        try:
-            while self._paused != (wanted := bool(self._holders)):
+        with self._turn.taken(self._patience_s) as mine:
+            if not mine:
+                self._held_up("pause")
+            while mine and self._paused != (wanted := bool(self._holders)):
                 self._turn_to(wanted=wanted)
-        finally:
-            self._turn.give_back()
 
     def _turn_to(self, *, wanted: bool) -> None:
         """
@@ -267,7 +273,9 @@ class SharedMonitor(Locked):
         """
         self._paused = wanted
         try:
-            if wanted:
+            if isinstance(self.monitor, Uncounted):
+                self.monitor._turn_to(paused=wanted)
+            elif wanted:
                 self._effective = True
                 self.monitor.pause()
             elif self._effective:
@@ -308,20 +316,5 @@ class SharedMonitor(Locked):
             self._open.discard(window)
 
 
-class Registry(Locked):
-    """The shared monitor of each monitor object that somebody uses, by identity."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._known: weakref.WeakValueDictionary[int, SharedMonitor] = weakref.WeakValueDictionary()
-
-    def of(self, monitor: Any) -> SharedMonitor:
-        """The one that is there, or a new one."""
-        with self._lock:
-            known = self._known.get(id(monitor))
-            if known is None:
-                known = self._known[id(monitor)] = SharedMonitor(monitor)
-            return known
-
-
-_registry = Registry()
+_known: weakref.WeakValueDictionary[int, SharedMonitor] = weakref.WeakValueDictionary()  # by id of the monitor
+_guard = Locked()

@@ -9,6 +9,7 @@ import weakref
 import pytest
 
 from jitwarmup.gpu.shared import SharedMonitor
+from jitwarmup.records.errors import MonitorStateError
 from jitwarmup.records.runs import DeviceReading
 
 
@@ -418,9 +419,54 @@ def test_an_interrupted_entry_leaves_no_window_to_cut():
             raise KeyboardInterrupt
 
     shared = SharedMonitor.of(Interrupted())
+    window = shared.window("measure")
     with pytest.raises(KeyboardInterrupt):
-        shared.window("measure").__enter__()
-    assert shared._open == set()
+        window.__enter__()
+    shared.pause()
+    assert not window.interrupted
+
+
+def test_a_window_that_was_never_left_is_not_kept():
+    shared = SharedMonitor.of(Recorder())
+    window = shared.window("measure")
+    window.__enter__()
+    gone = weakref.ref(window)
+    del window
+    gc.collect()
+    assert gone() is None
+
+
+def test_pauses_of_the_user_and_of_the_engine_are_counted_together(gpu):
+    shared = SharedMonitor.of(gpu)
+    shared.pause()
+    gpu.pause()
+    shared.resume()
+    assert (gpu.state, shared.paused) == ("paused", True)
+    gpu.resume()
+    assert (gpu.state, shared.paused) == ("running", False)
+    shared.pause()
+    with pytest.raises(MonitorStateError, match="nothing to resume"):
+        gpu.resume()
+    gpu.stop()
+    gpu.start()
+    assert gpu.state == "paused"
+    shared.resume()
+    assert gpu.state == "running"
+
+
+def test_a_stop_lets_go_of_the_user_s_pauses_only(gpu):
+    shared = SharedMonitor.of(gpu)
+    gpu.pause()
+    gpu.pause()
+    gpu.stop()
+    assert not shared.paused
+    shared.pause()
+    gpu.start()
+    with gpu.paused():
+        gpu.stop()
+        assert shared.paused
+    shared.resume()
+    assert not shared.paused
 
 
 def test_a_monitor_that_refuses_a_listener_is_used_without_one():

@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from jitwarmup.gpu.binding import Clocks
+
 SOURCE = Path(__file__).with_name("nvmlsim.c")
 M = TypeVar("M")
 SONAME = "libnvidia-ml.so.1"
@@ -130,7 +132,7 @@ class _Call(ctypes.Structure):
 
 
 @dataclass(frozen=True, slots=True)
-class SimulatedClocks:
+class SimulatedClocks(Clocks):
     """The clocks of a machine whose time the test turns; what the monitor asks instead of the host's."""
 
     simulation: Simulation

@@ -57,11 +57,6 @@ class Refused(Exception):  # noqa: N818 - an answer, expressed by raising
         super().__init__(code)
         self.code = code
 
-    @property
-    def lasting(self) -> bool:
-        """Whether asking again is of no use."""
-        return self.code in LASTING
-
 
 def load() -> ModuleType:
     """Import the binding; `Unavailable` when it is missing, too old, or another package has taken its name."""

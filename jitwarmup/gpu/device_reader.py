@@ -30,31 +30,28 @@ OF_INSTANCE = ("memory_used_bytes", "other_pids")
 QUIET = frozenset({*ACTIVITY.values(), "ring"})  # newer GPUs only, by design: not worth a warning
 
 
-class DeviceReader:
+class DeviceReader(DeviceQuery):
     """A device and what was learnt of it. A metric that is not supported or not permitted is asked for only once."""
 
     def __init__(self, binding: Binding, device: Device, clocks: Clocks, notes: list[tuple[str, str]]) -> None:
-        self.device = device
-        self.query = DeviceQuery(binding, device, notes)
+        super().__init__(binding, device, notes)
         self._clocks = clocks
         self._ways: dict[str, tuple[Any, ...]] = {}
         self._fields: list[tuple[int, int]] = []
-        self._counter_way: tuple[Any, ...] | None = None
         self._gpm_samples: list[Any] = []
-        self.power = PowerHistory(self.query, clocks)
+        self.power = PowerHistory(self, clocks)
 
     # ---- what the reader asks for
 
     def probe(self, until_ns: int) -> None:
         """Learn what this device can tell."""
-        self.query.until_ns = until_ns
+        self.until_ns = until_ns
         for metric, ways in MOMENTARY.items():
             self._choose(metric, ways)
         self._probe_fields()
         self._probe_activity()
         self.mark(until_ns)
-        known = [(metric, reason) for metric, reason in self.query.off.items() if metric not in QUIET]
-        self.query.notes.extend(known)
+        self.notes.extend((metric, reason) for metric, reason in self.off.items() if metric not in QUIET)
 
     def begin(self, until_ns: int, late_ns: int, *, pids: bool) -> Edge:
         """
@@ -62,20 +59,20 @@ class DeviceReader:
 
         Both times are of the host clock: until when the rest may be asked for, and until when the counters.
         """
-        self.query.until_ns = until_ns
+        self.until_ns = until_ns
         edge = Edge()
         self._read_momentary(edge, pids=pids)
         self._take_gpm_sample(edge)
-        if self.power.stale:
+        if self.power.is_stale():
             self.power.fetch(edge)
-        self.query.until_ns = late_ns
+        self.until_ns = late_ns
         self._read_counters(edge)
         self.power.align(edge)
         return edge
 
     def end(self, until_ns: int, *, pids: bool) -> Edge:
         """The edge after a window: the counters first."""
-        self.query.until_ns = until_ns
+        self.until_ns = until_ns
         edge = Edge()
         self._read_counters(edge)
         self._take_gpm_sample(edge)
@@ -98,7 +95,7 @@ class DeviceReader:
 
     def mark(self, until_ns: int) -> Edge:
         """Bring the power history up to date and compare it with the counter."""
-        self.query.until_ns = until_ns
+        self.until_ns = until_ns
         edge = Edge()
         self._read_counters(edge)
         self.power.fetch(edge)
@@ -114,34 +111,27 @@ class DeviceReader:
     def close(self) -> None:
         """Free the GPM samples."""
         for gpm_sample in self._gpm_samples:
-            self.query.ask(Edge(), "gpm", "nvmlGpmSampleFree", gpm_sample)
+            self.ask(Edge(), "gpm", "nvmlGpmSampleFree", gpm_sample)
         self._gpm_samples.clear()
 
     # ---- values of the moment
 
-    def _handle_for(self, metric: str) -> Any:
-        return self.device.own if metric in OF_INSTANCE else self.device.handle
-
     def _choose(self, metric: str, ways: tuple[tuple[Any, ...], ...]) -> None:
         """Keep the first way that this driver and this binding have."""
+        handle = self.device.own if metric in OF_INSTANCE else self.device.handle
         for function, *rest in ways:
-            self._ways[metric] = (function, *rest)
-            self.query.off.pop(metric, None)
+            self._ways[metric] = (function, handle, *rest)
+            self.off.pop(metric, None)
             edge = Edge()
-            self.query.ask(edge, metric, function, self._handle_for(metric), *rest)
+            self.ask(edge, metric, *self._ways[metric])
             if edge.missing.get(metric) != "FUNCTION_NOT_FOUND":
                 return
-
-    def _value(self, edge: Edge, metric: str) -> Any:
-        function, *rest = self._ways[metric]
-        return self.query.ask(edge, metric, function, self._handle_for(metric), *rest)
 
     def _read_momentary(self, edge: Edge, *, pids: bool) -> None:
         known: dict[str, Any] = {}
         for metric in MOMENTARY:
             if pids or metric != "other_pids":
-                function, *rest = self._ways[metric]
-                known[metric] = self.query.ask(edge, metric, function, self._handle_for(metric), *rest)
+                known[metric] = self.ask(edge, metric, *self._ways[metric])
         edge.temperature_c = known["temperature_c"]
         edge.sm_clock_mhz = known["sm_clock_mhz"]
         bits, processes = known["reasons_at_edges"], known.get("other_pids")
@@ -153,26 +143,24 @@ class DeviceReader:
 
     def _probe_fields(self) -> None:
         """Which fields this driver has; without the batched call, energy has a call of its own and limits have none."""
-        query, edge = self.query, Edge()
+        edge = Edge()
         wanted = [*LIMITS, ENERGY, POWER_NOW]
-        answers = query.ask(
-            edge, "fields", "nvmlDeviceGetFieldValues", self.device.handle, [(id_, 0) for id_ in wanted]
-        )
+        answers = self.ask(edge, "fields", "nvmlDeviceGetFieldValues", self.device.handle, [(id_, 0) for id_ in wanted])
         codes = {answer.fieldId: answer.nvmlReturn for answer in answers or ()}
         known = [id_ for id_ in wanted if codes.get(id_) == 0]
         self._fields = [(id_, 0) for id_ in known]
         if not LIMITS.keys() & set(known):
-            refused = next((query.binding.code(codes[id_]) for id_ in LIMITS if id_ in codes), "UNKNOWN")
-            query.off["throttled_s"] = edge.missing.get("fields", refused)
+            refused = next((self.binding.code(codes[id_]) for id_ in LIMITS if id_ in codes), "UNKNOWN")
+            self.off["throttled_s"] = edge.missing.get("fields", refused)
         if ENERGY not in known:
             self._choose("energy_j", (("nvmlDeviceGetTotalEnergyConsumption",),))
 
     def _read_counters(self, edge: Edge) -> None:
         """One batched call: energy, time under each limit, power now."""
         edge.counter_ns = self._clocks.now_ns()
-        known = self.query.fields(edge, "fields", self._fields) if self._fields else {}
+        known = self.fields(edge, "fields", self._fields) if self._fields else {}
         if "energy_j" in self._ways:
-            edge.counter_mj = self._value(edge, "energy_j")
+            edge.counter_mj = self.ask(edge, "energy_j", *self._ways["energy_j"])
         elif ENERGY in known:
             edge.counter_mj = int(known[ENERGY])
         edge.limits_ns = {name: int(known[id_]) for id_, name in LIMITS.items() if id_ in known}
@@ -186,28 +174,28 @@ class DeviceReader:
             edge.missing["energy_j"] = reason or "refused in the batched call"
             edge.passing.add("energy_j")
         if not edge.limits_ns:
-            edge.missing["throttled_s"] = self.query.off.get("throttled_s") or reason or "refused in the batched call"
-            if "throttled_s" not in self.query.off:
+            edge.missing["throttled_s"] = self.off.get("throttled_s") or reason or "refused in the batched call"
+            if "throttled_s" not in self.off:
                 edge.passing.add("throttled_s")
 
     # ---- activity, as GPM tells it on Hopper and newer
 
     def _probe_activity(self) -> None:
         edge = Edge()
-        support = self.query.ask(edge, "gpm", "nvmlGpmQueryDeviceSupport", self.device.handle)
+        support = self.ask(edge, "gpm", "nvmlGpmQueryDeviceSupport", self.device.handle)
         if support is None or not support.isSupportedDevice:
-            self.query.off["gpm"] = edge.missing.get("gpm", "NOT_SUPPORTED")
+            self.off["gpm"] = edge.missing.get("gpm", "NOT_SUPPORTED")
 
     def _take_gpm_sample(self, edge: Edge) -> None:
         """A GPM sample, to be compared with the one at the other edge."""
-        gpm_sample = self._gpm_samples.pop() if self._gpm_samples else self.query.ask(edge, "gpm", "nvmlGpmSampleAlloc")
+        gpm_sample = self._gpm_samples.pop() if self._gpm_samples else self.ask(edge, "gpm", "nvmlGpmSampleAlloc")
         if gpm_sample is None:
             return
         if self.device.mig_instance is None:
-            taken = self.query.ask(edge, "gpm", "nvmlGpmSampleGet", self.device.handle, gpm_sample)
+            taken = self.ask(edge, "gpm", "nvmlGpmSampleGet", self.device.handle, gpm_sample)
         else:
             arguments = (self.device.handle, self.device.mig_instance, gpm_sample)
-            taken = self.query.ask(edge, "gpm", "nvmlGpmMigSampleGet", *arguments)
+            taken = self.ask(edge, "gpm", "nvmlGpmMigSampleGet", *arguments)
         if taken is None:
             self._gpm_samples.append(gpm_sample)
         else:
@@ -231,14 +219,14 @@ class DeviceReader:
         return known
 
     def _compare_gpm_samples(self, first: Any, second: Any) -> tuple[dict[str, float], str | None]:
-        module = self.query.binding.module
+        module = self.binding.module
         get = module.c_nvmlGpmMetricsGet_t()
         get.version, get.numMetrics = module.NVML_GPM_METRICS_GET_VERSION, len(ACTIVITY)
         get.sample1, get.sample2 = first, second
         for place, number in enumerate(ACTIVITY):
             get.metrics[place].metricId = number
         edge = Edge()
-        self.query.ask(edge, "gpm", "nvmlGpmMetricsGet", get)
+        self.ask(edge, "gpm", "nvmlGpmMetricsGet", get)
         if "gpm" in edge.missing:
             return {}, edge.missing["gpm"]
         metrics = [get.metrics[place] for place in range(len(ACTIVITY))]

@@ -244,7 +244,7 @@ def _chosen(device: object, seen: tuple[Want, ...] | None, torch: Any) -> Want:
     return seen[named]
 
 
-def resolve(binding: Binding, wanted: Wanted) -> tuple[Device, ...]:
+def resolve(binding: Binding, wanted: Wanted) -> list[Device]:
     """
     The devices, found; each once. `Unavailable` when there is none, or when an index cannot be told between GPUs.
 
@@ -266,7 +266,7 @@ def resolve(binding: Binding, wanted: Wanted) -> tuple[Device, ...]:
         found.setdefault(device.uuid, device)
     if not found:
         raise Unavailable("no NVIDIA GPU is visible" + ("" if count else " (the driver knows of none)"))
-    return tuple(found.values())
+    return list(found.values())
 
 
 def _own(binding: Binding, wants: Sequence[Want], count: int, place: Place) -> tuple[Want, ...]:

@@ -70,10 +70,9 @@ class GPUMonitor(Locked, Uncounted):
         self._paused = False
         self._pauses: list[SharedMonitor] = []  # where each pause of the user's is counted
         self._session = 0
-        self._keys = 0
         self._link: Connection | None = None
         self._finalizer = weakref.finalize(self, int)  # of a session that there is not yet
-        self._open: weakref.WeakKeyDictionary[GPUWindow, int] = weakref.WeakKeyDictionary()
+        self._open: weakref.WeakSet[GPUWindow] = weakref.WeakSet()
         self._calls = Turn()  # whose turn it is to call the driver; ``_lock`` is never held meanwhile
 
     @property
@@ -206,7 +205,7 @@ class GPUMonitor(Locked, Uncounted):
                     window.interrupted = True
         self._degraded.notify()
 
-    def _admit(self, window: GPUWindow) -> tuple[Connection | None, int]:
+    def _admit(self, window: GPUWindow) -> Connection | None:
         """Count the window as open; windows that overlap interrupt each other."""
         with self._lock:
             if self.state not in ("running", "foreign"):
@@ -214,15 +213,15 @@ class GPUMonitor(Locked, Uncounted):
             others = [other for other in self._open if not window.is_within(other)]
             for other in (*others, *([window] if others else ())):
                 other.interrupted = True
-            self._keys += 1
-            self._open[window] = self._keys
+            self._open.add(window)
             window.session = self._session
-            return self._link, self._keys
+            return self._link
 
-    def _dismiss(self, window: GPUWindow, *, mine: bool) -> tuple[Connection | None, int | None, Failure | None]:
-        """The window is open no more; its key, and why there can be no second edge, or was no first one."""
+    def _dismiss(self, window: GPUWindow, *, mine: bool) -> tuple[Connection | None, Failure | None]:
+        """The window is open no more; the link if it was, and why there can be no second edge, or was no first one."""
         with self._lock:
-            key = self._open.pop(window, None)
+            link = self._link if window in self._open else None
+            self._open.discard(window)
             why = window.unread or (None if mine else BUSY)
             if self._state == "foreign":
                 why = FOREIGN
@@ -233,7 +232,7 @@ class GPUMonitor(Locked, Uncounted):
                     why = STILL_PAUSED
                 elif any(not window.is_within(other) for other in self._open):
                     why = OVERLAP
-            return self._link, key, why
+            return link, why
 
     def _misuse(self, verb: str, wanted: str) -> MonitorStateError:
         hints = {
@@ -276,14 +275,14 @@ class GPUWindow:
         monitor = self._monitor
         self.context.parent = current()
         with monitor._calls.taken(monitor._timeout_s) as mine:
-            link, key = monitor._admit(self)
+            link = monitor._admit(self)
             self.unread = OVERLAP if self.interrupted else None if mine else BUSY
             if link is not None and self.unread is None:
                 try:
                     self._peaks = peaks_of(link.found)
-                    link.ask(link.reader.begin, key, pids=self.name == MEASURE)
+                    link.ask(link.reader.begin, self, pids=self.name == MEASURE)
                 except BaseException:  # interrupted: the window is not entered
-                    monitor._open.pop(self, None)
+                    monitor._open.discard(self)
                     raise
                 self.unread = link.failure
         monitor._degraded.notify()
@@ -295,18 +294,18 @@ class GPUWindow:
         self.context.leave()
         monitor = self._monitor
         with monitor._calls.taken(monitor._timeout_s) as mine:
-            link, key, why = monitor._dismiss(self, mine=mine)
-            if link is None or key is None:
+            link, why = monitor._dismiss(self, mine=mine)
+            if link is None:
                 return
             if why is None:
                 listed = cuda_in_use() is not None
-                readings = link.ask(link.reader.end, key, pids=self.name == MEASURE, listed=listed)
+                readings = link.ask(link.reader.end, self, pids=self.name == MEASURE, listed=listed)
                 self.reading = link.unread(None) if readings is None else self._finished(readings, link)
             else:
                 of_the_window = why in (OVERLAP, BUSY, STOPPED, STILL_PAUSED)
                 self.reading = link.unread(why, "window" if of_the_window else "device")
                 if mine and why is not FOREIGN:
-                    link.ask(link.reader.drop, key)
+                    link.ask(link.reader.drop, self)
             monitor._let_go()
         monitor._degraded.notify()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from jitwarmup.gpu.binding import LOST, Binding, Clocks, Refused
+from jitwarmup.gpu.binding import LASTING, LOST, Binding, Clocks, Refused
 from jitwarmup.gpu.devices import Device
 from jitwarmup.gpu.energy import CounterCheck, Energy, Moment, SampleHistory, Samples, clock_of
 from jitwarmup.gpu.reading import Edge
@@ -73,7 +73,7 @@ class DeviceQuery:
         if code in LOST:
             self.lost, edge.lost = code, True
             self.notes.append(("device", code))
-        elif refused.lasting:
+        elif code in LASTING:
             self.off[metric] = code
         else:
             edge.passing.add(metric)
@@ -111,8 +111,7 @@ class PowerHistory:
         """Why the driver's samples cannot be used at all."""
         return self._query.off.get("ring")
 
-    @property
-    def stale(self) -> bool:
+    def is_stale(self) -> bool:
         """Whether samples are about to be lost."""
         return self._clocks.now_ns() - self._fetched_ns > STALE_NS
 

@@ -6,7 +6,7 @@ One `SharedMonitor` serves one monitor *object*, however many functions warm ove
     f warms:  pause ............................ resume
     g warms:         pause ........ resume
     monitor:  pause()                            resume()      only the first pause and the last resume arrive
-    h runs:       window -> not opened ("paused by another warm-up")
+    h runs:       window -> not opened, so there is no reading
     k runs: [ window  ..........                             ]   interrupted: its reading is kept, marked ``partial``
 
 A monitor is the user's object and may do anything; whatever `Exception` it raises becomes a reason, made of the
@@ -30,11 +30,7 @@ from jitwarmup.records.runs import DeviceReading
 
 PATIENCE_S = 5.0  # longer than any sane monitor's own time-out, shorter than a person's patience with a hung program
 
-PAUSED = "paused by another warm-up"
-INTERRUPTED = "interrupted by another warm-up"
-INTERRUPTED_METRIC = "interrupted by the warm-up of another function"
-FOREIGN = "not a DeviceReading"
-SILENT = "no reading"
+INTERRUPTED = "interrupted by the warm-up of another function"
 
 
 def _reason(failure: Exception, place: str) -> str:
@@ -66,11 +62,11 @@ class SharedWindow:
     """
     One window of a monitor, entered once. Neither entering nor leaving raises an `Exception` of the monitor's.
 
-    After the exit either ``reading`` is a DeviceReading, or it is None and ``reason`` says why; an interrupted window has
-    both. An exception of the body always passes, even where the monitor's own window would swallow it.
+    After the exit ``reading`` is a DeviceReading, or None: the monitor was paused, or failed, as its problems say. An
+    exception of the body always passes, even where the monitor's own window would swallow it.
     """
 
-    __slots__ = ("__weakref__", "_inner", "_name", "_shared", "_value", "interrupted", "reading", "reason")
+    __slots__ = ("__weakref__", "_inner", "_name", "_shared", "_value", "interrupted", "reading")
 
     def __init__(self, shared: SharedMonitor, name: str) -> None:
         self._shared = shared
@@ -79,24 +75,20 @@ class SharedWindow:
         self._value: Any = None
         self.interrupted = False
         self.reading: DeviceReading | None = None
-        self.reason: str | None = None
 
     def __enter__(self) -> Self:
         if not self._shared._admit(self):
-            self.reason = PAUSED
             return self
         try:
             inner = self._shared.monitor.window(self._name)
             self._value = inner.__enter__()
             self._inner = inner
-        except Exception as failure:  # noqa: BLE001 - the monitor is the user's and may raise anything
-            self.reason = (
-                PAUSED if self.interrupted else self._shared._note("window", _reason(failure, "window().__enter__"))
-            )
+        except BaseException as failure:
             self._shared._dismiss(self)
-        except BaseException:
-            self._shared._dismiss(self)
-            raise
+            if not isinstance(failure, Exception):
+                raise
+            if not self.interrupted:  # else it was refused, since a pause came between
+                self._shared._note("window", _reason(failure, "window().__enter__"))
         return self
 
     def __exit__(
@@ -106,24 +98,17 @@ class SharedWindow:
         try:
             if inner is not None:
                 inner.__exit__(kind, failure, trace)
-                self._take(getattr(self._value, "reading", None))
+                reading = getattr(self._value, "reading", None)
+                if isinstance(reading, DeviceReading):
+                    self.reading = as_interrupted(reading, INTERRUPTED) if self.interrupted else reading
+                elif reading is not None:
+                    self._shared._note("window", "not a DeviceReading")
         except Exception as own:  # noqa: BLE001 - the monitor is the user's and may raise anything
             if own is not failure:  # a window may hand the body's exception back by raising it again
-                self.reason = self._shared._note("window", _reason(own, "window().__exit__"))
+                self._shared._note("window", _reason(own, "window().__exit__"))
         finally:
             self._shared._dismiss(self)
             self._value = None
-
-    def _take(self, reading: object) -> None:
-        """Keep what the monitor's window gave, if it is a reading."""
-        if reading is None:
-            reason = getattr(self._value, "reason", None)
-            self.reason = reason if isinstance(reason, str) else INTERRUPTED if self.interrupted else SILENT
-        elif not isinstance(reading, DeviceReading):
-            self.reason = self._shared._note("window", FOREIGN)
-        else:
-            self.reading = as_interrupted(reading, INTERRUPTED_METRIC) if self.interrupted else reading
-            self.reason = INTERRUPTED if self.interrupted else None
 
 
 class SharedMonitor(Locked):
@@ -297,11 +282,10 @@ class SharedMonitor(Locked):
             return False
         return True
 
-    def _note(self, place: str, reason: str) -> str:
+    def _note(self, place: str, reason: str) -> None:
         """Remember why and tell it once."""
         self._degraded.note(place, reason)
         self._degraded.notify()
-        return reason
 
     def _admit(self, window: SharedWindow) -> bool:
         """Count the window as open, unless somebody holds a pause."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from jitwarmup.gpu.binding import Clocks, Unavailable
 from jitwarmup.gpu.degraded import Degraded
@@ -32,20 +32,13 @@ Answers = SimpleQueue[tuple[bool, Any]]  # of one job: (returned, value) or (Fal
 Jobs = SimpleQueue[tuple[Callable[[], object], Answers] | None]
 
 
-class Failure(NamedTuple):
-    """Why there is nothing to read, and the status that a reading then has."""
-
-    reason: str
-    status: str = "unavailable"
-
-
-NOTHING_YET = Failure("nothing was asked yet")
-OVER = Failure("the monitor was stopped")
-OVERLAP = Failure("another run on these devices overlapped this one")
-BUSY = Failure("a call to the driver by another thread had not ended")
-STOPPED = Failure("the monitor was stopped within the window")
-STILL_PAUSED = Failure("the monitor was paused within the window, and is so still")
-FOREIGN = Failure("this process was forked from the one that the monitor runs in")
+NOTHING_YET = Unavailable("nothing was asked yet")
+OVER = Unavailable("the monitor was stopped")
+OVERLAP = Unavailable("another run on these devices overlapped this one")
+BUSY = Unavailable("a call to the driver by another thread had not ended")
+STOPPED = Unavailable("the monitor was stopped within the window")
+STILL_PAUSED = Unavailable("the monitor was paused within the window, and is so still")
+FOREIGN = Unavailable("this process was forked from the one that the monitor runs in")
 
 
 def _serve(jobs: Jobs) -> None:
@@ -66,7 +59,7 @@ class Connection:
         self, devices: Sequence[object] | None, degraded: Degraded, *, clocks: Clocks, timeout_s: float
     ) -> None:
         self.found: list[Device] = []
-        self.failure: Failure | None
+        self.failure: Unavailable | None
         self.reader: Reader
         self._devices = devices
         self._degraded = degraded
@@ -102,25 +95,25 @@ class Connection:
                 returned, answer = self._hand_over(todo[-1]).get(timeout=self._timeout_s)
             except Empty:
                 self.reader.silent = True
-                self._fail("the driver did not return in time", "stalled")
+                self._fail(Unavailable("the driver did not return in time", "stalled"))
                 return None
             if returned:
                 todo.pop()
             elif isinstance(answer, Uninitialised):
                 todo.append(self.reader.renew)
             elif isinstance(answer, Unavailable):
-                self._fail(answer.reason, answer.status)
+                self._fail(answer.with_traceback(None))
             else:
                 raise answer
         while self.reader.notes:
             self._degraded.note(*self.reader.notes.pop(0))
         return None if todo else answer
 
-    def unread(self, failure: Failure | None, metric: str = "device") -> DeviceReading:
+    def unread(self, failure: Unavailable | None, metric: str = "device") -> DeviceReading:
         """Readings of all devices that were not made, and why."""
-        reason, status = failure or self.failure or NOTHING_YET
+        why = failure or self.failure or NOTHING_YET
         names = [(one.uuid, one.name) for one in self.found] or [("", "")]
-        return joined([unread(reason, status, metric, uuid=uuid, name=name) for uuid, name in names])
+        return joined([unread(why.reason, why.status, metric, uuid=uuid, name=name) for uuid, name in names])
 
     def close(self) -> None:
         """End the session, within the time-out."""
@@ -152,11 +145,10 @@ class Connection:
     def _find(self, job: Callable[[Wanted], list[Device]]) -> None:
         try:
             self._wanted = wanted(self._devices, os.environ)
+            self.found = self.ask(job, self._wanted) or self.found
         except Unavailable as gone:
-            self._fail(gone.reason, gone.status)
-            return
-        self.found = self.ask(job, self._wanted) or self.found
+            self._fail(gone.with_traceback(None))
 
-    def _fail(self, reason: str, status: str) -> None:
-        self.failure = Failure(reason, status)
-        self._degraded.note("device", reason)
+    def _fail(self, failure: Unavailable) -> None:
+        self.failure = failure
+        self._degraded.note("device", failure.reason)

@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from jitwarmup.gpu.binding import LOST, Binding, Refused, Unavailable
 from jitwarmup.records.errors import ArgumentError
+
+T = TypeVar("T")
 
 FULL_UUID = len("GPU-00000000-0000-0000-0000-000000000000")
 SM_CLOCK = 1  # NVML_CLOCK_SM
@@ -175,36 +177,26 @@ def in_use(torch: Any, count: int, place: Place) -> Sequence[int]:
     the current one, if it is not the first (as it is until somebody sets it); else the share. Creates no context.
     """
     own = share(count, place)
-    held = [index for index in range(count) if _has_context(torch, index)]
-    used = [index for index in held if _reserved(torch, index)]
+
+    def reserves(index: int) -> bool:
+        return bool(torch.cuda.memory_reserved(index) > 0)
+
+    reserved = [index for index in range(count) if _told(reserves, index, otherwise=False)]
+    asks = getattr(getattr(torch, "_C", None), "_cuda_hasPrimaryContext", reserved.__contains__)  # makes none
+    held = [index for index in range(count) if _told(asks, index, otherwise=False)]
+    used = [index for index in held if index in reserved]
     if not used:
-        used = [index for index in held if index in own] or held or _current(torch) or list(own)
+        current = _told(lambda: int(torch.cuda.current_device()), otherwise=0)
+        used = [index for index in held if index in own] or held or ([current] if current > 0 else list(own))
     return sorted(used, key=lambda index: index not in own)
 
 
-def _has_context(torch: Any, index: int) -> bool:
-    """Whether this process holds a context on a device; asks without making one."""
-    asks = getattr(getattr(torch, "_C", None), "_cuda_hasPrimaryContext", None)
+def _told(ask: Callable[..., T], *arguments: object, otherwise: T) -> T:
+    """What torch tells; or else, where its CUDA is failing, or an allocator that was plugged in keeps no count."""
     try:
-        return bool(asks(index)) if asks else _reserved(torch, index)
-    except Exception:  # noqa: BLE001 - a CUDA that is failing: nothing is known of this device
-        return False
-
-
-def _reserved(torch: Any, index: int) -> bool:
-    """Whether torch's allocator holds memory on a device."""
-    try:
-        return bool(torch.cuda.memory_reserved(index) > 0)
-    except Exception:  # noqa: BLE001 - an allocator that was plugged in may keep no count
-        return False
-
-
-def _current(torch: Any) -> list[int]:
-    """The current device, where somebody set it to another than the first."""
-    try:
-        return [index] if (index := int(torch.cuda.current_device())) > 0 else []
-    except Exception:  # noqa: BLE001 - a CUDA that is failing: the share will do
-        return []
+        return ask(*arguments)
+    except Exception:  # noqa: BLE001 - as said
+        return otherwise
 
 
 def wanted(devices: Sequence[object] | None, environ: Mapping[str, str]) -> Wanted:
@@ -214,7 +206,9 @@ def wanted(devices: Sequence[object] | None, environ: Mapping[str, str]) -> Want
     ordered = environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID"
     if known is None:
         left = visible(environ.get("CUDA_VISIBLE_DEVICES"))
-        seen = None if left is None else tuple(_want(entry) for entry in left)
+        seen = None
+        if left is not None:
+            seen = tuple(Want(index=entry) if isinstance(entry, int) else Want(uuid=entry) for entry in left)
     else:
         seen = tuple(Want(uuid=uuid, torch_index=index) for index, uuid in enumerate(known))
     among = place_of(environ) if devices is None else None
@@ -224,10 +218,6 @@ def wanted(devices: Sequence[object] | None, environ: Mapping[str, str]) -> Want
     wants = seen if devices is None else tuple(_chosen(device, seen, torch) for device in devices)
     provisional = known is None and (torch is None or bool(torch.version.cuda))
     return Wanted(wants, ordered=ordered, provisional=provisional, place=among)
-
-
-def _want(entry: int | str) -> Want:
-    return Want(index=entry) if isinstance(entry, int) else Want(uuid=entry)
 
 
 def _chosen(device: object, seen: tuple[Want, ...] | None, torch: Any) -> Want:
@@ -255,8 +245,13 @@ def resolve(binding: Binding, wanted: Wanted) -> list[Device]:
     chosen = wanted.wants is not None or wanted.place is not None
     if wanted.ordered and chosen and any(want.index is not None for want in wants):
         _refuse_a_mixed_machine(binding, count)
-    if wanted.place is not None:
-        wants = _own(binding, wants, count, wanted.place)
+    if wanted.place is not None:  # its share of those that are there; NVML is asked for no handle of the others
+
+        def is_there(want: Want) -> bool:
+            return want.index < count if want.index is not None else _handle(binding, want, count) is not None
+
+        there = list(takewhile(is_there, wants))
+        wants = tuple(there[index] for index in share(len(there), wanted.place))
     found: dict[str, Device] = {}
     for want in wants:
         handle = _handle(binding, want, count)
@@ -267,16 +262,6 @@ def resolve(binding: Binding, wanted: Wanted) -> list[Device]:
     if not found:
         raise Unavailable("no NVIDIA GPU is visible" + ("" if count else " (the driver knows of none)"))
     return list(found.values())
-
-
-def _own(binding: Binding, wants: Sequence[Want], count: int, place: Place) -> tuple[Want, ...]:
-    """The share of this process in the devices that are there; NVML is asked for no handle of the others."""
-    there = list(takewhile(lambda want: _is_there(binding, want, count), wants))
-    return tuple(there[index] for index in share(len(there), place))
-
-
-def _is_there(binding: Binding, want: Want, count: int) -> bool:
-    return want.index < count if want.index is not None else _handle(binding, want, count) is not None
 
 
 def _asked(binding: Binding, function: str, *arguments: Any) -> Any:
@@ -329,6 +314,8 @@ def _describe(binding: Binding, handle: Any, torch_index: int | None) -> Device:
         instance = _answer(binding, "nvmlDeviceGetGpuInstanceId", handle)
     whole = parent or handle
     mode = _answer(binding, "nvmlDeviceGetMigMode", whole)
+    fields = _answer(binding, "nvmlDeviceGetFieldValues", whole, [(POWER_LIMIT_FIELD, 0)])
+    limit_mw = fields[0].value.uiVal if fields and not fields[0].nvmlReturn else None
     return Device(
         handle=whole,
         uuid=_answer(binding, "nvmlDeviceGetUUID", handle) or "",
@@ -338,13 +325,5 @@ def _describe(binding: Binding, handle: Any, torch_index: int | None) -> Device:
         mig_instance=instance,
         shared=bool(mode and mode[0]),
         sm_clock_max_mhz=_answer(binding, "nvmlDeviceGetMaxClockInfo", whole, SM_CLOCK),
-        power_limit_w=_power_limit(binding, whole),
+        power_limit_w=limit_mw / 1e3 if limit_mw else None,
     )
-
-
-def _power_limit(binding: Binding, handle: Any) -> float | None:
-    """Watts the device may draw; None where the driver does not tell."""
-    fields = _answer(binding, "nvmlDeviceGetFieldValues", handle, [(POWER_LIMIT_FIELD, 0)])
-    if not fields or fields[0].nvmlReturn or not fields[0].value.uiVal:
-        return None
-    return float(fields[0].value.uiVal) / 1e3

@@ -22,8 +22,8 @@ import weakref
 from collections.abc import Iterator, Sequence
 from typing import Literal, Self
 
-from jitwarmup.gpu.binding import Clocks
-from jitwarmup.gpu.connection import BUSY, FOREIGN, OVERLAP, STILL_PAUSED, STOPPED, Connection, Failure
+from jitwarmup.gpu.binding import Clocks, Unavailable
+from jitwarmup.gpu.connection import BUSY, FOREIGN, OVERLAP, STILL_PAUSED, STOPPED, Connection
 from jitwarmup.gpu.degraded import Degraded, Listener
 from jitwarmup.gpu.devices import checked
 from jitwarmup.gpu.reading import INTERRUPTED, as_interrupted, joined
@@ -217,7 +217,7 @@ class GPUMonitor(Locked, Uncounted):
             window.session = self._session
             return self._link
 
-    def _dismiss(self, window: GPUWindow, *, mine: bool) -> tuple[Connection | None, Failure | None]:
+    def _dismiss(self, window: GPUWindow, *, mine: bool) -> tuple[Connection | None, Unavailable | None]:
         """The window is open no more; the link if it was, and why there can be no second edge, or was no first one."""
         with self._lock:
             link = self._link if window in self._open else None
@@ -265,7 +265,7 @@ class GPUWindow:
         self.reading: DeviceReading | None = None
         self.context = RunContext(window=weakref.ref(self))  # encloses what is entered while this window is open
         self.session = -1
-        self.unread: Failure | None = None  # why there is no first edge
+        self.unread: Unavailable | None = None  # why there is no first edge
         self.interrupted = False  # a pause or another run came between
         self._monitor = monitor
         self._peaks: dict[int, int] = {}

@@ -22,17 +22,19 @@ THROTTLING = ("power", "thermal", "board")
 SETTLED_MHZ_SHARE = 0.01
 INTERRUPTED = "interrupted by a pause or by another run"
 
-REASONS = {  # nvmlClocksEventReasons
-    0x1: "idle",
-    0x2: "app_clocks",
-    0x4: "power_cap",
-    0x8: "hw_slowdown",
-    0x10: "sync_boost",
-    0x20: "sw_thermal",
-    0x40: "hw_thermal",
-    0x80: "hw_power_brake",
-    0x100: "display",
-}
+REASONS = (  # nvmlClocksEventReasons, by bit
+    [
+        "idle",
+        "app_clocks",
+        "power_cap",
+        "hw_slowdown",
+        "sync_boost",
+        "sw_thermal",
+        "hw_thermal",
+        "hw_power_brake",
+        "display",
+    ]
+)
 ENERGY = ("energy_j", "energy_source", "energy_error_j", "power_mean_w")
 
 
@@ -83,8 +85,8 @@ class Span:
 
 def reasons_of(bits: int) -> tuple[str, ...]:
     """The names of the clock limits in force; a bit without a name keeps its number."""
-    names = [REASONS.get(1 << place, f"bit_{place}") for place in range(bits.bit_length()) if bits >> place & 1]
-    return tuple(names)
+    places = [place for place in range(bits.bit_length()) if bits >> place & 1]
+    return tuple(REASONS[place] if place < len(REASONS) else f"bit_{place}" for place in places)
 
 
 def energy_of(span: Span) -> tuple[Energy, str] | str:

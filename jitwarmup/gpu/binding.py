@@ -23,14 +23,7 @@ REPLACE = "pip uninstall pynvml && pip install --force-reinstall nvidia-ml-py"
 MOST_SAMPLES, MOST_PROCESSES = 1024, 256  # the driver keeps about 120
 
 # These stay as they are however often one asks; the metric is not asked for again.
-LASTING = [
-    "NOT_SUPPORTED",
-    "NO_PERMISSION",
-    "FUNCTION_NOT_FOUND",
-    "INVALID_ARGUMENT",
-    "ARGUMENT_VERSION_MISMATCH",
-    "DEPRECATED",
-]
+LASTING = "NOT_SUPPORTED NO_PERMISSION FUNCTION_NOT_FOUND INVALID_ARGUMENT ARGUMENT_VERSION_MISMATCH DEPRECATED"
 LOST = frozenset({"GPU_IS_LOST", "RESET_REQUIRED", "GPU_NOT_FOUND"})
 
 _START_REASONS = {

@@ -73,7 +73,7 @@ class DeviceQuery:
         if code in LOST:
             self.lost, edge.lost = code, True
             self.notes.append(("device", code))
-        elif code in LASTING:
+        elif code in LASTING.split():
             self.off[metric] = code
         else:
             edge.passing.add(metric)

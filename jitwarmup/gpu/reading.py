@@ -17,24 +17,10 @@ from jitwarmup.gpu.devices import Device
 from jitwarmup.gpu.energy import COUNTER_STEP_S, Comparison, Energy, Moment, SampleHistory
 from jitwarmup.records.runs import DeviceReading
 
-FULL_CLOCK = 0.985  # a limit that leaves this share of the clock is ordinary regulation, not throttling
-THROTTLING = ("power", "thermal", "board")
-SETTLED_MHZ_SHARE = 0.01
 INTERRUPTED = "interrupted by a pause or by another run"
 
-REASONS = (  # nvmlClocksEventReasons, by bit
-    [
-        "idle",
-        "app_clocks",
-        "power_cap",
-        "hw_slowdown",
-        "sync_boost",
-        "sw_thermal",
-        "hw_thermal",
-        "hw_power_brake",
-        "display",
-    ]
-)
+# nvmlClocksEventReasons, by bit
+REASONS = "idle app_clocks power_cap hw_slowdown sync_boost sw_thermal hw_thermal hw_power_brake display"
 ENERGY = ("energy_j", "energy_source", "energy_error_j", "power_mean_w")
 
 
@@ -85,8 +71,8 @@ class Span:
 
 def reasons_of(bits: int) -> tuple[str, ...]:
     """The names of the clock limits in force; a bit without a name keeps its number."""
-    places = [place for place in range(bits.bit_length()) if bits >> place & 1]
-    return tuple(REASONS[place] if place < len(REASONS) else f"bit_{place}" for place in places)
+    names = dict(enumerate(REASONS.split()))
+    return tuple(names.get(bit, f"bit_{bit}") for bit in range(bits.bit_length()) if bits >> bit & 1)
 
 
 def energy_of(span: Span) -> tuple[Energy, str] | str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from jitwarmup.gpu.binding import Binding, Clocks
 from jitwarmup.gpu.devices import SM_CLOCK, Device
-from jitwarmup.gpu.power_history import ENERGY, POWER_NOW, DeviceQuery, PowerHistory
+from jitwarmup.gpu.power_history import ENERGY, POWER_NOW, STALE_NS, DeviceQuery, PowerHistory
 from jitwarmup.gpu.reading import Edge, Span, reasons_of
 
 LIMITS = {74: "power", 75: "thermal", 76: "sync_boost", 77: "board", 78: "low_utilization", 79: "reliability"}  # ns
@@ -41,15 +41,16 @@ class DeviceReader(DeviceQuery):
         self._gpm_samples: list[Any] = []
         self.power = PowerHistory(self, clocks)
 
-    # ---- what the reader asks for
-
     def probe(self, until_ns: int) -> None:
         """Learn what this device can tell."""
         self.until_ns = until_ns
         for metric, ways in MOMENTARY.items():
             self._choose(metric, ways)
         self._probe_fields()
-        self._probe_activity()
+        edge = Edge()
+        support = self.ask(edge, "gpm", "nvmlGpmQueryDeviceSupport", self.device.handle)  # on Hopper and newer
+        if support is None or not support.isSupportedDevice:
+            self.off["gpm"] = edge.missing.get("gpm", "NOT_SUPPORTED")
         self.mark(until_ns)
         self.notes.extend((metric, reason) for metric, reason in self.off.items() if metric not in QUIET)
 
@@ -63,8 +64,7 @@ class DeviceReader(DeviceQuery):
         edge = Edge()
         self._read_momentary(edge, pids=pids)
         self._take_gpm_sample(edge)
-        if self.power.is_stale():
-            self.power.fetch(edge)
+        self.power.fetch(edge, older_than_ns=STALE_NS)
         self.until_ns = late_ns
         self._read_counters(edge)
         self.power.align(edge)
@@ -90,17 +90,16 @@ class DeviceReader(DeviceQuery):
             check=self.power.counter_check.last,
             activity=activity,
             limit_w=self.device.power_limit_w,
-            ring_off=self.power.off,
+            ring_off=self.off.get("ring"),
         )
 
-    def mark(self, until_ns: int) -> Edge:
+    def mark(self, until_ns: int) -> None:
         """Bring the power history up to date and compare it with the counter."""
         self.until_ns = until_ns
         edge = Edge()
         self._read_counters(edge)
         self.power.fetch(edge)
         self.power.compare(edge)
-        return edge
 
     def release(self, edge: Edge) -> None:
         """Take back the GPM sample of an edge."""
@@ -114,11 +113,10 @@ class DeviceReader(DeviceQuery):
             self.ask(Edge(), "gpm", "nvmlGpmSampleFree", gpm_sample)
         self._gpm_samples.clear()
 
-    # ---- values of the moment
-
     def _choose(self, metric: str, ways: tuple[tuple[Any, ...], ...]) -> None:
         """Keep the first way that this driver and this binding have."""
-        handle = self.device.own if metric in OF_INSTANCE else self.device.handle
+        of_instance = self.device.mig_handle if metric in OF_INSTANCE else None
+        handle = of_instance or self.device.handle
         for function, *rest in ways:
             self._ways[metric] = (function, handle, *rest)
             self.off.pop(metric, None)
@@ -138,8 +136,6 @@ class DeviceReader(DeviceQuery):
         edge.reasons = None if bits is None else reasons_of(bits)
         edge.memory_used_bytes = getattr(known["memory_used_bytes"], "used", None)
         edge.pids = None if processes is None else tuple(process.pid for process in processes)
-
-    # ---- counters
 
     def _probe_fields(self) -> None:
         """Which fields this driver has; without the batched call, energy has a call of its own and limits have none."""
@@ -165,26 +161,15 @@ class DeviceReader(DeviceQuery):
             edge.counter_mj = int(known[ENERGY])
         edge.limits_ns = {name: int(known[id_]) for id_, name in LIMITS.items() if id_ in known}
         edge.power_w = known[POWER_NOW] / 1e3 if POWER_NOW in known else None
-        self._explain_counters(edge)
-
-    def _explain_counters(self, edge: Edge) -> None:
-        """A batched call that failed leaves several metrics without a value: give each the reason."""
-        reason = edge.missing.pop("fields", None)
+        # a batched call that failed leaves several metrics without a value: give each the reason
+        reason = edge.missing.pop("fields", "refused in the batched call")
         if edge.counter_mj is None and "energy_j" not in edge.missing:
-            edge.missing["energy_j"] = reason or "refused in the batched call"
+            edge.missing["energy_j"] = reason
             edge.passing.add("energy_j")
         if not edge.limits_ns:
-            edge.missing["throttled_s"] = self.off.get("throttled_s") or reason or "refused in the batched call"
+            edge.missing["throttled_s"] = self.off.get("throttled_s", reason)
             if "throttled_s" not in self.off:
                 edge.passing.add("throttled_s")
-
-    # ---- activity, as GPM tells it on Hopper and newer
-
-    def _probe_activity(self) -> None:
-        edge = Edge()
-        support = self.ask(edge, "gpm", "nvmlGpmQueryDeviceSupport", self.device.handle)
-        if support is None or not support.isSupportedDevice:
-            self.off["gpm"] = edge.missing.get("gpm", "NOT_SUPPORTED")
 
     def _take_gpm_sample(self, edge: Edge) -> None:
         """A GPM sample, to be compared with the one at the other edge."""

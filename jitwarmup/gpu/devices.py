@@ -74,11 +74,6 @@ class Device:
     sm_clock_max_mhz: int | None = None
     power_limit_w: float | None = None
 
-    @property
-    def own(self) -> Any:
-        """The handle that knows memory and processes: the instance's, where there is one."""
-        return self.handle if self.mig_handle is None else self.mig_handle
-
 
 def checked(devices: object) -> tuple[object, ...] | None:
     """The ``devices`` argument of `GPUMonitor` as a tuple; `ArgumentError` for what names no NVIDIA device."""
@@ -122,19 +117,14 @@ def visible(value: str | None) -> tuple[int | str, ...] | None:
     kind = value[:4] if value.startswith(("GPU-", "MIG-")) else ""
     kept: list[int | str] = []
     for entry in value.split(","):
-        read = entry if kind else _leading_number(entry.strip())
+        number = re.match(r"\s*[+-]?\d+", entry)
+        read = entry if kind else int(number.group()) if number else -1
         if (isinstance(read, int) and read < 0) or (isinstance(read, str) and not read.startswith(kind)):
             break
         if read in kept:
             return ()
         kept.append(read)
     return tuple(kept)
-
-
-def _leading_number(entry: str) -> int:
-    """The number that an entry starts with; -1 where it starts with none."""
-    found = re.match(r"[+-]?\d+", entry)
-    return int(found.group()) if found else -1
 
 
 def torch_uuids(torch: Any) -> list[str] | None:

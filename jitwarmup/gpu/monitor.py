@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import os
 import weakref
 from collections.abc import Iterator, Sequence
 from typing import Literal, Self
@@ -29,7 +28,7 @@ from jitwarmup.gpu.devices import checked
 from jitwarmup.gpu.reading import INTERRUPTED, as_interrupted, joined
 from jitwarmup.gpu.shared import SharedMonitor, Turn, Uncounted
 from jitwarmup.gpu.torch_peaks import cuda_in_use, peaks_of, with_peak
-from jitwarmup.host.fork_safe import Locked
+from jitwarmup.host.fork_safe import Locked, after_fork_in_child
 from jitwarmup.host.scope import RunContext, ancestors, current
 from jitwarmup.records.errors import ArgumentError, MonitorStateError
 from jitwarmup.records.runs import DeviceReading
@@ -73,6 +72,7 @@ class GPUMonitor(Locked, Uncounted):
         self._link: Connection | None = None
         self._finalizer = weakref.finalize(self, int)  # of a session that there is not yet
         self._open: weakref.WeakSet[GPUWindow] = weakref.WeakSet()
+        after_fork_in_child(self._after_fork)
         self._calls = Turn()  # whose turn it is to call the driver; ``_lock`` is never held meanwhile
 
     @property
@@ -234,6 +234,13 @@ class GPUMonitor(Locked, Uncounted):
                     why = OVERLAP
             return link, why
 
+    def _after_fork(self) -> None:
+        """In a forked child: make no call."""
+        if self.running:
+            self._state = "foreign"
+            if self._link is not None:
+                self._link.failure = FOREIGN
+
     def _misuse(self, verb: str, wanted: str) -> MonitorStateError:
         hints = {
             "new": "call start(), or use the monitor in a with statement",
@@ -321,15 +328,6 @@ class GPUWindow:
         return as_interrupted(whole, INTERRUPTED) if self.interrupted else whole
 
 
-def _after_fork_in_child() -> None:
-    """Make no call."""
-    for monitor in list(_live):
-        if monitor.running:
-            monitor._state = "foreign"
-            if monitor._link is not None:
-                monitor._link.failure = FOREIGN
-
-
 def _stop_all() -> None:
     """At exit: give NVML back, within the time-outs, windows or not."""
     for monitor in list(_live):
@@ -338,6 +336,4 @@ def _stop_all() -> None:
         monitor._let_go()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
 atexit.register(_stop_all)

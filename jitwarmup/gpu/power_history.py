@@ -106,18 +106,12 @@ class PowerHistory:
         self._fetched_ns = 0
         self._anchor: tuple[int, Energy] | None = None
 
-    @property
-    def off(self) -> str | None:
-        """Why the driver's samples cannot be used at all."""
-        return self._query.off.get("ring")
-
-    def is_stale(self) -> bool:
-        """Whether samples are about to be lost."""
-        return self._clocks.now_ns() - self._fetched_ns > STALE_NS
-
-    def fetch(self, edge: Edge) -> None:
-        """Fetch the samples that are new; an idle GPU has none, which is no failure."""
-        self._fetched_ns = self._clocks.now_ns()
+    def fetch(self, edge: Edge, *, older_than_ns: int = -1) -> None:
+        """Fetch the new samples, if the last fetch is older than this; an idle GPU has none, which is no failure."""
+        now_ns = self._clocks.now_ns()
+        if now_ns - self._fetched_ns <= older_than_ns:
+            return
+        self._fetched_ns = now_ns
         scratch = Edge()
         handle = self._query.device.handle
         answer = self._query.ask(scratch, "ring", "nvmlDeviceGetSamples", handle, RING, self._last_stamp_us)
@@ -130,7 +124,7 @@ class PowerHistory:
 
     def compare(self, edge: Edge) -> None:
         """The history against the counter as read at this edge."""
-        if edge.counter_mj is None or self.off:
+        if edge.counter_mj is None or "ring" in self._query.off:
             return
         before = self.counter_check.last
         self.counter_check.note(self.history, edge.counter_ns, edge.counter_mj)
@@ -151,7 +145,7 @@ class PowerHistory:
         if since is None or edge.counter_mj / 1e3 < exact.joules:
             self._anchor = None
             return
-        edge.aligned = Energy(exact.joules + since.joules, (exact.error_j or 0.0) + (since.error_j or 0.0))
+        edge.aligned = Energy(exact.joules + since.joules, exact.error_j + since.error_j)
 
     def complete(self, before: Edge, after: Edge, deadline_ns: int) -> None:
         """After a window: fetch its samples, waiting for the one in the making if that is done by the deadline."""
@@ -181,7 +175,7 @@ class PowerHistory:
         self._anchor = (at_ns, exact)
         since = self.history.energy(Moment(edge.counter_ns, edge.power_w), Moment(at_ns))
         if since is not None and self.counter_check.last and self.counter_check.last.agrees:
-            edge.aligned = Energy(exact.joules - since.joules, (exact.error_j or 0.0) + (since.error_j or 0.0))
+            edge.aligned = Energy(exact.joules - since.joules, exact.error_j + since.error_j)
 
     def _placed(self, samples: list[tuple[int, float]]) -> Samples:
         """The samples on the monotonic clock; none, and the ring off, when no clock fits their stamps."""

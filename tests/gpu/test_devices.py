@@ -197,7 +197,7 @@ def test_what_torch_calls_a_gpu_may_be_an_instance(binding, nvmlsim):
     (device,) = resolve(binding, Wanted((Want(uuid=result),)))
     assert device.uuid == nvmlsim.uuid(0, mig=1)
     assert (device.mig_instance, device.shared) == (2, True)
-    assert device.own is not device.handle
+    assert device.mig_handle is not None
 
 
 # ---- one of several processes

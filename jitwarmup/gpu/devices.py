@@ -127,14 +127,29 @@ def visible(value: str | None) -> tuple[int | str, ...] | None:
     return tuple(kept)
 
 
-def torch_uuids(torch: Any) -> list[str] | None:
-    """The UUIDs of torch's CUDA devices in torch's order; None where CUDA is not initialised or torch cannot tell."""
+def cuda_in_use() -> Any:
+    """``torch.cuda`` where this process has initialised it, else None; imports and initialises nothing."""
+    torch = sys.modules.get("torch")
     try:
-        if torch is None or not torch.version.cuda or not torch.cuda.is_initialized():
-            return None
-        return [f"GPU-{torch.cuda.get_device_properties(i).uuid}" for i in range(torch.cuda.device_count())]
+        return torch.cuda if torch is not None and torch.version.cuda and torch.cuda.is_initialized() else None
+    except Exception:  # noqa: BLE001 - a torch that is only half imported
+        return None
+
+
+def torch_uuids() -> list[str] | None:
+    """The UUIDs of torch's CUDA devices in torch's order; None where CUDA is not initialised or torch cannot tell."""
+    cuda = cuda_in_use()
+    try:
+        return cuda and [f"GPU-{cuda.get_device_properties(i).uuid}" for i in range(cuda.device_count())]
     except Exception:  # noqa: BLE001 - an old torch without UUIDs, or a CUDA that is failing: CUDA_VISIBLE_DEVICES then
         return None
+
+
+def peaks_of(devices: Iterable[Device]) -> dict[str, int]:
+    """The most bytes that torch had allocated so far, by UUID, where this process uses its CUDA."""
+    cuda = cuda_in_use()
+    known = [device for device in devices if cuda and device.torch_index is not None]
+    return {device.uuid: int(cuda.max_memory_allocated(device.torch_index)) for device in known}
 
 
 def place_of(environ: Mapping[str, str]) -> Place | None:
@@ -171,17 +186,17 @@ def in_use(torch: Any, count: int, place: Place) -> Sequence[int]:
     def reserves(index: int) -> bool:
         return bool(torch.cuda.memory_reserved(index) > 0)
 
-    reserved = [index for index in range(count) if _told(reserves, index, otherwise=False)]
+    reserved = [index for index in range(count) if _attempt(reserves, index, otherwise=False)]
     asks = getattr(getattr(torch, "_C", None), "_cuda_hasPrimaryContext", reserved.__contains__)  # makes none
-    held = [index for index in range(count) if _told(asks, index, otherwise=False)]
+    held = [index for index in range(count) if _attempt(asks, index, otherwise=False)]
     used = [index for index in held if index in reserved]
     if not used:
-        current = _told(lambda: int(torch.cuda.current_device()), otherwise=0)
+        current = _attempt(lambda: int(torch.cuda.current_device()), otherwise=0)
         used = [index for index in held if index in own] or held or ([current] if current > 0 else list(own))
     return sorted(used, key=lambda index: index not in own)
 
 
-def _told(ask: Callable[..., T], *arguments: object, otherwise: T) -> T:
+def _attempt(ask: Callable[..., T], *arguments: object, otherwise: T) -> T:
     """What torch tells; or else, where its CUDA is failing, or an allocator that was plugged in keeps no count."""
     try:
         return ask(*arguments)
@@ -192,7 +207,7 @@ def _told(ask: Callable[..., T], *arguments: object, otherwise: T) -> T:
 def wanted(devices: Sequence[object] | None, environ: Mapping[str, str]) -> Wanted:
     """What to look for, from the (checked) ``devices`` argument, torch and the environment; makes no NVML call."""
     torch = sys.modules.get("torch")
-    known = torch_uuids(torch)
+    known = torch_uuids()
     ordered = environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID"
     if known is None:
         left = visible(environ.get("CUDA_VISIBLE_DEVICES"))
@@ -216,7 +231,7 @@ def _chosen(device: object, seen: tuple[Want, ...] | None, torch: Any) -> Want:
     if isinstance(named, str):
         return next((want for want in seen or () if want.uuid == named), Want(uuid=named))
     if named < 0:  # torch's current device, or the first while CUDA is not initialised
-        named = int(torch.cuda.current_device()) if torch_uuids(torch) else 0
+        named = int(torch.cuda.current_device()) if torch_uuids() else 0
     if seen is None:
         return Want(index=named)
     if named >= len(seen):

@@ -24,10 +24,9 @@ from typing import Literal, Self
 from jitwarmup.gpu.binding import Clocks, Unavailable
 from jitwarmup.gpu.connection import BUSY, FOREIGN, OVERLAP, STILL_PAUSED, STOPPED, Connection
 from jitwarmup.gpu.degraded import Degraded, Listener
-from jitwarmup.gpu.devices import checked
-from jitwarmup.gpu.reading import INTERRUPTED, as_interrupted, joined
+from jitwarmup.gpu.devices import checked, cuda_in_use, peaks_of
+from jitwarmup.gpu.reading import INTERRUPTED, as_interrupted, joined, with_peak
 from jitwarmup.gpu.shared import SharedMonitor, Turn, Uncounted
-from jitwarmup.gpu.torch_peaks import cuda_in_use, peaks_of, with_peak
 from jitwarmup.host.fork_safe import Locked, after_fork_in_child
 from jitwarmup.host.scope import RunContext, ancestors, current
 from jitwarmup.records.errors import ArgumentError, MonitorStateError
@@ -130,7 +129,7 @@ class GPUMonitor(Locked, Uncounted):
                     return
                 self._state = "stopped"
                 pauses, self._pauses = self._pauses, []
-            self._let_go()
+            self._close_if_over()
         for shared in pauses:
             shared.resume(self)
         self._degraded.notify()
@@ -254,7 +253,7 @@ class GPUMonitor(Locked, Uncounted):
             hint = "there is nothing to resume"
         return MonitorStateError(f"{verb}: the monitor is {self.state}, wanted {wanted}; {hint}")
 
-    def _let_go(self) -> None:
+    def _close_if_over(self) -> None:
         """End the session once it is stopped and no window is open."""
         with self._lock:
             if self._state != "stopped" or self._open:
@@ -275,7 +274,7 @@ class GPUWindow:
         self.unread: Unavailable | None = None  # why there is no first edge
         self.interrupted = False  # a pause or another run came between
         self._monitor = monitor
-        self._peaks: dict[int, int] = {}
+        self._peaks: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         """The edge before the window, unless it would disturb another run."""
@@ -313,7 +312,7 @@ class GPUWindow:
                 self.reading = link.unread(why, "window" if of_the_window else "device")
                 if mine and why is not FOREIGN:
                     link.ask(link.reader.drop, self)
-            monitor._let_go()
+            monitor._close_if_over()
         monitor._degraded.notify()
 
     def is_within(self, other: GPUWindow) -> bool:
@@ -323,8 +322,8 @@ class GPUWindow:
 
     def _finished(self, readings: Sequence[DeviceReading], link: Connection) -> DeviceReading:
         """Readings with what only this process knows: torch's peaks, and whether the window was interrupted."""
-        indices = {found.uuid: found.torch_index for found in link.found}
-        whole = joined([with_peak(one, self._peaks, indices.get(one.uuid)) for one in readings])
+        peaks = peaks_of(link.found)
+        whole = joined([with_peak(one, self._peaks.get(one.uuid), peaks.get(one.uuid)) for one in readings])
         return as_interrupted(whole, INTERRUPTED) if self.interrupted else whole
 
 
@@ -333,7 +332,7 @@ def _stop_all() -> None:
     for monitor in list(_live):
         monitor._open.clear()
         monitor.stop()
-        monitor._let_go()
+        monitor._close_if_over()
 
 
 atexit.register(_stop_all)

@@ -217,6 +217,15 @@ def unread(reason: str, status: str, metric: str = "device", *, uuid: str = "", 
     return DeviceReading(uuid=uuid, name=name, status=status, missing={metric: reason})
 
 
+def with_peak(reading: DeviceReading, before: int | None, peak: int | None) -> DeviceReading:
+    """The reading with torch's peak of allocated bytes, if it is the window's own: higher than all ``before``."""
+    if peak is not None and before is not None and peak > before:
+        return replace(reading, memory_peak_bytes=peak)
+    why = "no higher than an earlier peak, which torch.cuda.reset_peak_memory_stats() before the run would reset"
+    why = "torch has no CUDA in use on this device" if peak is None or before is None else why
+    return replace(reading, missing={**reading.missing, "memory_peak_bytes": why})
+
+
 def as_interrupted(reading: DeviceReading, why: str) -> DeviceReading:
     """The reading, marked as partial; a worse status than ``ok`` stands."""
     return replace(

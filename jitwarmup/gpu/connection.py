@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -19,11 +20,11 @@ from queue import Empty, SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
 from jitwarmup.gpu.binding import Clocks, Unavailable
-from jitwarmup.gpu.degraded import Degraded
 from jitwarmup.gpu.devices import Device, Wanted, wanted
 from jitwarmup.gpu.power_history import Uninitialised
 from jitwarmup.gpu.reader import Reader
 from jitwarmup.gpu.reading import joined, unread
+from jitwarmup.gpu.shared import Degraded
 from jitwarmup.records.runs import DeviceReading
 
 P = ParamSpec("P")
@@ -50,6 +51,14 @@ def _serve(jobs: Jobs) -> None:
         except BaseException as failure:  # noqa: BLE001 - carried to the caller, who waits for it
             answers.put((False, failure))
         del job, work, answers
+
+
+def _end(reader: Reader, jobs: Jobs) -> Answers:
+    """Let the session and its thread end; waits for nothing."""
+    answers: Answers = SimpleQueue()
+    jobs.put((reader.close, answers))
+    jobs.put(None)
+    return answers
 
 
 class Connection:
@@ -91,8 +100,10 @@ class Connection:
         answer: Any = None
         todo: list[Callable[[], object]] = [partial(job, *args, **kwargs)]
         while todo and self.failure is None:
+            answers: Answers = SimpleQueue()  # of its own, so that a late answer misleads nobody
+            self._jobs.put((todo[-1], answers))
             try:
-                returned, answer = self._hand_over(todo[-1]).get(timeout=self._timeout_s)
+                returned, answer = answers.get(timeout=self._timeout_s)
             except Empty:
                 self.reader.silent = True
                 self._fail(Unavailable("the driver did not return in time", "stalled"))
@@ -124,23 +135,18 @@ class Connection:
         self.reader.silent = True
 
     def abandon(self) -> Answers:
-        """End the session without waiting: for finalizers."""
+        """End the session without waiting, as it ends once nobody holds it."""
         self.failure = self.failure or OVER
-        answers = self._hand_over(self.reader.close)
-        self._jobs.put(None)
-        return answers
+        self._finalizer.detach()
+        return _end(self.reader, self._jobs)
 
     def _begin(self) -> None:
         self.failure = None
         self.reader = Reader(self._clocks, self._timeout_s, os.getpid())
         self._jobs: Jobs = SimpleQueue()
+        self._finalizer = weakref.finalize(self, _end, self.reader, self._jobs)
+        self._finalizer.atexit = False  # at exit the monitor stops it
         threading.Thread(target=_serve, args=(self._jobs,), name="jitwarmup-nvml", daemon=True).start()
-
-    def _hand_over(self, job: Callable[[], object]) -> Answers:
-        """Let the driver thread do it; its answer comes to a queue of its own, so that a late one misleads nobody."""
-        answers: Answers = SimpleQueue()
-        self._jobs.put((job, answers))
-        return answers
 
     def _find(self, job: Callable[[Wanted], list[Device]]) -> None:
         try:

@@ -23,10 +23,9 @@ from typing import Literal, Self
 
 from jitwarmup.gpu.binding import Clocks, Unavailable
 from jitwarmup.gpu.connection import BUSY, FOREIGN, OVERLAP, STILL_PAUSED, STOPPED, Connection
-from jitwarmup.gpu.degraded import Degraded, Listener
 from jitwarmup.gpu.devices import checked, cuda_in_use, peaks_of
 from jitwarmup.gpu.reading import INTERRUPTED, as_interrupted, joined, with_peak
-from jitwarmup.gpu.shared import SharedMonitor, Turn, Uncounted
+from jitwarmup.gpu.shared import Degraded, Listener, SharedMonitor, Turn, Uncounted
 from jitwarmup.host.fork_safe import Locked, after_fork_in_child
 from jitwarmup.host.scope import RunContext, ancestors, current
 from jitwarmup.records.errors import ArgumentError, MonitorStateError
@@ -69,9 +68,7 @@ class GPUMonitor(Locked, Uncounted):
         self._pauses: list[SharedMonitor] = []  # where each pause of the user's is counted
         self._session = 0
         self._link: Connection | None = None
-        self._finalizer = weakref.finalize(self, int)  # of a session that there is not yet
         self._open: weakref.WeakSet[GPUWindow] = weakref.WeakSet()
-        after_fork_in_child(self._after_fork)
         self._calls = Turn()  # whose turn it is to call the driver; ``_lock`` is never held meanwhile
 
     @property
@@ -111,9 +108,6 @@ class GPUMonitor(Locked, Uncounted):
                 self._link = link = Connection(
                     self._devices, self._degraded, clocks=self._clocks, timeout_s=self._timeout_s
                 )
-            self._finalizer.detach()
-            self._finalizer = weakref.finalize(self, link.abandon)
-            self._finalizer.atexit = False  # at exit it is stopped
             _live.add(self)
             if mine:
                 link.connect()
@@ -233,13 +227,6 @@ class GPUMonitor(Locked, Uncounted):
                     why = OVERLAP
             return link, why
 
-    def _after_fork(self) -> None:
-        """In a forked child: make no call."""
-        if self.running:
-            self._state = "foreign"
-            if self._link is not None:
-                self._link.failure = FOREIGN
-
     def _misuse(self, verb: str, wanted: str) -> MonitorStateError:
         hints = {
             "new": "call start(), or use the monitor in a with statement",
@@ -327,6 +314,15 @@ class GPUWindow:
         return as_interrupted(whole, INTERRUPTED) if self.interrupted else whole
 
 
+def _silence_child() -> None:
+    """In a forked child: make no call."""
+    for monitor in list(_live):
+        if monitor.running:
+            monitor._state = "foreign"
+            if monitor._link is not None:
+                monitor._link.failure = FOREIGN
+
+
 def _stop_all() -> None:
     """At exit: give NVML back, within the time-outs, windows or not."""
     for monitor in list(_live):
@@ -335,4 +331,5 @@ def _stop_all() -> None:
         monitor._close_if_over()
 
 
+after_fork_in_child(_silence_child)
 atexit.register(_stop_all)

@@ -18,15 +18,16 @@ settles the state they asked for as soon as it returns.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
-from jitwarmup.gpu.degraded import Degraded, Listener
 from jitwarmup.gpu.reading import as_interrupted
 from jitwarmup.host.fork_safe import Locked
 from jitwarmup.records.runs import DeviceReading
+
+Listener = Callable[[str, str], None]
 
 PATIENCE_S = 5.0  # longer than any sane monitor's own time-out, shorter than a person's patience with a hung program
 
@@ -34,12 +35,58 @@ INTERRUPTED = "interrupted by the warm-up of another function"
 
 
 def _reason(failure: Exception, place: str) -> str:
-    """The failure as a reason: type and place. A message could hold anything, so it is left out."""
+    """Type and place; a message could hold anything, so it is left out."""
     return f"{type(failure).__name__} in {place}"
 
 
+class Degraded(Locked):
+    """What could not be read, each (metric, reason) once; a listener that comes late is told what it missed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: dict[tuple[str, str], None] = {}
+        self._unheard: list[tuple[str, str]] = []
+        self._listener: Listener | None = None
+
+    @property
+    def seen(self) -> tuple[tuple[str, str], ...]:
+        """All of it so far."""
+        return tuple(self._seen)
+
+    @property
+    def listener(self) -> Listener | None:
+        """Who is told of (metric, reason), once each; setting it tells at once what was seen before."""
+        return self._listener
+
+    @listener.setter
+    def listener(self, listener: Listener | None) -> None:
+        with self._lock:
+            self._listener = listener
+            self._unheard = list(self._seen)
+        self.notify()
+
+    def note(self, metric: str, reason: str) -> None:
+        """Remember; `notify` tells."""
+        with self._lock:
+            if (metric, reason) not in self._seen:
+                self._seen[metric, reason] = None
+                self._unheard.append((metric, reason))
+
+    def notify(self) -> None:
+        """Tell the listener what it does not know yet; called where no lock is held. A listener that raises is dropped."""
+        if self._listener is None or not self._unheard:
+            return
+        with self._lock:
+            listener, unheard, self._unheard = self._listener, self._unheard, []
+        try:
+            for metric, reason in unheard:
+                listener(metric, reason)
+        except Exception:  # noqa: BLE001 - a listener's failure must not reach the user's function
+            self._listener = None
+
+
 class Uncounted:
-    """A monitor whose own pauses are counted by its `SharedMonitor` too, which then tells it of the first and the last."""
+    """A monitor whose own pauses its `SharedMonitor` counts too, and tells it of the first and the last of all."""
 
     def _turn_to(self, *, paused: bool) -> None:
         raise NotImplementedError
@@ -203,10 +250,9 @@ class SharedMonitor(Locked):
         with self._turn.taken(self._patience_s) as mine:
             if not mine:
                 self._held_up("stop")
-                return
-            if self._starters == [holder] and callable(getattr(self.monitor, "stop", None)):
+            elif self._starters == [holder] and callable(getattr(self.monitor, "stop", None)):
                 self._call("stop")
-            if holder in self._starters:
+            if mine and holder in self._starters:
                 self._starters.remove(holder)
 
     def pause(self, holder: object = None) -> None:

@@ -87,11 +87,7 @@ class _Process(ctypes.Structure):
 
 
 class Binding:
-    """
-    NVML as one function to ask; ``calls`` counts what was asked of the driver.
-
-    Once ``silent`` says so nothing more is asked: nobody waits for the answers of a driver that hung.
-    """
+    """NVML as one function to ask; counts its ``calls``, and makes none once ``silent`` says that nobody waits."""
 
     def __init__(self, module: ModuleType, silent: Callable[[], bool] = bool) -> None:
         self.module = module

@@ -55,11 +55,7 @@ class DeviceReader(DeviceQuery):
         self.notes.extend((metric, reason) for metric, reason in self.off.items() if metric not in QUIET)
 
     def begin(self, until_ns: int, late_ns: int, *, pids: bool) -> Edge:
-        """
-        The edge before a window: the counters last, so that they are read next to it.
-
-        Both times are of the host clock: until when the rest may be asked for, and until when the counters.
-        """
+        """The edge before a window: the counters last, so next to it; they alone are asked for until ``late_ns``."""
         self.until_ns = until_ns
         edge = Edge()
         self._read_momentary(edge, pids=pids)

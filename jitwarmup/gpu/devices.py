@@ -4,10 +4,11 @@ Which GPUs: from torch's UUIDs, or from what CUDA_VISIBLE_DEVICES leaves, to NVM
 CUDA counts devices fastest first and after CUDA_VISIBLE_DEVICES, NVML by bus and all of them, so an index of one is no
 index of the other; only UUIDs mean the same in both. `wanted` says what to look for (no NVML call); `resolve` finds it
 (NVML calls only). Torch is looked at only where it is loaded, and its CUDA state is never initialised by us. Where this
-process is one of several on its host only its own devices are looked for, unless others are named: torchrun, and accelerate over it, give every process LOCAL_RANK and LOCAL_WORLD_SIZE (docs.pytorch.org, "torchrun",
-environment variables). Until a process has used a device, its place among the others says which it will use; then torch
-tells. A context alone is weak evidence: ranks other than 0 often hold one on device 0 by accident (pytorch #135279,
-#49481), so memory that torch has reserved there counts for more.
+process is one of several on its host only its own devices are looked for, unless others are named: torchrun, and
+accelerate over it, give every process LOCAL_RANK and LOCAL_WORLD_SIZE (docs.pytorch.org, "torchrun"). Until a process has
+used a device, its place among the others says which it will use; then torch tells. A context alone is weak evidence:
+ranks other than 0 often hold one on device 0 by accident (pytorch #135279, #49481), so memory that torch has reserved
+there counts for more.
 """
 
 from __future__ import annotations
@@ -162,13 +163,8 @@ def place_of(environ: Mapping[str, str]) -> Place | None:
 
 
 def share(count: int, place: Place) -> range:
-    """
-    The part of ``count`` visible devices that belongs to one process, as indices.
-
-    An equal, contiguous part, as in torch's DDP tutorial (rank r of those with two devices has 2r and 2r + 1). Where
-    there are fewer devices than processes, one, in turn: several share it, or each process was shown only its own.
-    """
-    if count < place.world:
+    """The equal, contiguous part of ``count`` devices that belongs to one process (as in torch's DDP tutorial)."""
+    if count < place.world:  # one, in turn: several share it, or each process was shown only its own
         return range(place.rank % count, place.rank % count + 1) if count else range(0)
     each = count // place.world
     return range(place.rank * each, (place.rank + 1) * each)
@@ -186,10 +182,9 @@ def in_use(torch: Any, count: int, place: Place) -> Sequence[int]:
     def reserves(index: int) -> bool:
         return bool(torch.cuda.memory_reserved(index) > 0)
 
-    reserved = [index for index in range(count) if _attempt(reserves, index, otherwise=False)]
-    asks = getattr(getattr(torch, "_C", None), "_cuda_hasPrimaryContext", reserved.__contains__)  # makes none
-    held = [index for index in range(count) if _attempt(asks, index, otherwise=False)]
-    used = [index for index in held if index in reserved]
+    has_context = getattr(getattr(torch, "_C", None), "_cuda_hasPrimaryContext", reserves)
+    held = [index for index in range(count) if _attempt(has_context, index, otherwise=False)]
+    used = [index for index in held if _attempt(reserves, index, otherwise=False)]
     if not used:
         current = _attempt(lambda: int(torch.cuda.current_device()), otherwise=0)
         used = [index for index in held if index in own] or held or ([current] if current > 0 else list(own))
@@ -240,11 +235,7 @@ def _chosen(device: object, seen: tuple[Want, ...] | None, torch: Any) -> Want:
 
 
 def resolve(binding: Binding, wanted: Wanted) -> list[Device]:
-    """
-    The devices, found; each once. `Unavailable` when there is none, or when an index cannot be told between GPUs.
-
-    As in CUDA, the first entry that names no device ends the list.
-    """
+    """The devices, each once, up to an entry that names none (as in CUDA); `Unavailable` when none can be told."""
     count = int(_asked(binding, "nvmlDeviceGetCount"))
     wants = tuple(Want(index=index) for index in range(count)) if wanted.wants is None else wanted.wants
     chosen = wanted.wants is not None or wanted.place is not None

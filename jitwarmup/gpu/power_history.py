@@ -1,5 +1,5 @@
 """
-How one device is asked, and its power over time: the driver's samples fetched now and then, and the energy counter freed of its steps.
+How one device is asked, and its power over time: the driver's samples, and the energy counter freed of its steps.
 
 The counter moves every 100 ms, so alone it is off by up to 100 ms of power at each end of a window. After a measured
 window too long for the driver's ring, the next step is waited for: the moment it comes, the counter is exact, and the
@@ -133,12 +133,9 @@ class PowerHistory:
             self._query.notes.append(("ring", "the driver's power samples do not agree with its energy counter"))
 
     def align(self, edge: Edge) -> None:
-        """Free the counter of this edge from its steps, from the last anchor on; only where the samples are believed."""
-        if (
-            self._anchor is None
-            or edge.counter_mj is None
-            or not (self.counter_check.last and self.counter_check.last.agrees)
-        ):
+        """Free the counter of this edge from its steps, from the last anchor on, where the samples are believed."""
+        check = self.counter_check.last
+        if self._anchor is None or edge.counter_mj is None or check is None or not check.agrees:
             return
         at_ns, exact = self._anchor
         since = self.history.energy(Moment(at_ns), Moment(edge.counter_ns, edge.power_w))

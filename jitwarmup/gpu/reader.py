@@ -118,16 +118,12 @@ class Reader:
             reader.mark(soon)
 
     def renew(self) -> None:
-        """
-        Initialise NVML again, once, after somebody else shut it down; `Unavailable` when that does not help.
-
-        Windows that were open lose what NVML held for them.
-        """
+        """Initialise NVML again, once, after somebody else shut it down; `Unavailable` when that does not help."""
         if self._renewed or self._binding is None:
             raise Unavailable("somebody else shut NVML down, again")
         self._renewed = True
         for edge in (edge for opened in self._windows.values() for edge in opened.before):
-            edge.gpm_sample = None
+            edge.gpm_sample = None  # what NVML held for open windows is gone
         self.notes.append(("device", "somebody else shut NVML down; it was initialised again"))
         try:
             self._binding.init()
@@ -145,11 +141,7 @@ class Reader:
             self._binding = None
 
     def _until(self, share: float, place: int) -> int:
-        """
-        Until when (host clock) calls may be started for one of the devices, at ``share`` of the time-out.
-
-        A slow driver loses its later metrics by this, and not the time-out of the driver thread.
-        """
+        """Until when (host clock) one device may be asked: a slow driver loses metrics, not the thread's time-out."""
         parts = (place + 1) / max(1, len(self._readers))
         return self._began_ns + round(self._timeout_ns * share * parts)
 

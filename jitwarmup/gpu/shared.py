@@ -181,12 +181,7 @@ class SharedMonitor(Locked):
 
     @classmethod
     def of(cls, monitor: Any) -> SharedMonitor:
-        """
-        The one of this monitor object.
-
-        Found by identity, so monitors that are equal, unhashable or not weakly referable are all served. It lives as
-        long as somebody holds it: with nobody holding it there is no pause to count.
-        """
+        """The one of this monitor object, found by identity; with nobody holding it there is no pause to count."""
         if isinstance(monitor, SharedMonitor):
             return monitor
         with _guard._lock:
@@ -230,11 +225,7 @@ class SharedMonitor(Locked):
         return bool(self._holders)
 
     def start(self, holder: object = None) -> bool:
-        """
-        Start the monitor if it has a ``start`` and does not run; whether a `stop` is owed for this call.
-
-        One that the user started is left alone. Starts are counted: of two blocks that overlap the last one stops it.
-        """
+        """Start the monitor if it has a ``start`` and nobody started it; counted. Whether a `stop` is owed for this."""
         with self._turn.taken(self._patience_s) as mine:
             if not mine:
                 return self._held_up("start")
@@ -269,11 +260,7 @@ class SharedMonitor(Locked):
             raise
 
     def resume(self, holder: object = None) -> None:
-        """
-        Give one pause of the holder back: only the last reaches the monitor.
-
-        Who names a holder may ask again, since nobody else's pause is touched: an interrupt may have come in between.
-        """
+        """Give one pause of the holder back, if there is one: only the last of all reaches the monitor."""
         with self._lock:
             if holder in self._holders:
                 self._holders.remove(holder)
@@ -297,11 +284,7 @@ class SharedMonitor(Locked):
                 self._turn_to(wanted=wanted)
 
     def _turn_to(self, *, wanted: bool) -> None:
-        """
-        One call of ``pause`` or ``resume``. A pause that failed is owed no resume, but is not tried again either.
-
-        Interrupted inside of the monitor, which may be paused then or not, it is taken to be paused: it will be resumed.
-        """
+        """One call of ``pause`` or ``resume``. A pause that failed is owed no resume, but is not tried again either."""
         self._paused = wanted
         try:
             if isinstance(self.monitor, Uncounted):
@@ -316,7 +299,7 @@ class SharedMonitor(Locked):
             place = "pause" if wanted else "resume"
             self._note(place, _reason(failure, f"{place}()"))
         except BaseException:
-            self._paused = True
+            self._paused = True  # it may be or not, so it will be resumed
             raise
 
     def _call(self, place: str) -> bool:

@@ -57,6 +57,7 @@ def software() -> Iterator[Finding]:
     yield package("transformers", "no generate() can be watched")
     yield package("structlog", "events go to standard logging or to stderr")
     yield package("nvidia-ml-py", "no GPU can be read")
+    yield package("jinja2", "reports are text and Markdown, no pages", "'jitwarmup[report]'")
     yield package("matplotlib", "reports have tables and no figures", "'jitwarmup[report]'")
 
 

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 from jitwarmup.analysis.sides import read_reports
 from jitwarmup.cli.terminal import read, write
-from jitwarmup.records.errors import ArgumentError
 from jitwarmup.views import charts, html
 from jitwarmup.views.markdown import report_markdown
 
@@ -41,8 +40,9 @@ def run(argv: Sequence[str]) -> int:
             print(f"jitwarmup report: {charts.WAY_OUT}", file=sys.stderr)
         try:
             text = html.page(reports)
-        except ValueError as error:
-            raise ArgumentError(str(error)) from error
+        except ImportError as error:
+            print(f"jitwarmup report: {error}", file=sys.stderr)
+            return Exit.ENVIRONMENT
     write(asked.output, text)
     document = {"output": asked.output, "reports": len(reports), "bytes": len(text.encode()), "figures": figures}
     print(

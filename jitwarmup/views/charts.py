@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib.util
 import io
-import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -99,6 +98,19 @@ def compact(path: str) -> str:
     path = re.sub(r"-?\d+\.\d+", lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), path)
     path = re.sub(r"M (\S+ \S+)\s+L \1(?=\s|$)", r"M\1h0", path)
     return re.sub(r"\s*([A-Za-z])\s*", r"\1", path).strip()
+
+
+def drawings(report: Report) -> dict[str, Any]:
+    """Every drawing of a report by its name, ``stream`` a list of titled ones; none without matplotlib or runs."""
+    if not can_draw() or not report.runs:
+        return {}
+    return {
+        "curve": curve(report),
+        "ledger": ledger_bar(report) if causes(report) else "",
+        "distribution": distribution(report) if any(run.outcome == "ok" for run in report.measured) else "",
+        "stream": stream(report),
+        "device": device_strip(report) if report.device is not None else "",
+    }
 
 
 # ------------------------------------------------------------------ the warm-up curve
@@ -229,6 +241,7 @@ def distribution(report: Report) -> str:
 
 def histogram(sets: Sequence[tuple[list[float], str]], salt: str, middle: float | None, what: str) -> str:
     """Counts by seconds, one row above the other, each on an axis of its own: what was compiled is far off the rest."""
+    import numpy as np
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     sets = [(values, mark) for values, mark in sets if values]
@@ -236,8 +249,7 @@ def histogram(sets: Sequence[tuple[list[float], str]], salt: str, middle: float 
         rows = drawn.subplots(len(sets), 1, squeeze=False)[:, 0]
         for axes, (values, mark) in zip(rows, sets, strict=True):
             edges = bins(values)
-            counts = [sum(low <= value < high for value in values) for low, high in itertools.pairwise(edges)]
-            axes.stairs(counts, edges, fill=True, color=MARKS[mark])
+            axes.stairs(*np.histogram(values, edges), fill=True, color=MARKS[mark])
             axes.set_ylabel(what)
             axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
             if middle is not None and edges[0] <= middle <= edges[-1]:
@@ -279,15 +291,15 @@ STRIPS: dict[str, Callable[[Run], float | None]] = {
 }
 
 
-def device_strip(report: Report) -> str | None:
-    """Power, clocks, throttling and temperature over the measured runs; None where no run has any of them."""
+def device_strip(report: Report) -> str:
+    """Power, clocks, throttling and temperature over the measured runs; nothing where no run has any of them."""
     strips = {
         name: [(run.index, value) for run in report.measured if (value := read(run)) is not None]
         for name, read in STRIPS.items()
     }
     strips = {name: points for name, points in strips.items() if points}
     if not strips:
-        return None
+        return ""
     with figure(0.5 + 0.8 * len(strips), f"device{report.report_id}") as (drawn, found):
         rows = drawn.subplots(len(strips), 1, sharex=True, squeeze=False)[:, 0]
         for axes, (name, points) in zip(rows, strips.items(), strict=True):

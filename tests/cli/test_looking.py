@@ -138,6 +138,14 @@ def test_report_without_matplotlib_says_so_and_still_writes_the_page(jitwarmup, 
     assert page.count("<tr><td>measure") == 12
 
 
+def test_report_without_jinja2_says_what_to_install(two, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    assert main(["report", "a.jsonl", "-o", "out.html"]) == 4
+    assert "pip install 'jitwarmup[report]'" in capsys.readouterr().err
+    assert not (two / "out.html").exists()
+    assert main(["report", "a.jsonl", "-o", "out.md"]) == 0
+
+
 def test_schema_is_a_json_schema(capsys):
     assert main(["schema"]) == 0
     assert "jitwarmup.call" in json.loads(capsys.readouterr().out)["$defs"]

@@ -7,34 +7,25 @@ Cold, first-after-ready and steady are compared apart, each as a ratio with an i
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 
 from jitwarmup.analysis.compare import compare
 from jitwarmup.analysis.gates import judge
 from jitwarmup.analysis.sides import Measured, read_sides
-from jitwarmup.cli.measure import gates
-from jitwarmup.cli.terminal import add_output, painter, read, width, write
+from jitwarmup.cli import Exit
+from jitwarmup.cli.terminal import command, gates, painter, read, width, write
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.views.comparison import comparison_markdown, comparison_text
 
 
-def parser() -> argparse.ArgumentParser:
-    """The words of the command."""
-    words = argparse.ArgumentParser(prog="jitwarmup compare", description=__doc__)
+def run(argv: Sequence[str]) -> int:
+    """Read, compare, judge, show."""
+    words = command("compare", __doc__)
     words.add_argument("a", help="the baseline: a saved file; - for stdin")
     words.add_argument("b", help="what is compared to it")
     words.add_argument("--fail-on", type=gates, default=(), metavar="GATES", help="steady:5%%,cold:20%%,recompiles:0")
-    add_output(words)
-    return words
-
-
-def run(argv: Sequence[str]) -> int:
-    """Read, compare, judge, show."""
-    from jitwarmup.cli import Exit
-
-    asked = parser().parse_args(argv)
+    asked = words.parse_args(argv)
     matched, missing = match(read_sides(read(asked.a)), read_sides(read(asked.b)))
     compared = [compare(a, b) for a, b in matched]
     judged = [judge(one, asked.fail_on) for one in compared]

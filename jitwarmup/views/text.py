@@ -11,13 +11,6 @@ def share(part: float, whole: float) -> str:
     return f"{part / whole:.1%}" if whole > 0 else "-"
 
 
-def table(rows: list[tuple[str, str]]) -> str:
-    """Two columns, the second flush right."""
-    left = max(len(name) for name, _ in rows)
-    right = max(len(value) for _, value in rows)
-    return "\n".join(f"{name:{left}}  {value:>{right}}" for name, value in rows)
-
-
 def columns(rows: Sequence[Sequence[str]], width: int = 80) -> list[str]:
     """Lines of a table whose first column is flush left, the others right; a last column that is too long is wrapped."""
     wide = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]

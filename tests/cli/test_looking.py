@@ -212,7 +212,7 @@ def test_the_governor_and_the_quota_are_read_as_the_kernel_tells_them(tmp_path):
 
 def test_a_check_that_breaks_is_a_finding_and_keeps_what_it_found():
     def broken():
-        yield Finding(area="x", name="first", state="ok")
+        yield Finding("first", "ok")
         raise RuntimeError
 
     assert [(one.name, one.state) for one in examined(broken)] == [("first", "ok"), ("broken", "absent")]

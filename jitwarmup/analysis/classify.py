@@ -19,10 +19,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import median
 from typing import Literal
 
 from jitwarmup.analysis.segments import outliers, segment_edges
-from jitwarmup.analysis.stats import MAD_TO_SIGMA, mann_kendall_z, median, theil_sen
+from jitwarmup.analysis.stats import MAD_TO_SIGMA, mann_kendall_z, theil_sen
 from jitwarmup.records.errors import ArgumentError
 
 Label = Literal["flat", "warmup", "slowdown", "no_steady_state", "inconclusive"]

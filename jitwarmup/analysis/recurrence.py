@@ -16,8 +16,8 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from statistics import median
 
-from jitwarmup.analysis.stats import median
 from jitwarmup.records.checks import whole
 from jitwarmup.records.runs import OneTimeWork, Phase, Run
 

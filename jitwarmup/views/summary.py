@@ -45,19 +45,16 @@ def figures(report: Report) -> list[Figure]:
         )
     if cold is not None and steady.median_s:
         found.append(("speed-up, cold to steady", f"{cold.duration_s / steady.median_s:.4g} x"))
-    return [*found, *stream_figures(report), *break_even_figures(report), *rank_figures(report)]
-
-
-def stream_figures(report: Report) -> list[Figure]:
-    """Of a stream: first item, gap, rate."""
-    found = []
     if report.first_item is not None:
         found.append(("first item, median", span(report.first_item.median_s)))
     if report.item_gap is not None:
         found.append(("gap between items, median", span(report.item_gap.median_s)))
     if report.items_per_s is not None:
         found.append(("items per second", f"{report.items_per_s:.4g}"))
-    return found
+    calls = calls_until_small(report)
+    if calls is not None:
+        found.append(("calls until the cold cost is under 1%", f"{calls:,}"))
+    return [*found, *rank_figures(report)]
 
 
 def rank_figures(report: Report) -> list[Figure]:
@@ -72,12 +69,6 @@ def rank_figures(report: Report) -> list[Figure]:
         ("  slowest minus fastest, median", span(ranks.skew_s)),
         *each,
     ]
-
-
-def break_even_figures(report: Report) -> list[Figure]:
-    """After how many calls the cold cost hardly matters."""
-    calls = calls_until_small(report)
-    return [] if calls is None else [("calls until the cold cost is under 1%", f"{calls:,}")]
 
 
 def calls_until_small(report: Report, part: float = 0.01) -> int | None:

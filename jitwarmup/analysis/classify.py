@@ -68,10 +68,6 @@ class _Segment:
     level: float
     spread: float = 0.0
 
-    @property
-    def size(self) -> int:
-        return self.end - self.first
-
 
 def classify(
     series: Sequence[float], *, profile: Profile = "practical", tolerance: float | None = None
@@ -110,7 +106,7 @@ Answer = tuple[Label, int | None, list[int], float | None]
 def _practical(values: Sequence[float], tolerance: float) -> Answer:
     logs = _logs(values)
     count, same = len(logs), math.log1p(tolerance) + 1e-9
-    noise = _noise(logs)
+    noise = MAD_TO_SIGMA * median([abs(two - one) for one, two in pairwise(logs)]) / math.sqrt(2)
     detectable = DETECTABLE * noise * math.sqrt(4 / count)
     edges = segment_edges(
         logs,
@@ -118,7 +114,8 @@ def _practical(values: Sequence[float], tolerance: float) -> Answer:
         least_variance=max(LEAST_SIGMA, SHARE_OF_NOISE * noise) ** 2,
         shortest=1,
     )
-    segments = _without_blips([_Segment(a, b, median(logs[a:b])) for a, b in pairwise(edges)], count)
+    blip = 1 if count < 40 else 2  # so few values after the first segment are outliers, not a level
+    segments = [_Segment(a, b, median(logs[a:b])) for a, b in pairwise(edges) if not a or b - a > blip]
     other = [part for part in segments if not _same_level(part, segments[-1], same, noise)]
     drift = _tail_drift(logs, same, noise)
     label, start = _label(other, segments[-1].level, count, moving=bool(drift))
@@ -176,19 +173,8 @@ def _logs(values: Sequence[float]) -> list[float]:
     return [round(log - middle, 9) for log in logs]
 
 
-def _noise(logs: Sequence[float]) -> float:
-    steps = [abs(two - one) for one, two in pairwise(logs)]
-    return MAD_TO_SIGMA * median(steps) / math.sqrt(2)
-
-
-def _without_blips(segments: list[_Segment], count: int) -> list[_Segment]:
-    """Without the segments of one value (two in longer series) after the first: outliers, not levels."""
-    blip = 1 if count < 40 else 2
-    return [part for at, part in enumerate(segments) if not at or part.size > blip]
-
-
 def _same_level(one: _Segment, last: _Segment, same: float, noise: float) -> bool:
-    error = noise * math.sqrt(1 / one.size + 1 / last.size)
+    error = noise * math.sqrt(1 / (one.end - one.first) + 1 / (last.end - last.first))
     return abs(one.level - last.level) <= max(same, SIGNIFICANT * error)
 
 

@@ -76,16 +76,11 @@ def device() -> Iterator[Finding]:
         yield Finding("driver", "absent", f"NVML cannot be used ({type(error).__name__})", way)
         return
     with suppress(Exception):  # a driver that fails in the middle has been told of as far as it went
-        yield Finding("driver", "ok", text_of(pynvml.nvmlSystemGetDriverVersion()))
+        yield Finding("driver", "ok", str(pynvml.nvmlSystemGetDriverVersion()))
         for index in range(pynvml.nvmlDeviceGetCount()):
             yield from gpu(pynvml, index)
     with suppress(Exception):  # nothing is owed to a library that cannot be left
         pynvml.nvmlShutdown()
-
-
-def text_of(value: Any) -> str:
-    """Older bindings give bytes."""
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def torch_device() -> Iterator[Finding]:
@@ -106,7 +101,7 @@ def torch_device() -> Iterator[Finding]:
 def gpu(nvml: Any, index: int) -> Iterator[Finding]:
     """One GPU: its clocks, and who else uses it."""
     handle, name = nvml.nvmlDeviceGetHandleByIndex(index), f"GPU {index}"
-    yield Finding(name, "ok", text_of(nvml.nvmlDeviceGetName(handle)))
+    yield Finding(name, "ok", str(nvml.nvmlDeviceGetName(handle)))
     with suppress(nvml.NVMLError):
         now = nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)
         most = nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_SM)

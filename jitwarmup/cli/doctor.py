@@ -12,8 +12,7 @@ from jitwarmup.cli import Exit
 from jitwarmup.cli.checks import CHECKS, Check, Finding
 from jitwarmup.cli.terminal import command, painter, width, write
 from jitwarmup.views.markdown import md_table
-from jitwarmup.views.summary import Paint
-from jitwarmup.views.text import folded
+from jitwarmup.views.text import Paint, folded
 
 SIGNS = {"ok": "ok  ", "absent": "none", "warn": "WARN"}
 

@@ -139,7 +139,7 @@ def prepared(name: str, asked: argparse.Namespace) -> Any:
     from jitwarmup.api.warmed import Warmed
 
     function = resolve(name)
-    args, kwargs = arguments(asked.args, asked.kwargs)
+    args, kwargs = arguments(asked.args, "--args", list), arguments(asked.kwargs, "--kwargs", dict)
     if isinstance(function, Warmed):
         return functools.partial(function, *args, **kwargs)
     fresh = resolve(asked.fresh) if asked.fresh else None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jitwarmup.analysis.gates import Gate, parse_gates
 from jitwarmup.records.errors import ArgumentError
-from jitwarmup.views.summary import Paint, plain
+from jitwarmup.views.text import Paint, plain
 
 WIDEST = 120  # longer lines are hard to read, however wide the terminal
 GREEN, YELLOW, RED = "32", "33", "31"

@@ -194,10 +194,10 @@ def scaled(axes: Any, seconds: Sequence[float]) -> None:
     """A logarithmic axis where the values span much, ticks in the unit that suits them."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    if seconds and max(seconds) / min(seconds) > 6:
+    spread = max(seconds) / min(seconds) if seconds else 1.0
+    if spread > 6:
         axes.set_yscale("log")
-        wide = max(seconds) / min(seconds) > 300
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if spread > 300 else (1.0, 2.0, 5.0)))
         axes.yaxis.set_minor_formatter(NullFormatter())
     elif seconds:
         axes.set_ylim(0, max(seconds) * 1.15)

@@ -1,9 +1,16 @@
-"""Numbers with units, for people, and plain tables that keep to a width."""
+"""Numbers with units, for people, and plain text and tables that keep to a width."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+Paint = Callable[[str, str], str]  # (text, what it is) -> text; see `plain`
+
+
+def plain(text: str, _kind: str) -> str:
+    """No color."""
+    return text
 
 
 def share(part: float, whole: float) -> str:

@@ -24,6 +24,7 @@ from typing import Literal
 
 from jitwarmup.analysis.segments import outliers, segment_edges
 from jitwarmup.analysis.stats import MAD_TO_SIGMA, mann_kendall_z, theil_sen
+from jitwarmup.records.checks import is_number, one_of
 from jitwarmup.records.errors import ArgumentError
 
 Label = Literal["flat", "warmup", "slowdown", "no_steady_state", "inconclusive"]
@@ -79,10 +80,7 @@ def classify(
     finite are passed over; fewer than five are ``inconclusive``. The practical profile gives the same answer for the
     same series in any unit. Raises ArgumentError for an unknown profile, tolerance or what is no series of numbers.
     """
-    if profile not in ("practical", "barrett2017"):
-        raise ArgumentError(
-            f"got profile={profile!r}; wanted 'practical' or 'barrett2017'; leave it out for 'practical'"
-        )
+    one_of("profile", profile, ("practical", "barrett2017"))
     allowed = _tolerance(tolerance, TOLERANCE if profile == "practical" else DELTA_S)
     kept = _finite_places(series)
     values = [float(series[at]) for at in kept]
@@ -200,6 +198,6 @@ def _finite_places(series: Sequence[float]) -> list[int]:
 def _tolerance(given: float | None, default: float) -> float:
     if given is None:
         return default
-    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < math.inf:
+    if not is_number(given) or given <= 0:
         raise ArgumentError(f"got tolerance={given!r}; wanted a number above 0; leave it out for {default}")
     return float(given)

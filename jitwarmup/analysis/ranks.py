@@ -76,15 +76,7 @@ def slowest(reports: Sequence[RankReport]) -> int:
 
 
 def agreed(run: Run, reports: Sequence[RankReport], members: Sequence[int]) -> Run:
-    """
-    The run that all members decide on.
-
-    Args:
-        run: this rank's own, whose items and device reading are kept.
-        reports: what each member reports, in the order of ``members``.
-        members: their ranks.
-
-    """
+    """The run that all members (ranks) decide on by their reports, with the items and device reading of one's own run."""
     last = reports[slowest(reports)]
     failed = first_failed(reports)
     work = tuple(replace(one, rank=rank) for rank, report in zip(members, reports, strict=True) for one in report.work)

@@ -210,13 +210,9 @@ def probes() -> Iterator[Finding]:
     watch = probe_set_of(None)
     watch.arm()
     for name, state in watch.states().items():
-        if state.state == "armed":
-            yield Finding(name, "ok", "watches")
-        elif state.state == "dormant":
-            yield Finding(name, "ok", f"will watch when needed ({state.reason})")
-        else:
-            way = "what it would see is reported as unwatched, never as absent"
-            yield Finding(name, "absent", state.reason or "", way)
+        looks = {"armed": "watches", "dormant": f"will watch when needed ({state.reason})"}.get(state.state)
+        way = "what it would see is reported as unwatched, never as absent"
+        yield Finding(name, "ok", looks) if looks else Finding(name, "absent", state.reason or "", way)
 
 
 CHECKS: tuple[Check, ...] = (software, device, host, process, caches, logging, probes)

@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from jitwarmup.analysis.compare import Comparison, compare
-from jitwarmup.analysis.gates import Judged, judge
+from jitwarmup.analysis.gates import Judged, judge, parse_gates
 from jitwarmup.analysis.sides import side_of
 from jitwarmup.cli import Exit
 from jitwarmup.cli.progress import Progress
 from jitwarmup.cli.target import arguments, resolve
-from jitwarmup.cli.terminal import command, gates, painter, positive, width, write
+from jitwarmup.cli.terminal import command, painter, positive, width, write
 from jitwarmup.records.report import Report
 from jitwarmup.views.comparison import comparison_markdown, comparison_text
 from jitwarmup.views.markdown import report_markdown
@@ -49,11 +49,11 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     words.add_argument("--measurements", type=positive, default=20, metavar="N", help="timed runs (20)")
     words.add_argument("--budget", type=float, metavar="S", help="seconds for validation and warm-up")
     words.add_argument("--monitor", action="store_true", help="read the GPU around each measured run")
-    limits = "with --against: steady:5%%,recompiles:0"
-    words.add_argument("--fail-on", type=gates, default=(), metavar="GATES", help=limits)
+    words.add_argument("--fail-on", default="", metavar="GATES", help="with --against: steady:5%%,recompiles:0")
     asked = words.parse_args(argv)
     if asked.fail_on and not asked.against:
         words.error("--fail-on compares, so it needs --against FUNCTION; for saved reports: jitwarmup compare A B")
+    asked.fail_on = parse_gates(asked.fail_on)
     return asked
 
 

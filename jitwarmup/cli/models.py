@@ -21,13 +21,7 @@ class DemoModel:
 
 
 def load(choice: str) -> DemoModel:
-    """
-    The model of ``choice``: ``smollm2``, ``tiny``, or ``auto`` (the first that is there).
-
-    Raises:
-        FileNotFoundError: ``smollm2`` was asked for by name and is not installed.
-
-    """
+    """The model of ``choice``: ``smollm2`` (FileNotFoundError where it is absent), ``tiny``, or ``auto``, the first there is."""
     quiet_libraries()
     gguf = gguf_file() if choice != "tiny" else None
     if choice == "smollm2" and gguf is None:

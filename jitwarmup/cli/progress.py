@@ -15,14 +15,7 @@ from jitwarmup.records.units import span
 
 
 class Progress:
-    """
-    Draws each run as it ends; the live line is gone when the measurement is over.
-
-    Args:
-        out: where to draw; nothing is drawn where it is no terminal.
-        warm, measure: how many runs of each phase are expected; None where nobody knows.
-
-    """
+    """Draws each run as it ends, of ``warm`` and ``measure`` expected ones (None: nobody knows), where ``out`` is a terminal."""
 
     def __init__(self, out: TextIO | None = None, *, warm: int | None = None, measure: int | None = None) -> None:
         out = out if out is not None else sys.stderr

@@ -17,13 +17,7 @@ WANTED = "wanted package.module:function or file.py:function, such as json:dumps
 
 
 def resolve(text: str) -> Callable[..., Any]:
-    """
-    The callable that a name stands for; attributes may be dotted.
-
-    Raises:
-        ArgumentError: there is no such module or attribute, or it cannot be called.
-
-    """
+    """The callable that a name stands for, attributes dotted; raises ArgumentError where there is none."""
     module_name, colon, path = text.partition(":")
     if not colon or not module_name or not path:
         raise ArgumentError(f"got {text!r}; {WANTED}")

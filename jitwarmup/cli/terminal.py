@@ -8,7 +8,6 @@ import shutil
 import sys
 from pathlib import Path
 
-from jitwarmup.analysis.gates import Gate, parse_gates
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.views.text import Paint, plain
 
@@ -60,14 +59,6 @@ def positive(text: str) -> int:
     if (number := int(text)) < 1:
         raise argparse.ArgumentTypeError(f"got {number}, wanted 1 or more")
     return number
-
-
-def gates(text: str) -> tuple[Gate, ...]:
-    """Gates, from the command line."""
-    try:
-        return parse_gates(text)
-    except ArgumentError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def read(path: str) -> str:

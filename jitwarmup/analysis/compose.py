@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jitwarmup.analysis.costs import exclusive_costs
+from jitwarmup.analysis.rest import contention_share
 from jitwarmup.analysis.stats import summarize
 from jitwarmup.records.protocols import RunAnnotation
 from jitwarmup.records.report import SENTINEL_S, Failure, Report
@@ -80,10 +81,9 @@ def compose(
 
 def summary_of(runs: Sequence[Run]) -> Summary:
     """The summary of some runs; waits for a CPU widen its interval."""
-    wall = sum(run.duration_s for run in runs)
-    known = bool(runs) and wall > 0 and all(run.wait_s is not None for run in runs)
-    share = min(1.0, sum(run.wait_s or 0.0 for run in runs) / wall) if known else None
-    return summarize([run.duration_s for run in runs], contention_share=share)
+    durations, waits = [run.duration_s for run in runs], [run.wait_s for run in runs if run.wait_s is not None]
+    share = contention_share(durations, waits) if len(waits) == len(runs) else None
+    return summarize(durations, contention_share=share)
 
 
 def items_of(runs: Sequence[Run]) -> dict[str, Any]:

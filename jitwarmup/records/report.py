@@ -204,8 +204,8 @@ class Report(Record):
 
         return report_text(self)
 
-    def _repr_html_(self) -> str:
-        """What a notebook shows: the same figures as ``jitwarmup report``."""
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: the same figures as ``jitwarmup report``; None (the text) where jinja2 is missing."""
         from jitwarmup.views import report_html
 
         return report_html(self)

@@ -21,12 +21,13 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT))
 
-from jitwarmup.analysis.stats import CONTENDED, median, median_interval, quantile  # noqa: E402 - after the path
+from jitwarmup.analysis.stats import CONTENDED, median_interval, quantile  # noqa: E402 - after the path
 from jitwarmup.engine.rules import RuleLike, until_steady, would_have_said  # noqa: E402 - after the path
 from jitwarmup.records.runs import Decision, OneTimeWork, Phase, Run  # noqa: E402 - after the path
 
@@ -85,7 +86,7 @@ def mean_of(values: Iterable[float]) -> float:
 
 
 def middle_of(values: Iterable[float]) -> float:
-    return statistics.median(given) if (given := list(values)) else math.nan
+    return median(given) if (given := list(values)) else math.nan
 
 
 # ---------------------------------------------------------------------------------------------- the rules

@@ -14,10 +14,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from jitwarmup.analysis.classify import classify
-from jitwarmup.analysis.stats import median
 from jitwarmup.engine.instruments import PLAIN_CLOCK
 from jitwarmup.host.scope import is_warming, leave_note
 from jitwarmup.records.codec import Record

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jitwarmup.events.processors import add_trace_ids as add_trace_ids
     from jitwarmup.events.processors import nest_keys as nest_keys
     from jitwarmup.events.processors import to_otel as to_otel
-    from jitwarmup.events.schema_files import json_schema as json_schema
+    from jitwarmup.events.schema import json_schema as json_schema
 
 WHERE, __getattr__, __dir__ = lazily(
     __name__,
@@ -36,7 +36,7 @@ WHERE, __getattr__, __dir__ = lazily(
         "guard": "Fanout QueueSink SafeEmitter",
         "json_lines": "JsonLines",
         "processors": "GenAI add_trace_ids nest_keys to_otel",
-        "schema_files": "json_schema",
+        "schema": "json_schema",
     },
 )
 __all__ = [*WHERE]  # noqa: PLE0604 - one table says both what is public and where it lives

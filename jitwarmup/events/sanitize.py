@@ -102,14 +102,14 @@ def cut_text(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - len(ELLIPSIS)] + ELLIPSIS
 
 
-def to_texts(value: Any, limit: int) -> tuple[list[str], int] | None:
+def to_texts(value: Any, limit: int) -> tuple[list[str] | None, int]:
     """At most ``limit`` texts and how many were left out; a set is sorted, a single string is a list of one."""
     if isinstance(value, str):
         value = (value,)
     if isinstance(value, AbstractSet):
         value = sorted(value, key=str)
     if not isinstance(value, Sequence) or isinstance(value, bytes):
-        return None
+        return None, 0
     entries = [text for entry in value[:limit] if (text := to_text(entry, ENTRY)) is not None]
     return entries, max(0, len(value) - limit)
 
@@ -127,11 +127,6 @@ def _type_only(value: Any) -> str:
 _ENCODER = json.JSONEncoder(separators=(",", ":"), default=_type_only)
 
 
-def json_bytes(fields: Mapping[str, Any]) -> int:
-    """Bytes of the fields as JSON in the widest usual form: the standard library's, with ASCII escapes."""
-    return len(json.dumps(fields))
-
-
 def fit(fields: dict[str, Any], most: int, keep: Collection[str] = ()) -> dict[str, Any]:
     """
     The fields cut until they are at most ``most`` bytes of JSON.
@@ -140,7 +135,10 @@ def fit(fields: dict[str, Any], most: int, keep: Collection[str] = ()) -> dict[s
     left out. Only where nothing can be halved any more do whole keys go, last first but none of ``keep``, and
     ``keys_cut`` counts them.
     """
-    while json_bytes(fields) > most:
+    texts = [value for value in fields.values() if type(value) is str or type(value) is list]
+    if SCALAR * len(fields) + WIDEST * sum(map(_characters, texts)) <= most:
+        return fields  # surely short enough: most events are not encoded for this
+    while len(json.dumps(fields)) > most:
         key = max(fields, key=lambda name: _slack(fields[name]))
         if _slack(fields[key]) == 0:
             del fields[next(name for name in reversed(fields) if name not in keep and name != "keys_cut")]
@@ -153,8 +151,11 @@ def fit(fields: dict[str, Any], most: int, keep: Collection[str] = ()) -> dict[s
     return fields
 
 
+def _characters(value: str | list[str]) -> int:
+    return len(value) if isinstance(value, str) else sum(len(entry) + 1 for entry in value)
+
+
 def _slack(value: Any) -> int:
     """Bytes that halving could still win."""
-    if isinstance(value, list):
-        return json_bytes({"": value}) if value else 0
-    return len(json.dumps(value)) if isinstance(value, str) and len(value) > SHORTEST else 0
+    shortest = SHORTEST if isinstance(value, str) else 0
+    return len(json.dumps(value)) if isinstance(value, str | list) and len(value) > shortest else 0

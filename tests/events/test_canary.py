@@ -9,6 +9,7 @@ from pathlib import Path
 
 import prometheus_client
 import structlog
+from strict import BUILD
 
 from jitwarmup.events import emit, schema
 from jitwarmup.events.guard import Fanout, QueueSink, SafeEmitter
@@ -76,7 +77,6 @@ class FakeProvider:
 
 
 def test_the_canary_gets_out_nowhere(caplog, capfd, tmp_path, monkeypatch):
-    monkeypatch.setattr(schema, "STRICT", False)
     caplog.set_level(logging.DEBUG)
     with listening(caplog, capfd, tmp_path) as (everything, recorder, registry):
         configure_json()
@@ -92,7 +92,7 @@ def test_the_canary_gets_out_nowhere(caplog, capfd, tmp_path, monkeypatch):
             Fanout(recorder),
         ]
         for event in schema.EVENTS:
-            fields = schema.build(event.name, poisoned(event)) | {"callable": "module.generate"}
+            fields = BUILD(event.name, poisoned(event)) | {"callable": "module.generate"}
             for sink in sinks:
                 SafeEmitter(sink).emit(event.name, event.level, fields)
         collected = everything()

@@ -22,12 +22,6 @@ def test_every_public_name_is_found_and_shown():
     assert set(dir(jitwarmup.events)) >= set(jitwarmup.events.__all__)
 
 
-def test_the_public_function_is_not_hidden_by_a_module_of_its_name():
-    import jitwarmup.events.schema_files
-
-    assert jitwarmup.events.json_schema is jitwarmup.events.schema_files.json_schema
-
-
 def test_the_readme_names_every_public_name():
     readme = Path(jitwarmup.events.__file__).with_name("README.md").read_text(encoding="utf-8")
     assert [name for name in jitwarmup.events.__all__ if f"`{name}" not in readme] == []

@@ -16,13 +16,13 @@ from types import TracebackType
 from typing import Any, Self
 from weakref import finalize
 
-from jitwarmup.events.guard import Dropped
+from jitwarmup.events.guard import Lossy
 from jitwarmup.events.sanitize import to_json
 
 Processor = Callable[[Any, str, MutableMapping[str, Any]], Mapping[str, Any]]
 
 
-class JsonLines:
+class JsonLines(Lossy):
     """
     An emitter that appends one JSON object a line to ``path``: ``timestamp``, ``level``, ``event``, then the fields.
 
@@ -33,15 +33,10 @@ class JsonLines:
 
     def __init__(self, path: str | os.PathLike[str], *, processors: Iterable[Processor] = ()) -> None:
         self.path = os.fspath(path)
+        super().__init__(self.path)
         self._processors = tuple(processors)
-        self._dropped = Dropped(self.path)
         self._file = _Appender(self.path, delay=True)
         finalize(self, self._file.close)
-
-    @property
-    def lost(self) -> int:
-        """Events that could not be written so far."""
-        return self._dropped.count
 
     def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
         """Append the event's line."""
@@ -52,7 +47,7 @@ class JsonLines:
                 entry = process(None, level, dict(entry))
             self._file.append(to_json(entry).encode("ascii") + b"\n")
         except Exception as error:  # noqa: BLE001 - a disk, a pipe and a user's processor may fail in any way
-            self._dropped.add(f"could not be written ({type(error).__name__})")
+            self.lose(f"could not be written ({type(error).__name__})")
         except BaseException as error:
             if type(error).__name__ != "DropEvent":  # structlog's way of leaving an event out is a BaseException
                 raise

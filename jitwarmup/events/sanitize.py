@@ -135,8 +135,13 @@ def fit(fields: dict[str, Any], most: int, keep: Collection[str] = ()) -> dict[s
     left out. Only where nothing can be halved any more do whole keys go, last first but none of ``keep``, and
     ``keys_cut`` counts them.
     """
-    texts = [value for value in fields.values() if type(value) is str or type(value) is list]
-    if SCALAR * len(fields) + WIDEST * sum(map(_characters, texts)) <= most:
+    characters = 0
+    for value in fields.values():
+        if type(value) is str:
+            characters += len(value)
+        elif type(value) is list:
+            characters += len(value) + sum(map(len, value))
+    if SCALAR * len(fields) + WIDEST * characters <= most:
         return fields  # surely short enough: most events are not encoded for this
     while len(json.dumps(fields)) > most:
         key = max(fields, key=lambda name: _slack(fields[name]))
@@ -149,10 +154,6 @@ def fit(fields: dict[str, Any], most: int, keep: Collection[str] = ()) -> dict[s
         else:
             fields[key] = cut_text(fields[key], max(SHORTEST, len(fields[key]) // 2))
     return fields
-
-
-def _characters(value: str | list[str]) -> int:
-    return len(value) if isinstance(value, str) else sum(len(entry) + 1 for entry in value)
 
 
 def _slack(value: Any) -> int:

@@ -10,7 +10,7 @@ from jitwarmup.engine.agreement import RankAgreement, level_of
 from jitwarmup.engine.commands import Call, TimedFunction, event_of, key_of
 from jitwarmup.engine.instruments import Instruments
 from jitwarmup.events import schema
-from jitwarmup.events.device import device_fields, ledger_fields
+from jitwarmup.events.keys import device_fields, ledger_fields
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.keys.state import KeyState
 from jitwarmup.probes import Usage

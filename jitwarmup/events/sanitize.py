@@ -9,7 +9,6 @@ writer (`evidence/logs-and-aggregators.md` part 0). So none of these leaves this
 from __future__ import annotations
 
 import json
-import operator
 from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
@@ -28,56 +27,34 @@ SHORTEST = 40  # characters below which a text is not cut any further
 
 def to_float(value: Any) -> float | None:
     """A finite builtin float, or None."""
-    number = _number(value)
-    return None if number is None or not isfinite(number) else float(number)
+    number = _scalar(value)
+    return None if isinstance(number, bool) else number
 
 
 def to_int(value: Any) -> int | None:
     """A builtin int that JSON carries exactly, or None; a whole float counts as one."""
-    number = _number(value)
-    if isinstance(number, float):
-        number = int(number) if number.is_integer() else None
-    return None if number is None or abs(number) > MAX_INT else number
-
-
-def _number(value: Any) -> int | float | None:
-    """The builtin number in a numpy, torch or decimal scalar; None for anything else, a str or bool included."""
-    if isinstance(value, bool | str | bytes) or _is_foreign_bool(value):
-        return None
-    if isinstance(value, float):
-        return float(value)
-    try:
-        return operator.index(value)
-    except TypeError:
-        pass
-    except Exception:  # noqa: BLE001 - a foreign scalar may raise anything; a value that cannot be read is left out
-        return None
-    try:
-        number = float(value)
-    except Exception:  # noqa: BLE001 - as above: a tensor with many elements raises RuntimeError, others what they like
-        return None
-    return number if type(number) is float else None
+    number = to_float(value)  # of 2**53 + 1 it would be 2**53
+    return int(number) if number is not None and number.is_integer() and abs(number) < MAX_INT else None
 
 
 def to_bool(value: Any) -> bool | None:
     """A builtin bool, or None; numpy's and torch's own count, numbers and strings do not."""
-    if isinstance(value, bool):
-        return value
-    if not _is_foreign_bool(value):
-        return None
-    try:
-        found = value.item()
-    except Exception:  # noqa: BLE001 - a tensor of many elements; what cannot be read is left out
-        return None
+    found = _scalar(value)
     return found if isinstance(found, bool) else None
 
 
-def _is_foreign_bool(value: Any) -> bool:
-    """Whether it is numpy's or torch's bool; both also turn into numbers, which an int key must not take."""
+def _scalar(value: Any) -> bool | float | None:
+    """The bool or finite number in a builtin, numpy, torch or decimal scalar; None for anything else, a str included."""
     try:
-        return "bool" in str(getattr(value, "dtype", ""))
-    except Exception:  # noqa: BLE001 - as above: a foreign object's attribute may raise anything
-        return False
+        if callable(
+            item := getattr(value, "item", None)
+        ):  # numpy's and torch's; it raises where there are many elements
+            value = item()
+        if isinstance(value, bool):
+            return value
+        return float(value) if isfinite(value) else None
+    except Exception:  # noqa: BLE001 - a foreign object may raise anything; a value that cannot be read is left out
+        return None
 
 
 def to_text(value: Any, limit: int) -> str | None:

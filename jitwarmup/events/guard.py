@@ -170,11 +170,8 @@ class QueueSink:
 
     def flush(self, timeout_s: float = EXIT_S) -> bool:
         """Wait until the queue is empty and its last event is through; whether that came in time."""
-        deadline = time.monotonic() + timeout_s
         with self._queue.all_tasks_done:
-            while self._queue.unfinished_tasks and (left := deadline - time.monotonic()) > 0:
-                self._queue.all_tasks_done.wait(left)
-            return not self._queue.unfinished_tasks
+            return self._queue.all_tasks_done.wait_for(lambda: not self._queue.unfinished_tasks, timeout_s)
 
     def _feed(self, waiting: queue.Queue[tuple[Context, str, str, Mapping[str, Any]]]) -> None:
         while True:

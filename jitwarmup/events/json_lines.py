@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from weakref import finalize
 
 from jitwarmup.events.guard import Lossy
@@ -22,7 +22,7 @@ from jitwarmup.events.sanitize import to_json
 Processor = Callable[[Any, str, MutableMapping[str, Any]], Mapping[str, Any]]
 
 
-class JsonLines(Lossy):
+class JsonLines(Lossy, AbstractContextManager["JsonLines"]):
     """
     An emitter that appends one JSON object a line to ``path``: ``timestamp``, ``level``, ``event``, then the fields.
 
@@ -56,10 +56,7 @@ class JsonLines(Lossy):
         """Close the file; a later event opens it again."""
         self._file.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

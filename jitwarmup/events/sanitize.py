@@ -96,12 +96,9 @@ def to_json(fields: Mapping[str, Any]) -> str:
     return _ENCODER.encode(fields if type(fields) is dict else dict(fields))
 
 
-def _type_only(value: Any) -> str:
-    """What stands for a value JSON does not know, since a repr could show a prompt or a tensor."""
-    return f"<{type(value).__module__}.{type(value).__qualname__}>"
-
-
-_ENCODER = json.JSONEncoder(separators=(",", ":"), default=_type_only)
+_ENCODER = json.JSONEncoder(  # a value JSON does not know is shown by its type: a repr could show a prompt or a tensor
+    separators=(",", ":"), default=lambda value: f"<{type(value).__module__}.{type(value).__qualname__}>"
+)
 
 
 def fit(fields: dict[str, Any], most: int, keep: Collection[str] = ()) -> dict[str, Any]:

@@ -114,26 +114,18 @@ class StderrLines(Locked):
         """Write its line, unless it is one of the calls that are left out, or for debugging (another rank's events)."""
         if level == "debug":
             return
-        number = self._count(fields.get("callable", "")) if event == CALL else 1
-        if has_line(number):
-            note = f" (call {number})" if number > 10 else ""
-            write_line(short_line(event, fields) + note)
-
-    def _count(self, function: str) -> int:
-        with self._lock:
-            if function not in self._calls and len(self._calls) >= MOST_FUNCTIONS:
-                function = "other"
-            self._calls[function] = number = self._calls.get(function, 0) + 1
-        return number
+        number = 1
+        if event == CALL:
+            function = fields.get("callable", "")
+            with self._lock:
+                if function not in self._calls and len(self._calls) >= MOST_FUNCTIONS:
+                    function = "other"
+                self._calls[function] = number = self._calls.get(function, 0) + 1
+        if number % 10 ** (len(str(number)) - 1) == 0:
+            write_line(short_line(event, fields) + (f" (call {number})" if number > 10 else ""))
 
 
-def has_line(number: int) -> bool:
-    """Whether the call of this number gets a line: 1 to 10, 20 to 100 by tens, 200 to 1,000 by hundreds, ..."""
-    step: int = 10 ** (len(str(number)) - 1)
-    return number % step == 0
-
-
-class Recorder(Locked):
+class Recorder:
     """
     Keeps each event as one whole dict: its fields, with ``event`` and ``level`` first. Threads may share it.
 
@@ -141,13 +133,11 @@ class Recorder(Locked):
     """
 
     def __init__(self) -> None:
-        super().__init__()
         self.events: list[dict[str, Any]] = []
 
     def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
         """Keep a copy of the event."""
-        with self._lock:
-            self.events.append({"event": event, "level": level, **fields})
+        self.events.append({"event": event, "level": level, **fields})
 
     def named(self, event: str) -> list[dict[str, Any]]:
         """The events of one name, in the order they came."""
@@ -155,8 +145,7 @@ class Recorder(Locked):
 
     def clear(self) -> None:
         """Forget all events."""
-        with self._lock:
-            self.events.clear()
+        self.events.clear()
 
     def __len__(self) -> int:
         return len(self.events)

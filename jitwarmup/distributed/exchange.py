@@ -26,8 +26,17 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from jitwarmup.distributed.identity import distributed
-from jitwarmup.distributed.notices import POST_S, Departure, NoticeBoard, StoreGone, in_thread, started, with_timeout
+from jitwarmup.distributed.notices import (
+    POST_S,
+    Departure,
+    NoticeBoard,
+    StoreGone,
+    ask,
+    distributed,
+    in_thread,
+    started,
+    with_timeout,
+)
 from jitwarmup.distributed.waiting import LOOK_S, Broken, ExchangeWait, Waiting, no_store
 from jitwarmup.records.protocols import Exchanged
 
@@ -55,8 +64,6 @@ class ExchangeGroup:
     @property
     def board(self) -> NoticeBoard:
         return NoticeBoard(f"{self.name}/{self.generation}")
-
-    # ------------------------------------------------------------------ what plans ask for
 
     def exchange(self, message: bytes, timeout_s: float) -> Generator[Any, None, Exchanged]:
         """The message of every member; each is waited for ``timeout_s`` at most."""
@@ -86,7 +93,8 @@ class ExchangeGroup:
         """Tell the others that this rank will not come; never waits, never raises."""
         if distributed() is None:
             return
-        self.board.post_and_go(Departure("left", (self.rank,), reason))
+        with suppress(StoreGone):
+            with_timeout(lambda: self.board.post(Departure("left", (self.rank,), reason)), POST_S)
         self.abandon()
         self.generation += 1
 
@@ -97,12 +105,9 @@ class ExchangeGroup:
         One that is dropped with an operation pending waits for that to end, at the latest at the process's exit: it is
         kept for ever instead, with its connections.
         """
-        group, self.group = self.group, None
-        if group is not None and self.pending:
-            leak(group)
-        self.pending = False
-
-    # ------------------------------------------------------------------ how a generation begins
+        if self.group is not None and self.pending:
+            leak(self.group)
+        self.group, self.pending = None, False
 
     def open(self, watch: ExchangeWait) -> Waiting:
         """Wait for all members, then connect."""
@@ -111,8 +116,7 @@ class ExchangeGroup:
         while not connecting.done():
             yield from watch.look()
             yield connecting
-        error = connecting.exception()
-        if error is not None:
+        if (error := connecting.exception()) is not None:
             watch.fail(Departure("died", (), f"connecting failed ({type(error).__name__})"))
         self.group, self.count = connecting.result(), 0
 
@@ -141,12 +145,10 @@ class ExchangeGroup:
         at = self.members.index(self.rank)
         return dist.ProcessGroupGloo(store, at, len(self.members), timedelta(seconds=CONNECT_S))
 
-    # ------------------------------------------------------------------ one exchange
-
     def messages(self, message: bytes, watch: ExchangeWait) -> Generator[Any, None, tuple[bytes, ...]]:
         """One row of each member; a second, longer one where a message did not fit."""
         rows = yield from self.gather(row_of(message, ROOM), watch)
-        lengths = [int.from_bytes(row[:HEAD], "big") for row in rows]
+        lengths = [int.from_bytes(row[:HEAD]) for row in rows]
         if max(lengths) > ROOM - HEAD:
             rows = yield from self.gather(row_of(message, HEAD + max(lengths)), watch)
         return tuple(row[HEAD : HEAD + length] for row, length in zip(rows, lengths, strict=True))
@@ -208,7 +210,7 @@ class ExchangeGroup:
 
 def row_of(message: bytes, length: int) -> bytes:
     """A message with its length in front, cut or filled up to ``length`` bytes."""
-    return (len(message).to_bytes(HEAD, "big") + message)[:length].ljust(length, b"\0")
+    return (len(message).to_bytes(HEAD) + message)[:length].ljust(length, b"\0")
 
 
 def leak(thing: Any) -> None:
@@ -229,7 +231,7 @@ def exchange_group_of(members: tuple[int, ...], rank: int) -> ExchangeGroup:
         if members not in groups:
             made = groups[members] = ExchangeGroup(members, rank)
             with suppress(StoreGone):  # a store may outlive a job of this process, with its notes
-                made.name += f"/{with_timeout(lambda: NoticeBoard(made.name).count('jobs', rank), POST_S)}"
+                made.name += f"/{with_timeout(lambda: ask('add', f'{made.name}/jobs/{rank}', 1), POST_S)}"
         return groups[members]
 
 

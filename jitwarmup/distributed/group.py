@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import Any
 
 from jitwarmup.distributed.exchange import ExchangeGroup, exchange_group_of, wait_for
-from jitwarmup.distributed.identity import distributed
+from jitwarmup.distributed.notices import distributed
 from jitwarmup.distributed.waiting import LOOK_S
 from jitwarmup.records.checks import seconds, shown
 from jitwarmup.records.errors import ArgumentError

@@ -21,23 +21,21 @@ import threading
 import time
 import weakref
 from collections.abc import Generator
-from concurrent.futures import Future, wait
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from jitwarmup.distributed.notices import (
-    POST_S,
-    Departure,
-    NoticeBoard,
-    StoreGone,
-    ask,
-    distributed,
+from jitwarmup.distributed.notices import Departure, NoticeBoard, StoreGone, ask, distributed
+from jitwarmup.distributed.waiting import (
+    LOOK_S,
+    Broken,
+    ExchangeWait,
+    Waiting,
     in_thread,
+    no_store,
     started,
     with_timeout,
 )
-from jitwarmup.distributed.waiting import LOOK_S, Broken, ExchangeWait, Waiting, no_store
 from jitwarmup.records.protocols import Exchanged
 
 ROOM = 192  # bytes of a row; the message of a quiet run fits
@@ -94,19 +92,14 @@ class ExchangeGroup:
         if distributed() is None:
             return
         with suppress(StoreGone):
-            with_timeout(lambda: self.board.post(Departure("left", (self.rank,), reason)), POST_S)
+            with_timeout(lambda: self.board.post(Departure("left", (self.rank,), reason)))
         self.abandon()
         self.generation += 1
 
     def abandon(self) -> None:
-        """
-        Give the group up; the next plan opens another.
-
-        One that is dropped with an operation pending waits for that to end, at the latest at the process's exit: it is
-        kept for ever instead, with its connections.
-        """
+        """Give the group up; the next plan opens another."""
         if self.group is not None and self.pending:
-            leak(self.group)
+            leak(self.group)  # dropped, it would wait for the operation to end, at the latest at the process's exit
         self.group, self.pending = None, False
 
     def open(self, watch: ExchangeWait) -> Waiting:
@@ -160,12 +153,11 @@ class ExchangeGroup:
 
         options = AllgatherOptions()
         options.timeout = timedelta(seconds=watch.timeout_s + CONNECT_S)  # beyond ours: we know better who is missing
-        with torch._C._DisableTorchDispatch():  # a user's FakeTensorMode would hand gloo tensors without memory
-            given = torch.tensor(list(row), dtype=torch.uint8, device="cpu")
-            taken = [torch.empty_like(given) for _ in self.members]
         work = None
         try:
-            with torch._C._DisableTorchDispatch():
+            with torch._C._DisableTorchDispatch():  # a user's FakeTensorMode would hand gloo tensors without memory
+                given = torch.tensor(list(row), dtype=torch.uint8, device="cpu")
+                taken = [torch.empty_like(given) for _ in self.members]
                 work = self.group.allgather([taken], [given], options)
             while not work.is_completed():
                 yield work
@@ -231,14 +223,5 @@ def exchange_group_of(members: tuple[int, ...], rank: int) -> ExchangeGroup:
         if members not in groups:
             made = groups[members] = ExchangeGroup(members, rank)
             with suppress(StoreGone):  # a store may outlive a job of this process, with its notes
-                made.name += f"/{with_timeout(lambda: ask('add', f'{made.name}/jobs/{rank}', 1), POST_S)}"
+                made.name += f"/{with_timeout(lambda: ask('add', f'{made.name}/jobs/{rank}', 1))}"
         return groups[members]
-
-
-def wait_for(work: Any, seconds: float) -> None:
-    """Wait for one operation or answer, some seconds at most; what became of it is asked afterwards."""
-    with suppress(RuntimeError):  # timed out, or failed: is_completed() tells
-        if isinstance(work, Future):
-            wait([work], seconds)
-        else:
-            work.wait(timedelta(seconds=seconds))

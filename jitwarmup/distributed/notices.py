@@ -10,17 +10,11 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
-import time
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from jitwarmup.records.errors import RankFailed
-
-POST_S = 2.0  # a store whose host is gone may not answer; who leaves or gives up waits no longer to tell it why
-PATIENCE_S = 5.0  # for one answer; a host that lost its power closes no connection, and torch would wait for minutes
 
 
 def distributed() -> Any:
@@ -46,12 +40,12 @@ def job_store() -> Any:
     return distributed().distributed_c10d._get_default_store()
 
 
-class StoreGone(Exception):  # noqa: N818 - internal: the store does not answer
-    """The job's store refused to answer; ``silent``: it has not answered yet."""
+class StoreGone(Exception):  # noqa: N818 - internal, as StoreSilent
+    """The job's store refused to answer."""
 
-    def __init__(self, reason: str, *, silent: bool = False) -> None:
-        super().__init__(reason)
-        self.silent = silent
+
+class StoreSilent(StoreGone):
+    """It has not answered yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +61,11 @@ class Departure:
         who = named(self.ranks)
         texts = {
             "left": f"{who} left the measurement ({self.reason}); wanted every rank to take part to the end",
-            "died": (
-                f"{who} {'are' if len(self.ranks) > 1 else 'is'} gone: {self.reason}; start the job again, or measure each "
-                "rank by itself with ranks=None"
-            ),
-            "late": (
-                f"{who} did not come to the agreement {self.reason}: still in user code, hung, or never called; let every "
-                "rank make the same measurement, give it longer with ranks=RankGroup(timeout_s=...), or opt out with "
-                "ranks=None"
-            ),
+            "died": f"{who} {'are' if len(self.ranks) > 1 else 'is'} gone: {self.reason}; start the job again, or measure "
+            "each rank by itself with ranks=None",
+            "late": f"{who} did not come to the agreement {self.reason}: still in user code, hung, or never called; let "
+            "every rank make the same measurement, give it longer with ranks=RankGroup(timeout_s=...), or opt out with "
+            "ranks=None",
         }
         return RankFailed(texts[self.kind], self.ranks, left=self.kind == "left")
 
@@ -125,37 +115,3 @@ class NoticeBoard:
         """Note what ended it. The first departure counts, and is returned."""
         ask("compare_set", self._end, "", json.dumps(asdict(departure)))  # only where none is posted
         return self.departure() or departure
-
-
-def started(act: Callable[[], Any], name: str = "jitwarmup-store") -> Future[Any]:
-    """Do something that cannot be interrupted in a daemon thread, which is left behind where it never ends."""
-    answer: Future[Any] = Future()
-
-    def run() -> None:
-        try:
-            answer.set_result(act())
-        except Exception as error:  # noqa: BLE001 - raised again by whoever waits for the answer
-            answer.set_exception(error)
-
-    threading.Thread(target=run, name=name, daemon=True).start()
-    return answer
-
-
-def with_timeout(act: Callable[[], Any], seconds: float) -> Any:
-    """Ask the store something and wait so long at most; StoreGone where it is gone, ``silent`` where it does not answer."""
-    return answered(started(act), seconds)
-
-
-def in_thread(act: Callable[[], Any]) -> Generator[Future[Any], None, Any]:
-    """The same while a task's event loop goes on."""
-    answer, until = started(act), time.monotonic() + PATIENCE_S
-    while not answer.done() and time.monotonic() < until:
-        yield answer
-    return answered(answer, 0.0)
-
-
-def answered(answer: Future[Any], seconds: float) -> Any:
-    """What the store answered within so many seconds."""
-    if wait([answer], seconds).not_done:
-        raise StoreGone("no answer in time", silent=True)
-    return answer.result()

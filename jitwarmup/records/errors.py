@@ -41,11 +41,7 @@ class RankFailed(JitwarmupError, RuntimeError):  # noqa: N818 - as MeasurementFa
     """
     Another rank of the job failed, was interrupted, died, or did not come to the agreement in time.
 
-    Args:
-        message: what happened, and the way out.
-        ranks: the ranks that failed.
-        left: they went their own way (an interrupt, say), and may come again.
-
+    ``ranks`` are those that failed; ``left``: they went their own way (an interrupt, say), and may come again.
     """
 
     def __init__(self, message: str, ranks: tuple[int, ...] = (), *, left: bool = False) -> None:

@@ -11,8 +11,9 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from jitwarmup.records.checks import whole
 from jitwarmup.records.codec import TRANSIENT, Record
-from jitwarmup.records.errors import ArgumentError, MeasurementFailed
+from jitwarmup.records.errors import MeasurementFailed
 from jitwarmup.records.ranks import RankTimes
 from jitwarmup.records.runs import Decision, DeviceReading, Phase, Run
 from jitwarmup.records.summary import Summary
@@ -173,8 +174,7 @@ class Report(Record):
             ArgumentError: ``n`` is not a positive whole number.
 
         """
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise ArgumentError(f"amortised() got {n!r}; wanted a whole number of calls, 1 or more")
+        whole("amortised()", n, at_least=1)
         if self.latency_s is None or self.latency_s < 0:
             return None
         cold = sum(seconds for cause, seconds in self.ledger.items() if cause != "run")

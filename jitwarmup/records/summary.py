@@ -1,4 +1,4 @@
-"""Figures over a sample of timings, in seconds."""
+"""The figures of a sample of timings."""
 
 from __future__ import annotations
 
@@ -8,22 +8,15 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """
-    Figures over a sample of timings, in seconds. What the sample is too small for is None.
+    Figures over a sample of ``n`` timings, in seconds. What the sample is too small for is None.
 
     Fields:
-        n: number of timings.
-        median_s: their median.
-        ci_low_s: lower end of the interval of the median.
-        ci_high_s: its upper end.
+        median_s: the median; ``ci_low_s`` and ``ci_high_s`` are the ends of its interval.
         ci_level: the level that the interval really achieves (five values cannot give 0.95: they give 0.9375).
-        mean_s: arithmetic mean.
+        mean_s: arithmetic mean; ``min_s`` and ``max_s`` are the shortest and the longest.
         stdev_s: sample standard deviation (divides by n - 1).
         mad_s: median absolute deviation from the median, unscaled.
-        min_s: the shortest.
-        max_s: the longest.
-        p90_s: 90th percentile.
-        p95_s: 95th percentile.
-        p99_s: 99th percentile.
+        p90_s: 90th percentile, as ``p95_s`` and ``p99_s``.
         scope: ``process``: what holds within this process; or ``processes``: the timings are medians of processes.
     """
 

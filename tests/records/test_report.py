@@ -206,7 +206,7 @@ def test_without_a_steady_time_nothing_is_amortised():
 
 @pytest.mark.parametrize("n", [0, -1, 2.0, True, "5", None])
 def test_amortising_over_no_calls_is_refused(n):
-    with pytest.raises(ArgumentError, match=r"amortised\(\) got .*wanted a whole number of calls, 1 or more"):
+    with pytest.raises(ArgumentError, match=r"amortised\(\) got .*wanted a whole number, 1 or more"):
         report_of([a_run(1.0)]).amortised(n)
 
 

@@ -80,8 +80,7 @@ class _Appender(WatchedFileHandler):
 
     def _open(self) -> Any:
         """Unbuffered, so that a failed line is not written later; never waits for a pipe's reader."""
-        return open(self.baseFilename, "ab", buffering=0, opener=_opener)
-
-
-def _opener(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o644)
+        at_once = getattr(os, "O_NONBLOCK", 0)
+        return open(
+            self.baseFilename, "ab", buffering=0, opener=lambda path, flags: os.open(path, flags | at_once, 0o644)
+        )

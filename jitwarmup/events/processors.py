@@ -43,7 +43,6 @@ NESTED: Final = ("device_", "ledger_", "decision_")
 
 
 def is_ours(fields: Mapping[str, Any]) -> bool:
-    """Whether an event dict is one of ours."""
     return str(fields.get("schema", "")).startswith("jitwarmup/")
 
 

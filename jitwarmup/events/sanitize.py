@@ -20,7 +20,6 @@ ENVELOPE = 320  # room for event, level, timestamp, logger, trace_id and span_id
 MAX_INT = 2**53  # beyond it a JSON reader that knows only doubles reads another number
 SCALAR = 88  # a key of at most 57 characters (a pattern's), a number of at most 24, and the punctuation
 WIDEST = 12  # bytes one character can take: two \\uXXXX escapes
-ELLIPSIS = "..."
 ENTRY = 60  # characters of one entry of a list
 SHORTEST = 40  # characters below which a text is not cut any further
 
@@ -69,14 +68,12 @@ def to_text(value: Any, limit: int) -> str | None:
 
 def one_line(text: str) -> str:
     """The text with everything that is not printable (line ends, controls, lone surrogates) turned into a space."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else " " for char in text)
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
 
 
 def cut_text(text: str, limit: int) -> str:
     """The text, its end replaced by ``...`` where it is longer than ``limit``."""
-    return text if len(text) <= limit else text[: limit - len(ELLIPSIS)] + ELLIPSIS
+    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def to_texts(value: Any, limit: int) -> tuple[list[str] | None, int]:

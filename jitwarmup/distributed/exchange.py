@@ -26,16 +26,8 @@ from datetime import timedelta
 from typing import Any
 
 from jitwarmup.distributed.notices import Departure, NoticeBoard, StoreGone, ask, distributed
-from jitwarmup.distributed.waiting import (
-    LOOK_S,
-    Broken,
-    ExchangeWait,
-    Waiting,
-    in_thread,
-    no_store,
-    started,
-    with_timeout,
-)
+from jitwarmup.distributed.waiting import LOOK_S, Broken, ExchangeWait, Waiting, in_thread, started, with_timeout
+from jitwarmup.records.errors import RankFailed
 from jitwarmup.records.protocols import Exchanged
 
 ROOM = 192  # bytes of a row; the message of a quiet run fits
@@ -198,6 +190,16 @@ class ExchangeGroup:
             except RuntimeError:
                 dead.append(rank)
         return tuple(dead)
+
+
+def no_store(dead: tuple[int, ...] = ()) -> RankFailed:
+    """The error where the job's store is gone, and with it rank 0 or the launcher."""
+    who = f", and the connections to ranks {', '.join(map(str, dead))} are closed" if dead else ""
+    return RankFailed(
+        f"the job's store does not answer{who}: rank 0 or the launcher has ended; start the job again, or measure each "
+        "rank by itself with ranks=None",
+        dead,
+    )
 
 
 def row_of(message: bytes, length: int) -> bytes:

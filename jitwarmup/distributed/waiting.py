@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from jitwarmup.distributed.notices import Departure, NoticeBoard, StoreGone, StoreSilent
-from jitwarmup.records.errors import RankFailed
 
 POST_S = 2.0  # a store whose host is gone may not answer; who leaves or gives up waits no longer to tell it why
 PATIENCE_S = 5.0  # for one answer; a host that lost its power closes no connection, and torch would wait for minutes
@@ -128,13 +127,3 @@ class ExchangeWait:
         with suppress(StoreGone):
             first = with_timeout(lambda: self.board.post(departure))
         raise Broken(first)
-
-
-def no_store(dead: tuple[int, ...] = ()) -> RankFailed:
-    """The error where the job's store is gone, and with it rank 0 or the launcher."""
-    who = f", and the connections to ranks {', '.join(map(str, dead))} are closed" if dead else ""
-    return RankFailed(
-        f"the job's store does not answer{who}: rank 0 or the launcher has ended; start the job again, or measure each "
-        "rank by itself with ranks=None",
-        dead,
-    )

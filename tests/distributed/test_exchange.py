@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from jitwarmup.distributed import exchange, notices
 from jitwarmup.distributed import waiting as watching
-from jitwarmup.distributed.exchange import HEAD, ROOM, ExchangeGroup, exchange_group_of, row_of
+from jitwarmup.distributed.exchange import HEAD, ROOM, ExchangeGroup, exchange_group_of, no_store, row_of
 from jitwarmup.distributed.notices import Departure, StoreGone, StoreSilent
-from jitwarmup.distributed.waiting import LOOK_S, ROLL_CALL_S, Broken, ExchangeWait, no_store, with_timeout
+from jitwarmup.distributed.waiting import LOOK_S, ROLL_CALL_S, Broken, ExchangeWait, with_timeout
 from jitwarmup.records.errors import RankFailed
 
 MEMBERS = (0, 1, 2)

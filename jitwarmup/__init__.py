@@ -36,9 +36,10 @@ if TYPE_CHECKING:
     from jitwarmup.records.errors import NotReady as NotReady
     from jitwarmup.records.errors import Overlap as Overlap
     from jitwarmup.records.errors import RankFailed as RankFailed
-    from jitwarmup.records.ranks import RankTimes as RankTimes
     from jitwarmup.records.report import Failure as Failure
+    from jitwarmup.records.report import RankTimes as RankTimes
     from jitwarmup.records.report import Report as Report
+    from jitwarmup.records.report import Summary as Summary
     from jitwarmup.records.runs import Coverage as Coverage
     from jitwarmup.records.runs import Decision as Decision
     from jitwarmup.records.runs import DeviceReading as DeviceReading
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from jitwarmup.records.runs import Run as Run
     from jitwarmup.records.runs import State as State
     from jitwarmup.records.runs import Warmup as Warmup
-    from jitwarmup.records.summary import Summary as Summary
     from jitwarmup.records.verdict import Reason as Reason
     from jitwarmup.records.verdict import Verdict as Verdict
 
@@ -69,10 +69,8 @@ WHERE, __getattr__, __dir__ = lazily(
         "host.scope": "is_warming",
         "keys.shapes": "by_bucket by_shape",
         "records.errors": "ArgumentError JitwarmupError MeasurementFailed MonitorStateError NotReady Overlap RankFailed",
-        "records.ranks": "RankTimes",
-        "records.report": "Failure Report",
+        "records.report": "Failure RankTimes Report Summary",
         "records.runs": "Coverage Decision DeviceReading OneTimeWork Phase Preparation Run State Warmup",
-        "records.summary": "Summary",
         "records.verdict": "Reason Verdict",
     },
 )

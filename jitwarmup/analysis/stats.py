@@ -21,7 +21,7 @@ from itertools import pairwise
 from statistics import fmean
 
 from jitwarmup.records.errors import ArgumentError
-from jitwarmup.records.summary import Summary
+from jitwarmup.records.report import Summary
 
 LEAST_WIDTH = 0.01  # relative half-width below which no interval of one process is honest: the wander of a steady state
 CONTENDED = 0.10  # share of wall time spent waiting for a processor above which the host is called busy

@@ -15,8 +15,7 @@ from jitwarmup.host.switch import SWITCH
 from jitwarmup.keys.state import KeyState
 from jitwarmup.probes import Usage
 from jitwarmup.records.errors import RankFailed
-from jitwarmup.records.ranks import RankTimes
-from jitwarmup.records.report import SENTINEL_S, Failure, Report
+from jitwarmup.records.report import SENTINEL_S, Failure, RankTimes, Report
 from jitwarmup.records.runs import Decision, OneTimeWork, Phase, Run, Warmup
 from jitwarmup.records.verdict import Reason
 

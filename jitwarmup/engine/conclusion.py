@@ -18,8 +18,7 @@ from jitwarmup.gpu.reasons import with_devices
 from jitwarmup.host.environment import environment
 from jitwarmup.host.process_size import Size, series_of
 from jitwarmup.records.protocols import RunAnnotation
-from jitwarmup.records.ranks import RankTimes
-from jitwarmup.records.report import Failure, Report
+from jitwarmup.records.report import Failure, RankTimes, Report
 from jitwarmup.records.runs import Decision, Phase, Run
 from jitwarmup.records.verdict import Reason, Verdict
 

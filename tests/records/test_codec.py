@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from jitwarmup.records.codec import TRANSIENT, Record, decode, field_types
 from jitwarmup.records.errors import ArgumentError, JitwarmupError
-from jitwarmup.records.report import Failure, Report
+from jitwarmup.records.report import Failure, Report, Summary
 from jitwarmup.records.runs import Decision, DeviceReading, OneTimeWork, Phase, Run, Warmup
-from jitwarmup.records.summary import Summary
 from jitwarmup.records.verdict import Reason, Verdict
 
 RECORDS = (Report, Warmup, Run, OneTimeWork, DeviceReading, Decision, Failure)

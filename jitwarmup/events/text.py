@@ -67,12 +67,8 @@ def _warmup(fields: Fields) -> str:
 
 
 def _steady(fields: Fields) -> str:
-    return _join(
-        _plural(fields.get("iterations"), "run"),
-        fields.get("path"),
-        _timed("median", fields.get("median_s")),
-        fields.get("reason"),
-    )
+    runs, median = _plural(fields.get("iterations"), "run"), _timed("median", fields.get("median_s"))
+    return _join(runs, fields.get("path"), median, fields.get("reason"))
 
 
 def _lost(fields: Fields) -> str:

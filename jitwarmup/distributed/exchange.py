@@ -42,8 +42,7 @@ class ExchangeGroup:
     """One set of ranks, in an order that is the same on all of them; shared by every plan over the same members."""
 
     def __init__(self, members: tuple[int, ...], rank: int) -> None:
-        self.members = members
-        self.rank = rank
+        self.members, self.rank = members, rank
         self.generation = 0
         self.group: Any = None
         self.count = 0  # exchanges begun in this generation
@@ -81,8 +80,6 @@ class ExchangeGroup:
 
     def leave(self, reason: str) -> None:
         """Tell the others that this rank will not come; never waits, never raises."""
-        if distributed() is None:
-            return
         with suppress(StoreGone):
             with_timeout(lambda: self.board.post(Departure("left", (self.rank,), reason)))
         self.abandon()
@@ -114,7 +111,7 @@ class ExchangeGroup:
         yield from in_thread(lambda: self.board.put("here", self.rank))
         pauses = 1
         while True:
-            watch.raise_if_any((yield from in_thread(self.board.departure)))
+            yield from in_thread(watch.raise_departure)
             if (yield from in_thread(lambda: self.board.all_put("here", self.members))):
                 return
             if watch.spent:

@@ -107,7 +107,7 @@ class ExchangeWait:
 
     def look_at_board(self) -> None:
         """The look itself: questions to the store. Raises Broken."""
-        self.raise_if_any(self.board.departure())
+        self.raise_departure()
         # ask for answers when the time is up, and answer where another member asked
         if self.answered_at is None and (self.spent or self.board.all_put("roll", [self.count])):
             self.board.put("roll", self.count)
@@ -117,8 +117,8 @@ class ExchangeWait:
         if self.spent and self.answered_at is not None and time.monotonic() - self.answered_at >= ROLL_CALL_S:
             self.fail(self.late(self.board.missing(f"at/{self.count}", self.members)))
 
-    def raise_if_any(self, departure: Departure | None) -> None:
-        if departure is not None:
+    def raise_departure(self) -> None:
+        if (departure := self.board.departure()) is not None:
             raise Broken(departure)
 
     def fail(self, departure: Departure) -> NoReturn:

@@ -43,7 +43,6 @@ def store(monkeypatch):
 
     made = HashStore()
     monkeypatch.setattr(notices, "job_store", lambda: made)
-    monkeypatch.setattr(exchange, "distributed", object)
     monkeypatch.setattr(exchange, "MOST_PAUSES", 1)
     monkeypatch.setattr(exchange, "GRACE_TICKS", 0)
     return made
@@ -55,7 +54,6 @@ def gone(monkeypatch):
         raise StoreGone("DistNetworkError")
 
     monkeypatch.setattr(notices, "job_store", ask)
-    monkeypatch.setattr(exchange, "distributed", object)
 
 
 def wait_of(group, timeout_s):
@@ -236,13 +234,6 @@ def test_a_connection_that_cannot_be_made_is_the_end(store, clock, monkeypatch):
     with pytest.raises(Broken, match=r"another rank is gone: connecting failed \(OSError\)") as broken:
         ended(steps)
     assert broken.value.final
-
-
-def test_leaving_without_a_job_is_nothing(monkeypatch):
-    monkeypatch.setattr(exchange, "distributed", lambda: None)
-    here = ExchangeGroup(MEMBERS, 0)
-    here.leave("gone")
-    assert here.generation == 0, "nobody was left"
 
 
 # ------------------------------------------------------------------------------------------------ watching

@@ -11,10 +11,9 @@ import prometheus_client
 import structlog
 from strict import BUILD
 
-from jitwarmup.events import emit, schema
-from jitwarmup.events.guard import Fanout, QueueSink, SafeEmitter
-from jitwarmup.events.json_lines import JsonLines
-from jitwarmup.events.sinks import Recorder, StderrLines, configure_json
+from jitwarmup import configure_json
+from jitwarmup.events import Fanout, JsonLines, QueueSink, SafeEmitter, emit, schema
+from jitwarmup.events.sinks import Recorder, StderrLines
 from jitwarmup.integrations.opentelemetry import OpenTelemetryLogs, OpenTelemetryMetrics
 from jitwarmup.integrations.prometheus import PrometheusMetrics
 

@@ -16,19 +16,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from jitwarmup.events import keys as k
+from jitwarmup.events import sanitize
 from jitwarmup.events.keys import Key
-from jitwarmup.events.sanitize import (
-    ENTRY,
-    ENVELOPE,
-    MAX_BYTES,
-    MAX_INT,
-    fit,
-    to_bool,
-    to_float,
-    to_int,
-    to_text,
-    to_texts,
-)
+from jitwarmup.events.sanitize import ENTRY, ENVELOPE, MAX_BYTES, MAX_INT, fit
 
 SCHEMA: Final = "jitwarmup/1"
 
@@ -168,20 +158,26 @@ class _Form:
         if key.pattern and sum(self._matching(other) is key for other in out) >= key.limit:
             out["keys_cut"] = out.get("keys_cut", 0) + 1
         elif key.type == "list":
-            texts, left_out = to_texts(value, key.limit)
+            texts, left_out = sanitize.to_texts(value, key.limit)
             if texts is not None:
                 out[name] = texts
             if left_out:
                 out[f"{name}_cut"] = left_out
-        elif (safe := to_text(value, key.limit) if key.type == "str" else _NUMBERS[key.type](value)) is not None:
-            out[name] = safe
+        else:
+            safe = sanitize.to_text(value, key.limit) if key.type == "str" else _SAFE[key.type](value)
+            if safe is not None:
+                out[name] = safe
 
     def _matching(self, name: str) -> Key | None:
         return next((key for pattern, key in self.patterns if pattern.fullmatch(name)), None)
 
 
 _PLAIN: Final[Mapping[str, type]] = {"str": str, "float": float, "int": int, "bool": bool}
-_NUMBERS: Final[Mapping[str, Callable[[Any], Any]]] = {"float": to_float, "int": to_int, "bool": to_bool}
+_SAFE: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "float": sanitize.to_float,
+    "int": sanitize.to_int,
+    "bool": sanitize.to_bool,
+}
 _FORMS: Final[Mapping[str, _Form]] = {event.name: _Form(event) for event in EVENTS}
 _JSON_TYPES: Final = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "list": "array"}
 

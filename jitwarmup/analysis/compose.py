@@ -10,9 +10,8 @@ from jitwarmup.analysis.costs import exclusive_costs
 from jitwarmup.analysis.rest import contention_share
 from jitwarmup.analysis.stats import summarize
 from jitwarmup.records.protocols import RunAnnotation
-from jitwarmup.records.report import SENTINEL_S, Failure, Report
+from jitwarmup.records.report import SENTINEL_S, Failure, Report, Summary
 from jitwarmup.records.runs import Phase, Run
-from jitwarmup.records.summary import Summary
 from jitwarmup.records.verdict import Reason, Verdict
 
 

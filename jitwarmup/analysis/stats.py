@@ -22,7 +22,7 @@ from statistics import fmean, median
 from typing import NamedTuple
 
 from jitwarmup.records.errors import ArgumentError
-from jitwarmup.records.summary import Summary
+from jitwarmup.records.report import Summary
 
 LEAST_WIDTH = 0.01  # relative half-width below which no interval of one process is honest: the wander of a steady state
 CONTENDED = 0.10  # share of wall time spent waiting for a processor above which the host is called busy

@@ -21,7 +21,7 @@ from jitwarmup.api.trials import Trial, TrialLoop
 from jitwarmup.api.warmed import Warmed
 from jitwarmup.engine import procedures
 from jitwarmup.engine.options import UNSET, BlockSettings, check_function
-from jitwarmup.events.emit import Silence
+from jitwarmup.events.guard import Fanout
 from jitwarmup.records.errors import ArgumentError, Overlap
 from jitwarmup.records.report import Report
 
@@ -176,7 +176,7 @@ class SteadyState(Block):
 def measure_packed(work: bytes) -> float | None:
     """In a fresh process: measure, in silence, and give the median back."""
     (function, args, kwargs), settings = pickle.loads(work)  # noqa: S301 - from the pipe of our own parent
-    with SteadyState(None, (), BlockSettings(**settings, log=Silence())) as steady:
+    with SteadyState(None, (), BlockSettings(**settings, log=Fanout())) as steady:
         report: Report = steady.measure(function, *args, **kwargs)
     return report.latency_s
 

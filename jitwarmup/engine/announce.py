@@ -12,13 +12,12 @@ from jitwarmup.engine.commands import WELL, Call, Ending, TimedFunction, event_o
 from jitwarmup.engine.conclusion import Plan
 from jitwarmup.engine.instruments import Instruments
 from jitwarmup.events import schema
-from jitwarmup.events.device import device_fields, ledger_fields
+from jitwarmup.events.keys import device_fields, ledger_fields
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.keys.state import KeyState
 from jitwarmup.probes import Usage
 from jitwarmup.records.errors import RankFailed
-from jitwarmup.records.ranks import RankTimes
-from jitwarmup.records.report import SENTINEL_S, Failure, Report
+from jitwarmup.records.report import SENTINEL_S, Failure, RankTimes, Report
 from jitwarmup.records.runs import Decision, OneTimeWork, Phase, Run
 from jitwarmup.records.verdict import Reason
 

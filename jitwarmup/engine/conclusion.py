@@ -19,8 +19,7 @@ from jitwarmup.host.environment import environment
 from jitwarmup.host.process_size import Size, series_of
 from jitwarmup.records.errors import RankFailed
 from jitwarmup.records.protocols import RunAnnotation
-from jitwarmup.records.ranks import RankTimes
-from jitwarmup.records.report import Failure, Report
+from jitwarmup.records.report import Failure, RankTimes, Report
 from jitwarmup.records.runs import Decision, Phase, Run, Warmup
 from jitwarmup.records.verdict import Reason, Verdict
 

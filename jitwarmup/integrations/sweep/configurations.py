@@ -11,12 +11,12 @@ import hashlib
 import importlib.util
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from jitwarmup.records.checks import one_of, shown, whole
+from jitwarmup.records.checks import one_of, whole
 from jitwarmup.records.codec import Record
 from jitwarmup.records.errors import ArgumentError
 
@@ -30,7 +30,6 @@ SDPA = {  # ours -> torch's SDPBackend
     "cudnn": "CUDNN_ATTENTION",
     "overrideable": "OVERRIDEABLE",
 }
-LEVELS = (0, 1, 2, 3, 4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,24 +98,18 @@ LOWEST = {"batch": 1, "prompt_tokens": 1, "new_tokens": 1, "iterations": 0, "mea
 FIELDS = tuple(field.name for field in fields(Configuration))
 
 
-def configuration(given: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> Configuration:
+def configuration(given: Mapping[str, Any]) -> Configuration:
     """
-    A configuration from what a file or a command line says; what is said explicitly wins over ``defaults``.
+    A configuration from what a file or a command line says.
 
     Raises:
         ArgumentError: a key is unknown, or a value cannot work.
 
     """
-    unknown = sorted(set(_mapping(given)) - set(FIELDS))
+    unknown = sorted(set(given) - set(FIELDS))
     if unknown:
         raise ArgumentError(f"a configuration got the unknown key {unknown[0]!r}; wanted some of {', '.join(FIELDS)}")
-    return Configuration(**{**(defaults or {}), **given})
-
-
-def _mapping(given: Any) -> Mapping[str, Any]:
-    if not isinstance(given, Mapping):
-        raise ArgumentError(f"a configuration got {shown(given)}; wanted a mapping of {', '.join(FIELDS)}")
-    return given
+    return Configuration(**given)
 
 
 def distinct(configurations: Iterable[Configuration]) -> list[Configuration]:
@@ -124,38 +117,16 @@ def distinct(configurations: Iterable[Configuration]) -> list[Configuration]:
     return list({one.hash: one for one in configurations}.values())
 
 
-def product(lists: Mapping[str, Any], bases: Sequence[Configuration] = ()) -> list[Configuration]:
+def product(lists: Mapping[str, Any]) -> list[Configuration]:
     """
-    Every combination of the values given for each field, for each of ``bases`` (one default configuration if none).
-
-    A value that is no list stands for itself.
+    Every combination of the values given for each field, once; a value that is no list stands for itself.
 
     Raises:
         ArgumentError: a field is unknown, or a value cannot work.
 
     """
     values = itertools.product(*(each if isinstance(each, list | tuple) else [each] for each in lists.values()))
-    given = [dict(zip(lists, each, strict=True)) for each in values]
-    return distinct(configuration(one, start) for one in given for start in [asdict(base) for base in bases] or [{}])
-
-
-def level(number: int, base: Mapping[str, Any] | None = None) -> list[Configuration]:
-    """
-    The framework's levels: 0 flex attention compiled; 1 and 2 add the usual ones; 3 all attentions, compiled or not,
-    with kernels where that package is installed; 4 all compile modes. Continuous batching is left out: it is no
-    ``generate``.
-
-    Raises:
-        ArgumentError: there is no such level.
-
-    """
-    if isinstance(number, bool) or number not in LEVELS:
-        raise ArgumentError(f"level got {number!r}; wanted one of {', '.join(map(str, LEVELS))}")
-    if number >= 3:
-        modes = MODES if number == 4 else [None, "default"]
-        kernels = [False, True] if kernels_installed() else [False]
-        return product({**(base or {}), "attention": ATTENTION, "compile_mode": modes, "kernels": kernels})
-    return distinct(configuration(one, base) for at, one in BY_LEVEL if at <= number)
+    return distinct(configuration(dict(zip(lists, each, strict=True))) for each in values)
 
 
 COMPILED = "reduce-overhead"  # what the framework's empty ``compile_kwargs`` comes to
@@ -169,8 +140,24 @@ BY_LEVEL: tuple[tuple[int, dict[str, Any]], ...] = (
 )
 
 
-def kernels_installed() -> bool:
-    return importlib.util.find_spec("kernels") is not None
+def level(number: int, base: Mapping[str, Any] | None = None) -> list[Configuration]:
+    """
+    The framework's levels: 0 flex attention compiled; 1 and 2 add the usual ones; 3 all attentions, compiled or not,
+    with kernels where that package is installed; 4 all compile modes. Continuous batching is left out: it is no
+    ``generate``. ``base`` holds the other fields, as for ``product``.
+
+    Raises:
+        ArgumentError: there is no such level.
+
+    """
+    if number not in range(5):
+        raise ArgumentError(f"level got {number!r}; wanted one of 0, 1, 2, 3, 4")
+    chosen = [lists for at, lists in BY_LEVEL if at <= number]
+    if number >= 3:
+        kernels = [False, True] if importlib.util.find_spec("kernels") else [False]
+        modes = MODES if number == 4 else [None, "default"]
+        chosen = [{"attention": ATTENTION, "compile_mode": modes, "kernels": kernels}]
+    return distinct(one for lists in chosen for one in product({**(base or {}), **lists}))
 
 
 def from_file(path: str | Path, base: Mapping[str, Any] | None = None) -> list[Configuration]:
@@ -181,17 +168,16 @@ def from_file(path: str | Path, base: Mapping[str, Any] | None = None) -> list[C
         ArgumentError: the file cannot be read as one, or holds an unknown key; the message names the place.
 
     """
-    path = Path(path)
-    found: list[Configuration] = []
-    for number, entry in enumerate(_entries(path), start=1):
+    path, found = Path(path), []
+    for number, entry in enumerate(entries(path), start=1):
         try:
-            found += product({**(base or {}), **_mapping(entry)})
-        except ArgumentError as error:
+            found += product({**(base or {}), **entry})
+        except TypeError as error:  # no mapping, or an ArgumentError
             raise ArgumentError(f"{path}, entry {number}: {error}") from error
     return distinct(found)
 
 
-def _entries(path: Path) -> list[Any]:
+def entries(path: Path) -> list[Any]:
     """What the file holds, by its ending."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -203,8 +189,6 @@ def _entries(path: Path) -> list[Any]:
             held = yaml.safe_load(text)
         else:
             held = json.loads(text)
-    except ImportError as error:
-        raise ArgumentError("a YAML file needs PyYAML: pip install pyyaml, or write JSON") from error
-    except Exception as error:  # the libraries have errors of their own
+    except Exception as error:  # the libraries have errors of their own, or are not there
         raise ArgumentError(f"cannot read configurations from {path}: {error}; wanted JSON, JSONL or YAML") from error
     return held if isinstance(held, list) else [held]

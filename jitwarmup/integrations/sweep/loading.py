@@ -17,18 +17,9 @@ from typing import Any
 from jitwarmup.integrations.sweep.configurations import SDPA, Configuration
 from jitwarmup.integrations.transformers.smollm2 import gguf_file
 
-TINY = {
-    "vocab_size": 512,
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 4096,
-    "bos_token_id": 1,
-    "eos_token_id": None,
-    "pad_token_id": 0,
-}
+SIZES = {"vocab_size": 512, "hidden_size": 64, "intermediate_size": 128, "max_position_embeddings": 4096}
+LAYERS = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+TINY = {**SIZES, **LAYERS, "bos_token_id": 1, "eos_token_id": None, "pad_token_id": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +32,7 @@ class Loaded:
 
 
 def load(configuration: Configuration) -> Loaded:
-    """
-    Load what a configuration names.
-
-    Raises:
-        Exception: whatever transformers, torch or a missing library says.
-
-    """
+    """Load what a configuration names; raises whatever transformers, torch or a missing library says."""
     import torch
 
     model = model_of(configuration).to(configuration.device or found_device()).eval()
@@ -56,7 +41,9 @@ def load(configuration: Configuration) -> Loaded:
 
         model = kernelize(model, mode=Mode.INFERENCE)
     model.generation_config = generation_config(configuration)
-    ids = prompt(configuration, int(model.config.get_text_config().vocab_size)).to(model.device)
+    shape, vocabulary = (configuration.batch, configuration.prompt_tokens), model.config.get_text_config().vocab_size
+    chance = torch.Generator().manual_seed(0)  # equal sizes have equal prompts; the user's streams are not touched
+    ids = torch.randint(min(10, vocabulary - 1), vocabulary, shape, generator=chance).to(model.device)
     return Loaded(model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, sdpa_backend(configuration))
 
 
@@ -106,15 +93,6 @@ def generation_config(configuration: Configuration) -> Any:
     else:
         asked["disable_compile"] = True  # a static cache alone makes generate() compile on a GPU
     return GenerationConfig(do_sample=False, max_new_tokens=configuration.new_tokens, pad_token_id=0, **asked)
-
-
-def prompt(configuration: Configuration, vocabulary: int) -> Any:
-    """Token ids, the same for the same sizes; the user's random streams are not touched."""
-    import torch
-
-    chance = torch.Generator().manual_seed(0)
-    shape = (configuration.batch, configuration.prompt_tokens)
-    return torch.randint(min(10, vocabulary - 1), vocabulary, shape, generator=chance)
 
 
 def sdpa_backend(configuration: Configuration) -> Callable[[], AbstractContextManager[Any]]:

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from jitwarmup.host.environment import environment
 from jitwarmup.integrations.sweep.configurations import Configuration
 from jitwarmup.records.codec import Record
 from jitwarmup.records.errors import ArgumentError
@@ -77,13 +76,7 @@ KINDS: tuple[tuple[type[BaseException], str], ...] = (
 
 
 class ResultFile:
-    """
-    An append-only JSONL file of results; the newest line of a configuration counts.
-
-    Args:
-        path: the file; made with its folder at the first result.
-
-    """
+    """An append-only JSONL file of results, made with its folder at the first; the newest line of each counts."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -114,16 +107,13 @@ class ResultFile:
         """Write one line in one piece, and wait until it is on the disk."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         line = json.dumps(finite(result.to_dict()), allow_nan=False).encode() + b"\n"
-        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            size = os.fstat(handle).st_size
-            was_cut = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+        with self.path.open("ab+", buffering=0) as file:
+            size = file.tell()
+            was_cut = size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n"
             view = memoryview(b"\n" + line if was_cut else line)
             while view:
-                view = view[os.write(handle, view) :]
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+                view = view[file.write(view) :]
+            os.fsync(file)
 
 
 def finite(value: Any) -> Any:
@@ -135,11 +125,6 @@ def finite(value: Any) -> Any:
 
 def _boundless(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
-
-
-def metadata() -> dict[str, Any]:
-    """The machine and the code, for whoever reads the results; what is not known is left out."""
-    return {**environment(), **revision()}
 
 
 def revision(folder: Path | None = None) -> dict[str, str]:

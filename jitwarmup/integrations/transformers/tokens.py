@@ -59,11 +59,11 @@ class TokenTimes(Record):
 class Stamps:
     """The clock readings of one ``generate()`` while it runs; ``times`` when it has finished. Tokens are then let go."""
 
-    def __init__(self, clock: Clock, prompt: Any, end_tokens: frozenset[int]) -> None:
+    def __init__(self, prompt: Any, end_tokens: frozenset[int]) -> None:
         shape = tuple(getattr(prompt, "shape", ()))
         self.batch = int(shape[0]) if len(shape) > 1 else 1
         self.prompt_tokens = int(shape[-1]) if shape else 0
-        self.clock = clock
+        self.clock: Clock = PLAIN_CLOCK
         self.ns: list[int] = []
         self.values: list[Any] = []
         self.end_tokens = end_tokens
@@ -159,16 +159,14 @@ class TokenTimer:
             self._streamer.put(value)
 
     def _begin(self, prompt: Any) -> None:
-        stamps = Stamps(self._clock or PLAIN_CLOCK, prompt, self.end_tokens)
+        self._open = stamps = Stamps(prompt, self.end_tokens)
+        self._notes.append(stamps)
         frame = leave_note(stamps)
-        if frame is not None and frame.clock is not None and self._clock is None:
-            stamps.clock = frame.clock
         self._owned = frame is not None
+        stamps.clock = self._clock or (frame.clock if frame is not None else None) or PLAIN_CLOCK
         if not self._owned and self._t0 is None:
             self.start()
         self._deliver = self._streamer is not None and not is_warming()
-        self._notes.append(stamps)
-        self._open = stamps
 
     def end(self) -> None:
         """The last token has come; this is no token."""

@@ -27,7 +27,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Inputs = Mapping[Warmed[Any, Any], Sequence[Any]]
 Prepare = Callable[[], Any]
-LIVEZ, READYZ = "/livez", "/readyz"
 
 
 class Lifespan:
@@ -58,7 +57,15 @@ class Lifespan:
 
     async def _warm(self) -> None:
         try:
-            await self._warm_all()
+            self.phase, given = "preparing", self._inputs
+            if callable(given):
+                given = await (given() if inspect.iscoroutinefunction(given) else asyncio.to_thread(given))
+            inputs = checked(given)
+            asked = [function for function, wanted in inputs.items() if wanted]
+            self._readiness = readiness(*asked) if asked else None
+            self.phase = "warming"
+            for function, wanted in inputs.items():
+                await function.awarm_all(wanted, **self._settings)
             self.phase = "done"
         except asyncio.CancelledError:
             self.phase = "stopped"
@@ -68,24 +75,10 @@ class Lifespan:
             context = {"message": "jitwarmup: the warm-up in the background failed", "exception": error}
             asyncio.get_running_loop().call_exception_handler(context)
 
-    async def _warm_all(self) -> None:
-        self.phase = "preparing"
-        given = self._inputs
-        if callable(given):
-            given = await (given() if inspect.iscoroutinefunction(given) else asyncio.to_thread(given))
-        inputs = checked(given)
-        asked = [function for function, wanted in inputs.items() if wanted]
-        self._readiness = readiness(*asked) if asked else None
-        self.phase = "warming"
-        for function, wanted in inputs.items():
-            await function.awarm_all(wanted, **self._settings)
-
     @property
     def ready(self) -> bool:
         """Whether everything that was to be warmed is warm. Nothing to warm is ready when that is known."""
-        if self.phase != "done":
-            return False
-        return self._readiness is None or self._readiness.ready
+        return self.phase == "done" and (self._readiness is None or self._readiness.ready)
 
     def __bool__(self) -> bool:
         return self.ready
@@ -163,11 +156,11 @@ def readiness_app(
 def answer_of(scope: Scope, asked: Lifespan | Readiness) -> tuple[int, dict[str, Any]] | None:
     """Status and document for one of our two paths; None for any other."""
     path = scope["path"].removeprefix(scope.get("root_path", ""))
-    if path not in (LIVEZ, READYZ):
+    if path not in ("/livez", "/readyz"):
         return None
     if scope["method"] not in ("GET", "HEAD"):
         return 405, {"error": "method not allowed"}
-    if path == LIVEZ:
+    if path == "/livez":
         return 200, {"status": "alive"}
     document = asked.status()
     return (200 if document["ready"] else 503), document
@@ -176,15 +169,11 @@ def answer_of(scope: Scope, asked: Lifespan | Readiness) -> tuple[int, dict[str,
 async def respond(scope: Scope, send: Send, status: int, document: Mapping[str, Any]) -> None:
     """One JSON response; a 503 says when to come again where that is known."""
     body = json.dumps(document, allow_nan=False).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"cache-control", b"no-store"),
-        (b"content-length", str(len(body)).encode()),
-    ]
-    eta_s = document.get("eta_s")
-    if status == 503 and eta_s is not None:
-        headers.append((b"retry-after", str(max(1, math.ceil(eta_s))).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    headers = {b"content-type": b"application/json", b"cache-control": b"no-store"}
+    headers[b"content-length"] = b"%d" % len(body)
+    if status == 503 and document.get("eta_s") is not None:
+        headers[b"retry-after"] = b"%d" % max(1, math.ceil(document["eta_s"]))
+    await send({"type": "http.response.start", "status": status, "headers": [*headers.items()]})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 

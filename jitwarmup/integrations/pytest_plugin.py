@@ -18,9 +18,9 @@ Rows travel to the table at the end with the test's own report, so they arrive f
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from jitwarmup.records.report import Report
 
 ROWS = pytest.StashKey[list[dict[str, Any]]]()  # of a test: what it measured
-ALL = pytest.StashKey[list[dict[str, Any]]]()  # of the session: the same, of all tests
 BASELINE = pytest.StashKey[Mapping[str, Any]]()
 CARRIED = "jitwarmup_rows"  # the attribute of a test report; plain JSON types, since xdist sends it
 SETTINGS = ("iterations", "measurements", "budget_s", "until_steady", "monitor", "on_contamination")
@@ -50,7 +49,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "jitwarmup(iterations=5, measurements=20, until_steady=False): how `steady` runs"
     )
     config.addinivalue_line("markers", "jitwarmup_no_recompiles: no run after the warm-up may compile anything")
-    config.stash[ALL] = []
+    if not hasattr(config, "workerinput"):  # xdist's workers print and write nothing
+        config.pluginmanager.register(Output(config), "jitwarmup-output")
     saved, gates = config.getoption("--jitwarmup-compare"), config.getoption("--jitwarmup-fail")
     if gates and not saved:
         raise pytest.UsageError("--jitwarmup-fail compares, so it needs --jitwarmup-compare FILE")
@@ -65,8 +65,7 @@ def baseline(path: str, gates: str) -> Mapping[str, Any]:
     from jitwarmup.records.errors import ArgumentError
 
     try:
-        with open(path, encoding="utf-8") as lines:  # noqa: PTH123 - as light as it gets
-            return {"sides": read_sides(lines.read()), "gates": parse_gates(gates)}
+        return {"sides": read_sides(Path(path).read_text(encoding="utf-8")), "gates": parse_gates(gates)}
     except (OSError, ArgumentError) as error:
         raise pytest.UsageError(f"--jitwarmup-compare {path}: {error}") from error
 
@@ -75,13 +74,7 @@ def baseline(path: str, gates: str) -> Mapping[str, Any]:
 
 
 class Steady:
-    """
-    What the fixture ``steady`` gives: call it with a function and its arguments.
-
-    Args:
-        request: of the test.
-
-    """
+    """What the fixture ``steady`` gives: call it with a function and its arguments."""
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self._node: Any = request.node
@@ -108,7 +101,6 @@ class Steady:
             return self._keep(block.measure(function, *args, **kwargs))
 
     async def _later(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Report:
-        """The same for an asynchronous function, when it is awaited."""
         from jitwarmup.api.steady import steady_state
 
         async with steady_state(**self._settings()) as block:
@@ -162,14 +154,13 @@ def row_of(report: Report) -> dict[str, Any]:
     """The row of the table."""
     from jitwarmup.records.units import span
 
-    cold = report.validation
+    cold, latency = report.validation, report.latency
+    known = latency.ci_low_s is not None
     return {
         "cold": span(cold.duration_s if cold is not None else None),
-        "steady": span(report.latency.median_s),
-        "interval": "-"
-        if report.latency.ci_low_s is None
-        else f"{span(report.latency.ci_low_s)} to {span(report.latency.ci_high_s)}",
-        "runs": report.latency.n,
+        "steady": span(latency.median_s),
+        "interval": f"{span(latency.ci_low_s)} to {span(latency.ci_high_s)}" if known else "-",
+        "runs": latency.n,
         "verdict": report.verdict.state,
         "change": "",
     }
@@ -209,50 +200,36 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
     return report
 
 
-class Collector:
-    """Collects the rows where the reports arrive: in the one session, or in xdist's controller."""
+class Output:
+    """Collects the rows where the reports arrive, in the one session or in xdist's controller; saves and shows them."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        self._rows: list[dict[str, Any]] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """One test's report has come."""
-        self._config.stash[ALL] += getattr(report, CARRIED, [])
+        self._rows += getattr(report, CARRIED, [])
 
+    def pytest_sessionfinish(self) -> None:
+        """Write what was asked to be saved."""
+        path = self._config.getoption("--jitwarmup-save")
+        if path:
+            kept = [{**row["report"], "test": row["test"]} for row in self._rows if row["report"]]
+            Path(path).write_text("".join(json.dumps(one) + "\n" for one in kept), encoding="utf-8")
 
-def is_worker(config: pytest.Config) -> bool:
-    """Whether this is one of xdist's workers, which print and write nothing."""
-    return hasattr(config, "workerinput")
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """The table, where anything was measured."""
+        if not self._rows:
+            return
+        from jitwarmup.views.text import columns
 
-
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Begin to collect, in the session that prints."""
-    if not is_worker(session.config):
-        session.config.pluginmanager.register(Collector(session.config), "jitwarmup-collector")
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write what was asked to be saved."""
-    path, rows = session.config.getoption("--jitwarmup-save"), session.config.stash[ALL]
-    if path and not is_worker(session.config):
-        with open(path, "w", encoding="utf-8") as out:  # noqa: PTH123 - as light as it gets
-            out.writelines(json.dumps({**row["report"], "test": row["test"]}) + "\n" for row in rows if row["report"])
-
-
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """The table, where anything was measured."""
-    rows = config.stash.get(ALL, [])
-    if not rows:
-        return
-    from jitwarmup.views.text import columns
-
-    write: Callable[[str], None] = functools.partial(terminalreporter.write_line)
-    terminalreporter.write_sep("-", "jitwarmup: steady state")
-    names = ("cold", "steady", "interval", "runs", "verdict", "change")
-    table = [("test", *names), *((row["test"], *(str(row[name]) for name in names)) for row in rows)]
-    if not any(row["change"] for row in rows):
-        table = [line[:-1] for line in table]
-    for line in columns(table, 10_000):
-        write(line)
-    if config.getoption("numprocesses", None):
-        write("measured beside xdist's other workers: they disturb each other; for figures to keep use -n 0")
+        terminalreporter.write_sep("-", "jitwarmup: steady state")
+        names = ["test", "cold", "steady", "interval", "runs", "verdict"]
+        names += ["change"] if any(row["change"] for row in self._rows) else []
+        for line in columns([names, *([str(row[name]) for name in names] for row in self._rows)], 10_000):
+            terminalreporter.write_line(line)
+        if self._config.getoption("numprocesses", None):
+            terminalreporter.write_line(
+                "measured beside xdist's other workers: they disturb each other; for figures to keep use -n 0"
+            )

@@ -1,8 +1,7 @@
 """
 Configurations, and where they come from: levels as in HuggingFace's framework, a file, or a product of lists.
 
-Nothing is adapted in silence: what cannot work fails when it is tried, under its own name (the framework turns
-``flash_attention_2`` into ``sdpa`` with a log line, and compile off).
+Nothing is adapted in silence (the framework turns ``flash_attention_2`` into ``sdpa`` with a log line, and compile off).
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ class Configuration(Record):
     """
     One way to generate. ``model`` is ``smollm2``, ``tiny``, a folder or a hub name.
 
-    ``attention``, ``dtype`` and ``device`` None leave the choice to transformers (device: the accelerator there is, else
-    the CPU). ``compile_mode`` None does not compile; with one, decode is compiled by ``compile_backend``, on a CPU too
+    ``attention`` None leaves the choice to transformers, ``dtype`` None is float32, ``device`` None the accelerator there
+    is, else the CPU. ``compile_mode`` None does not compile; with one, decode is compiled by ``compile_backend``, on a CPU too
     where ``compile_all_devices`` says so. ``cache`` is ``cache_implementation``; compiling wants a static one, which is
     what None then means.
     """
@@ -79,8 +78,7 @@ class Configuration(Record):
         parts = (
             self.model.rstrip("/").rpartition("/")[2],
             f"b{self.batch}-p{self.prompt_tokens}-n{self.new_tokens}",
-            self.attention,
-            self.dtype,
+            *(self.attention, self.dtype),
             f"sdpa_{self.sdpa}" if self.sdpa else None,
             f"compiled_{self.compile_mode}{backend}" if self.compile_mode else "uncompiled",
             f"cache_{self.cache}" if self.cache else None,
@@ -99,13 +97,7 @@ FIELDS = tuple(field.name for field in fields(Configuration))
 
 
 def configuration(given: Mapping[str, Any]) -> Configuration:
-    """
-    A configuration from what a file or a command line says.
-
-    Raises:
-        ArgumentError: a key is unknown, or a value cannot work.
-
-    """
+    """A configuration from what a file or a command line says; an ArgumentError names the key or value that is wrong."""
     unknown = sorted(set(given) - set(FIELDS))
     if unknown:
         raise ArgumentError(f"a configuration got the unknown key {unknown[0]!r}; wanted some of {', '.join(FIELDS)}")
@@ -121,9 +113,7 @@ def product(lists: Mapping[str, Any]) -> list[Configuration]:
     """
     Every combination of the values given for each field, once; a value that is no list stands for itself.
 
-    Raises:
-        ArgumentError: a field is unknown, or a value cannot work.
-
+    Raises ArgumentError as ``configuration`` does.
     """
     values = itertools.product(*(each if isinstance(each, list | tuple) else [each] for each in lists.values()))
     return distinct(configuration(dict(zip(lists, each, strict=True))) for each in values)
@@ -143,12 +133,8 @@ BY_LEVEL: tuple[tuple[int, dict[str, Any]], ...] = (
 def level(number: int, base: Mapping[str, Any] | None = None) -> list[Configuration]:
     """
     The framework's levels: 0 flex attention compiled; 1 and 2 add the usual ones; 3 all attentions, compiled or not,
-    with kernels where that package is installed; 4 all compile modes. Continuous batching is left out: it is no
-    ``generate``. ``base`` holds the other fields, as for ``product``.
-
-    Raises:
-        ArgumentError: there is no such level.
-
+    with kernels where that package is installed; 4 all compile modes; another raises ArgumentError. Continuous batching
+    is left out: it is no ``generate``. ``base`` holds the other fields, as for ``product``.
     """
     if number not in range(5):
         raise ArgumentError(f"level got {number!r}; wanted one of 0, 1, 2, 3, 4")
@@ -164,9 +150,7 @@ def from_file(path: str | Path, base: Mapping[str, Any] | None = None) -> list[C
     """
     Configurations of a JSON (a list, or one), JSONL or YAML file; in each a list stands for a product.
 
-    Raises:
-        ArgumentError: the file cannot be read as one, or holds an unknown key; the message names the place.
-
+    Raises ArgumentError with the place where the file cannot be read as one, or holds an unknown key.
     """
     path, found = Path(path), []
     for number, entry in enumerate(entries(path), start=1):

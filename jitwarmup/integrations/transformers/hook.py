@@ -12,10 +12,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from jitwarmup.host.scope import current, leave_note
-from jitwarmup.integrations.transformers.generation import Asked, Compiled, Generated, given_to
+from jitwarmup.integrations.transformers.generation import Asked, Generated, given_to
 from jitwarmup.integrations.transformers.tokens import TokenTimer
 from jitwarmup.probes import CompiledCallCounter
 from jitwarmup.probes.run_table import RUNS
@@ -24,15 +25,15 @@ from jitwarmup.records.runs import OneTimeWork, Phase
 STREAMER_POSITION = 7  # of generate(inputs, generation_config, ..., streamer) where it is not given by keyword
 
 
+@dataclass(eq=False)
 class GenerationHook:
     """Looks at the calls of one model's ``generate`` that are made in runs of ours; as of ``warmed_generation``."""
 
-    def __init__(self, model: Any, *, tokens: bool = True, audit: bool = True) -> None:
-        self.model = model
-        self.tokens = tokens
-        self.audit = audit
-        self.last: Generated | None = None
-        self._owed = audit  # whether a run is still to be audited
+    model: Any
+    tokens: bool = True
+    audit: bool = True
+    owed: bool = False  # from a validation on until a run was audited
+    last: Generated | None = None
 
     def call(self, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """``original(*args, **kwargs)``, looked at where a run or block is being timed."""
@@ -59,26 +60,24 @@ class GenerationHook:
             return None
         given = kwargs.get("streamer")
         timer = given if isinstance(given, TokenTimer) else TokenTimer(given)
-        if not timer.end_tokens:
-            timer.end_tokens = frozenset(call.asked.end_tokens)
+        timer.end_tokens = timer.end_tokens or frozenset(call.asked.end_tokens)
         kwargs["streamer"] = timer
         return timer
 
     def _due(self, phase: Phase | None, asked: Asked) -> bool:
         """Whether this run is the one to audit: the first warm-up run after a validation."""
         if phase is Phase.VALIDATE:
-            self._owed = self.audit
-        if phase is not Phase.WARM or not self._owed or not asked.compiles:
-            return False
-        self._owed = False
-        return True
+            self.owed = self.audit
+        due = phase is Phase.WARM and self.owed and asked.compiles
+        self.owed = self.owed and not due
+        return due
 
     def _audited(self, call: Generated, timer: TokenTimer | None, served: int) -> None:
         """Keep what the engine's audit of compiled calls saw, and say so where decode had none."""
-        steps = timer.steps - 1 if timer is not None else 1  # the first token is the prefill's
-        call.audited = Compiled(steps=max(0, steps), calls=served)
-        if call.audited.steps and not call.audited.fully:
-            reason = f"{served} compiled calls in {call.audited.steps} decode steps"
+        steps = max(0, timer.steps - 1) if timer is not None else 1  # the first token is the prefill's
+        call.audited = steps, served
+        if served < steps:
+            reason = f"{served} compiled calls in {steps} decode steps"
             RUNS.push("transformers", OneTimeWork(kind="generate.not_compiled", reason=reason))
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from jitwarmup.analysis.classify import classify
@@ -22,7 +23,7 @@ from jitwarmup.engine.instruments import PLAIN_CLOCK
 from jitwarmup.host.scope import is_warming, leave_note
 from jitwarmup.records.codec import Record
 from jitwarmup.records.protocols import Clock, RunAnnotation
-from jitwarmup.records.runs import Run
+from jitwarmup.records.runs import Phase, Run
 from jitwarmup.records.verdict import Reason
 
 Fact = str | int | float | bool
@@ -53,7 +54,7 @@ class TokenTimes(Record):
     @property
     def gap_mean_ns(self) -> float | None:
         """Mean time from token to token; None where there was one token only."""
-        return sum(self.gaps_ns) / len(self.gaps_ns) if self.gaps_ns else None
+        return fmean(self.gaps_ns) if self.gaps_ns else None
 
 
 class Stamps:
@@ -96,14 +97,14 @@ class Stamps:
         final = {run.started_at: run for run in runs}
         timed = [(final.get(run.started_at, run), note.times) for run, note in notes if isinstance(note, Stamps)]
         clean = [times for run, times in timed if times is not None and run.clean]
-        kept = clean or [times for run, times in timed if times is not None and run.phase == "measure"]
+        kept = clean or [times for run, times in timed if times is not None and run.phase is Phase.MEASURE]
         prefill = [times.first_token_ns / 1e9 for times in kept if times.first_token_ns is not None]
         decode = [times.gap_mean_ns / 1e9 for times in kept if times.gap_mean_ns is not None]
-        return {**_phase("prefill", "prefill_s", prefill), **_phase("decode", "decode_token_s", decode)}, ()
-
-
-def _phase(name: str, key: str, seconds: Sequence[float]) -> dict[str, Fact]:
-    return {key: median(seconds), f"{name}_label": classify(seconds).label} if seconds else {}
+        facts: dict[str, Fact] = {}
+        for key, name, seconds in (("prefill_s", "prefill", prefill), ("decode_token_s", "decode", decode)):
+            if seconds:
+                facts |= {key: median(seconds), f"{name}_label": classify(seconds).label}
+        return facts, ()
 
 
 def counts(values: Sequence[Any], batch: int, end_tokens: frozenset[int]) -> tuple[int, ...]:

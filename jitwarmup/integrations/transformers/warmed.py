@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from jitwarmup.api.steady import steady_state
 from jitwarmup.api.warmed import Warmed
@@ -41,28 +41,19 @@ class WarmedGeneration(Warmed[..., Any]):
 
     def unwrap(self) -> Callable[..., Any]:
         """What was decorated, as it was."""
-        target: Callable[..., Any] = self.__wrapped__
-        return target
+        return cast("Callable[..., Any]", self.__wrapped__)
 
     def __copy__(self) -> WarmedGeneration:
         return WarmedGeneration(self.__wrapped__, self._hook, self._core.options)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> WarmedGeneration:
         """A cold one around the copied model."""
-        model = copy.deepcopy(self._hook.model, memo)
-        hook = GenerationHook(model, tokens=self._hook.tokens, audit=self._hook.audit)
+        hook = GenerationHook(copy.deepcopy(self._hook.model, memo), self._hook.tokens, self._hook.audit)
         return WarmedGeneration(copy.deepcopy(self.__wrapped__, memo), hook, self._core.options)
 
 
 def warmed_generation(
-    target: Any = None,
-    /,
-    *,
-    model: Any = None,
-    tokens: bool = True,
-    audit: bool = True,
-    iterations: Any = 5,
-    **options: Any,
+    target: Any = None, /, *, model: Any = None, tokens: bool = True, audit: bool = True, **options: Any
 ) -> Any:
     """
     ``@warmed`` for generation: token times, facts and the audit of decode come with it. The model is not changed.
@@ -72,8 +63,7 @@ def warmed_generation(
         model: the model that ``target`` generates with; found by itself except for a function.
         tokens: time tokens by a streamer (which makes ``generate`` hand each token to the host).
         audit: look, in the first warm-up run, whether decode that was asked to be compiled really is.
-        iterations: warm-up runs, or a rule.
-        **options: as of ``warmed``.
+        **options: as of ``warmed``, such as ``iterations``.
 
     Returns:
         A `WarmedGeneration`, or a decorator where no target was given.
@@ -83,9 +73,7 @@ def warmed_generation(
 
     """
     if target is None:
-        return functools.partial(
-            warmed_generation, model=model, tokens=tokens, audit=audit, iterations=iterations, **options
-        )
+        return functools.partial(warmed_generation, model=model, tokens=tokens, audit=audit, **options)
     # a pipeline is a callable object with a model in it
     is_pipeline = callable(getattr(getattr(target, "model", None), "generate", None)) and not inspect.isroutine(target)
     function = target.generate if not is_pipeline and hasattr(target, "generate") else target
@@ -97,8 +85,7 @@ def warmed_generation(
             f"warmed_generation() got {type(target).__name__} {getattr(target, '__name__', '')!r} and no model behind "
             "it; wanted model.generate, a model, a pipeline, or a function together with model="
         )
-    checked = Options.checked(iterations=iterations, **options)
-    return WarmedGeneration(function, GenerationHook(found, tokens=tokens, audit=audit), checked)
+    return WarmedGeneration(function, GenerationHook(found, tokens, audit), Options.checked(**options))
 
 
 def observed(target: Callable[..., Any], hook: GenerationHook) -> Callable[..., Any]:

@@ -26,20 +26,34 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Inputs = Mapping[Warmed[Any, Any], Sequence[Any]]
-Prepare = Callable[[], Any]
 
 
 class Lifespan:
     """
-    Warms functions in the background of an ASGI application; made by ``lifespan``.
+    A lifespan that warms functions up in the background, off the event loop, one after the other.
+
+        app = FastAPI(lifespan=lifespan({generate: ["hello", "a longer prompt"]}))
 
     Call it with the application for an async context manager, as Starlette and FastAPI do. ``ready`` is true once all
     that was to be warmed is warm, and latches; ``status()`` is the document of ``/readyz``.
+
+    A function that fails leaves the application not ready for good, and its exception goes to the event loop's
+    exception handler, which logs it. Stopping waits for no warm-up, but a compile that is under way in its thread ends
+    before the process does.
+
+    Args:
+        inputs: function -> list of inputs, as for ``warm_all``; or a function without arguments (async, or plain: then
+            it runs in a worker thread) that loads what has to be loaded and returns that mapping.
+        budget_s: seconds for each function.
+        policy: ``"ready"``, ``"degraded"`` or ``"fail"``, as for ``warm_all``; with ``"fail"`` it never becomes ready.
+
     """
 
-    def __init__(self, inputs: Inputs | Prepare, settings: dict[str, Any]) -> None:
-        self._inputs = inputs
-        self._settings = settings
+    def __init__(
+        self, inputs: Inputs | Callable[[], Any], *, budget_s: float | None = None, policy: str = "degraded"
+    ) -> None:
+        self._inputs = inputs if callable(inputs) else checked(inputs)
+        self._settings: dict[str, Any] = {"budget_s": budget_s, "policy": policy}
         self._readiness: Readiness | None = None
         self.phase = "starting"  # starting, preparing, warming, done, failed, stopped
         self.error_type: str | None = None
@@ -89,26 +103,7 @@ class Lifespan:
         return {**document, "ready": self.ready, "lifespan": self.phase, "error_type": self.error_type}
 
 
-def lifespan(inputs: Inputs | Prepare, *, budget_s: float | None = None, policy: str = "degraded") -> Lifespan:
-    """
-    A lifespan that warms functions up in the background, off the event loop, one after the other.
-
-        app = FastAPI(lifespan=lifespan({generate: ["hello", "a longer prompt"]}))
-
-    A function that fails leaves the application not ready for good, and its exception goes to the event loop's
-    exception handler, which logs it. Stopping waits for no warm-up, but a compile that is under way in its thread ends
-    before the process does.
-
-    Args:
-        inputs: function -> list of inputs, as for ``warm_all``; or a function without arguments (async, or plain: then
-            it runs in a worker thread) that loads what has to be loaded and returns that mapping.
-        budget_s: seconds for each function.
-        policy: ``"ready"``, ``"degraded"`` or ``"fail"``, as for ``warm_all``; with ``"fail"`` it never becomes ready.
-
-    """
-    if not callable(inputs):
-        checked(inputs)
-    return Lifespan(inputs, {"budget_s": budget_s, "policy": policy})
+lifespan = Lifespan  # as frameworks call it
 
 
 def checked(inputs: Any) -> Inputs:

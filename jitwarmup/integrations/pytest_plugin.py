@@ -70,9 +70,6 @@ def baseline(path: str, gates: str) -> Mapping[str, Any]:
         raise pytest.UsageError(f"--jitwarmup-compare {path}: {error}") from error
 
 
-# ------------------------------------------------------------------ the fixture
-
-
 class Steady:
     """What the fixture ``steady`` gives: call it with a function and its arguments."""
 
@@ -127,8 +124,8 @@ class Steady:
         self.reports.append(report)
         number = len(self.reports)
         name = self._node.nodeid + (f" #{number}" if number > 1 else "")
-        row = {"test": name, "report": report.to_dict() if self._config.getoption("--jitwarmup-save") else None}
-        row |= row_of(report)
+        saved = report.to_dict() if self._config.getoption("--jitwarmup-save") else None
+        row = {"test": name, "report": saved, **row_of(report)}
         self._node.stash.setdefault(ROWS, []).append(row)
         problems = self._recompiled(report)
         if BASELINE in self._config.stash:
@@ -186,9 +183,6 @@ def compared(against: Mapping[str, Any], name: str, report: Report, row: dict[st
 def steady(request: pytest.FixtureRequest) -> Steady:
     """For a test: validate, warm up and measure a function by calling this with it and its arguments."""
     return Steady(request)
-
-
-# ------------------------------------------------------------------ what comes out
 
 
 @pytest.hookimpl(wrapper=True)

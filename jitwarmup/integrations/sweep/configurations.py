@@ -22,13 +22,7 @@ from jitwarmup.records.errors import ArgumentError
 ATTENTION = ("flash_attention_2", "eager", "sdpa", "flex_attention")
 MODES = (None, "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 DTYPES = ("float32", "float16", "bfloat16")
-SDPA = {  # ours -> torch's SDPBackend
-    "math": "MATH",
-    "flash": "FLASH_ATTENTION",
-    "efficient": "EFFICIENT_ATTENTION",
-    "cudnn": "CUDNN_ATTENTION",
-    "overrideable": "OVERRIDEABLE",
-}
+SDPA = ("math", "flash", "efficient", "cudnn", "overrideable")  # how the names in torch's SDPBackend begin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jitwarmup.integrations.sweep.configurations import SDPA, Configuration
+from jitwarmup.integrations.sweep.configurations import Configuration
 from jitwarmup.integrations.transformers.smollm2 import gguf_file
 
 SIZES = {"vocab_size": 512, "hidden_size": 64, "intermediate_size": 128, "max_position_embeddings": 4096}
@@ -92,5 +92,6 @@ def sdpa_backend(configuration: Configuration) -> Callable[[], AbstractContextMa
         return nullcontext
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    chosen = getattr(SDPBackend, SDPA[configuration.sdpa])
+    beginning = configuration.sdpa.upper()
+    chosen = next(backend for name, backend in SDPBackend.__members__.items() if name.startswith(beginning))
     return lambda: sdpa_kernel(chosen)

@@ -102,13 +102,7 @@ class ReplacedGenerate:
 
 
 def replace_generate(model: Any, generate: Callable[..., Any]) -> Callable[[], None]:
-    """
-    Let ``generate`` be the model's own attribute of that name.
-
-    Returns:
-        What leaves the model as it was, unless somebody has put another ``generate`` there since.
-
-    """
+    """Put ``generate`` on the model; what is returned takes it off, unless another one was put there since."""
     found = vars(model).get("generate")
     object.__setattr__(model, "generate", generate)
 

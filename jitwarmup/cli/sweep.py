@@ -34,9 +34,7 @@ LISTS = {  # what takes several values, and its help; the API checks them
 def parser() -> argparse.ArgumentParser:
     """The words of the command."""
     words = argparse.ArgumentParser(prog="jitwarmup sweep", description=__doc__, epilog=ABOUT)
-    words.add_argument(
-        "--results", default="sweep.jsonl", metavar="FILE", help="appended to, and resumed (sweep.jsonl)"
-    )
+    words.add_argument("--results", default="sweep.jsonl", metavar="FILE", help="resumed, appended to (sweep.jsonl)")
     source = words.add_mutually_exclusive_group()
     source.add_argument("--level", type=int, metavar="N", help="the framework's levels, 0 to 4")
     source.add_argument("--file", metavar="FILE", help="configurations: JSON, JSONL or YAML; what it says wins")

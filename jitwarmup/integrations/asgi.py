@@ -129,9 +129,6 @@ def readiness_app(
         lifespan: run by this application (for applications without a lifespan of their own), and asked by ``/readyz``.
         ready: what ``/readyz`` asks; by default the lifespan or, without one, ``readiness()``.
 
-    Returns:
-        The application.
-
     """
     asked = ready if ready is not None else lifespan if lifespan is not None else readiness()
 

@@ -43,12 +43,9 @@ class Metric:
 CALL_DURATION: Final = Metric(
     "jitwarmup.call.duration", "histogram", "Wall seconds of each timed call that ended well.", "s"
 )
+FIRST: Final = "Seconds until the first item of each timed stream."
 FIRST_ITEM: Final = Metric(
-    "jitwarmup.call.first_item",
-    "histogram",
-    "Seconds until the first item of each timed stream.",
-    "s",
-    prometheus="jitwarmup_first_item_seconds",
+    "jitwarmup.call.first_item", "histogram", FIRST, "s", prometheus="jitwarmup_first_item_seconds"
 )
 MEDIAN: Final = Metric(
     "jitwarmup.call.duration.median", "gauge", "Exact median of the last measurement or summary.", "s"

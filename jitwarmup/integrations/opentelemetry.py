@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -46,18 +46,15 @@ class OpenTelemetryMetrics(EventMetrics):
         self._recorders[metric](value, _attributes(labels))
 
 
-def _recorder(meter: Any, metric: Metric, buckets: Sequence[float]) -> Callable[[float, dict[str, str]], None]:
+def _recorder(meter: Any, metric: Metric, buckets: Sequence[float]) -> Any:
     more = {"explicit_bucket_boundaries_advisory": list(buckets)} if metric.kind == "histogram" else {}
     instrument = getattr(meter, f"create_{metric.kind}")(metric.otel, metric.unit, metric.text, **more)
     verb = {"histogram": "record", "counter": "add", "gauge": "set"}[metric.kind]
-    record: Callable[[float, dict[str, str]], None] = getattr(instrument, verb)
-    return record
+    return getattr(instrument, verb)
 
 
 def _attributes(labels: Mapping[str, str]) -> dict[str, str]:
-    return {
-        "code.function.name" if name == "callable" else f"jitwarmup.{name}": label for name, label in labels.items()
-    }
+    return {"code.function.name" if name == "callable" else f"jitwarmup.{name}": text for name, text in labels.items()}
 
 
 def _observed(wanted: Metric, _options: Any) -> Iterator[metrics.Observation]:
@@ -75,7 +72,6 @@ class OpenTelemetryLogs:
     """
 
     def __init__(self, provider: Any = None, *, names: Any = to_otel) -> None:
-        self._severity = {level: _logs.SeverityNumber(number) for level, number in SEVERITY.items()}
         self._log = _logs.get_logger(*SCOPE, logger_provider=provider)
         self._names = names
 
@@ -84,7 +80,7 @@ class OpenTelemetryLogs:
         attributes: EventDict = self._names(None, level, dict(fields))
         self._log.emit(
             timestamp=time.time_ns(),
-            severity_number=self._severity[level],
+            severity_number=_logs.SeverityNumber(SEVERITY[level]),
             severity_text=level.upper(),
             body=short_line(event, fields),
             attributes=attributes,

@@ -21,7 +21,6 @@ from jitwarmup.integrations.metrics import BUCKETS, FROM_EVENTS, READY, STATE, E
 
 _VERBS: Final = {"histogram": "observe", "counter": "inc", "gauge": "set"}
 _REGISTERING = threading.Lock()
-Instruments = Mapping[Metric, Any]
 
 
 class PrometheusMetrics(EventMetrics):
@@ -57,16 +56,13 @@ class _StateCollector:
     """Gives state and ready of every function as they are at the scrape."""
 
     def collect(self) -> list[GaugeMetricFamily]:
-        families = {
-            metric: GaugeMetricFamily(metric.prometheus, metric.text, labels=("callable", *metric.labels))
-            for metric in (STATE, READY)
-        }
+        families = {m: GaugeMetricFamily(m.prometheus, m.text, labels=("callable", *m.labels)) for m in (STATE, READY)}
         for metric, value, labels in state_readings():
             families[metric].add_metric(list(labels.values()), value)
         return list(families.values())
 
 
-def _on_registry(registry: Any, buckets: tuple[float, ...]) -> Instruments:
+def _on_registry(registry: Any, buckets: tuple[float, ...]) -> Any:
     """The metrics on a registry, made at the first call; a second registration would be an error there."""
     with _REGISTERING:
         if getattr(registry, "_jitwarmup", None) is None:
@@ -75,8 +71,7 @@ def _on_registry(registry: Any, buckets: tuple[float, ...]) -> Instruments:
             registry._jitwarmup = {metric: _instrument(metric, registry, buckets) for metric in metrics}
             if not processes:
                 registry.register(_StateCollector())
-        found: Instruments = registry._jitwarmup
-        return found
+        return registry._jitwarmup
 
 
 def _instrument(metric: Metric, registry: Any, buckets: tuple[float, ...]) -> Any:

@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from jitwarmup.analysis.sides import Measured
     from jitwarmup.records.report import Report
 
 ROWS = pytest.StashKey[list[dict[str, Any]]]()  # of a test: what it measured
@@ -45,9 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """The markers; bad options end the session here, before any test."""
-    config.addinivalue_line(
-        "markers", "jitwarmup(iterations=5, measurements=20, until_steady=False): how `steady` runs"
-    )
+    config.addinivalue_line("markers", "jitwarmup(iterations=5, measurements=20, until_steady=False): of `steady`")
     config.addinivalue_line("markers", "jitwarmup_no_recompiles: no run after the warm-up may compile anything")
     if not hasattr(config, "workerinput"):  # xdist's workers print and write nothing
         config.pluginmanager.register(Output(config), "jitwarmup-output")
@@ -80,14 +77,9 @@ class Steady:
 
     def __call__(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """
-        Validate, warm up and measure ``function``.
+        Validate, warm up and measure ``function``: a Report, an awaitable of one where it is asynchronous.
 
-        Returns:
-            A Report; an awaitable of one where the function is asynchronous.
-
-        Raises:
-            BaseException: whatever the function raised, so that the test fails with it.
-
+        Raises whatever the function raised, so that the test fails with it.
         """
         from jitwarmup.api.steady import steady_state
         from jitwarmup.engine.callables import kind_of
@@ -110,7 +102,7 @@ class Steady:
         unknown = sorted(set(given) - set(SETTINGS))
         if unknown or (marker is not None and marker.args):
             raise pytest.UsageError(
-                f"the marker jitwarmup got {unknown or marker.args}; wanted {', '.join(SETTINGS)} by name"
+                f"marker jitwarmup got {unknown or marker.args}; wanted {', '.join(SETTINGS)} by name"
             )
         if given.pop("until_steady", False):
             from jitwarmup.engine.rules import until_steady
@@ -169,7 +161,7 @@ def compared(against: Mapping[str, Any], name: str, report: Report, row: dict[st
     from jitwarmup.analysis.gates import judge, percent
     from jitwarmup.analysis.sides import side_of
 
-    side: Measured | None = against["sides"].get(name)
+    side = against["sides"].get(name)
     if side is None:
         row["change"] = "new"
         return []
@@ -202,11 +194,9 @@ class Output:
         self._rows: list[dict[str, Any]] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """One test's report has come."""
         self._rows += getattr(report, CARRIED, [])
 
     def pytest_sessionfinish(self) -> None:
-        """Write what was asked to be saved."""
         path = self._config.getoption("--jitwarmup-save")
         if path:
             kept = [{**row["report"], "test": row["test"]} for row in self._rows if row["report"]]
@@ -219,11 +209,10 @@ class Output:
         from jitwarmup.views.text import columns
 
         terminalreporter.write_sep("-", "jitwarmup: steady state")
-        names = ["test", "cold", "steady", "interval", "runs", "verdict"]
-        names += ["change"] if any(row["change"] for row in self._rows) else []
+        more = ["change"] if any(row["change"] for row in self._rows) else []
+        names = ["test", "cold", "steady", "interval", "runs", "verdict", *more]
         for line in columns([names, *([str(row[name]) for name in names] for row in self._rows)], 10_000):
             terminalreporter.write_line(line)
         if self._config.getoption("numprocesses", None):
-            terminalreporter.write_line(
-                "measured beside xdist's other workers: they disturb each other; for figures to keep use -n 0"
-            )
+            words = "measured beside xdist's other workers: they disturb each other; for figures to keep use -n 0"
+            terminalreporter.write_line(words)

@@ -31,9 +31,9 @@ class Configuration(Record):
     One way to generate. ``model`` is ``smollm2``, ``tiny``, a folder or a hub name.
 
     ``attention`` None leaves the choice to transformers, ``dtype`` None is float32, ``device`` None the accelerator there
-    is, else the CPU. ``compile_mode`` None does not compile; with one, decode is compiled by ``compile_backend``, on a CPU too
-    where ``compile_all_devices`` says so. ``cache`` is ``cache_implementation``; compiling wants a static one, which is
-    what None then means.
+    is, else the CPU. ``compile_mode`` None does not compile; with one, decode is compiled by ``compile_backend``, on a CPU
+    too where ``compile_all_devices`` says so. ``cache`` is ``cache_implementation``; compiling wants a static one, which
+    is what None then means.
     """
 
     model: str = "smollm2"
@@ -79,11 +79,6 @@ class Configuration(Record):
             "kernels" if self.kernels else None,
         )
         return "-".join(filter(None, parts))
-
-    @property
-    def cache_asked(self) -> str | None:
-        """The cache that generate() is asked for."""
-        return self.cache or ("static" if self.compile_mode is not None else None)
 
 
 LOWEST = {"batch": 1, "prompt_tokens": 1, "new_tokens": 1, "iterations": 0, "measurements": 1}

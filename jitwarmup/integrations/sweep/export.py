@@ -72,6 +72,12 @@ def entry(result: Result, *, summarized: bool) -> dict[str, Any]:
 
 def metadata_of(result: Result) -> dict[str, Any]:
     facts, report, fault = result.metadata, result.report, result.fault
+    ours = report and {
+        "verdict": report.verdict.state,
+        "reasons": [reason.kind for reason in report.verdict.reasons],
+        "contaminated_runs": sum(run.contaminated for run in report.measured),
+        "configuration": result.configuration.to_dict(),
+    }
     return {
         "model_id": result.configuration.model,
         "timestamp": datetime.fromtimestamp(result.started_at, UTC).isoformat(),
@@ -86,13 +92,7 @@ def metadata_of(result: Result) -> dict[str, Any]:
         },
         "success": not result.failed,
         "failure": fault and {"kind": fault.kind, "phase": fault.phase, "type": fault.type, "message": fault.message},
-        "jitwarmup": report
-        and {
-            "verdict": report.verdict.state,
-            "reasons": [reason.kind for reason in report.verdict.reasons],
-            "contaminated_runs": sum(run.contaminated for run in report.measured),
-            "configuration": result.configuration.to_dict(),
-        },
+        "jitwarmup": ours,
     }
 
 

@@ -74,12 +74,14 @@ def generation_config(configuration: Configuration) -> Any:
     """Greedy, of a fixed length, with the cache and the compile configuration that are asked for."""
     from transformers import CompileConfig, GenerationConfig
 
-    asked: dict[str, Any] = {"cache_implementation": configuration.cache_asked}
+    asked: dict[str, Any] = {"cache_implementation": configuration.cache}
     if configuration.compile_mode is not None:
-        settings = {"mode": configuration.compile_mode, "fullgraph": configuration.compile_fullgraph}
-        if configuration.compile_backend != "inductor":
-            settings["mode"] = None  # torch refuses a mode with a backend that has none
-        asked["compile_config"] = CompileConfig(backend=configuration.compile_backend, **settings)
+        asked["cache_implementation"] = configuration.cache or "static"
+        backend, fullgraph = configuration.compile_backend, configuration.compile_fullgraph
+        mode = (
+            configuration.compile_mode if backend == "inductor" else None
+        )  # torch refuses one where a backend has none
+        asked["compile_config"] = CompileConfig(backend=backend, mode=mode, fullgraph=fullgraph)
         asked["compile_config"]._compile_all_devices = configuration.compile_all_devices or None
     else:
         asked["disable_compile"] = True  # a static cache alone makes generate() compile on a GPU
@@ -92,6 +94,5 @@ def sdpa_backend(configuration: Configuration) -> Callable[[], AbstractContextMa
         return nullcontext
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    beginning = configuration.sdpa.upper()
-    chosen = next(backend for name, backend in SDPBackend.__members__.items() if name.startswith(beginning))
+    chosen = next(one for name, one in SDPBackend.__members__.items() if name.startswith(configuration.sdpa.upper()))
     return lambda: sdpa_kernel(chosen)

@@ -82,10 +82,8 @@ class ResultFile:
 
     def read(self) -> dict[str, Result]:
         """All results by hash, cut lines skipped; an ArgumentError for a line of another program or a newer schema."""
-        if not self.path.exists():
-            return {}
         found: dict[str, Result] = {}
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else ():
             try:
                 document = json.loads(line)
             except ValueError:

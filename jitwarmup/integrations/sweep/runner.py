@@ -123,12 +123,12 @@ class Sweep:
         return report, fault_of(failure.exception or Exception(failure.message), failure.phase.value, failure.traceback)
 
 
-def measured(configuration: Configuration, loaded: Loaded, monitor: Any) -> Report:
+def measured(one: Configuration, loaded: Loaded, monitor: Any) -> Report:
     """Validate, warm up and measure: the one engine, on ``model.generate`` with its token times and facts."""
     import torch
 
     model = loaded.model
-    wanted = (configuration.batch, configuration.prompt_tokens + configuration.new_tokens)
+    wanted = (one.batch, one.prompt_tokens + one.new_tokens)
 
     def generate(**inputs: Any) -> Any:
         with torch.inference_mode(), loaded.around():
@@ -137,10 +137,8 @@ def measured(configuration: Configuration, loaded: Loaded, monitor: Any) -> Repo
             raise MeasurementFailed(f"generate() returned {tuple(tokens.shape)}; wanted {wanted} tokens")
         return tokens
 
-    warmed = warmed_generation(
-        generate, model=model, iterations=configuration.iterations, measurements=configuration.measurements
-    )
-    with steady_state(monitor=monitor, name=configuration.name) as block:
+    warmed = warmed_generation(generate, model=model, iterations=one.iterations, measurements=one.measurements)
+    with steady_state(monitor=monitor, name=one.name) as block:
         report: Report = block.measure(warmed, **loaded.inputs)
     return report
 

@@ -14,8 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jitwarmup.integrations.transformers.tokens import Fact, Stamps
-from jitwarmup.records.protocols import RunAnnotation
+from jitwarmup.integrations.transformers.tokens import Fact, Facts, Notes, Stamps
 from jitwarmup.records.runs import Phase, Run
 from jitwarmup.records.verdict import Reason
 
@@ -109,9 +108,7 @@ class Generated:
             return None
         return self.shape[-1] - (1 if self.asked.encoder_decoder else self.asked.input_tokens or 0)
 
-    def facts(
-        self, notes: Sequence[tuple[Run, RunAnnotation]], runs: Sequence[Run]
-    ) -> tuple[Mapping[str, Fact], Sequence[Reason]]:
+    def facts(self, notes: Notes, runs: Sequence[Run]) -> Facts:
         """Everything that the calls of one measurement tell together."""
         calls = [note for _, note in notes if isinstance(note, Generated)]
         measured = [note for run, note in notes if run.phase is Phase.MEASURE]
@@ -215,10 +212,7 @@ def advice(facts: Mapping[str, Fact], calls: Sequence[Asked]) -> list[Reason]:
     """The fixes that are known for what was seen."""
     found: list[Reason] = []
     by_length, by_batch = facts.get("recompiles_prompt_length", 0), facts.get("recompiles_batch", 0)
-    largest = {
-        "input_tokens": float(max(call.input_tokens or 0 for call in calls)),
-        "batch": float(max(call.batch or 0 for call in calls)),
-    }
+    largest = {name: float(max(getattr(call, name) or 0 for call in calls)) for name in ("input_tokens", "batch")}
     if by_length and facts.get("static_cache_len"):
         numbers = {"max_cache_len": float(facts["static_cache_len"]), "recompiles": float(by_length)}
         found.append(Reason(kind="pin_max_cache_len", numbers=numbers))

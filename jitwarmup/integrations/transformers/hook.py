@@ -44,7 +44,11 @@ class GenerationHook:
         call = self.last = Generated(asked, given_to(args, kwargs))
         leave_note(call)
         timer = self._timer(call, args, kwargs)
-        due, counter = self._due(frame.phase, asked), CompiledCallCounter.under_way()
+        if frame.phase is Phase.VALIDATE:
+            self.owed = self.audit
+        due = frame.phase is Phase.WARM and self.owed and asked.compiles  # the first warm-up run after a validation
+        self.owed = self.owed and not due
+        counter = CompiledCallCounter.under_way()
         before = counter.served if counter is not None else 0
         call.output = original(*args, **kwargs)
         if due and (
@@ -63,14 +67,6 @@ class GenerationHook:
         timer.end_tokens = timer.end_tokens or frozenset(call.asked.end_tokens)
         kwargs["streamer"] = timer
         return timer
-
-    def _due(self, phase: Phase | None, asked: Asked) -> bool:
-        """Whether this run is the one to audit: the first warm-up run after a validation."""
-        if phase is Phase.VALIDATE:
-            self.owed = self.audit
-        due = phase is Phase.WARM and self.owed and asked.compiles
-        self.owed = self.owed and not due
-        return due
 
     def _audited(self, call: Generated, timer: TokenTimer | None, served: int) -> None:
         """Keep what the engine's audit of compiled calls saw, and say so where decode had none."""

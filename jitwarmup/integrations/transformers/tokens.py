@@ -27,6 +27,8 @@ from jitwarmup.records.runs import Phase, Run
 from jitwarmup.records.verdict import Reason
 
 Fact = str | int | float | bool
+Facts = tuple[Mapping[str, Fact], Sequence[Reason]]
+Notes = Sequence[tuple[Run, RunAnnotation]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +75,7 @@ class Stamps:
     def finish(self, t0_ns: int) -> Mapping[str, Any]:
         """What the run's record gets: seconds to the first token, gaps, and tokens of all sequences."""
         ns = self.ns
-        self.times = TokenTimes(
+        self.times = times = TokenTimes(
             batch=self.batch,
             prompt_tokens=self.prompt_tokens,
             steps=len(ns),
@@ -82,17 +84,12 @@ class Stamps:
             gaps_ns=tuple(after - before for before, after in itertools.pairwise(ns)),
         )
         self.values = []
-        if self.times.first_token_ns is None:
+        if times.first_token_ns is None:
             return {}
-        return {
-            "first_item_s": self.times.first_token_ns / 1e9,
-            "item_gaps_s": tuple(gap / 1e9 for gap in self.times.gaps_ns),
-            "items": self.times.tokens,
-        }
+        gaps_s = tuple(gap / 1e9 for gap in times.gaps_ns)
+        return {"first_item_s": times.first_token_ns / 1e9, "item_gaps_s": gaps_s, "items": times.tokens}
 
-    def facts(
-        self, notes: Sequence[tuple[Run, RunAnnotation]], runs: Sequence[Run]
-    ) -> tuple[Mapping[str, Fact], Sequence[Reason]]:
+    def facts(self, notes: Notes, runs: Sequence[Run]) -> Facts:
         """Prefill and decode apart, each with its own class of series; over the clean measured runs where there are any."""
         final = {run.started_at: run for run in runs}
         timed = [(final.get(run.started_at, run), note.times) for run, note in notes if isinstance(note, Stamps)]

@@ -78,9 +78,8 @@ def generation_config(configuration: Configuration) -> Any:
     if configuration.compile_mode is not None:
         asked["cache_implementation"] = configuration.cache or "static"
         backend, fullgraph = configuration.compile_backend, configuration.compile_fullgraph
-        mode = (
-            configuration.compile_mode if backend == "inductor" else None
-        )  # torch refuses one where a backend has none
+        # torch refuses a mode where the backend has none
+        mode = configuration.compile_mode if backend == "inductor" else None
         asked["compile_config"] = CompileConfig(backend=backend, mode=mode, fullgraph=fullgraph)
         asked["compile_config"]._compile_all_devices = configuration.compile_all_devices or None
     else:

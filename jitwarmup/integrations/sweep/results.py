@@ -12,7 +12,6 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from jitwarmup.integrations.sweep.configurations import Configuration
 from jitwarmup.records.codec import Record
@@ -20,18 +19,17 @@ from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.report import Report
 
 GIT_S = 5.0  # a checkout on a network file system may not answer
-Where = Literal["load", "validate", "warm", "measure", "process"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault(Record):
     """
     Why a configuration failed: ``kind`` (``missing_dependency``, ``out_of_memory``, ``not_found``, ``unsupported``,
-    ``error``, ``crashed``, ``timeout``), the phase it happened in, and the exception's own words.
+    ``error``, ``crashed``, ``timeout``), the phase (``load``, a run's, ``process``), and the exception's own words.
     """
 
     kind: str
-    phase: Where
+    phase: str
     type: str
     message: str
     traceback: str = ""
@@ -67,7 +65,7 @@ KINDS = {  # of the first class that an exception is of
 }
 
 
-def fault_of(error: BaseException, phase: Where, traceback: str = "") -> Fault:
+def fault_of(error: BaseException, phase: str, traceback: str = "") -> Fault:
     """A fault from an exception, its kind told by its type."""
     classes = {kind.__name__ for kind in type(error).__mro__}
     kind = next((kind for name, kind in KINDS.items() if name in classes), "error")
@@ -99,7 +97,7 @@ class ResultFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         line = json.dumps(result.to_dict()).encode() + b"\n"
         with self.path.open("ab+") as file:
-            end = file.tell()
+            end = file.seek(0, os.SEEK_END)
             was_cut = end > 0 and os.pread(file.fileno(), 1, end - 1) != b"\n"
             file.write(b"\n" + line if was_cut else line)
             file.flush()

@@ -13,7 +13,8 @@ from jitwarmup.api.trials import TrialLoop
 from jitwarmup.api.warmed import Warmed
 from jitwarmup.engine import drivers, procedures
 from jitwarmup.engine.announce import announce_block, call_fields, rank_fields
-from jitwarmup.engine.commands import new_report_id
+from jitwarmup.engine.callables import CallableKind
+from jitwarmup.engine.commands import CallResult, Procedure, new_report_id
 from jitwarmup.engine.conclusion import report_of
 from jitwarmup.engine.function import WarmedFunction
 from jitwarmup.engine.instruments import Instruments, open_instruments
@@ -42,7 +43,8 @@ class Block:
         self.block: Run | None = None
         self._reports: list[Report] = []
         self._settings = settings
-        self._function = function
+        self._function = None if function is None else as_warmed(function)
+        self._kind = CallableKind.FUNCTION if self._function is None else self._function._core.kind
         self._args = args
         self._lock = threading.Lock()
         self._entered = False
@@ -62,34 +64,26 @@ class Block:
     # ------------------------------------------------------------------ the block
 
     def __enter__(self) -> Self:
-        core = self._core_of_function()
-        if core is not None and core.kind.asynchronous:
+        if self._kind.asynchronous:
             raise ArgumentError(
-                f"a plain 'with steady_state({core.name}, ...)' got an {core.kind.value} function, which it cannot "
-                "await; wanted 'async with steady_state(...)'"
+                f"a plain 'with steady_state({self._name}, ...)' got an {self._kind.value} function, "
+                "which it cannot await; wanted 'async with steady_state(...)'"
             )
         instruments = self._open()
         try:
-            self._start(instruments)
-            if core is not None:
-                measurement = self._measurement_of(core, instruments)
-                drivers.call(lambda: procedures.prepare(measurement), core.kind)
+            drivers.call(lambda: self._entry(instruments), self._kind)
             return self._begin(instruments)
         except BaseException as error:
             self._fail_on_entry(instruments, error)
             raise
 
     async def __aenter__(self) -> Self:
-        core = self._core_of_function()
         instruments = self._open()
         try:
-            self._start(instruments)
-            if core is not None:
-                measurement = self._measurement_of(core, instruments)
-                if core.kind.asynchronous:
-                    await drivers.acall(lambda: procedures.prepare(measurement), core.kind)
-                else:
-                    drivers.call(lambda: procedures.prepare(measurement), core.kind)
+            if self._kind.asynchronous:
+                await drivers.acall(lambda: self._entry(instruments), self._kind)
+            else:
+                drivers.call(lambda: self._entry(instruments), self._kind)
             return self._begin(instruments)
         except BaseException as error:
             self._fail_on_entry(instruments, error)
@@ -98,41 +92,31 @@ class Block:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        outcome: RunOutcome | None = None
         try:
             outcome = self._body_over(kind, error, trace)
-            if outcome is None:
-                return
-            measurement = self._measurement_of_body(outcome)
             try:
-                if measurement is not None:
-                    drivers.through(procedures.body(measurement, outcome.run, outcome.error))
+                drivers.through(self._noting(outcome))
             finally:
-                self._conclude(measurement, outcome)
+                self._conclude(outcome)
         except BaseException as interrupt:
             self._give_up(interrupt)
             raise
-        if error is None and outcome.error is not None:
+        if error is None and outcome is not None and outcome.error is not None:
             raise outcome.error  # the device failed after the body had started the work
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        outcome: RunOutcome | None = None
         try:
             outcome = self._body_over(kind, error, trace)
-            if outcome is None:
-                return
-            measurement = self._measurement_of_body(outcome)
             try:
-                if measurement is not None:
-                    await drivers.athrough(procedures.body(measurement, outcome.run, outcome.error))
+                await drivers.athrough(self._noting(outcome))
             finally:
-                self._conclude(measurement, outcome)
+                self._conclude(outcome)
         except BaseException as interrupt:
             self._give_up(interrupt)
             raise
-        if error is None and outcome.error is not None:
+        if error is None and outcome is not None and outcome.error is not None:
             raise outcome.error  # as above
 
     def _body_over(
@@ -165,11 +149,17 @@ class Block:
         self._instruments = open_instruments(self._settings.over(enclosing_settings()), explicit=True)
         return self._instruments
 
-    def _start(self, instruments: Instruments) -> None:
-        """Start the monitor where nobody has."""
+    def _entry(self, instruments: Instruments) -> Procedure:
+        """Start the monitor where nobody has, then validate and warm up the function, if any."""
         if instruments.monitor is not None:
             self._owes_stop = True  # until it is known: interrupted meanwhile, a stop too many does no harm
             self._owes_stop = instruments.monitor.start(self)
+        if self._function is None:
+            return CallResult()
+        prefix, args = self._function._split(self._args)
+        call = self._function._core.call(prefix, args, {}, explicit=True, settings=self._settings)
+        self._prepared = self._latest = Measurement(call, None, instruments.clock, self._report_id)
+        return (yield from procedures.prepare(self._prepared))
 
     def _begin(self, instruments: Instruments) -> Self:
         """The body begins: from here on it is timed, and its settings hold."""
@@ -215,13 +205,15 @@ class Block:
             region.abandon()
             self._give_up(KeyboardInterrupt())
 
-    def _measurement_of_body(self, outcome: RunOutcome) -> Measurement | None:
-        """What the body's run belongs to: the warm-up on entry, or inline code; None where there is no more to tell."""
+    def _noting(self, outcome: RunOutcome | None) -> Procedure:
+        """Note the body's run with the warm-up on entry, or as inline code; nothing where there is no more to tell."""
+        if outcome is None:
+            return CallResult()
         assert self._instruments is not None  # noqa: S101 - an open block has one
         ranks = self._instruments.ranks()
         if self._prepared is None and outcome.error is None and (self._diverged or ranks is None):
             self._note_divergence(ranks)
-            return None
+            return CallResult()
         measurement = self._latest = self._prepared or inline_function(self._instruments, self._name, self._settings)
         measurement.report_id = self._report_id
         if self._diverged:
@@ -229,7 +221,7 @@ class Block:
             measurement.agreement = None
         elif measurement.agreement is None:
             measurement.meet()
-        return measurement
+        return (yield from procedures.body(measurement, outcome.run, outcome.error))
 
     def _note_divergence(self, ranks: Ranks | None) -> None:
         """Only some of the ranks may have lost each other in the body: the others would wait at its end."""
@@ -237,15 +229,17 @@ class Block:
             note_divergence(ranks.members)
             ranks.leave("lost other ranks in a block")
 
-    def _conclude(self, measurement: Measurement | None, outcome: RunOutcome) -> None:
+    def _conclude(self, outcome: RunOutcome | None) -> None:
         """Keep what the block measured, and emit its one event."""
-        instruments = self._instruments
-        assert instruments is not None  # noqa: S101 - an open block has one
+        instruments, measurement = self._instruments, self._latest
+        if instruments is None or outcome is None:
+            return
         self._stop(instruments)
-        noted = measurement.runs if measurement is not None else []
-        self.block = noted[-1] if noted else outcome.run
-        failure = measurement.failure if measurement is not None and noted else None
-        if measurement is not None and noted and (self._prepared is not None or failure is not None):
+        runs = measurement.runs if measurement is not None else []
+        noted = bool(runs) and runs[-1].phase is Phase.MEASURE  # interrupted before, the last one is of the warm-up
+        self.block = runs[-1] if noted else outcome.run
+        failure = measurement.failure if measurement is not None else None
+        if measurement is not None and runs and (self._prepared is not None or failure is not None):
             self._reports.append(report_of(measurement))
         fields = call_fields(self.block) | rank_fields(failure, None)
         fields |= {"callable": self._name, "label": self._settings.get("name")}
@@ -253,35 +247,20 @@ class Block:
         if failure is not None:
             fields["error_type"] = failure.type
         event = schema.BLOCK_FAILED if failure is not None or outcome.error is not None else schema.BLOCK_COMPLETED
-        agreement = measurement.agreement if measurement is not None else None
-        announce_block(instruments, event, agreement, **fields)
-
-    # ------------------------------------------------------------------ helpers
-
-    def _core_of_function(self) -> WarmedFunction | None:
-        """The function given to the block, if any."""
-        if self._function is None:
-            return None
-        warmed = self._function if isinstance(self._function, Warmed) else self._warmed(self._function)
-        self._function = warmed
-        return warmed._core
-
-    def _warmed(self, function: Any) -> Warmed[Any, Any]:
-        """A plain callable, made fit for the engine."""
-        check_function(function, descriptors=False)
-        return Warmed(function, Options())
-
-    def _measurement_of(self, core: WarmedFunction, instruments: Instruments) -> Measurement:
-        """The measurement whose validation and warm-up are made on entry."""
-        prefix, args = self._function._split(self._args)
-        call = core.call(prefix, args, {}, explicit=True, settings=self._settings)
-        self._prepared = self._latest = Measurement(call, None, instruments.clock, self._report_id)
-        return self._prepared
+        announce_block(instruments, event, measurement.agreement if measurement is not None else None, **fields)
 
     @property
     def _name(self) -> str:
-        own = self._function._core.name if isinstance(self._function, Warmed) else "steady_state"
+        own = "steady_state" if self._function is None else self._function._core.name
         return self._settings.get("name") or own
+
+
+def as_warmed(function: Any) -> Warmed[Any, Any]:
+    """A callable, made fit for the engine where it is a plain one."""
+    if isinstance(function, Warmed):
+        return function
+    check_function(function, descriptors=False)
+    return Warmed(function, Options())
 
 
 def inline_function(instruments: Instruments, name: str, settings: BlockSettings) -> Measurement:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from jitwarmup.api.warmed import Warmed
@@ -124,46 +125,41 @@ def one_kind(cores: Sequence[WarmedFunction]) -> CallableKind:
     )
 
 
-def interleave(functions: Sequence[Any], settings: BlockSettings, keep: Callable[[Report], None]) -> Any:
+def interleave(
+    calls: Sequence[tuple[Warmed[Any, Any], tuple[Any, ...], dict[str, Any]]],
+    settings: BlockSettings,
+    keep: Callable[[Report], None],
+    alone: Callable[[], AbstractContextManager[None]],
+) -> Any:
     """
     Measure several calls side by side.
 
     Args:
-        functions: warmed functions, their arguments in a ``functools.partial``.
+        calls: warmed functions, each with its arguments.
         settings: those of the block around.
-        keep: gets each report in the order of ``functions``, also where the measurement is interrupted.
+        keep: gets each report in the order of ``calls``, also where the measurement is interrupted.
+        alone: is entered around the measurement.
 
     Returns:
         A tuple of Reports; an awaitable of one where the functions are asynchronous.
 
     """
-    parts = [unbound(call) for call in functions]
-    warmed = distinct([function for function, _, _ in parts])
+    warmed = distinct([function for function, _, _ in calls])
     kind = one_kind([function._core for function in warmed])
     kept: dict[int, Report] = {}
 
     def make(at: int) -> Procedure:
-        prefix, rest = warmed[at]._split(parts[at][1])
-        call = warmed[at]._core.call(prefix, rest, parts[at][2], explicit=True, settings=settings)
+        _, args, kwargs = calls[at]
+        prefix, rest = warmed[at]._split(args)
+        call = warmed[at]._core.call(prefix, rest, kwargs, explicit=True, settings=settings)
         return procedures.measure(call, functools.partial(kept.__setitem__, at))
 
     def whole() -> Procedure:
-        return interleaved([functools.partial(make, at) for at in range(len(parts))])
+        with alone():
+            try:
+                return (yield from interleaved([functools.partial(make, at) for at in range(len(calls))]))
+            finally:
+                for at in sorted(kept):
+                    keep(kept[at])
 
-    def hand_over() -> None:
-        for at in sorted(kept):
-            keep(kept[at])
-
-    if not kind.asynchronous:
-        try:
-            return drivers.call(whole, kind)
-        finally:
-            hand_over()
-
-    async def measured() -> Any:
-        try:
-            return await drivers.acall(whole, kind)
-        finally:
-            hand_over()
-
-    return measured()
+    return drivers.acall(whole, kind) if kind.asynchronous else drivers.call(whole, kind)

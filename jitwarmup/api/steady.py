@@ -7,7 +7,6 @@ on an inline block.
 
 from __future__ import annotations
 
-import functools
 import pickle
 import weakref
 from collections.abc import Callable, Iterator
@@ -15,12 +14,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from jitwarmup.api import processes as others
-from jitwarmup.api.block import Block, inline_function
+from jitwarmup.api.block import Block, as_warmed, inline_function
 from jitwarmup.api.interleave import interleave, unbound
 from jitwarmup.api.trials import Trial, TrialLoop
-from jitwarmup.api.warmed import Warmed
 from jitwarmup.engine import procedures
-from jitwarmup.engine.options import UNSET, BlockSettings, check_function
+from jitwarmup.engine.commands import Call, CallResult, Procedure
+from jitwarmup.engine.options import UNSET, BlockSettings
 from jitwarmup.events.emit import Silence
 from jitwarmup.records.errors import ArgumentError, Overlap
 from jitwarmup.records.report import Report
@@ -51,21 +50,17 @@ class SteadyState(Block):
             Overlap: this block is measuring something already.
 
         """
-        warmed = function if isinstance(function, Warmed) else self._warmed(function)
-        procedure = functools.partial(procedures.measure, keep=self._reports.append)
-        if not warmed._core.kind.asynchronous:
+
+        def alone(call: Call) -> Procedure:
             with self._one_at_a_time():
                 work = self._packed(function, args, kwargs)
-                return self._repeated(warmed._carry_out(procedure, args, kwargs, self._settings, explicit=True), work)
+                result: CallResult = yield from procedures.measure(call, self._reports.append)
+                if work is not None and result.error is None:
+                    result.value = others.repeat(result.value, work, self._processes, measure_packed)
+                    self._reports[-1] = result.value
+                return result
 
-        async def measured() -> Report:
-            with self._one_at_a_time():
-                work = self._packed(function, args, kwargs)
-                return self._repeated(
-                    await warmed._carry_out(procedure, args, kwargs, self._settings, explicit=True), work
-                )
-
-        return measured()
+        return as_warmed(function)._carry_out(alone, args, kwargs, self._settings, explicit=True)
 
     def interleave(self, *functions: Callable[..., Any]) -> Any:
         """
@@ -82,23 +77,9 @@ class SteadyState(Block):
             Overlap: this block is measuring something already.
 
         """
-        ready = [self._with_arguments(function) for function in functions]
-        if not any(call.func._core.kind.asynchronous for call in ready):
-            with self._one_at_a_time():
-                return interleave(ready, self._settings, self._reports.append)
-
-        async def measured() -> tuple[Report, ...]:
-            with self._one_at_a_time():
-                reports: tuple[Report, ...] = await interleave(ready, self._settings, self._reports.append)
-                return reports
-
-        return measured()
-
-    def _with_arguments(self, call: Any) -> Any:
-        """The same call of a warmed function."""
-        function, args, kwargs = unbound(call)
-        warmed = function if isinstance(function, Warmed) else self._warmed(function)
-        return functools.partial(warmed, *args, **kwargs)
+        calls = [unbound(function) for function in functions]
+        ready = [(as_warmed(function), args, kwargs) for function, args, kwargs in calls]
+        return interleave(ready, self._settings, self._reports.append, self._one_at_a_time)
 
     def _packed(self, *call: Any) -> bytes | None:
         """The call as other processes will get it, refused before it is run where it cannot be sent; None for none."""
@@ -109,14 +90,6 @@ class SteadyState(Block):
                 "process has no place in the job. Leave processes out, or measure each rank by itself with ranks=None"
             )
         return others.packed(call, self._settings) if self._processes > 1 else None
-
-    def _repeated(self, report: Report, work: bytes | None) -> Report:
-        """The report, after the measurement was repeated in other processes where that was asked for."""
-        if work is None:
-            return report
-        repeated = others.repeat(report, work, self._processes, measure_packed)
-        self._reports[-1] = repeated
-        return repeated
 
     def trials(self) -> Iterator[Trial]:
         """
@@ -232,6 +205,4 @@ def steady_state(
     if function is None and args:
         raise ArgumentError("steady_state() got arguments without a function; wanted steady_state(function, *args)")
     settings = BlockSettings.checked(**given)
-    if function is not None and not isinstance(function, Warmed):
-        check_function(function, descriptors=False)
     return SteadyState(function, args, settings)

@@ -38,6 +38,7 @@ class Block:
     """
 
     _region: TimedRegion | None = None
+    _instruments: Instruments  # once it was entered
 
     def __init__(self, function: Any, args: tuple[Any, ...], settings: BlockSettings) -> None:
         self.block: Run | None = None
@@ -48,7 +49,6 @@ class Block:
         self._args = args
         self._lock = threading.Lock()
         self._entered = False
-        self._instruments: Instruments | None = None
         self._prepared: Measurement | None = None
         self._latest: Measurement | None = None  # of the entry, then of the body
         self._owes_stop = False
@@ -69,24 +69,24 @@ class Block:
                 f"a plain 'with steady_state({self._name}, ...)' got an {self._kind.value} function, "
                 "which it cannot await; wanted 'async with steady_state(...)'"
             )
-        instruments = self._open()
+        self._open()
         try:
-            drivers.call(lambda: self._entry(instruments), self._kind)
-            return self._begin(instruments)
+            drivers.call(self._entry, self._kind)
+            return self._begin()
         except BaseException as error:
-            self._fail_on_entry(instruments, error)
+            self._fail_on_entry(error)
             raise
 
     async def __aenter__(self) -> Self:
-        instruments = self._open()
+        self._open()
         try:
             if self._kind.asynchronous:
-                await drivers.acall(lambda: self._entry(instruments), self._kind)
+                await drivers.acall(self._entry, self._kind)
             else:
-                drivers.call(lambda: self._entry(instruments), self._kind)
-            return self._begin(instruments)
+                drivers.call(self._entry, self._kind)
+            return self._begin()
         except BaseException as error:
-            self._fail_on_entry(instruments, error)
+            self._fail_on_entry(error)
             raise
 
     def __exit__(
@@ -137,7 +137,7 @@ class Block:
         finally:
             region.abandon()
 
-    def _open(self) -> Instruments:
+    def _open(self) -> None:
         """Claim the block."""
         with self._lock:
             if self._entered:
@@ -147,10 +147,10 @@ class Block:
                 )
             self._entered = True
         self._instruments = open_instruments(self._settings.over(enclosing_settings()), explicit=True)
-        return self._instruments
 
-    def _entry(self, instruments: Instruments) -> Procedure:
+    def _entry(self) -> Procedure:
         """Start the monitor where nobody has, then validate and warm up the function, if any."""
+        instruments = self._instruments
         if instruments.monitor is not None:
             self._owes_stop = True  # until it is known: interrupted meanwhile, a stop too many does no harm
             self._owes_stop = instruments.monitor.start(self)
@@ -161,27 +161,28 @@ class Block:
         self._prepared = self._latest = Measurement(call, None, instruments.clock, self._report_id)
         return (yield from procedures.prepare(self._prepared))
 
-    def _begin(self, instruments: Instruments) -> Self:
+    def _begin(self) -> Self:
         """The body begins: from here on it is timed, and its settings hold."""
         context = RunContext(settings=self._settings.for_calls_inside(self._report_id))
-        region = TimedRegion(instruments, Step(Phase.MEASURE, 0), instruments.clock, context=context, name="block")
+        step, clock = Step(Phase.MEASURE, 0), self._instruments.clock
+        region = TimedRegion(self._instruments, step, clock, context=context, name="block")
         region.__enter__()
         self._region = region
         return self
 
-    def _stop(self, instruments: Instruments) -> None:
+    def _stop(self) -> None:
         """Stop the monitor where this block started it, and let go of the block's own probes."""
-        if self._owes_stop and instruments.monitor is not None:
-            instruments.monitor.stop(self)
+        if self._owes_stop and self._instruments.monitor is not None:
+            self._instruments.monitor.stop(self)
         if self._settings.probe_set is not UNSET:
-            instruments.probe_set.disarm()  # this block's own probes; the usual ones stay for everybody
+            self._instruments.probe_set.disarm()  # this block's own probes; the usual ones stay for everybody
 
-    def _fail_on_entry(self, instruments: Instruments, error: BaseException) -> None:
+    def _fail_on_entry(self, error: BaseException) -> None:
         """Validation or warm-up on entry failed: the body is never run."""
         self._give_up(error)
         fields: dict[str, Any] = {"report_id": self._report_id, "reports": 0, "error_type": type(error).__name__}
         agreement = self._prepared.agreement if self._prepared is not None else None
-        announce_block(instruments, schema.BLOCK_FAILED, agreement, callable=self._name, **fields)
+        announce_block(self._instruments, schema.BLOCK_FAILED, agreement, callable=self._name, **fields)
 
     def _give_up(self, error: BaseException) -> None:
         """
@@ -189,10 +190,8 @@ class Block:
 
         May be called twice. What failed in a run, or on another rank, the ranks know from their agreements.
         """
-        instruments = self._instruments
-        assert instruments is not None  # noqa: S101 - it was opened
-        self._stop(instruments)
-        ranks = instruments.ranks()
+        self._stop()
+        ranks = self._instruments.ranks()
         agreement = self._latest.agreement if self._latest is not None else None
         noticed = agreement is not None and agreement.left
         if ranks is not None and not noticed and not isinstance(error, Exception):
@@ -209,7 +208,6 @@ class Block:
         """Note the body's run with the warm-up on entry, or as inline code; nothing where there is no more to tell."""
         if outcome is None:
             return CallResult()
-        assert self._instruments is not None  # noqa: S101 - an open block has one
         ranks = self._instruments.ranks()
         if self._prepared is None and outcome.error is None and (self._diverged or ranks is None):
             self._note_divergence(ranks)
@@ -231,10 +229,10 @@ class Block:
 
     def _conclude(self, outcome: RunOutcome | None) -> None:
         """Keep what the block measured, and emit its one event."""
-        instruments, measurement = self._instruments, self._latest
-        if instruments is None or outcome is None:
+        if outcome is None:
             return
-        self._stop(instruments)
+        measurement = self._latest
+        self._stop()
         runs = measurement.runs if measurement is not None else []
         noted = bool(runs) and runs[-1].phase is Phase.MEASURE  # interrupted before, the last one is of the warm-up
         self.block = runs[-1] if noted else outcome.run
@@ -247,7 +245,7 @@ class Block:
         if failure is not None:
             fields["error_type"] = failure.type
         event = schema.BLOCK_FAILED if failure is not None or outcome.error is not None else schema.BLOCK_COMPLETED
-        announce_block(instruments, event, measurement.agreement if measurement is not None else None, **fields)
+        announce_block(self._instruments, event, measurement.agreement if measurement is not None else None, **fields)
 
     @property
     def _name(self) -> str:
@@ -266,7 +264,7 @@ def as_warmed(function: Any) -> Warmed[Any, Any]:
 def inline_function(instruments: Instruments, name: str, settings: BlockSettings) -> Measurement:
     """A measurement of inline code, which has no function and no key."""
     rng = "leave" if in_event_loop() else None  # other tasks draw between our runs
-    core = WarmedFunction(nothing, Options(name=settings.get("name"), rng=rng))
+    core = WarmedFunction(lambda: None, Options(name=settings.get("name"), rng=rng))
     core.name = name
     settings = replace(settings, accept=UNSET)  # inline code has no value
     call = core.call((), (), {}, explicit=True, settings=settings)
@@ -280,7 +278,3 @@ def in_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def nothing() -> None:
-    """Stands where a function would."""

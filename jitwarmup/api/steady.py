@@ -53,11 +53,10 @@ class SteadyState(Block):
 
         def alone(call: Call) -> Procedure:
             with self._one_at_a_time():
-                work = self._packed(function, args, kwargs)
+                work = others.packed((function, args, kwargs), self._settings, self._instruments.ranks())
                 result: CallResult = yield from procedures.measure(call, self._reports.append)
                 if work is not None and result.error is None:
-                    result.value = others.repeat(result.value, work, self._processes, measure_packed)
-                    self._reports[-1] = result.value
+                    result.value = self._reports[-1] = others.repeat(result.value, work, measure_packed)
                 return result
 
         return as_warmed(function)._carry_out(alone, args, kwargs, self._settings, explicit=True)
@@ -81,16 +80,6 @@ class SteadyState(Block):
         ready = [(as_warmed(function), args, kwargs) for function, args, kwargs in calls]
         return interleave(ready, self._settings, self._reports.append, self._one_at_a_time)
 
-    def _packed(self, *call: Any) -> bytes | None:
-        """The call as other processes will get it, refused before it is run where it cannot be sent; None for none."""
-        alone = self._instruments is None or self._instruments.ranks() is None
-        if self._processes > 1 and not alone:
-            raise ArgumentError(
-                f"processes={self._processes} got a job of several ranks too; wanted one of them: a fresh "
-                "process has no place in the job. Leave processes out, or measure each rank by itself with ranks=None"
-            )
-        return others.packed(call, self._settings) if self._processes > 1 else None
-
     def trials(self) -> Iterator[Trial]:
         """
         Repeat an inline block: validate, warm up, then measure.
@@ -105,7 +94,6 @@ class SteadyState(Block):
 
         """
         self._check_open()
-        assert self._instruments is not None  # noqa: S101 - an open block has one
         loop = TrialLoop(inline_function(self._instruments, self._name, self._settings), self._reports.append)
         self._loops.append(weakref.ref(loop))
         return self._iterate(loop)
@@ -139,11 +127,6 @@ class SteadyState(Block):
                 "this steady_state() block is not open; wanted its measure() and trials() inside "
                 "'with steady_state(...) as steady:'"
             )
-
-    @property
-    def _processes(self) -> int:
-        found: int = self._settings.get("processes", 1)
-        return found
 
 
 def measure_packed(work: bytes) -> float | None:

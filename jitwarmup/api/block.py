@@ -31,11 +31,7 @@ from jitwarmup.records.runs import Phase, Run
 
 
 class Block:
-    """
-    The edges of a ``with`` block: what is prepared on entry, and what is concluded and announced on exit.
-
-    Entered once. ``block`` is the Run of the body after the exit; ``reports`` what was measured in it.
-    """
+    """The edges of a ``with`` block: what is prepared on entry, and what is concluded and announced on exit."""
 
     _region: TimedRegion | None = None
     _instruments: Instruments  # once it was entered
@@ -93,7 +89,7 @@ class Block:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            outcome = self._body_over(kind, error, trace)
+            outcome = self._body_over(error)
             try:
                 drivers.through(self._noting(outcome))
             finally:
@@ -108,7 +104,7 @@ class Block:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            outcome = self._body_over(kind, error, trace)
+            outcome = self._body_over(error)
             try:
                 await drivers.athrough(self._noting(outcome))
             finally:
@@ -119,16 +115,14 @@ class Block:
         if error is None and outcome is not None and outcome.error is not None:
             raise outcome.error  # as above
 
-    def _body_over(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> RunOutcome | None:
+    def _body_over(self, error: BaseException | None) -> RunOutcome | None:
         """The timed region ends; None where it never began, or ended before."""
         region = self._region
         if region is None:
             return None
         self._region = None
         try:
-            region.__exit__(kind, error, trace)
+            region.__exit__(None, error, None)
             for loop in (ref() for ref in self._loops):
                 if loop is not None:
                     loop.leave()
@@ -180,9 +174,9 @@ class Block:
     def _fail_on_entry(self, error: BaseException) -> None:
         """Validation or warm-up on entry failed: the body is never run."""
         self._give_up(error)
-        fields: dict[str, Any] = {"report_id": self._report_id, "reports": 0, "error_type": type(error).__name__}
         agreement = self._prepared.agreement if self._prepared is not None else None
-        announce_block(self._instruments, schema.BLOCK_FAILED, agreement, callable=self._name, **fields)
+        fields = {"callable": self._name, "report_id": self._report_id, "error_type": type(error).__name__}
+        announce_block(self._instruments, schema.BLOCK_FAILED, agreement, reports=0, **fields)
 
     def _give_up(self, error: BaseException) -> None:
         """
@@ -263,18 +257,13 @@ def as_warmed(function: Any) -> Warmed[Any, Any]:
 
 def inline_function(instruments: Instruments, name: str, settings: BlockSettings) -> Measurement:
     """A measurement of inline code, which has no function and no key."""
-    rng = "leave" if in_event_loop() else None  # other tasks draw between our runs
+    try:
+        asyncio.get_running_loop()
+        rng: str | None = "leave"  # other tasks draw between our runs
+    except RuntimeError:
+        rng = None
     core = WarmedFunction(lambda: None, Options(name=settings.get("name"), rng=rng))
     core.name = name
     settings = replace(settings, accept=UNSET)  # inline code has no value
     call = core.call((), (), {}, explicit=True, settings=settings)
     return Measurement(call, None, instruments.clock)
-
-
-def in_event_loop() -> bool:
-    """Whether the calling code is run by asyncio."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

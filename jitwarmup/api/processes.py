@@ -26,9 +26,7 @@ Call = tuple[Any, ...]  # function, args, kwargs
 
 def packed(call: Call, settings: BlockSettings, ranks: Ranks | None) -> tuple[int, bytes] | None:
     """
-    How many further processes measure, and what they get through a pipe: the call, and the settings that travel.
-
-    None where this process measures alone.
+    How many further processes measure, and what each gets: the call, and the settings that travel. None where none does.
 
     Raises:
         ArgumentError: the function or an argument cannot be sent to another process, or this one is a rank of a job.
@@ -53,11 +51,7 @@ def packed(call: Call, settings: BlockSettings, ranks: Ranks | None) -> tuple[in
 
 
 def repeat(first: Report, work: tuple[int, bytes], measure: Callable[[bytes], float | None]) -> Report:
-    """
-    The report of this process, with ``processes`` summarising the medians of this one and of the further ones.
-
-    ``work`` is what ``packed`` made, before anything was run; ``measure`` carries it out there.
-    """
+    """The report, with ``processes`` summarising the medians of this process and of further ones, where ``measure`` runs."""
     if first.failure is not None:
         return first
     further, payload = work

@@ -7,6 +7,7 @@ on an inline block.
 
 from __future__ import annotations
 
+import functools
 import pickle
 import weakref
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from typing import Any
 
 from jitwarmup.api import processes as others
 from jitwarmup.api.block import Block, as_warmed, inline_function
-from jitwarmup.api.interleave import interleave, unbound
+from jitwarmup.api.interleave import interleave
 from jitwarmup.api.trials import Trial, TrialLoop
 from jitwarmup.engine import procedures
 from jitwarmup.engine.commands import Call, CallResult, Procedure
@@ -76,9 +77,10 @@ class SteadyState(Block):
             Overlap: this block is measuring something already.
 
         """
-        calls = [unbound(function) for function in functions]
-        ready = [(as_warmed(function), args, kwargs) for function, args, kwargs in calls]
-        return interleave(ready, self._settings, self._reports.append, self._one_at_a_time)
+        partial = functools.partial
+        parts = [each if isinstance(each, partial) else partial(as_warmed(each)) for each in functions]
+        calls = [(as_warmed(part.func), part.args, part.keywords) for part in parts]
+        return interleave(calls, self._settings, self._reports.append, self._one_at_a_time)
 
     def trials(self) -> Iterator[Trial]:
         """
@@ -102,8 +104,7 @@ class SteadyState(Block):
         """Trials until the plan is carried out; leaving the loop early ends it."""
         with self._one_at_a_time():
             try:
-                while (trial := loop.advance()) is not None:
-                    yield trial
+                yield from iter(loop.advance, None)
             finally:
                 loop.leave()
 
@@ -137,7 +138,7 @@ def measure_packed(work: bytes) -> float | None:
     return report.latency_s
 
 
-def steady_state(
+def steady_state(  # noqa: D417 - the options that it has in common with `warmed` are described there
     function: Callable[..., Any] | None = None,
     /,
     *args: Any,
@@ -165,20 +166,14 @@ def steady_state(
     Args:
         function: what to warm up on entry, or None.
         args: its arguments.
-        iterations: warm-up runs (5), or a rule.
-        measurements: timed runs of ``measure`` and ``trials`` (20).
+        iterations: as measurements, name, budget_s, on_contamination, accept and log_messages an option of ``warmed``.
         monitor: an object with pause, resume and window(name); started and stopped here if it is not running.
         probes: further probes of one-time work.
         log: where events go: an Emitter, a structlog logger or a ``logging.Logger``.
         clock: an object with ``now() -> int`` (ns) and ``fence()``.
-        ranks: the ranks that measure in step: a torch.distributed group, a DeviceMesh or a ``RankGroup``; by default all
-            where torch.distributed is initialised. None to agree with nobody (a block that one rank alone enters).
-        name: shown in the place of the function's own name.
-        budget_s: seconds for validation and warm-up together.
-        on_contamination: a measured run with one-time work: ``"mark"``, ``"redo"`` or ``"raise"``.
-        accept: ``accept(value)`` -> bool over the validation run's value.
+        ranks: the ranks that measure in step, as with ``warmed``; by default all where torch.distributed is initialised.
+            None to agree with nobody (a block that one rank alone enters).
         processes: processes that ``measure`` is made in (1), this one included; ``report.processes`` summarises them.
-        log_messages: put exception messages into events too; they may hold prompts and other argument values.
 
     Raises:
         ArgumentError: a setting cannot work.

@@ -63,13 +63,7 @@ class WarmInput(Wait):
 def items_of(
     core: WarmedFunction, prefix: Prefix, inputs: Sequence[Any], weights: Sequence[float] | None
 ) -> list[Item]:
-    """
-    The inputs in the order of their weight, each key once.
-
-    Raises:
-        ArgumentError: ``inputs`` is no list, or the weights do not fit it.
-
-    """
+    """The inputs in the order of their weight, each key once; ArgumentError where they are no list."""
     if isinstance(inputs, str | bytes | Mapping) or not isinstance(inputs, Sequence):
         raise ArgumentError(
             f"warm_all got {shown(inputs)}; wanted a list of inputs: a tuple of positional arguments, a dict of keyword "
@@ -109,13 +103,7 @@ def checked_weights(weights: Sequence[float] | None, count: int) -> Sequence[flo
 def preparing(
     warmed: Driven, inputs: Sequence[Any], weights: Sequence[float] | None, budget_s: float | None, policy: str
 ) -> Callable[[], Procedure]:
-    """
-    What makes the procedure of ``warm_all``; of no input where jitwarmup is switched off.
-
-    Raises:
-        ArgumentError: an argument of it that cannot work.
-
-    """
+    """What makes the procedure of ``warm_all``, once its arguments are checked; where jitwarmup is off, of no input."""
     seconds("budget_s", budget_s)
     one_of("policy", policy, POLICIES)
     items = [] if SWITCH.reasons else items_of(warmed._core, warmed._split(())[0], inputs, weights)
@@ -136,7 +124,7 @@ def in_turn(warmed: Driven, items: Sequence[Item], budget_s: float | None, polic
     for item in items:
         if item.entry is not None:
             item.entry.requested = True
-    while left and (budget_s is None or not done or budget_s - spent_s(done) >= WORTH * spent_s(done) / len(done)):
+    while left and worth_it(done, budget_s):
         item = left[0]
         if item.entry is not None and item.entry.is_warm and not item.entry.unready:
             known.append(key_of(item.entry))
@@ -159,6 +147,11 @@ def in_turn(warmed: Driven, items: Sequence[Item], budget_s: float | None, polic
 def spent_s(done: Sequence[Warmup]) -> float:
     """Seconds of the warm-ups so far, by the clock that timed their runs."""
     return math.fsum(warmup.duration_s for warmup in done)
+
+
+def worth_it(done: Sequence[Warmup], budget_s: float | None) -> bool:
+    """Whether enough of the budget is left to begin with another key."""
+    return budget_s is None or not done or budget_s - spent_s(done) >= WORTH * spent_s(done) / len(done)
 
 
 def budget(core: WarmedFunction, done: Sequence[Warmup], budget_s: float | None) -> BlockSettings | None:

@@ -45,11 +45,10 @@ class Block:
         self._args = args
         self._lock = threading.Lock()
         self._entered = False
-        self._prepared: Measurement | None = None
-        self._latest: Measurement | None = None  # of the entry, then of the body
+        self._measurement: Measurement | None = None  # of the entry, then of the body
         self._owes_stop = False
         self._diverged: tuple[tuple[int, ...], ...] = ()
-        self._loops: list[weakref.ref[TrialLoop]] = []
+        self._loops: weakref.WeakSet[TrialLoop] = weakref.WeakSet()
         self._report_id = new_report_id()
 
     @property
@@ -123,9 +122,8 @@ class Block:
         self._region = None
         try:
             region.__exit__(None, error, None)
-            for loop in (ref() for ref in self._loops):
-                if loop is not None:
-                    loop.leave()
+            for loop in tuple(self._loops):
+                loop.leave()
             self._diverged = region.context.diverged  # ranks that were lost in the body are not waited for at its end
             return region.outcome()
         finally:
@@ -152,8 +150,8 @@ class Block:
             return CallResult()
         prefix, args = self._function._split(self._args)
         call = self._function._core.call(prefix, args, {}, explicit=True, settings=self._settings)
-        self._prepared = self._latest = Measurement(call, None, instruments.clock, self._report_id)
-        return (yield from procedures.prepare(self._prepared))
+        measurement = self._measurement = Measurement(call, None, instruments.clock, self._report_id)
+        return (yield from procedures.prepare(measurement))
 
     def _begin(self) -> Self:
         """The body begins: from here on it is timed, and its settings hold."""
@@ -174,7 +172,7 @@ class Block:
     def _fail_on_entry(self, error: BaseException) -> None:
         """Validation or warm-up on entry failed: the body is never run."""
         self._give_up(error)
-        agreement = self._prepared.agreement if self._prepared is not None else None
+        agreement = self._measurement.agreement if self._measurement is not None else None
         fields = {"callable": self._name, "report_id": self._report_id, "error_type": type(error).__name__}
         announce_block(self._instruments, schema.BLOCK_FAILED, agreement, reports=0, **fields)
 
@@ -186,7 +184,7 @@ class Block:
         """
         self._stop()
         ranks = self._instruments.ranks()
-        agreement = self._latest.agreement if self._latest is not None else None
+        agreement = self._measurement.agreement if self._measurement is not None else None
         noticed = agreement is not None and agreement.left
         if ranks is not None and not noticed and not isinstance(error, Exception):
             ranks.leave(f"{type(error).__name__} at the edge of a block")
@@ -203,10 +201,11 @@ class Block:
         if outcome is None:
             return CallResult()
         ranks = self._instruments.ranks()
-        if self._prepared is None and outcome.error is None and (self._diverged or ranks is None):
+        if self._function is None and outcome.error is None and (self._diverged or ranks is None):
             self._note_divergence(ranks)
             return CallResult()
-        measurement = self._latest = self._prepared or inline_function(self._instruments, self._name, self._settings)
+        measurement = self._measurement or inline_function(self._instruments, self._name, self._settings)
+        self._measurement = measurement
         measurement.report_id = self._report_id
         if self._diverged:
             self._note_divergence(ranks)
@@ -225,13 +224,13 @@ class Block:
         """Keep what the block measured, and emit its one event."""
         if outcome is None:
             return
-        measurement = self._latest
+        measurement = self._measurement
         self._stop()
         runs = measurement.runs if measurement is not None else []
         noted = bool(runs) and runs[-1].phase is Phase.MEASURE  # interrupted before, the last one is of the warm-up
         self.block = runs[-1] if noted else outcome.run
         failure = measurement.failure if measurement is not None else None
-        if measurement is not None and runs and (self._prepared is not None or failure is not None):
+        if measurement is not None and runs and (self._function is not None or failure is not None):
             self._reports.append(report_of(measurement))
         fields = call_fields(self.block) | rank_fields(failure, None)
         fields |= {"callable": self._name, "label": self._settings.get("name")}

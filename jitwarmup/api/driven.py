@@ -24,8 +24,6 @@ from jitwarmup.keys.single_flight import BEING_WARMED, WaitForWarmup
 from jitwarmup.keys.state import KeyState
 from jitwarmup.records.runs import Warmup
 
-ProcedureOf = Callable[[Call], Procedure]
-
 
 class Driven:
     """A function, or one of its methods bound to an instance, whose procedures are carried out as its kind wants it."""
@@ -35,6 +33,12 @@ class Driven:
     def _split(self, args: tuple[Any, ...]) -> tuple[Prefix, tuple[Any, ...]]:
         return self._core.split(args)
 
+    @property
+    def _instance_id(self) -> int | None:
+        """The instance that is part of its keys, if any."""
+        prefix, _ = self._split(())
+        return self._core.registry.instance_id_of(prefix[0]) if prefix else None
+
     def _driven(self, make: Callable[[], Procedure]) -> Any:
         """Carry a procedure out over all runs; a coroutine where the function is asynchronous."""
         kind = self._core.kind
@@ -42,7 +46,7 @@ class Driven:
 
     def _carry_out(
         self,
-        procedure: ProcedureOf,
+        procedure: Callable[[Call], Procedure],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         settings: BlockSettings | None = None,

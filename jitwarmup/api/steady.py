@@ -7,11 +7,10 @@ on an inline block.
 
 from __future__ import annotations
 
-import functools
 import pickle
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from jitwarmup.api import processes as others
@@ -77,7 +76,6 @@ class SteadyState(Block):
             Overlap: this block is measuring something already.
 
         """
-        partial = functools.partial
         parts = [each if isinstance(each, partial) else partial(as_warmed(each)) for each in functions]
         calls = [(as_warmed(part.func), part.args, part.keywords) for part in parts]
         return interleave(calls, self._settings, self._reports.append, self._one_at_a_time)
@@ -97,7 +95,7 @@ class SteadyState(Block):
         """
         self._check_open()
         loop = TrialLoop(inline_function(self._instruments, self._name, self._settings), self._reports.append)
-        self._loops.append(weakref.ref(loop))
+        self._loops.add(loop)
         return self._iterate(loop)
 
     def _iterate(self, loop: TrialLoop) -> Iterator[Trial]:

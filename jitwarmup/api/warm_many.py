@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 
 from jitwarmup.api.driven import Driven
 from jitwarmup.engine.commands import CallResult, Procedure, key_of
-from jitwarmup.engine.function import Prefix, WarmedFunction
+from jitwarmup.engine.function import WarmedFunction
 from jitwarmup.engine.options import BlockSettings
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.keys.single_flight import Wait
@@ -60,19 +60,18 @@ class WarmInput(Wait):
         return await self.warmed._awarm(self.item.args, self.item.kwargs, self.settings)
 
 
-def items_of(
-    core: WarmedFunction, prefix: Prefix, inputs: Sequence[Any], weights: Sequence[float] | None
-) -> list[Item]:
+def items_of(warmed: Driven, inputs: Sequence[Any], weights: Sequence[float] | None) -> list[Item]:
     """The inputs in the order of their weight, each key once; ArgumentError where they are no list."""
     if isinstance(inputs, str | bytes | Mapping) or not isinstance(inputs, Sequence):
         raise ArgumentError(
             f"warm_all got {shown(inputs)}; wanted a list of inputs: a tuple of positional arguments, a dict of keyword "
             "arguments, or a single argument each"
         )
+    prefix, _ = warmed._split(())
     found: list[Item] = []
     for given, weight in zip(inputs, checked_weights(weights, len(inputs)), strict=True):
         args, kwargs = arguments_of(given)
-        entry = core.entry(prefix, args, kwargs)
+        entry = warmed._core.entry(prefix, args, kwargs)
         found.append(Item(args, kwargs, weight, entry, entry is not None and entry.requested))
     found.sort(key=lambda item: -item.weight)  # stable: as given where weights are equal
     return list({id(item) if item.entry is None else id(item.entry): item for item in reversed(found)}.values())[::-1]
@@ -106,7 +105,7 @@ def preparing(
     """What makes the procedure of ``warm_all``, once its arguments are checked; where jitwarmup is off, of no input."""
     seconds("budget_s", budget_s)
     one_of("policy", policy, POLICIES)
-    items = [] if SWITCH.reasons else items_of(warmed._core, warmed._split(())[0], inputs, weights)
+    items = [] if SWITCH.reasons else items_of(warmed, inputs, weights)
     return lambda: in_turn(warmed, items, budget_s, policy)
 
 
@@ -165,9 +164,7 @@ def budget(core: WarmedFunction, done: Sequence[Warmup], budget_s: float | None)
 
 def finish_left(core: WarmedFunction, left: Sequence[Item], policy: str) -> None:
     """What the keys mean that the budget did not reach: nothing (``ready``), a mark, or an error."""
-    if not left:
-        return
-    if policy == "fail":
+    if left and policy == "fail":
         raise MeasurementFailed(
             f"the budget of warm_all was spent before {len(left)} of the keys of {core.name} were warm: "
             f"{', '.join(key_of(item.entry) for item in left[:8])}; give more budget_s, fewer inputs, or policy='degraded'"

@@ -217,10 +217,6 @@ class Warmed(Driven, Generic[P, R_co]):
         """Forget what is warm: the next call of every key is a first call."""
         self._core.reset()
 
-    @property
-    def _instance_id(self) -> int | None:
-        return None
-
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -275,10 +271,6 @@ class Bound(Warmed[P, R_co]):
     def __func__(self) -> Warmed[Any, Any]:
         """The unbound one."""
         return self._warmed
-
-    @property
-    def _instance_id(self) -> int | None:
-        return self._core.registry.instance_id_of(self._instance)
 
     def _split(self, args: tuple[Any, ...]) -> tuple[Prefix, tuple[Any, ...]]:
         return (self._instance,), args

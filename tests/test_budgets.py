@@ -3,7 +3,7 @@
 import pytest
 from figures import LIMITS, figures, to_pynvml
 
-from jitwarmup.gpu.monitor import GPUMonitor
+from jitwarmup import GPUMonitor
 from jitwarmup.testing.nvmlsim.fixture import nvmlsim
 
 __all__ = ["nvmlsim"]

@@ -164,7 +164,7 @@ def steady_state(  # noqa: D417 - the options that it has in common with `warmed
     Args:
         function: what to warm up on entry, or None.
         args: its arguments.
-        iterations: as measurements, name, budget_s, on_contamination, accept and log_messages an option of ``warmed``.
+        iterations, measurements, name, budget_s, on_contamination, accept, log_messages: as those of ``warmed``.
         monitor: an object with pause, resume and window(name); started and stopped here if it is not running.
         probes: further probes of one-time work.
         log: where events go: an Emitter, a structlog logger or a ``logging.Logger``.

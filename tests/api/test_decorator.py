@@ -531,11 +531,11 @@ def test_torch_export_traces_a_module_with_a_warmed_forward() -> None:
 
 
 def test_during_cuda_graph_capture_a_call_is_the_plain_call(monkeypatch, events) -> None:
-    from jitwarmup.host.tracing import Tracing
-
+    torch = pytest.importorskip("torch")
     runs = []
     function = warmed(lambda: runs.append(1))
-    monkeypatch.setattr(Tracing, "capturing", staticmethod(lambda: True))
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     function()
     asyncio.run(warmed(coroutine)())
     assert len(runs) == 1

@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from jitwarmup.host.fork_safe import snapshot_of
 from jitwarmup.host.scope import RunContext
 from jitwarmup.probes import dynamo_records
 from jitwarmup.probes.base import LOADING
@@ -301,17 +302,13 @@ def _callbacks_of(record: dynamo_records.Record) -> tuple[Compile, RunContext | 
     """
     The callbacks that announced a record, and the run they fired in.
 
-    Matched by the record's interval and by the compile id (which alone is not enough: ids start again after a reset;
-    before torch 2.8 callbacks have none).
+    Matched by the compile id and the record's interval: ids start again after a reset.
     """
     interval = dynamo_records.interval_us(record)
     name = str(getattr(record, "compile_id", None))
-    for compiled in reversed(list(RUNS.compiles)):
-        inside = interval is None or interval[0] <= compiled.started_us <= interval[1]
-        named = any(found is not None for found in compiled.ids)
-        if inside and (not named or name in compiled.ids):
-            side = compiled.ids.index(name) if named else 0
-            return compiled, compiled.owners[side]
+    for compiled in reversed(snapshot_of(RUNS.compiles)):
+        if name in compiled.ids and (interval is None or interval[0] <= compiled.started_us <= interval[1]):
+            return compiled, compiled.owners[compiled.ids.index(name)]
     return None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from jitwarmup.analysis.costs import exclusive_costs
 from jitwarmup.probes.compiled_calls import CompiledCallCounter
 from jitwarmup.probes.probe_set import DEFAULT, Observation, ProbeSet
-from jitwarmup.probes.recompile_limit import Usage, recompile_limit, usage
+from jitwarmup.probes.recompile_limit import Usage, usage
 from jitwarmup.records.protocols import Probe
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "Usage",
     "exclusive_costs",
     "probe_set_of",
-    "recompile_limit",
     "usage",
 ]
 

@@ -117,8 +117,7 @@ def _growth(before: Device, after: Device) -> list[OneTimeWork]:
 
 
 def _torch_graph_class() -> Any:
-    graphs = loaded("torch.cuda.graphs")
-    return getattr(graphs, "CUDAGraph", None) if _torch_devices() else None
+    return getattr(loaded("torch.cuda.graphs"), "CUDAGraph", None) if _torch_devices() else None
 
 
 class CudaGraphs:

@@ -31,7 +31,7 @@ from jitwarmup.probes.cuda import Allocator, CudaGraphs
 from jitwarmup.probes.dynamo import Dynamo
 from jitwarmup.probes.inductor import Inductor
 from jitwarmup.probes.process import Children, Collections, Imports, SharedObjects
-from jitwarmup.probes.run_table import RUNS, Compile, relation
+from jitwarmup.probes.run_table import RUNS, relation
 from jitwarmup.probes.transformers import Transformers
 from jitwarmup.probes.triton import Triton
 from jitwarmup.records.protocols import ArmState, Probe
@@ -112,7 +112,7 @@ class ProbeSet:
                 self._states[probe.name] = self._broken[probe.name] if state is FAILED else state
                 if id(probe) not in self._held:
                     self._held.add(id(probe))
-                    RUNS.held[id(probe)] = RUNS.held.get(id(probe), 0) + 1
+                    RUNS.held[id(probe)] += 1
             self._states[self._thread.name] = self._thread.arm()
             self._plan()
             self._loading = any(state.reason == LOADING.reason for state in self._states.values())
@@ -134,8 +134,7 @@ class ProbeSet:
 
     def unwatched(self) -> Mapping[str, str]:
         """Name -> why that probe does not look; ``not loaded`` where its module was never imported."""
-        silent = {name: state for name, state in self._states.items() if state.state != "armed"}
-        return {name: state.reason or state.state for name, state in silent.items()}
+        return {name: state.reason or state.state for name, state in self._states.items() if state.state != "armed"}
 
     def open(self, context: RunContext | None = None, *, cpu: bool = True) -> RunContext:
         """
@@ -159,13 +158,8 @@ class ProbeSet:
         RUNS.enter(context)  # last: an interrupt before or in it leaves nothing behind
         return context
 
-    def suspend(self, context: RunContext) -> None:
-        """A stream hands out an item: what its consumer does is not this run's. Cheap; pairs with ``resume``."""
-        RUNS.suspend(context)
-
-    def resume(self, context: RunContext) -> None:
-        """The stream's next step begins, in its ``next_step()`` context."""
-        RUNS.resume(context)
+    suspend = staticmethod(RUNS.suspend)  # a stream hands out an item: what its consumer does is not this run's
+    resume = staticmethod(RUNS.resume)  # its next step begins, in its ``next_step()`` context
 
     def close(self, context: RunContext) -> Observation:
         """End the run, after its last clock read; in any thread or task. Closing twice, or unopened, sees nothing."""
@@ -191,14 +185,11 @@ class ProbeSet:
         try:
             return list(map(operator.call, self._stamps))
         except Exception:  # noqa: BLE001 - a probe of the user's, or a torch that changed under us: find out whose
-            return self._look_without_the_broken()
-
-    def _look_without_the_broken(self) -> list[Any]:
-        for probe in self._probes:
-            if hasattr(probe, "stamp"):
-                self._ask(probe, "stamp")
-        self._base = None
-        return [stamp() for stamp in self._stamps]
+            for probe in self._probes:
+                if hasattr(probe, "stamp"):
+                    self._ask(probe, "stamp")
+            self._base = None
+            return [stamp() for stamp in self._stamps]
 
     def _read(self) -> Base:
         """Everything in full. Stamps come first: what moves meanwhile is seen again, never lost."""
@@ -247,12 +238,11 @@ def release(probes: Sequence[Probe], held: set[int]) -> None:
             if id(probe) not in held:
                 continue
             held.discard(id(probe))
-            left = RUNS.held.pop(id(probe), 1) - 1
-            if left > 0:
-                RUNS.held[id(probe)] = left
-                continue
-            with suppress(Exception):  # a probe of the user's may fail at this too
-                probe.disarm()
+            RUNS.held[id(probe)] -= 1
+            if RUNS.held[id(probe)] <= 0:
+                del RUNS.held[id(probe)]
+                with suppress(Exception):  # a probe of the user's may fail at this too
+                    probe.disarm()
 
 
 class Scopes:
@@ -268,17 +258,19 @@ class Scopes:
         """
         The scope of a compilation record; None if its compile was over before the run began (torch appends late).
 
-        A record without a pair of callbacks (the recompile limit, or callbacks that a reset took out) is this run's
-        own where no other run was under way.
+        The callbacks that announced it are told by the compile id and the time: ids start again after a reset. A record
+        without any (the recompile limit, or callbacks that a reset took out) is this run's own where no other run was
+        under way.
         """
-        found = _callbacks_of(record)
-        if found is None:
-            return self.default_scope
-        compiled, owner = found
-        self._matched.add(id(compiled))
-        if compiled.ended is not None and compiled.ended <= self._run.seq:
-            return None
-        return relation(self._run, compiled, owner)
+        interval = dynamo_records.interval_us(record)
+        name = str(getattr(record, "compile_id", None))
+        for compiled in reversed(snapshot_of(RUNS.compiles)):
+            if name in compiled.ids and (interval is None or interval[0] <= compiled.started_us <= interval[1]):
+                self._matched.add(id(compiled))
+                if compiled.ended is not None and compiled.ended <= self._run.seq:
+                    return None
+                return relation(self._run, compiled, compiled.owners[compiled.ids.index(name)])
+        return self.default_scope
 
     def pushed(self, names: set[str]) -> list[OneTimeWork]:
         """What hooks pushed and no record explains, and what another thread is compiling right now."""
@@ -291,25 +283,10 @@ class Scopes:
                     scope = relation(self._run, compiled, compiled.owners[-1])
                 work.append(replace(event.work, scope=scope))
         if {"dynamo", "cudagraph"} & names:
-            work += [self._under_way(compiled) for compiled in list(RUNS.open)]
+            for compiled in list(RUNS.open):
+                scope = relation(self._run, compiled, compiled.owners[0])
+                work.append(replace(unexplained_compile(compiled), scope=scope))
         return work
-
-    def _under_way(self, compiled: Compile) -> OneTimeWork:
-        return replace(unexplained_compile(compiled), scope=relation(self._run, compiled, compiled.owners[0]))
-
-
-def _callbacks_of(record: dynamo_records.Record) -> tuple[Compile, RunContext | None] | None:
-    """
-    The callbacks that announced a record, and the run they fired in.
-
-    Matched by the compile id and the record's interval: ids start again after a reset.
-    """
-    interval = dynamo_records.interval_us(record)
-    name = str(getattr(record, "compile_id", None))
-    for compiled in reversed(snapshot_of(RUNS.compiles)):
-        if name in compiled.ids and (interval is None or interval[0] <= compiled.started_us <= interval[1]):
-            return compiled, compiled.owners[compiled.ids.index(name)]
-    return None
 
 
 def merged(work: Iterable[OneTimeWork]) -> tuple[OneTimeWork, ...]:
@@ -317,13 +294,9 @@ def merged(work: Iterable[OneTimeWork]) -> tuple[OneTimeWork, ...]:
     sums: dict[tuple[str, str | None, str, str], OneTimeWork] = {}
     for item in work:
         key = (item.kind, item.reason, item.scope, item.recurrence)
-        known = sums.get(key)
-        sums[key] = (
-            item if known is None else replace(known, count=known.count + item.count, duration_s=_sum(known, item))
-        )
+        if (known := sums.get(key)) is None:
+            sums[key] = item
+        else:
+            spent = [one.duration_s for one in (known, item) if one.duration_s is not None]
+            sums[key] = replace(known, count=known.count + item.count, duration_s=sum(spent) if spent else None)
     return tuple(sums.values())
-
-
-def _sum(first: OneTimeWork, second: OneTimeWork) -> float | None:
-    known = [item.duration_s for item in (first, second) if item.duration_s is not None]
-    return sum(known) if known else None

@@ -12,10 +12,9 @@ foreign code runs; hooks append and do nothing else, since they run inside torch
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,10 +68,9 @@ class RunTable:
     open: list[Compile] = field(default_factory=list)
     compiles: deque[Compile] = field(default_factory=lambda: deque(maxlen=KEPT_COMPILES))
     overlap_epoch: object = field(default_factory=object)
-    held: dict[int, int] = field(default_factory=dict)
+    held: Counter[int] = field(default_factory=Counter)
     lock: Any = field(default_factory=threading.RLock)
     seq: int = 0
-    _count: Any = field(default_factory=lambda: itertools.count(1))
 
     def enter(self, context: RunContext) -> None:
         """Make ``context`` current and its run live; whoever is live beside its ancestors overlaps it, and both hear."""
@@ -143,7 +141,7 @@ class RunTable:
         compiled.duration_ns = time.perf_counter_ns() - compiled.started_ns
         compiled.ids += (compile_id,)
         compiled.owners += (CURRENT.get(),)
-        compiled.ended = self.seq = next(self._count)
+        compiled.ended = self.seq = self.seq + 1
         return compiled
 
     def forget_stale(self) -> None:

@@ -127,12 +127,8 @@ def risen(before: int, after: int) -> int:
 def loaded(name: str) -> ModuleType | None:
     """The module if somebody has imported it completely, else None (a half-made module lacks names at random)."""
     module = sys.modules.get(name)
-    return None if module is None or importing(module) else module
-
-
-def importing(module: ModuleType) -> bool:
-    """Whether the module's body is still running (in another thread, or below us on this one)."""
-    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
+    half = getattr(getattr(module, "__spec__", None), "_initializing", False)  # in another thread, or below us on this
+    return None if half else module
 
 
 def absent(name: str) -> ArmState:

@@ -9,6 +9,7 @@ runs inside a lock that is not re-entrant): it appends and returns.
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from jitwarmup.probes.base import loaded, usage_reader
@@ -16,7 +17,6 @@ from jitwarmup.probes.run_table import RUNS, Compile
 from jitwarmup.records.runs import OneTimeWork
 
 USAGE = usage_reader("RUSAGE_CHILDREN")
-BACKWARD = "LAZY_BACKWARD"
 RECORDING = "CUDAGRAPH_RECORDING"
 
 
@@ -64,11 +64,9 @@ class CompileCallbacks:
         """A CUDA-graph recording: again for a graph that was recorded before is a re-recording (a changed address)."""
         again = compiled.ids[-1] in self._recorded
         self._recorded.add(compiled.ids[-1])
-        return OneTimeWork(
-            kind="cudagraph.rerecord" if again else "cudagraph.record",
-            duration_s=None if compiled.duration_ns is None else compiled.duration_ns / 1e9,
-            reason="compiled graph recorded again: an address or a path changed" if again else "compiled graph",
-        )
+        kind = "cudagraph.rerecord" if again else "cudagraph.record"
+        reason = "compiled graph recorded again: an address or a path changed" if again else "compiled graph"
+        return replace(unexplained_compile(compiled), kind=kind, reason=reason)
 
 
 CALLBACKS = CompileCallbacks()
@@ -104,7 +102,7 @@ def unexplained_compile(compiled: Compile) -> OneTimeWork:
     """What the callbacks alone tell of a compile: where torch keeps no records, and of compiles that have not ended."""
     attempt = compiled.ids[0].rpartition("/")[2]
     again = attempt.isdigit() and int(attempt) > 0
-    others = {BACKWARD: "aot.backward", RECORDING: "cudagraph.record"}
+    others = {"LAZY_BACKWARD": "aot.backward", RECORDING: "cudagraph.record"}
     return OneTimeWork(
         kind=others.get(compiled.trigger, "dynamo.recompile" if again else "dynamo.capture"),
         duration_s=None if compiled.duration_ns is None else compiled.duration_ns / 1e9,

@@ -48,9 +48,7 @@ class Dynamo:
     """
 
     name = "dynamo"
-
-    def __init__(self) -> None:
-        self._utils: Any = None
+    _utils: Any = None
 
     def arm(self) -> ArmState:
         """Dormant until somebody loads ``torch._dynamo``; then the callbacks are (again) in place."""

@@ -60,9 +60,7 @@ class Inductor(ReadingProbe):
 
     name = "inductor"
     follows = True  # nothing here moves without a new record, which the dynamo probe's stamp sees
-
-    def __init__(self) -> None:
-        self._utils: Any = None
+    _utils: Any = None
 
     def arm(self) -> ArmState:
         """Dormant until ``torch._dynamo`` is loaded."""

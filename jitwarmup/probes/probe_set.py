@@ -87,13 +87,11 @@ class ProbeSet:
     def __init__(self, probes: Sequence[Probe] | None = None) -> None:
         self._probes = DEFAULT if probes is None else tuple(probes)
         self._names = {probe.name for probe in self._probes}
-        self._thread = THREAD
         self._states: dict[str, ArmState] = {}
         self._broken: dict[str, ArmState] = {}
         self._held: set[int] = set()
         self._base: Base | None = None
         self._loading = False
-        self.looks = 0
         self._plan()
         weakref.finalize(self, release, self._probes, self._held).atexit = False  # one that is forgotten holds nothing
 
@@ -113,7 +111,7 @@ class ProbeSet:
                 if id(probe) not in self._held:
                     self._held.add(id(probe))
                     RUNS.held[id(probe)] += 1
-            self._states[self._thread.name] = self._thread.arm()
+            self._states[THREAD.name] = THREAD.arm()
             self._plan()
             self._loading = any(state.reason == LOADING.reason for state in self._states.values())
 
@@ -154,7 +152,7 @@ class ProbeSet:
             context.extra = tuple(self._ask(probe, "snapshot") for probe in self._always)
         if RUNS.open:
             RUNS.forget_stale()
-        context.reading = self._thread.read(cpu=cpu)
+        context.reading = THREAD.read(cpu=cpu)
         RUNS.enter(context)  # last: an interrupt before or in it leaves nothing behind
         return context
 
@@ -167,7 +165,7 @@ class ProbeSet:
         before = run.reading
         if before is None:
             return Observation()
-        reading = self._thread.read(cpu=run.cpu)
+        reading = THREAD.read(cpu=run.cpu)
         RUNS.leave(context)
         if RUNS.open:
             RUNS.forget_stale()
@@ -181,7 +179,6 @@ class ProbeSet:
         return Observation(merged(work) if work else (), *taken(before, reading))
 
     def _look(self) -> list[Any]:
-        self.looks += 1
         try:
             return list(map(operator.call, self._stamps))
         except Exception:  # noqa: BLE001 - a probe of the user's, or a torch that changed under us: find out whose

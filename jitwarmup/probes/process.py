@@ -132,9 +132,7 @@ class Collections(HookProbe):
     """
 
     name = "gc"
-
-    def __init__(self) -> None:
-        self._began_ns = 0
+    _began_ns = 0
 
     def arm(self) -> ArmState:
         """Our callback is in ``gc.callbacks``."""

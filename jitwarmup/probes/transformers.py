@@ -33,7 +33,7 @@ class Transformers(HookProbe):
         module = loaded(MODULE)
         if module is None:
             return absent(MODULE)
-        for layer in [] if self._hooks else [kind for kind in vars(module).values() if _is_layer(kind, MODULE)]:
+        for layer in [] if self._hooks else [kind for kind in vars(module).values() if _is_layer(kind)]:
             from torch.compiler import is_compiling
 
             told = partial(self._allocated, layer)
@@ -54,8 +54,8 @@ class Transformers(HookProbe):
         RUNS.push("transformers", OneTimeWork(kind="kv_cache.allocate", reason=reason))
 
 
-def _is_layer(value: Any, module: str) -> bool:
-    if not inspect.isclass(value) or value.__module__ != module:
+def _is_layer(value: Any) -> bool:
+    if not inspect.isclass(value) or value.__module__ != MODULE:
         return False
     method = value.__dict__.get(METHOD)
     return callable(method) and not getattr(method, "__isabstractmethod__", False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jitwarmup.analysis.costs import exclusive_costs
 from jitwarmup.probes.compiled_calls import CompiledCallCounter
 from jitwarmup.probes.probe_set import DEFAULT, Observation, ProbeSet
 from jitwarmup.probes.recompile_limit import Usage, usage
@@ -15,7 +14,6 @@ __all__ = [
     "Observation",
     "ProbeSet",
     "Usage",
-    "exclusive_costs",
     "probe_set_of",
     "usage",
 ]

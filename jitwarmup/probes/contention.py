@@ -21,7 +21,6 @@ from jitwarmup.records.runs import OneTimeWork
 
 SCHEDSTAT = "/proc/thread-self/schedstat"
 MAJOR_FAULTS, VOLUNTARY, INVOLUNTARY = 7, 14, 15  # fields of getrusage's result; by index they cost a third
-
 FAULTS: Final = 4  # field of a Reading
 
 Reading = tuple["_Slot", int | None, int | None, int | None, int]

@@ -37,9 +37,6 @@ class Snapshot:
     capacity: int | None = None
 
 
-EMPTY = Snapshot()
-
-
 class Dynamo:
     """
     Kinds: ``dynamo.capture``, ``dynamo.recompile``, ``dynamo.graph_break``, ``dynamo.eager_fallback`` (the recompile
@@ -72,7 +69,7 @@ class Dynamo:
         """Records and graph breaks of now; empty while dormant, so that the first compile of all is explained too."""
         utils = self._utils
         if utils is None:
-            return EMPTY
+            return Snapshot()
         capacity = getattr(getattr(utils, "_compilation_metrics", None), "maxlen", None)
         return Snapshot(records.read(utils), dict(utils.counters.get("graph_break", {})), capacity)
 

@@ -49,9 +49,6 @@ class Snapshot:
     phases: Mapping[str, Phase] = field(default_factory=dict)
 
 
-EMPTY = Snapshot()
-
-
 class Inductor(ReadingProbe):
     """
     Kinds: ``inductor.compile``, ``inductor.cache_hit | cache_miss | cache_bypass``, ``aot.cache_hit | cache_miss |
@@ -77,7 +74,7 @@ class Inductor(ReadingProbe):
         """Records, counters and known phases of now; empty while dormant."""
         utils = self._utils
         if utils is None:
-            return EMPTY
+            return Snapshot()
         phases = getattr(utils, "compilation_time_metrics", None)
         every = list(phases.items()) if isinstance(phases, dict) else []
         return Snapshot(

@@ -19,7 +19,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from jitwarmup.host.fork_safe import snapshot_of
 from jitwarmup.host.scope import RunContext
@@ -51,8 +51,7 @@ class Observation:
     switches: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Base:
+class Base(NamedTuple):
     """Stamps, and the full readings that were made right after them."""
 
     stamps: list[Any]

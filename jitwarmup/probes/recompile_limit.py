@@ -35,17 +35,12 @@ class Usage:
         return self.used >= NEAR * self.limit
 
 
-def recompile_limit() -> int | None:
-    """Torch's limit as it is now; None where Dynamo is not loaded."""
-    found = getattr(loaded("torch._dynamo.config"), "recompile_limit", None)
-    return found if isinstance(found, int) else None
-
-
 def usage(runs: Sequence[Run]) -> Usage | None:
     """What the frames that these runs compiled anew have used up; None where none did, or it cannot be told."""
     paying = [run for run in runs if any(w.scope == "own" and w.kind in COMPILED_AGAIN for w in run.work)]
-    limit, utils = recompile_limit(), dynamo_records.utils()
-    if not paying or limit is None or limit <= 0 or not callable(getattr(utils, "get_compilation_metrics", None)):
+    limit = getattr(loaded("torch._dynamo.config"), "recompile_limit", None)
+    utils = dynamo_records.utils()
+    if not paying or not limit or not callable(getattr(utils, "get_compilation_metrics", None)):
         return None
     attempts = [
         int(found[1])

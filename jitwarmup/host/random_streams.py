@@ -9,18 +9,8 @@ of a device) restarts from its initial seed: that is what one plain call would h
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """One random stream: how to read and write its state, and how to restart it as if it had just been born."""
-
-    read: Callable[[], Any]
-    write: Callable[[Any], None]
-    restart: Callable[[], None] | None = None
 
 
 class Rewinder:
@@ -30,26 +20,23 @@ class Rewinder:
         self.process_wide = process_wide
         kinds = generator_kinds()
         stateless = getattr(sys.modules.get("random"), "SystemRandom", ())  # draws from the system: nothing to rewind
-        generators = [one for one in argument_values if isinstance(one, kinds) and not isinstance(one, stateless)]
-        found = {f"argument:{id(generator)}": stream_of(generator) for generator in generators}
-        if process_wide:
-            found |= process_streams()
-        self._saved = {name: (stream, stream.read()) for name, stream in found.items()}
+        owners = [one for one in argument_values if isinstance(one, kinds) and not isinstance(one, stateless)]
+        self._saved = [(owner, state_of(owner)) for owner in owners]
+        self._known = process_streams() if process_wide else {}
+        self._saved += [(owner, state_of(owner)) for owner in self._known.values()]
 
     def rewind(self) -> None:
         """Put every stream back; restart torch streams that were born since."""
-        for stream, state in self._saved.values():
-            stream.write(state)
-        if not self.process_wide:
-            return
-        for name, stream in process_streams().items():
-            if name not in self._saved and stream.restart is not None:
-                stream.restart()
+        for owner, state in self._saved:
+            put_back(owner, state)
+        for name, owner in process_streams().items() if self.process_wide else ():
+            if name not in self._known and hasattr(owner, "initial_seed"):  # others seed themselves from the system
+                owner.manual_seed(owner.initial_seed())
 
 
-def process_streams() -> dict[str, Stream]:
+def process_streams() -> dict[str, Any]:
     """
-    The streams that belong to the whole process, as far as their libraries are loaded.
+    What holds the streams of the whole process: generators, or modules, as far as their libraries are loaded.
 
     Of devices the initialised ones; reading their generators' states touches no device and creates no context.
     """
@@ -63,7 +50,7 @@ def process_streams() -> dict[str, Stream]:
         module = getattr(torch, backend, None)
         if module is not None and module.is_initialized():
             owners |= {f"torch.{backend}:{index}": one for index, one in enumerate(module.default_generators)}
-    return {name: stream_of(owner) for name, owner in owners.items() if owner is not None}
+    return {name: owner for name, owner in owners.items() if owner is not None}
 
 
 def generator_kinds() -> tuple[type[Any], ...]:
@@ -78,13 +65,18 @@ def generator_kinds() -> tuple[type[Any], ...]:
     return tuple(kind for kind in kinds if kind is not None)
 
 
-def stream_of(owner: Any) -> Stream:
-    """A generator, or the module that holds one (``random``, ``numpy.random``), as a stream."""
-    if hasattr(owner, "getstate"):  # of the standard library
-        return Stream(owner.getstate, owner.setstate)
-    if hasattr(owner, "initial_seed"):  # torch's
-        return Stream(owner.get_state, owner.set_state, lambda: owner.manual_seed(owner.initial_seed()))
-    if hasattr(owner, "get_state"):  # numpy's older ones
-        return Stream(owner.get_state, owner.set_state)
-    # numpy's state lives in the bit generator
-    return Stream(lambda: owner.bit_generator.state, lambda state: setattr(owner.bit_generator, "state", state))
+def state_of(owner: Any) -> Any:
+    """Of a generator of ``random``, torch or numpy, or of the modules ``random`` and ``numpy.random``."""
+    if hasattr(owner, "getstate"):
+        return owner.getstate()
+    return owner.get_state() if hasattr(owner, "get_state") else owner.bit_generator.state
+
+
+def put_back(owner: Any, state: Any) -> None:
+    """Give it the state that ``state_of`` has read."""
+    if hasattr(owner, "setstate"):
+        owner.setstate(state)
+    elif hasattr(owner, "set_state"):
+        owner.set_state(state)
+    else:
+        owner.bit_generator.state = state

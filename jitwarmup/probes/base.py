@@ -80,10 +80,10 @@ class ChainedHook:
             if skip():  # torch may be tracing this very function: anything else here would break the graph
                 return former(*args, **kwargs)
             if not after:
-                self._tell(*args, **kwargs)
+                self._notify(*args, **kwargs)
             value = former(*args, **kwargs)
             if after:
-                self._tell(*args, **kwargs)
+                self._notify(*args, **kwargs)
             return value
 
         self._hook = hook
@@ -99,7 +99,7 @@ class ChainedHook:
         else:
             delattr(self._owner, self._attribute)
 
-    def _tell(self, *args: Any, **kwargs: Any) -> None:
+    def _notify(self, *args: Any, **kwargs: Any) -> None:
         with suppress(BaseException):  # a hook never breaks what the user called
             if self._active:
                 self._callback(*args, **kwargs)

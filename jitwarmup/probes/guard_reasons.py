@@ -58,9 +58,9 @@ def rebuild(text: str) -> str:
     ``size of x changed at dimension 0: expected 8, got 9``.
     """
     head = re.sub(r"^\d+/\d+(?:_\d+)?: ", "", text[:LONGEST_TEXT].split("\n", 1)[0]).split("  #", 1)[0].strip()
-    for pattern, told in _FORMS:
+    for pattern, form in _FORMS:
         if found := pattern.match(head):
-            return told(found) if callable(told) else told.format(**_groups(found))
+            return form(found) if callable(form) else form.format(**_groups(found))
     name = _leading_name(head)
     return UNKNOWN if name is None else f"value of {name} changed"
 
@@ -161,4 +161,4 @@ _TEXTS: dict[str, str | Callable[[re.Match[str]], str]] = {
     r"Unexpected recompilation: ": "no failing guard found (first calls in several threads compile each)",
     r"Unable to find recompilation reasons": "torch found no reason",
 }
-_FORMS = [(re.compile(pattern), told) for pattern, told in _TEXTS.items()]
+_FORMS = [(re.compile(pattern), form) for pattern, form in _TEXTS.items()]

@@ -36,8 +36,8 @@ class Transformers(HookProbe):
         for layer in [] if self._hooks else [kind for kind in vars(module).values() if _is_layer(kind)]:
             from torch.compiler import is_compiling
 
-            told = partial(self._allocated, layer)
-            self._hooks[layer] = ChainedHook(layer, METHOD, told, after=True, skip=is_compiling)
+            callback = partial(self._allocated, layer)
+            self._hooks[layer] = ChainedHook(layer, METHOD, callback, after=True, skip=is_compiling)
         return ARMED if self._hooks else ArmState("unavailable", f"no layer in {MODULE} has {METHOD}")
 
     def disarm(self) -> None:

@@ -19,6 +19,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from jitwarmup.host.fork_safe import snapshot_of
@@ -205,21 +206,21 @@ class ProbeSet:
         return [*work, *scopes.pushed(self._names)]
 
     def _differences(self, probe: Probe, readings: Sequence[Any], scopes: Scopes) -> Sequence[OneTimeWork]:
-        if FAILED in readings:
+        if any(reading is FAILED for reading in readings):
             return ()
-        own = not hasattr(probe, "attributed")
-        asked = ("delta", *readings) if own else ("attributed", *readings, scopes.of, scopes.default_scope)
-        found = self._ask(probe, *asked)
-        if found is FAILED:
-            return ()
-        return [replace(item, scope=scopes.default_scope) for item in found] if own else found
+        if hasattr(probe, "attributed"):
+            found = self._ask(probe, "attributed", *readings, scopes.of, scopes.default_scope, each=replace)
+        else:
+            found = self._ask(probe, "delta", *readings, each=partial(replace, scope=scopes.default_scope))
+        return () if found is FAILED else found
 
-    def _ask(self, probe: Probe, method: str, *arguments: Any) -> Any:
+    def _ask(self, probe: Probe, method: str, *arguments: Any, each: Callable[..., Any] | None = None) -> Any:
         """Call a probe's method; one that raises is out, with its reason, and the user's function never notices."""
         if probe.name in self._broken:
             return FAILED
         try:
-            return getattr(probe, method)(*arguments)
+            found = getattr(probe, method)(*arguments)
+            return found if each is None else [each(item) for item in found]
         except Exception as error:  # noqa: BLE001 - a failing probe never breaks the user's function
             state = ArmState("unavailable", f"{method} raised {type(error).__name__}")
             self._broken[probe.name] = self._states[probe.name] = state
@@ -254,9 +255,8 @@ class Scopes:
         """
         The scope of a compilation record; None if its compile was over before the run began (torch appends late).
 
-        The callbacks that announced it are told by the compile id and the time: ids start again after a reset. A record
-        without any (the recompile limit, or callbacks that a reset took out) is this run's own where no other run was
-        under way.
+        The callbacks that announced it are found by the compile id and the time: ids start again after a reset. A record
+        without any (the recompile limit, or callbacks that a reset took out) is this run's own if that ran alone.
         """
         interval = dynamo_records.interval_us(record)
         name = str(getattr(record, "compile_id", None))

@@ -6,6 +6,7 @@ import sys
 import threading
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from jitwarmup.host.scope import CURRENT
@@ -219,6 +220,22 @@ def test_a_broken_probe_is_listed_as_unavailable_with_its_reason(make_look):
     assert look.watch.unwatched() == {"meter": "snapshot raised ZeroDivisionError"}
     look.watch.arm()
     assert look.watch.unwatched() == {"meter": "snapshot raised ZeroDivisionError"}
+
+
+@pytest.mark.parametrize("found", [None, ["no work"]])
+def test_a_probe_that_returns_something_else_is_out(found, make_look):
+    meter = Meter()
+    look = make_look(meter)
+    meter.delta = lambda before, after: found
+    assert look(step, meter).work == ()
+    assert look.watch.unwatched() == {"meter": "delta raised TypeError"}
+
+
+def test_a_reading_may_be_an_array_whose_comparison_is_no_bool(make_look):
+    meter = Meter()
+    meter.snapshot = lambda: np.array([meter.value, meter.value])
+    meter.delta = lambda before, after: [OneTimeWork(kind="meter.step", count=int((after - before)[0]))]
+    assert described(make_look(meter)(step, meter)) == [("meter.step", 1, "own")]
 
 
 def test_the_users_exception_is_let_through_and_the_run_is_closed(look):

@@ -69,21 +69,26 @@ class ChainedHook:
         after: bool = False,
         skip: Callable[[], bool] = compiling,
     ) -> None:
-        self._owner, self._attribute, self._callback = owner, attribute, callback
+        self._owner, self._attribute = owner, attribute
         self._had_own = attribute in vars(owner)
         self._former = getattr(owner, attribute, None)
         self._active = True
         former = self._former or _nobody
 
+        def notify(*args: Any, **kwargs: Any) -> None:
+            with suppress(BaseException):  # a hook never breaks what the user called
+                if self._active:
+                    callback(*args, **kwargs)
+
         @wraps(former)
         def hook(*args: Any, **kwargs: Any) -> Any:
-            if skip():  # torch may be tracing this very function: anything else here would break the graph
+            if skip():  # Dynamo may trace this very function: it may hold nothing but functions and flags
                 return former(*args, **kwargs)
             if not after:
-                self._notify(*args, **kwargs)
+                notify(*args, **kwargs)
             value = former(*args, **kwargs)
             if after:
-                self._notify(*args, **kwargs)
+                notify(*args, **kwargs)
             return value
 
         self._hook = hook
@@ -98,11 +103,6 @@ class ChainedHook:
             setattr(self._owner, self._attribute, self._former)
         else:
             delattr(self._owner, self._attribute)
-
-    def _notify(self, *args: Any, **kwargs: Any) -> None:
-        with suppress(BaseException):  # a hook never breaks what the user called
-            if self._active:
-                self._callback(*args, **kwargs)
 
 
 def _nobody(*_args: Any, **_kwargs: Any) -> None:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jitwarmup.analysis.compose import compose, latency_of, ledger_of, timed
+from jitwarmup.analysis.costs import exclusive_costs
 from jitwarmup.analysis.stats import summarize
-from jitwarmup.probes import exclusive_costs
 from jitwarmup.records.errors import ArgumentError, MeasurementFailed
 from jitwarmup.records.report import SENTINEL_S, Failure, Report, Summary
 from jitwarmup.records.runs import OneTimeWork, Phase, Run

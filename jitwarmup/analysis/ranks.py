@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from jitwarmup.analysis.audit import WEIGHT
-from jitwarmup.records.codec import FIELD_TYPES, decode, encode, field_types
+from jitwarmup.records.codec import decode, encode, field_types
 from jitwarmup.records.runs import OneTimeWork, Phase, Run
 from jitwarmup.records.verdict import Reason, Verdict
 
@@ -65,7 +65,7 @@ class RankReport:
     @classmethod
     def from_bytes(cls, message: bytes) -> Self:
         """The inverse of ``to_bytes``; ValueError for what is none."""
-        kinds = FIELD_TYPES.get(cls) or field_types(cls)
+        kinds: dict[str, Any] = field_types(cls)  # type: ignore[arg-type]  # a class is hashable
         values = zip(kinds.items(), json.loads(message), strict=True)
         return cls(**{name: decode(kind, value) for (name, kind), value in values})
 

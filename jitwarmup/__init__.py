@@ -12,8 +12,9 @@ nor numpy.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from jitwarmup.lazily import lazily
 
 if TYPE_CHECKING:
     from jitwarmup.analysis.classify import classify as classify
@@ -35,9 +36,10 @@ if TYPE_CHECKING:
     from jitwarmup.records.errors import NotReady as NotReady
     from jitwarmup.records.errors import Overlap as Overlap
     from jitwarmup.records.errors import RankFailed as RankFailed
-    from jitwarmup.records.ranks import RankTimes as RankTimes
     from jitwarmup.records.report import Failure as Failure
+    from jitwarmup.records.report import RankTimes as RankTimes
     from jitwarmup.records.report import Report as Report
+    from jitwarmup.records.report import Summary as Summary
     from jitwarmup.records.runs import Coverage as Coverage
     from jitwarmup.records.runs import Decision as Decision
     from jitwarmup.records.runs import DeviceReading as DeviceReading
@@ -47,59 +49,29 @@ if TYPE_CHECKING:
     from jitwarmup.records.runs import Run as Run
     from jitwarmup.records.runs import State as State
     from jitwarmup.records.runs import Warmup as Warmup
-    from jitwarmup.records.summary import Summary as Summary
     from jitwarmup.records.verdict import Reason as Reason
     from jitwarmup.records.verdict import Verdict as Verdict
 
 __version__ = "0.1.0"
 
-WHERE = {
-    "configure_json": "events.sinks",
-    "GPUMonitor": "gpu.monitor",
-    "RankGroup": "distributed.group",
-    "Warmed": "api.warmed",
-    "warmed": "api.decorator",
-    "by_bucket": "keys.shapes",
-    "by_shape": "keys.shapes",
-    "readiness": "api.readiness",
-    "is_warming": "host.scope",
-    "steady_state": "api.steady",
-    "until_steady": "engine.rules",
-    "classify": "analysis.classify",
-    "Coverage": "records.runs",
-    "ArgumentError": "records.errors",
-    "JitwarmupError": "records.errors",
-    "MeasurementFailed": "records.errors",
-    "MonitorStateError": "records.errors",
-    "NotReady": "records.errors",
-    "Overlap": "records.errors",
-    "RankFailed": "records.errors",
-    "Preparation": "records.runs",
-    "RankTimes": "records.ranks",
-    "Failure": "records.report",
-    "Report": "records.report",
-    "Decision": "records.runs",
-    "DeviceReading": "records.runs",
-    "OneTimeWork": "records.runs",
-    "Phase": "records.runs",
-    "Run": "records.runs",
-    "State": "records.runs",
-    "Warmup": "records.runs",
-    "Summary": "records.summary",
-    "Reason": "records.verdict",
-    "Verdict": "records.verdict",
-}
+WHERE, __getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "analysis.classify": "classify",
+        "api.decorator": "warmed",
+        "api.readiness": "readiness",
+        "api.steady": "steady_state",
+        "api.warmed": "Warmed",
+        "distributed.group": "RankGroup",
+        "engine.rules": "until_steady",
+        "events.sinks": "configure_json",
+        "gpu.monitor": "GPUMonitor",
+        "host.scope": "is_warming",
+        "keys.shapes": "by_bucket by_shape",
+        "records.errors": "ArgumentError JitwarmupError MeasurementFailed MonitorStateError NotReady Overlap RankFailed",
+        "records.report": "Failure RankTimes Report Summary",
+        "records.runs": "Coverage Decision DeviceReading OneTimeWork Phase Preparation Run State Warmup",
+        "records.verdict": "Reason Verdict",
+    },
+)
 __all__ = [*WHERE]  # noqa: PLE0604 - one table says both what is public and where it lives
-
-
-def __getattr__(name: str) -> Any:
-    """Find a public name in its module, and keep it."""
-    if name not in WHERE:
-        raise AttributeError(f"module 'jitwarmup' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"jitwarmup.{WHERE[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *WHERE])

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from strict import strict_build
 
 from jitwarmup import probes
 from jitwarmup.events import emit, schema
@@ -33,7 +34,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def _clean_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(schema, "STRICT", True)
+    monkeypatch.setattr(schema, "build", strict_build)
     monkeypatch.setattr(emit, "SILENT", False)
     CURRENT.set(None)
     yield

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import jitwarmup
-from jitwarmup.events.schema_files import readme_table
+from jitwarmup.events.schema import readme_table
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("examples", "jitwarmup", "tests")

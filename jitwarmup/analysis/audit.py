@@ -9,8 +9,9 @@ warms up without any cause that a probe could see, and compiled code that was gi
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from jitwarmup.analysis.classify import SHORTEST, Classification, classify
 from jitwarmup.analysis.recurrence import is_compiling, learn_recurrence, own_one_time
@@ -32,15 +33,14 @@ class Finding:
     state: VerdictState | None
     reason: Reason
 
+    @classmethod
+    def of(cls, state: VerdictState | None, kind: str, subject: str | None = None, /, **numbers: float) -> Finding:
+        """A finding with its numbers by name."""
+        return cls(state, Reason(kind=kind, numbers=numbers, subject=subject))
 
-WEIGHT: Mapping[VerdictState, int] = {
-    "invalid": 5,
-    "degraded": 4,
-    "contaminated": 3,
-    "unsteady": 2,
-    "undecided": 1,
-    "steady": 0,
-}
+
+LIGHTEST_FIRST: tuple[VerdictState, ...] = ("steady", "undecided", "unsteady", "contaminated", "degraded", "invalid")
+WEIGHT: Mapping[VerdictState, int] = {state: weight for weight, state in enumerate(LIGHTEST_FIRST)}
 
 
 def audit(
@@ -89,12 +89,8 @@ def _finished(runs: Sequence[Run], *phases: Phase) -> list[Run]:
 
 def _given_up(runs: Sequence[Run]) -> list[Finding]:
     """Compiled code that was given up stays given up, and makes no further event: seen once is seen for good."""
-    seen = [
-        work
-        for run in runs
-        for work in run.work
-        if work.scope != "foreign" and any(part in work.kind for part in GIVEN_UP)
-    ]
+    works = (work for run in runs for work in run.work if work.scope != "foreign")
+    seen = [work for work in works if any(part in work.kind for part in GIVEN_UP)]
     never = [work for work in seen if work.kind.endswith(NEVER)]
     given_up = [work for work in seen if not work.kind.endswith(NEVER)]
     reasons = [*_by_kind(NEVER, never), *_by_kind("compiled_code_given_up", given_up)]
@@ -106,30 +102,25 @@ def _not_compiled(runs: Sequence[Run]) -> list[Finding]:
     for run in runs:
         compiling = any(is_compiling(work.kind) for work in run.work)
         if run.compiled_calls == 0 and run.uncompiled_calls and not compiling:
-            numbers = {"calls": float(run.uncompiled_calls)}
-            return [Finding("degraded", Reason(kind="not_compiled", numbers=numbers))]
+            return [Finding.of("degraded", "not_compiled", calls=float(run.uncompiled_calls))]
     return []
 
 
 def _causes(measured: Sequence[Run], series: Classification) -> list[Finding]:
     paying = [run for run in measured if run.contaminated]
-    found = [Finding("contaminated", reason) for reason in _by_kind("one_time_work", _works(paying))]
+    works = [work for run in paying for work in own_one_time(run)]
+    found = [Finding("contaminated", reason) for reason in _by_kind("one_time_work", works)]
     if paying and series.label == "flat":
         numbers = {"contaminated_runs": float(len(paying)), "runs": float(len(measured))}
-        found.append(Finding("contaminated", Reason(kind="flat_but_not_cause_clean", numbers=numbers)))
+        found.append(Finding.of("contaminated", "flat_but_not_cause_clean", **numbers))
     return [*_compiles_every_run(measured), *found]
-
-
-def _works(runs: Iterable[Run]) -> list[OneTimeWork]:
-    return [work for run in runs for work in own_one_time(run)]
 
 
 def _compiles_every_run(measured: Sequence[Run]) -> list[Finding]:
     compiles = [[work for work in run.work if work.scope == "own" and is_compiling(work.kind)] for run in measured]
     if len(measured) < FEW or not all(compiles):
         return []
-    seen = [work for works in compiles for work in works]
-    return [Finding("degraded", reason) for reason in _by_kind("recompiles_every_run", seen)[:1]]
+    return [Finding("degraded", reason) for reason in _by_kind("recompiles_every_run", list(chain(*compiles)))[:1]]
 
 
 def _by_kind(finding: str, works: Sequence[OneTimeWork]) -> list[Reason]:
@@ -156,36 +147,32 @@ def _by_kind(finding: str, works: Sequence[OneTimeWork]) -> list[Reason]:
 def _times(measured: Sequence[Run], stretch: CleanTail, series: Classification, *, watched: bool) -> list[Finding]:
     moving = [*_falling(stretch), *_not_flat(series)]
     if watched and any(finding.state for finding in moving) and not any(run.contaminated for run in measured):
-        numbers = {"runs": float(len(measured))}
-        moving.append(Finding("unsteady", Reason(kind="cause_clean_but_drifting", numbers=numbers)))
+        moving.append(Finding.of("unsteady", "cause_clean_but_drifting", runs=float(len(measured))))
     found = [*moving, *_undecided(series), *_host(stretch, series)]
-    return found if watched else [*found, Finding(None, Reason(kind="causes_not_watched"))]
+    return found if watched else [*found, Finding.of(None, "causes_not_watched")]
 
 
 def _falling(stretch: CleanTail) -> list[Finding]:
     share = max(fall_per_run(stretch.wall_s), fall_per_run(stretch.corrected_s))
-    if share <= FALLING:
-        return []
-    return [Finding("unsteady", Reason(kind="still_falling", numbers={"share_per_run": share}))]
+    return [Finding.of("unsteady", "still_falling", share_per_run=share)] if share > FALLING else []
 
 
 def _not_flat(series: Classification) -> list[Finding]:
     """A slow first run or two of twenty are told but forgiven: the median does not feel them."""
     if series.label in ("flat", "inconclusive"):
         return []
-    numbers = {"tolerance": series.tolerance} | ({} if series.start is None else {"start": float(series.start)})
+    start = {} if series.start is None else {"start": float(series.start)}
     forgiven = series.label == "warmup" and (series.start or 0) <= EARLY * series.n
-    return [Finding(None if forgiven else "unsteady", Reason(kind="not_flat", numbers=numbers, subject=series.label))]
+    state: VerdictState | None = None if forgiven else "unsteady"
+    return [Finding.of(state, "not_flat", series.label, tolerance=series.tolerance, **start)]
 
 
 def _undecided(series: Classification) -> list[Finding]:
     if series.n < SHORTEST:
-        numbers = {"runs": float(series.n), "wanted": float(SHORTEST)}
-        return [Finding("undecided", Reason(kind="too_few_runs", numbers=numbers))]
+        return [Finding.of("undecided", "too_few_runs", runs=float(series.n), wanted=float(SHORTEST))]
     if series.label == "inconclusive":
         known = {} if series.detectable is None else {"detectable_share": series.detectable}
-        numbers = {**known, "tolerance": series.tolerance}
-        return [Finding("undecided", Reason(kind="too_noisy", numbers=numbers))]
+        return [Finding.of("undecided", "too_noisy", **known, tolerance=series.tolerance)]
     return []
 
 
@@ -194,8 +181,6 @@ def _host(stretch: CleanTail, series: Classification) -> list[Finding]:
     share = stretch.contention_share
     if share <= CONTENDED:
         return []
-    found = [Finding(None, Reason(kind="contended", numbers={"contention_share": share}))]
     wall = classify(stretch.wall_s).label
-    if wall != series.label:
-        found.append(Finding(None, Reason(kind="host_disagrees", subject=wall)))
-    return found
+    differs = [Finding.of(None, "host_disagrees", wall)] if wall != series.label else []
+    return [Finding.of(None, "contended", contention_share=share), *differs]

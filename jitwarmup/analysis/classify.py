@@ -19,10 +19,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import median
 from typing import Literal
 
 from jitwarmup.analysis.segments import outliers, segment_edges
-from jitwarmup.analysis.stats import MAD_TO_SIGMA, mann_kendall_z, median, theil_sen
+from jitwarmup.analysis.stats import MAD_TO_SIGMA, mann_kendall_z, theil_sen
+from jitwarmup.records.checks import is_number, one_of
 from jitwarmup.records.errors import ArgumentError
 
 Label = Literal["flat", "warmup", "slowdown", "no_steady_state", "inconclusive"]
@@ -67,10 +69,6 @@ class _Segment:
     level: float
     spread: float = 0.0
 
-    @property
-    def size(self) -> int:
-        return self.end - self.first
-
 
 def classify(
     series: Sequence[float], *, profile: Profile = "practical", tolerance: float | None = None
@@ -82,10 +80,7 @@ def classify(
     finite are passed over; fewer than five are ``inconclusive``. The practical profile gives the same answer for the
     same series in any unit. Raises ArgumentError for an unknown profile, tolerance or what is no series of numbers.
     """
-    if profile not in ("practical", "barrett2017"):
-        raise ArgumentError(
-            f"got profile={profile!r}; wanted 'practical' or 'barrett2017'; leave it out for 'practical'"
-        )
+    one_of("profile", profile, ("practical", "barrett2017"))
     allowed = _tolerance(tolerance, TOLERANCE if profile == "practical" else DELTA_S)
     kept = _finite_places(series)
     values = [float(series[at]) for at in kept]
@@ -109,7 +104,7 @@ Answer = tuple[Label, int | None, list[int], float | None]
 def _practical(values: Sequence[float], tolerance: float) -> Answer:
     logs = _logs(values)
     count, same = len(logs), math.log1p(tolerance) + 1e-9
-    noise = _noise(logs)
+    noise = MAD_TO_SIGMA * median([abs(two - one) for one, two in pairwise(logs)]) / math.sqrt(2)
     detectable = DETECTABLE * noise * math.sqrt(4 / count)
     edges = segment_edges(
         logs,
@@ -117,7 +112,8 @@ def _practical(values: Sequence[float], tolerance: float) -> Answer:
         least_variance=max(LEAST_SIGMA, SHARE_OF_NOISE * noise) ** 2,
         shortest=1,
     )
-    segments = _without_blips([_Segment(a, b, median(logs[a:b])) for a, b in pairwise(edges)], count)
+    blip = 1 if count < 40 else 2  # so few values after the first segment are outliers, not a level
+    segments = [_Segment(a, b, median(logs[a:b])) for a, b in pairwise(edges) if not a or b - a > blip]
     other = [part for part in segments if not _same_level(part, segments[-1], same, noise)]
     drift = _tail_drift(logs, same, noise)
     label, start = _label(other, segments[-1].level, count, moving=bool(drift))
@@ -175,19 +171,8 @@ def _logs(values: Sequence[float]) -> list[float]:
     return [round(log - middle, 9) for log in logs]
 
 
-def _noise(logs: Sequence[float]) -> float:
-    steps = [abs(two - one) for one, two in pairwise(logs)]
-    return MAD_TO_SIGMA * median(steps) / math.sqrt(2)
-
-
-def _without_blips(segments: list[_Segment], count: int) -> list[_Segment]:
-    """Without the segments of one value (two in longer series) after the first: outliers, not levels."""
-    blip = 1 if count < 40 else 2
-    return [part for at, part in enumerate(segments) if not at or part.size > blip]
-
-
 def _same_level(one: _Segment, last: _Segment, same: float, noise: float) -> bool:
-    error = noise * math.sqrt(1 / one.size + 1 / last.size)
+    error = noise * math.sqrt(1 / (one.end - one.first) + 1 / (last.end - last.first))
     return abs(one.level - last.level) <= max(same, SIGNIFICANT * error)
 
 
@@ -213,6 +198,6 @@ def _finite_places(series: Sequence[float]) -> list[int]:
 def _tolerance(given: float | None, default: float) -> float:
     if given is None:
         return default
-    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < math.inf:
+    if not is_number(given) or given <= 0:
         raise ArgumentError(f"got tolerance={given!r}; wanted a number above 0; leave it out for {default}")
     return float(given)

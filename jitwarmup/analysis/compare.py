@@ -10,16 +10,16 @@ taken off where both sides tell them: with them +20 % was missed in 5 of 40 busy
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, pairwise
+from statistics import median
 from typing import Literal
 
 from jitwarmup.analysis.sides import Measured, Series
-from jitwarmup.analysis.stats import LEAST_WIDTH, effective_size, median, quantile
+from jitwarmup.analysis.stats import LEAST_WIDTH, effective_size, quantile
 from jitwarmup.records.codec import Record
 
 LEVEL = 0.99
@@ -79,10 +79,14 @@ def compare(a: Measured, b: Measured) -> Comparison:
     ratios = [
         of_singles("cold", a.cold_s, b.cold_s),
         of_singles("first", a.first_s, b.first_s),
-        of_pairs("steady", paired) if paired else of_series("steady", a.steady, b.steady),
+        of_pairs(paired) if paired else of_series("steady", a.steady, b.steady),
         of_series("first_item", a.first_item, b.first_item),
         of_series("item_gap", a.item_gap, b.item_gap),
     ]
+    compiles = None
+    if a.compiles is not None and b.compiles is not None:
+        kinds = sorted({**a.compiles, **b.compiles})
+        compiles = {kind: (a.compiles.get(kind, 0), b.compiles.get(kind, 0)) for kind in kinds}
     return Comparison(
         a=a.name,
         b=b.name,
@@ -90,7 +94,7 @@ def compare(a: Measured, b: Measured) -> Comparison:
         interleaved=bool(paired),
         processes=(a.processes, b.processes),
         failed=(a.failed, b.failed),
-        compiles=counts(a, b),
+        compiles=compiles,
     )
 
 
@@ -102,13 +106,6 @@ def unless_unknown(a: Measured, b: Measured) -> tuple[Measured, Measured]:
     return replace(a, steady=calm[0]), replace(b, steady=calm[1])
 
 
-def counts(a: Measured, b: Measured) -> Mapping[str, tuple[int, int]] | None:
-    """Compiles by kind on both sides."""
-    if a.compiles is None or b.compiles is None:
-        return None
-    return {kind: (a.compiles.get(kind, 0), b.compiles.get(kind, 0)) for kind in sorted({**a.compiles, **b.compiles})}
-
-
 # ------------------------------------------------------------------ the three ways
 
 
@@ -118,7 +115,7 @@ def pairs_of(a: Measured, b: Measured) -> list[tuple[float, float]]:
         return []
     mine, theirs = by_place(a.steady[0]), by_place(b.steady[0])
     shared = sorted(mine.keys() & theirs.keys())
-    for here, after in itertools.pairwise(shared):
+    for here, after in pairwise(shared):
         if max(mine[here][0], theirs[here][0]) > min(mine[after][0], theirs[after][0]):
             return []
     return [(mine[at][1], theirs[at][1]) for at in shared] if len(shared) > 1 else []
@@ -129,40 +126,43 @@ def by_place(series: Series) -> dict[int, tuple[float, float]]:
     return dict(zip(series.places, zip(series.started_at, series.seconds, strict=False), strict=False))
 
 
-def of_pairs(metric: str, pairs: Sequence[tuple[float, float]]) -> Ratio:
-    """The median of the ratios within pairs."""
+def of_pairs(pairs: Sequence[tuple[float, float]]) -> Ratio:
+    """Of steady runs the median of the ratios within pairs."""
     steps = [math.log(b / a) for a, b in pairs if a > 0 and b > 0]
-    a_s, b_s = median([a for a, _ in pairs]), median([b for _, b in pairs])
-    if len(steps) < PAIRS:
-        return ratio_of(metric, a_s, b_s, math.exp(median(steps)) if steps else None, None, len(steps), "pairs")
-    drawn = list(map(statistics.median, blocks(steps)))
-    return ratio_of(metric, a_s, b_s, math.exp(median(steps)), bounds(drawn, LEAST_WIDTH), len(steps), "pairs")
+    known = Ratio(
+        metric="steady",
+        a_s=median([a for a, _ in pairs]),
+        b_s=median([b for _, b in pairs]),
+        ratio=math.exp(median(steps)) if steps else None,
+        n=len(steps),
+        method="pairs",
+    )
+    return called(known, [median(drawn) for drawn in blocks(steps)] if len(steps) >= PAIRS else [], LEAST_WIDTH)
 
 
 def of_series(metric: str, a: Sequence[Series], b: Sequence[Series]) -> Ratio:
     """The ratio of the medians; of several processes on both sides, their medians are what is resampled."""
     mine, theirs = positive(a), positive(b)
-    if not mine or not theirs:
-        return ratio_of(metric, middle(mine), middle(theirs), None, None, 0, "absent")
     if min(len(mine), len(theirs)) > 1:
         return of_singles(metric, [median(one) for one in mine], [median(one) for one in theirs])
-    ours, others = [value for one in mine for value in one], [value for one in theirs for value in one]
-    a_s, b_s = median(ours), median(others)
-    enough = min(len(ours), len(others)) >= RUNS
-    drawn = list(map(log_ratio, blocks(ours), blocks(others, SEED + 1))) if enough else []
-    return ratio_of(metric, a_s, b_s, b_s / a_s, bounds(drawn, 2 * LEAST_WIDTH), min(len(ours), len(others)), "runs")
+    return of_values(metric, list(chain(*mine)), list(chain(*theirs)), "runs")
 
 
 def of_singles(metric: str, a: Sequence[float], b: Sequence[float]) -> Ratio:
     """The ratio of the medians of values of which each process gives one."""
     mine, theirs = [value for value in a if value > 0], [value for value in b if value > 0]
-    if not mine or not theirs:
-        return ratio_of(metric, middle([mine]), middle([theirs]), None, None, 0, "absent")
-    least = min(len(mine), len(theirs))
-    drawn = list(map(log_ratio, blocks(mine), blocks(theirs, SEED + 1))) if least >= RUNS else []
-    method: Method = "single" if least == 1 else "processes"
-    a_s, b_s = median(mine), median(theirs)
-    return ratio_of(metric, a_s, b_s, b_s / a_s, bounds(drawn, 2 * LEAST_WIDTH), least, method)
+    return of_values(metric, mine, theirs, "single" if min(len(mine), len(theirs)) == 1 else "processes")
+
+
+def of_values(metric: str, a: Sequence[float], b: Sequence[float], method: Method) -> Ratio:
+    """The ratio of two medians, both sides resampled where they have values enough."""
+    a_s, b_s = median(a) if a else None, median(b) if b else None
+    if a_s is None or b_s is None:
+        return Ratio(metric=metric, a_s=a_s, b_s=b_s)
+    least = min(len(a), len(b))
+    known = Ratio(metric=metric, a_s=a_s, b_s=b_s, ratio=b_s / a_s, n=least, method=method)
+    drawn = list(map(log_ratio, blocks(a), blocks(b, SEED + 1))) if least >= RUNS else []
+    return called(known, drawn, 2 * LEAST_WIDTH)
 
 
 def positive(series: Sequence[Series]) -> list[list[float]]:
@@ -171,27 +171,14 @@ def positive(series: Sequence[Series]) -> list[list[float]]:
     return [one for one in found if one]
 
 
-def middle(series: Sequence[Sequence[float]]) -> float | None:
-    """The median of all values; None where there is none."""
-    values = [value for one in series for value in one]
-    return median(values) if values else None
-
-
-def ratio_of(  # noqa: PLR0917 - a row of a table
-    metric: str,
-    a_s: float | None,
-    b_s: float | None,
-    ratio: float | None,
-    edges: tuple[float, float] | None,
-    n: int,
-    method: Method,
-) -> Ratio:
-    """A ratio and what may be said of it."""
-    low, high = edges if edges is not None else (None, None)
-    verdict: Call = "unknown"
-    if low is not None and high is not None:
-        verdict = "slower" if low > 1 else "faster" if high < 1 else "same"
-    return Ratio(metric=metric, a_s=a_s, b_s=b_s, ratio=ratio, low=low, high=high, n=n, method=method, verdict=verdict)
+def called(known: Ratio, logs: Sequence[float], least: float) -> Ratio:
+    """A ratio with its interval from resampled logarithms, no narrower than ``least`` on each side, and the verdict."""
+    if not logs:
+        return known
+    centre = median(logs)
+    low = math.exp(min(quantile(logs, (1 - LEVEL) / 2), centre - least))
+    high = math.exp(max(quantile(logs, (1 + LEVEL) / 2), centre + least))
+    return replace(known, low=low, high=high, verdict="slower" if low > 1 else "faster" if high < 1 else "same")
 
 
 # ------------------------------------------------------------------ resampling
@@ -210,13 +197,4 @@ def blocks(values: Sequence[float], seed: int = SEED) -> Iterator[list[float]]:
 
 def log_ratio(a: Sequence[float], b: Sequence[float]) -> float:
     """Logarithm of the ratio of the medians."""
-    return math.log(statistics.median(b) / statistics.median(a))
-
-
-def bounds(logs: Sequence[float], least: float) -> tuple[float, float] | None:
-    """The ratio's interval from resampled logarithms, no narrower than ``least`` on each side of its middle."""
-    if not logs:
-        return None
-    centre = median(logs)
-    low, high = quantile(logs, (1 - LEVEL) / 2), quantile(logs, (1 + LEVEL) / 2)
-    return math.exp(min(low, centre - least)), math.exp(max(high, centre + least))
+    return math.log(median(b) / median(a))

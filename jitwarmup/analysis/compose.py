@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jitwarmup.analysis.costs import exclusive_costs
+from jitwarmup.analysis.rest import contention_share
 from jitwarmup.analysis.stats import summarize
 from jitwarmup.records.protocols import RunAnnotation
-from jitwarmup.records.report import SENTINEL_S, Failure, Report
+from jitwarmup.records.report import SENTINEL_S, Failure, Report, Summary
 from jitwarmup.records.runs import Phase, Run
-from jitwarmup.records.summary import Summary
 from jitwarmup.records.verdict import Reason, Verdict
 
 
@@ -80,10 +80,9 @@ def compose(
 
 def summary_of(runs: Sequence[Run]) -> Summary:
     """The summary of some runs; waits for a CPU widen its interval."""
-    wall = sum(run.duration_s for run in runs)
-    known = bool(runs) and wall > 0 and all(run.wait_s is not None for run in runs)
-    share = min(1.0, sum(run.wait_s or 0.0 for run in runs) / wall) if known else None
-    return summarize([run.duration_s for run in runs], contention_share=share)
+    durations, waits = [run.duration_s for run in runs], [run.wait_s for run in runs if run.wait_s is not None]
+    share = contention_share(durations, waits) if len(waits) == len(runs) else None
+    return summarize(durations, contention_share=share)
 
 
 def items_of(runs: Sequence[Run]) -> dict[str, Any]:

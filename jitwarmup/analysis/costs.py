@@ -36,7 +36,10 @@ def exclusive_costs(work: Sequence[OneTimeWork], wall_s: float) -> dict[str, flo
     inductor = sum(item.duration_s or 0.0 for item in own if item.kind == INDUCTOR)
     beside = _by_kind(item for item in own if item.kind not in FRAMES and item.reason != WITHIN)
     costs = _compile_costs(frames, inductor, nested) if frames else _merged({INDUCTOR: inductor}, nested)
-    return _capped(_merged(costs, beside), wall_s)
+    costs = _merged(costs, beside)
+    # parts can exceed the wall where two clocks disagree or work ran side by side: all shrink alike then
+    total = sum(costs.values())
+    return costs if total <= wall_s else _merged(_scaled(costs, max(wall_s, 0.0) / total), {})
 
 
 def _compile_costs(frames: dict[str, float], inductor: float, nested: dict[str, float]) -> dict[str, float]:
@@ -58,16 +61,9 @@ def _by_kind(work: Iterable[OneTimeWork]) -> dict[str, float]:
 
 
 def _merged(first: dict[str, float], second: dict[str, float]) -> dict[str, float]:
-    kinds = [*first, *(kind for kind in second if kind not in first)]
-    sums = {kind: first.get(kind, 0.0) + second.get(kind, 0.0) for kind in kinds}
+    sums = {kind: first.get(kind, 0.0) + second.get(kind, 0.0) for kind in {**first, **second}}
     return {kind: spent for kind, spent in sums.items() if spent > 0}
 
 
 def _scaled(costs: dict[str, float], factor: float) -> dict[str, float]:
     return {kind: spent * factor for kind, spent in costs.items()}
-
-
-def _capped(costs: dict[str, float], wall_s: float) -> dict[str, float]:
-    """Parts can exceed the wall where two clocks disagree or work ran side by side: all shrink alike then."""
-    total = sum(costs.values())
-    return costs if total <= wall_s else _merged(_scaled(costs, max(wall_s, 0.0) / total), {})

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jitwarmup.analysis.compare import METRICS, Comparison, Ratio
+from jitwarmup.analysis.compare import METRICS, Comparison
 from jitwarmup.records.codec import Record
 from jitwarmup.records.errors import ArgumentError
 
@@ -28,9 +28,6 @@ class Gate(Record):
     metric: str
     limit: float
 
-    def __str__(self) -> str:
-        return f"{self.metric}:{self.limit:g}" if self.metric == RECOMPILES else f"{self.metric}:{self.limit:.6g}"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged(Record):
@@ -42,68 +39,61 @@ class Judged(Record):
 
 
 def parse_gates(text: str) -> tuple[Gate, ...]:
-    """
-    Gates from the command line.
-
-    Raises:
-        ArgumentError: a metric or a limit is not one.
-
-    """
+    """Gates from the command line. Raises ArgumentError where a metric or a limit is not one."""
     return tuple(parse_gate(part.strip()) for part in text.split(",") if part.strip())
 
 
 def parse_gate(text: str) -> Gate:
     """One gate."""
     metric, _, limit = text.partition(":")
-    if metric == RECOMPILES and limit.isdigit():
-        return Gate(metric=metric, limit=float(limit))
-    number = re.fullmatch(r"(\d+(?:\.\d+)?)%", limit)
-    if metric in METRICS and number is not None:
-        return Gate(metric=metric, limit=float(number[1]) / 100)
     if metric not in (*METRICS, RECOMPILES):
         raise ArgumentError(f"got the gate {text!r}; wanted one of {', '.join((*METRICS, RECOMPILES))}; {WAY_OUT}")
-    kind = "a whole number" if metric == RECOMPILES else "a percentage"
-    raise ArgumentError(f"got the gate {text!r}; wanted {kind} after {metric}:; {WAY_OUT}")
+    counts = metric == RECOMPILES
+    number = re.fullmatch(r"(\d+)" if counts else r"(\d+(?:\.\d+)?)%", limit)
+    if number is None:
+        kind = "a whole number" if counts else "a percentage"
+        raise ArgumentError(f"got the gate {text!r}; wanted {kind} after {metric}:; {WAY_OUT}")
+    return Gate(metric=metric, limit=float(number[1]) / (1 if counts else 100))
 
 
 def judge(comparison: Comparison, gates: Sequence[Gate]) -> list[Judged]:
     """What comes of each gate."""
-    return [recompiles(comparison, gate) if gate.metric == RECOMPILES else time(comparison, gate) for gate in gates]
+    found = []
+    for gate in gates:
+        failed, words = (recompiles if gate.metric == RECOMPILES else time)(comparison, gate)
+        found.append(Judged(gate=gate, failed=failed, words=f"{gate.metric}: {words}"))
+    return found
 
 
-def time(comparison: Comparison, gate: Gate) -> Judged:
-    """A gate on a time."""
-    found = comparison.of(gate.metric)
+def time(comparison: Comparison, gate: Gate) -> tuple[bool, str]:
+    """
+    Whether a gate on a time fails, and why.
+
+    Of values too few for an interval, one on a side is held to the limit; a few runs are not enough to tell.
+    """
+    found, limit = comparison.of(gate.metric), f"limit {percent(1 + gate.limit)}"
     if comparison.failed[1]:
-        return Judged(gate=gate, failed=True, words=f"{gate.metric}: the measurement of {comparison.b} failed")
+        return True, f"the measurement of {comparison.b} failed"
     if found.ratio is None or not math.isfinite(found.ratio):
-        return Judged(gate=gate, failed=True, words=f"{gate.metric}: cannot be judged, one side has no value")
-    over = found.ratio > 1 + gate.limit
+        return True, "cannot be judged, one side has no value"
+    over, words = found.ratio > 1 + gate.limit, percent(found.ratio)
+    if found.verdict == "unknown" and found.method in ("single", "processes"):
+        return over, f"{words}, {limit}; {found.n} on a side, so the noise is not known"
     if found.verdict == "unknown":
-        return unknown(gate, found, over=over)
-    words = f"{gate.metric}: {percent(found.ratio)} ({percent(found.low)} to {percent(found.high)})"
-    failed = over and found.verdict == "slower"
-    if over and not failed:
-        return Judged(gate=gate, failed=False, words=f"{words} is within the noise")
-    return Judged(gate=gate, failed=failed, words=f"{words}, limit {percent(1 + gate.limit)}")
+        return True, f"{words}, {limit}; cannot be judged with {found.n} runs on a side"
+    words += f" ({percent(found.low)} to {percent(found.high)})"
+    if over and found.verdict != "slower":
+        return False, f"{words} is within the noise"
+    return over, f"{words}, {limit}"
 
 
-def unknown(gate: Gate, found: Ratio, *, over: bool) -> Judged:
-    """A gate over values too few for an interval: one of each is held to the limit, a few runs are not enough."""
-    words = f"{gate.metric}: {percent(found.ratio)}, limit {percent(1 + gate.limit)}"
-    if found.method in ("single", "processes"):
-        return Judged(gate=gate, failed=over, words=f"{words}; {found.n} on a side, so the noise is not known")
-    return Judged(gate=gate, failed=True, words=f"{words}; cannot be judged with {found.n} runs on a side")
-
-
-def recompiles(comparison: Comparison, gate: Gate) -> Judged:
-    """How many more compiles of one kind B makes."""
+def recompiles(comparison: Comparison, gate: Gate) -> tuple[bool, str]:
+    """Whether B makes more compiles of one kind than it may."""
     if comparison.compiles is None:
-        words = "recompiles: cannot be judged, compiles were not watched on one side"
-        return Judged(gate=gate, failed=True, words=words)
+        return True, "cannot be judged, compiles were not watched on one side"
     grown = {kind: (was, now) for kind, (was, now) in comparison.compiles.items() if now - was > gate.limit}
     more = ", ".join(f"{kind} {was} -> {now}" for kind, (was, now) in grown.items())
-    return Judged(gate=gate, failed=bool(grown), words=f"recompiles: {more or 'no more than before'}")
+    return bool(grown), more or "no more than before"
 
 
 def percent(ratio: float | None) -> str:

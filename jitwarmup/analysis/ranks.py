@@ -11,15 +11,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from jitwarmup.analysis.audit import WEIGHT
-from jitwarmup.records.codec import decode, encode
+from jitwarmup.records.codec import decode, encode, field_types
 from jitwarmup.records.runs import OneTimeWork, Phase, Run
 from jitwarmup.records.verdict import Reason, Verdict
 
 RankEnding = Literal["ok", "failed", "refused", "mutated"]
 TEXT = 8_000  # characters of a remote traceback that are worth carrying; the last ones, where the error stands
+OF_RUN = ("phase", "index", "duration_ns", "cpu_s", "wait_s", "switches", "work")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,43 +55,19 @@ class RankReport:
     @classmethod
     def of(cls, run: Run, *, ending: RankEnding, watched: bool, words: RemoteError | None = None) -> Self:
         """What to say of a run of one's own."""
-        return cls(
-            phase=run.phase,
-            index=run.index,
-            duration_ns=run.duration_ns,
-            ending=ending,
-            watched=watched,
-            cpu_s=run.cpu_s,
-            wait_s=run.wait_s,
-            switches=run.switches,
-            work=run.work,
-            words=words,
-        )
+        read = {name: getattr(run, name) for name in OF_RUN}
+        return cls(**read, ending=ending, watched=watched, words=words)
 
     def to_bytes(self) -> bytes:
-        """Compact JSON; a quiet run fits into one small message."""
-        plain = [self.phase.value, self.index, self.duration_ns, self.ending, int(self.watched)]
-        host = [self.cpu_s, self.wait_s, self.switches]
-        more = [encode(self.work), encode(self.words)] if self.work or self.words else []
-        return json.dumps([*plain, *host, *more], separators=(",", ":")).encode()
+        """Compact JSON, without names; a quiet run fits into one small message."""
+        return json.dumps(list(encode(self).values()), separators=(",", ":")).encode()
 
     @classmethod
     def from_bytes(cls, message: bytes) -> Self:
         """The inverse of ``to_bytes``; ValueError for what is none."""
-        phase, index, duration_ns, ending, watched, cpu_s, wait_s, switches, *more = json.loads(message)
-        work, words = more or ([], None)
-        return cls(
-            phase=Phase(phase),
-            index=index,
-            duration_ns=duration_ns,
-            ending=ending,
-            watched=bool(watched),
-            cpu_s=cpu_s,
-            wait_s=wait_s,
-            switches=switches,
-            work=decode(tuple[OneTimeWork, ...], work),
-            words=decode(RemoteError | None, words),
-        )
+        kinds: dict[str, Any] = field_types(cls)  # type: ignore[arg-type]  # a class is hashable
+        values = zip(kinds.items(), json.loads(message), strict=True)
+        return cls(**{name: decode(kind, value) for (name, kind), value in values})
 
 
 def slowest(reports: Sequence[RankReport]) -> int:
@@ -99,15 +76,7 @@ def slowest(reports: Sequence[RankReport]) -> int:
 
 
 def agreed(run: Run, reports: Sequence[RankReport], members: Sequence[int]) -> Run:
-    """
-    The run that all members decide on.
-
-    Args:
-        run: this rank's own, whose items and device reading are kept.
-        reports: what each member reports, in the order of ``members``.
-        members: their ranks.
-
-    """
+    """The run that all members (ranks) decide on by their reports, with the items and device reading of one's own run."""
     last = reports[slowest(reports)]
     failed = first_failed(reports)
     work = tuple(replace(one, rank=rank) for rank, report in zip(members, reports, strict=True) for one in report.work)

@@ -16,8 +16,8 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from statistics import median
 
-from jitwarmup.analysis.stats import median
 from jitwarmup.records.checks import whole
 from jitwarmup.records.runs import OneTimeWork, Phase, Run
 
@@ -136,6 +136,7 @@ def _is_ambient(work: OneTimeWork) -> bool:
 
 
 def _parts(work: OneTimeWork, usual: Mapping[str, OneTimeWork], left: Counter[str]) -> list[OneTimeWork]:
+    """The regular part, with no more seconds than one run usually pays, and the surplus."""
     if _is_ambient(work):
         return [replace(work, recurrence="ambient")]
     if work.scope != "own":
@@ -144,11 +145,7 @@ def _parts(work: OneTimeWork, usual: Mapping[str, OneTimeWork], left: Counter[st
     left[work.kind] -= regular
     if regular == work.count or not regular:
         return [replace(work, recurrence="recurring" if regular else "one_time")]
-    return _split(work, regular, usual[work.kind].duration_s)
-
-
-def _split(work: OneTimeWork, regular: int, usual_s: float | None) -> list[OneTimeWork]:
-    """The regular part, with no more seconds than one run usually pays, and the surplus."""
+    usual_s = usual[work.kind].duration_s
     whole_s = work.duration_s
     part_s = None if whole_s is None else min(whole_s, whole_s * regular / work.count if usual_s is None else usual_s)
     rest_s = None if whole_s is None or part_s is None else whole_s - part_s

@@ -16,8 +16,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import median
 
-from jitwarmup.analysis.stats import CONTENDED, cov, mann_kendall_z, median, noise_of_log, theil_sen
+from jitwarmup.analysis.stats import CONTENDED, cov, mann_kendall_z, noise_of_log, theil_sen
 from jitwarmup.records.runs import Run
 
 QUIET = 0.01  # spread of the newest three at which nothing more is asked
@@ -81,17 +82,17 @@ def find_rest(stretch: CleanTail, patience: TailLengths = NORMAL, *, causes_watc
         return None  # of the wall time, whatever the waits explain
     longest = 4 * patience.stable  # no path looks further back
     seen = CleanTail(wall_s=stretch.wall_s[-longest:], wait_s=stretch.wait_s[-longest:]).corrected_s
-    share = stretch.contention_share
-    for path, window in (
-        ("quiet", _quiet(seen, patience)),
-        ("stable", _stable(seen, patience)),
-        ("cause", _cause(seen, patience, share) if causes_watched else 0),
-        ("noise_floor", _noise_floor(seen, patience, share)),
+    contended = stretch.contention_share > CONTENDED
+    # with the causes watched and silent, noise that is known to be the host's will not get better by waiting
+    for path, window, at_rest in (
+        ("quiet", patience.quiet, _quiet),
+        ("stable", patience.stable, _stable),
+        *([("cause", patience.stable, _not_falling)] if causes_watched and contended else []),
+        ("noise_floor", patience.stable * (2 if contended else 4), _noise_floor),
     ):
-        if window:
-            return Rest(
-                path=path, window=window, cov=cov(seen[-window:]), start=rest_start(stretch.corrected_s, window)
-            )
+        newest = seen[-window:]
+        if len(newest) == window and at_rest(newest):
+            return Rest(path=path, window=window, cov=cov(newest), start=rest_start(stretch.corrected_s, window))
     return None
 
 
@@ -149,41 +150,27 @@ def log_ratio(one: float, two: float) -> float:
     return abs(math.log(one) - math.log(two)) if one > 0 and two > 0 else math.inf
 
 
-def _quiet(seen: Sequence[float], patience: TailLengths) -> int:
-    size = patience.quiet
-    return size if len(seen) >= size and cov(seen[-size:]) <= QUIET else 0
+def _quiet(newest: Sequence[float]) -> bool:
+    return cov(newest) <= QUIET
 
 
-def _stable(seen: Sequence[float], patience: TailLengths) -> int:
-    size = patience.stable
-    if len(seen) < size or cov(seen[-size:]) > STABLE:
-        return 0
-    newest, part = seen[-size:], size // 2
-    return size if log_ratio(median(newest[:part]), median(newest[-part:])) <= LEVEL else 0
+def _stable(newest: Sequence[float]) -> bool:
+    part = len(newest) // 2
+    return cov(newest) <= STABLE and log_ratio(median(newest[:part]), median(newest[-part:])) <= LEVEL
 
 
-def _cause(seen: Sequence[float], patience: TailLengths, share: float) -> int:
-    """With the causes watched and silent, noise that is known to be the host's will not get better by waiting."""
-    size = patience.stable
-    ripe = share > CONTENDED and len(seen) >= size
-    return size if ripe and mann_kendall_z(seen[-size:]) > FALLING_Z else 0
+def _not_falling(newest: Sequence[float]) -> bool:
+    return mann_kendall_z(newest) > FALLING_Z
 
 
-def _noise_floor(seen: Sequence[float], patience: TailLengths, share: float) -> int:
+def _noise_floor(newest: Sequence[float]) -> bool:
     """The noise itself has settled: both halves of a long window agree in level and in spread, and it falls no more."""
-    size = patience.stable * (2 if share > CONTENDED else 4)
-    if len(seen) < size:
-        return 0
-    newest = seen[-size:]
-    older, newer = newest[: size // 2], newest[size // 2 :]
+    half = len(newest) // 2
+    older, newer = newest[:half], newest[half:]
     spread_older, spread = cov(older), cov(newer)
     return (
-        size
-        if (
-            spread <= WILD
-            and spread / 2 <= spread_older <= spread * 2
-            and log_ratio(median(older), median(newer)) <= max(LEVEL, 1.25 * spread / math.sqrt(size / 2))
-            and mann_kendall_z(newest) > FALLING_Z
-        )
-        else 0
+        spread <= WILD
+        and spread / 2 <= spread_older <= spread * 2
+        and log_ratio(median(older), median(newer)) <= max(LEVEL, 1.25 * spread / math.sqrt(half))
+        and _not_falling(newest)
     )

@@ -47,13 +47,9 @@ def segment_edges(
         costs = best[starts] + lengths * (np.log(2 * np.pi * variances) + 1) + penalty
         came_from[end] = np.argmin(costs)
         best[end] = costs[came_from[end]]
-    return _walk_back(came_from.tolist())
-
-
-def _walk_back(came_from: Sequence[int]) -> list[int]:
-    edges = [len(came_from) - 1]
+    edges = [count]
     while edges[-1] > 0:
-        edges.append(came_from[edges[-1]])
+        edges.append(int(came_from[edges[-1]]))
     return edges[::-1]
 
 

@@ -10,7 +10,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
+from statistics import median_high
 from typing import Any
 
 from jitwarmup.analysis.compose import timed
@@ -65,16 +68,17 @@ class Measured(Record):
 
 def read_sides(text: str) -> dict[str, Measured]:
     """
-    The sides of a saved file by name, in the order in which they appear.
+    The sides of a saved file in the order in which they appear, by the name of the function (or of a test, if noted).
 
-    Raises:
-        ArgumentError: there is nothing of jitwarmup in it, or a report cannot be read.
-
+    Raises ArgumentError where there is nothing of jitwarmup in it, or a report cannot be read.
     """
     documents = list(read_documents(text))
-    reports = [(name_in(document), Report.from_dict(document)) for document in documents if is_a(document, REPORT)]
-    named = {name: [report for other, report in reports if other == name] for name, _ in reports}
-    found = {name: side_of(same, name) for name, same in named.items()}
+    named: dict[str, list[Report]] = {}
+    for document in documents:
+        if is_a(document, REPORT):
+            name = str(document.get("test") or document.get("callable"))
+            named.setdefault(name, []).append(Report.from_dict(document))
+    found = {name: side_of(reports, name) for name, reports in named.items()}
     events = [document for document in documents if is_a(document, EVENT)]
     for name in dict.fromkeys(str(event.get("callable")) for event in events):
         if name not in found and (side := side_of_events(name, events)) is not None:
@@ -98,21 +102,14 @@ def read_reports(text: str) -> list[Report]:
     return found
 
 
-def name_in(document: Mapping[str, Any]) -> str:
-    """Under which name a saved report is compared: a test's, where one was noted, else the function's."""
-    return str(document.get("test") or document.get("callable"))
-
-
 def read_documents(text: str) -> Iterator[Mapping[str, Any]]:
     """Every JSON object of a document or of JSON lines; what is no JSON is passed over."""
     try:
         yield from unfold(json.loads(text))
     except ValueError:
         for line in text.splitlines():
-            try:
+            with suppress(ValueError):
                 yield from unfold(json.loads(line))
-            except ValueError:
-                continue
 
 
 def unfold(value: Any) -> Iterator[Mapping[str, Any]]:
@@ -120,10 +117,9 @@ def unfold(value: Any) -> Iterator[Mapping[str, Any]]:
     if isinstance(value, list):
         for item in value:
             yield from unfold(item)
-    elif isinstance(value, Mapping) and ("report" in value or "reports" in value):
-        yield from unfold(value.get("report", value.get("reports")))
     elif isinstance(value, Mapping):
-        yield value
+        carried = value.get("report", value.get("reports"))
+        yield from [value] if carried is None else unfold(carried)
 
 
 def is_a(document: Mapping[str, Any], schema: str) -> bool:
@@ -136,16 +132,18 @@ def is_a(document: Mapping[str, Any], schema: str) -> bool:
 
 def side_of(reports: Sequence[Report], name: str | None = None) -> Measured:
     """One function, measured once or in several processes."""
-    side = Measured(name=name or reports[0].callable, processes=len(reports))
     kept = [timed(report.runs) for report in reports]
     clean = [[run for run in runs if run.clean] or runs for runs in kept]
-    return replace(
-        side,
+    return Measured(
+        name=name or reports[0].callable,
+        processes=len(reports),
         cold_s=tuple(r.validation.duration_s for r in reports if r.validation and r.validation.outcome == "ok"),
         first_s=tuple(runs[0].duration_s for runs in kept if runs),
         steady=tuple(series_of(runs) for runs in clean if runs),
-        first_item=tuple(filter(None, map(first_items, clean))),
-        item_gap=tuple(filter(None, map(gaps, clean))),
+        first_item=series_of_each(
+            [[run.first_item_s for run in runs if run.first_item_s is not None] for runs in clean]
+        ),
+        item_gap=series_of_each([[median_high(run.item_gaps_s) for run in runs if run.item_gaps_s] for runs in clean]),
         compiles=compiles_of(reports),
         failed=sum(report.failure is not None for report in reports),
     )
@@ -161,16 +159,9 @@ def series_of(runs: Sequence[Run]) -> Series:
     )
 
 
-def first_items(runs: Sequence[Run]) -> Series | None:
-    """Seconds to the first item of each streamed run; None where nothing was streamed."""
-    found = tuple(run.first_item_s for run in runs if run.first_item_s is not None)
-    return Series(seconds=found) if found else None
-
-
-def gaps(runs: Sequence[Run]) -> Series | None:
-    """The median gap between items of each streamed run; None where there is none."""
-    streamed = [sorted(run.item_gaps_s) for run in runs if run.item_gaps_s]
-    return Series(seconds=tuple(one[len(one) // 2] for one in streamed)) if streamed else None
+def series_of_each(seconds: Sequence[Sequence[float]]) -> tuple[Series, ...]:
+    """The seconds of each process that has any."""
+    return tuple(Series(seconds=tuple(one)) for one in seconds if one)
 
 
 def compiles_of(reports: Sequence[Report]) -> Mapping[str, int] | None:
@@ -187,10 +178,9 @@ def compiles_of(reports: Sequence[Report]) -> Mapping[str, int] | None:
 def compiles_in(runs: Iterable[Run]) -> Counter[str]:
     """Compiling works of these runs, by kind."""
     found: Counter[str] = Counter()
-    for run in runs:
-        for work in run.work:
-            if work.scope == "own" and is_compiling(work.kind):
-                found[work.kind] += work.count
+    for work in chain.from_iterable(run.work for run in runs):
+        if work.scope == "own" and is_compiling(work.kind):
+            found[work.kind] += work.count
     return found
 
 
@@ -208,11 +198,10 @@ def side_of_events(name: str, events: Sequence[Mapping[str, Any]]) -> Measured |
     clean = [event for event in mine if event.get("outcome") == "ok" and not event.get("contaminated")]
     calls = seconds_in(clean, "jitwarmup.call", "duration_s")
     medians = seconds_in(mine, "jitwarmup.measurement.completed", "median_s")
-    steady = [Series(seconds=calls)] if calls else [Series(seconds=(one,)) for one in medians]
+    steady = series_of_each([calls] if calls else [[one] for one in medians])
     if not steady and not colds:
         return None
-    firsts = calls[:1]
-    return Measured(name=name, processes=max(1, len(colds)), cold_s=colds, first_s=firsts, steady=tuple(steady))
+    return Measured(name=name, processes=max(1, len(colds)), cold_s=colds, first_s=calls[:1], steady=steady)
 
 
 def seconds_in(events: Iterable[Mapping[str, Any]], event: str, key: str) -> tuple[float, ...]:

@@ -6,7 +6,7 @@ intervals and bootstraps of 10 neighbouring timings covered the long-run value i
 this one in 92-99 % (evidence: steady-state.md, section 6). Real steady states wander slowly, which no formula over 10
 to 30 values can see: hence `LEAST_WIDTH`, and hence ``scope``, which says that another process may differ by more.
 
-Everything is written for short sequences and the standard library only. Values that are not finite cannot enter.
+Everything is written for short sequences and the standard library only.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ import statistics
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import pairwise
-from statistics import fmean
+from statistics import fmean, median
+from typing import NamedTuple
 
 from jitwarmup.records.errors import ArgumentError
-from jitwarmup.records.summary import Summary
+from jitwarmup.records.report import Summary
 
 LEAST_WIDTH = 0.01  # relative half-width below which no interval of one process is honest: the wander of a steady state
 CONTENDED = 0.10  # share of wall time spent waiting for a processor above which the host is called busy
 MAD_TO_SIGMA = 1.4826  # of a normal distribution
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
+class Interval(NamedTuple):
     """Bounds and the level they achieve (a fraction)."""
 
     low: float
@@ -45,9 +45,28 @@ def summarize(values_s: Sequence[float], level: float = 0.95, *, contention_shar
     interval is wider. Raises ArgumentError for a level outside (0, 1). Values that are not finite are left out, and
     ``n`` is without them.
     """
-    _check_level(level)
+    if not 0 < level < 1:
+        raise ArgumentError(f"got level={level!r}; wanted a fraction between 0 and 1; for 95 percent give level=0.95")
     values = finite(values_s)
-    return _summary(values, median_interval(values, level, contention_share=contention_share), scope="process")
+    if not values:
+        return Summary(n=0)
+    low, high, achieved = median_interval(values, level, contention_share=contention_share) or (None, None, None)
+    count, centre = len(values), median(values)
+    return Summary(
+        n=count,
+        median_s=centre,
+        ci_low_s=low,
+        ci_high_s=high,
+        ci_level=achieved,
+        mean_s=fmean(values),
+        stdev_s=statistics.stdev(values) if count >= 2 else None,
+        mad_s=median([abs(value - centre) for value in values]) if count >= 2 else None,
+        min_s=min(values),
+        max_s=max(values),
+        p90_s=quantile(values, 0.90) if count >= 10 else None,
+        p95_s=quantile(values, 0.95) if count >= 20 else None,
+        p99_s=quantile(values, 0.99) if count >= 100 else None,
+    )
 
 
 def across_processes(medians_s: Sequence[float], level: float = 0.95) -> Summary:
@@ -57,9 +76,15 @@ def across_processes(medians_s: Sequence[float], level: float = 0.95) -> Summary
     A single process covers the cross-process value in only 57-60 % of cases, three processes by this in 93 %, five in
     98 % (steady-state.md, section 6). ``n`` counts processes; medians that are not positive and finite are left out.
     """
-    _check_level(level)
     medians = [value for value in finite(medians_s) if value > 0]
-    return _summary(medians, _log_t_interval(medians, level), scope="processes")
+    found = replace(summarize(medians, level), scope="processes")
+    if len(medians) < 2:
+        return found
+    logs = [math.log(value) for value in medians]
+    centre = fmean(logs)
+    half = t_quantile(level, len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
+    low, high, _ = _floored(median(medians), math.exp(centre - half), math.exp(centre + half), level)
+    return replace(found, ci_low_s=low, ci_high_s=high, ci_level=level)
 
 
 def median_interval(
@@ -101,20 +126,9 @@ def finite(values: Iterable[float]) -> list[float]:
     return [float(value) for value in values if math.isfinite(value)]
 
 
-def median(values: Sequence[float]) -> float:
-    """Median of at least one value."""
-    return statistics.median(values)
-
-
 def quantile(values: Sequence[float], share: float) -> float:
     """Quantile by linear interpolation (numpy's default, type 7) of at least one value."""
     return _at(sorted(values), share * (len(values) - 1))
-
-
-def mad(values: Sequence[float]) -> float:
-    """Median absolute deviation from the median, unscaled."""
-    centre = median(values)
-    return median([abs(value - centre) for value in values])
 
 
 def cov(values: Sequence[float]) -> float:
@@ -146,7 +160,8 @@ def mann_kendall_z(values: Sequence[float]) -> float:
         score += bisect_left(ordered, value) + bisect_right(ordered, value) - len(ordered)
         insort(ordered, value)
     variance = (_kendall(len(values)) - sum(map(_kendall, Counter(values).values()))) / 18
-    return (score - _sign(score)) / math.sqrt(variance) if variance > 0 else 0.0
+    sign = (score > 0) - (score < 0)
+    return (score - sign) / math.sqrt(variance) if variance > 0 else 0.0
 
 
 def theil_sen(values: Sequence[float]) -> float:
@@ -181,42 +196,6 @@ def _t_within(angle: float, freedom: int) -> float:
     return 2 / math.pi * (angle + (sine * total if freedom > 1 else 0.0))
 
 
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise ArgumentError(f"got level={level!r}; wanted a fraction between 0 and 1; for 95 percent give level=0.95")
-
-
-def _summary(values: Sequence[float], interval: Interval | None, *, scope: str) -> Summary:
-    count = len(values)
-    if not count:
-        return Summary(n=0, scope=scope)
-    return Summary(
-        n=count,
-        median_s=median(values),
-        ci_low_s=interval.low if interval else None,
-        ci_high_s=interval.high if interval else None,
-        ci_level=interval.level if interval else None,
-        mean_s=fmean(values),
-        stdev_s=statistics.stdev(values) if count >= 2 else None,
-        mad_s=mad(values) if count >= 2 else None,
-        min_s=min(values),
-        max_s=max(values),
-        p90_s=quantile(values, 0.90) if count >= 10 else None,
-        p95_s=quantile(values, 0.95) if count >= 20 else None,
-        p99_s=quantile(values, 0.99) if count >= 100 else None,
-        scope=scope,
-    )
-
-
-def _log_t_interval(medians: Sequence[float], level: float) -> Interval | None:
-    if len(medians) < 2:
-        return None
-    logs = [math.log(value) for value in medians]
-    centre = fmean(logs)
-    half = t_quantile(level, len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
-    return _floored(median(medians), math.exp(centre - half), math.exp(centre + half), level)
-
-
 def _floored(centre: float, low: float, high: float, level: float) -> Interval:
     slack = LEAST_WIDTH * abs(centre)
     return Interval(low=min(low, centre - slack), high=max(high, centre + slack), level=level)
@@ -239,10 +218,6 @@ def _at(ordered: Sequence[float], position: float) -> float:
     at = int(position)
     low, high = ordered[at], ordered[min(at + 1, len(ordered) - 1)]
     return min(high, low + (high - low) * (position - at))
-
-
-def _sign(number: float) -> int:
-    return (number > 0) - (number < 0)
 
 
 def _kendall(count: int) -> int:

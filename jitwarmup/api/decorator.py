@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, get_overloads, overload
@@ -14,15 +15,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Decorator:
-    """What ``warmed(...)`` returns: give it the function."""
-
-    def __init__(self, options: Options) -> None:
-        self._options = options
-
-    def __call__(self, function: Callable[P, R], /) -> Warmed[P, R]:
-        check_function(function)
-        return Warmed(function, self._options)
+def decorate(options: Options, function: Callable[P, R], /) -> Warmed[P, R]:
+    """Put a warmed function in the function's place."""
+    check_function(function)
+    return Warmed(function, options)
 
 
 @overload
@@ -52,7 +48,7 @@ def warmed(
     emit: str = "calls",
     log_messages: bool = False,
     reusable: Any = None,
-) -> Decorator: ...
+) -> Callable[[Callable[P, R]], Warmed[P, R]]: ...
 def warmed(function: Any = None, /, **options: Any) -> Any:  # noqa: D417 - the signature is the overload above
     """
     Decorate a function: its first call validates it and warms it up in silence; every call is timed and logged.
@@ -92,7 +88,7 @@ def warmed(function: Any = None, /, **options: Any) -> Any:  # noqa: D417 - the 
         ArgumentError: an option cannot work, or the decorated thing is a class or not callable.
 
     """
-    decorator = Decorator(Options.checked(**options))
+    decorator = functools.partial(decorate, Options.checked(**options))
     return decorator if function is None else decorator(function)
 
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from jitwarmup.api.warmed import Warmed
@@ -28,8 +29,6 @@ from jitwarmup.records.protocols import Exchanged
 from jitwarmup.records.report import Report
 from jitwarmup.records.runs import Phase
 
-Make = Callable[[], Procedure]
-
 
 class Participant:
     """One function's procedure, and its next request."""
@@ -43,17 +42,12 @@ class Participant:
         self.request = drivers.advance(self.procedure, outcome)
 
     @property
-    def open(self) -> bool:
-        """Whether it has not come to a result."""
-        return not isinstance(self.request, CallResult)
-
-    @property
     def measures(self) -> bool:
         """Whether its next run is a measured one."""
         return isinstance(self.request, RunRequest) and self.request.step.phase is Phase.MEASURE
 
 
-def interleaved(makes: Sequence[Make]) -> Procedure:
+def interleaved(makes: Sequence[drivers.Make]) -> Procedure:
     """
     One procedure made of several, whose result holds the value of each; an interruption of one ends all.
 
@@ -65,9 +59,10 @@ def interleaved(makes: Sequence[Make]) -> Procedure:
             participant.send(None)
         backwards = False
         lost: list[Exchanged] = []
-        while unfinished := [participant for participant in participants if participant.open]:
-            preparing = [participant for participant in unfinished if not participant.measures]
-            for participant in in_order(preparing or unfinished, backwards=backwards):
+        while unfinished := [each for each in participants if not isinstance(each.request, CallResult)]:
+            preparing = [each for each in unfinished if not each.measures]
+            order = preparing or unfinished
+            for participant in reversed(order) if backwards else order:  # first, second, second, first, ...
                 yield from waited(participant, lost)
                 if isinstance(participant.request, RunRequest):
                     outcome = yield participant.request
@@ -92,18 +87,6 @@ def waited(participant: Participant, lost: list[Exchanged]) -> Generator[Wait, A
         participant.send(answer)
 
 
-def in_order(participants: list[Participant], *, backwards: bool) -> Iterable[Participant]:
-    """The participants in this round's order: first, second, second, first, first, ..."""
-    return reversed(participants) if backwards else participants
-
-
-def unbound(call: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
-    """A function and the arguments that a ``functools.partial`` holds for it."""
-    if isinstance(call, functools.partial):
-        return call.func, call.args, call.keywords
-    return call, (), {}
-
-
 def distinct(functions: Sequence[Warmed[Any, Any]]) -> list[Warmed[Any, Any]]:
     """The functions, a second use of one replaced by a cold copy: two procedures of one key would wait for each other."""
     seen: list[Warmed[Any, Any]] = []
@@ -124,46 +107,33 @@ def one_kind(cores: Sequence[WarmedFunction]) -> CallableKind:
     )
 
 
-def interleave(functions: Sequence[Any], settings: BlockSettings, keep: Callable[[Report], None]) -> Any:
+def interleave(
+    calls: Sequence[tuple[Warmed[Any, Any], tuple[Any, ...], dict[str, Any]]],
+    settings: BlockSettings,
+    keep: Callable[[Report], None],
+    alone: Callable[[], AbstractContextManager[None]],
+) -> Any:
     """
-    Measure several calls side by side.
+    Measure several calls, entered ``alone``, side by side; a tuple of Reports, or an awaitable of one.
 
-    Args:
-        functions: warmed functions, their arguments in a ``functools.partial``.
-        settings: those of the block around.
-        keep: gets each report in the order of ``functions``, also where the measurement is interrupted.
-
-    Returns:
-        A tuple of Reports; an awaitable of one where the functions are asynchronous.
-
+    ``keep`` gets each report in the order of ``calls``, also where the measurement is interrupted.
     """
-    parts = [unbound(call) for call in functions]
-    warmed = distinct([function for function, _, _ in parts])
+    warmed = distinct([function for function, _, _ in calls])
     kind = one_kind([function._core for function in warmed])
     kept: dict[int, Report] = {}
 
     def make(at: int) -> Procedure:
-        prefix, rest = warmed[at]._split(parts[at][1])
-        call = warmed[at]._core.call(prefix, rest, parts[at][2], explicit=True, settings=settings)
+        _, args, kwargs = calls[at]
+        prefix, rest = warmed[at]._split(args)
+        call = warmed[at]._core.call(prefix, rest, kwargs, explicit=True, settings=settings)
         return procedures.measure(call, functools.partial(kept.__setitem__, at))
 
     def whole() -> Procedure:
-        return interleaved([functools.partial(make, at) for at in range(len(parts))])
+        with alone():
+            try:
+                return (yield from interleaved([functools.partial(make, at) for at in range(len(calls))]))
+            finally:
+                for at in sorted(kept):
+                    keep(kept[at])
 
-    def hand_over() -> None:
-        for at in sorted(kept):
-            keep(kept[at])
-
-    if not kind.asynchronous:
-        try:
-            return drivers.call(whole, kind)
-        finally:
-            hand_over()
-
-    async def measured() -> Any:
-        try:
-            return await drivers.acall(whole, kind)
-        finally:
-            hand_over()
-
-    return measured()
+    return drivers.acall(whole, kind) if kind.asynchronous else drivers.call(whole, kind)

@@ -1,9 +1,7 @@
 """
-Is it ready? For health probes: cheap, never waiting for a warm-up, and honest about what was never asked for.
+Is it ready? For health probes: cheap, and never waiting for a warm-up.
 
-``readiness()`` is about every function that ``.warm``, ``.warm_all``, ``.awarm`` or a lifespan was asked to warm. It
-latches as each function's own readiness does: only ``on_loss="unready"`` takes it back. It is that of this process; where
-ranks warm up in step (``ranks="world"``), the readiness of one is that of all.
+It is the readiness of this process; where ranks warm up in step (``ranks="world"``), that of one is that of all.
 """
 
 from __future__ import annotations
@@ -25,7 +23,8 @@ class Readiness:
     """
     Whether functions are ready; true in a boolean context when all are. With none asked to warm it is not ready.
 
-    Once it has been ready, functions that are asked later do not count: it latches.
+    By default about every function that ``.warm``, ``.warm_all``, ``.awarm`` or a lifespan was asked to warm. It latches:
+    functions that are asked later do not count, and only ``on_loss="unready"`` takes readiness back.
     """
 
     def __init__(self, functions: Sequence[Warmed[Any, Any]] = ()) -> None:

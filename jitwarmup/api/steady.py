@@ -7,21 +7,20 @@ on an inline block.
 
 from __future__ import annotations
 
-import functools
 import pickle
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from jitwarmup.api import processes as others
-from jitwarmup.api.block import Block, inline_function
-from jitwarmup.api.interleave import interleave, unbound
+from jitwarmup.api.block import Block, as_warmed, inline_function
+from jitwarmup.api.interleave import interleave
 from jitwarmup.api.trials import Trial, TrialLoop
-from jitwarmup.api.warmed import Warmed
 from jitwarmup.engine import procedures
-from jitwarmup.engine.options import UNSET, BlockSettings, check_function
-from jitwarmup.events.emit import Silence
+from jitwarmup.engine.commands import Call, CallResult, Procedure
+from jitwarmup.engine.options import UNSET, BlockSettings
+from jitwarmup.events.guard import Fanout
 from jitwarmup.records.errors import ArgumentError, Overlap
 from jitwarmup.records.report import Report
 
@@ -51,21 +50,16 @@ class SteadyState(Block):
             Overlap: this block is measuring something already.
 
         """
-        warmed = function if isinstance(function, Warmed) else self._warmed(function)
-        procedure = functools.partial(procedures.measure, keep=self._reports.append)
-        if not warmed._core.kind.asynchronous:
-            with self._one_at_a_time():
-                work = self._packed(function, args, kwargs)
-                return self._repeated(warmed._carry_out(procedure, args, kwargs, self._settings, explicit=True), work)
 
-        async def measured() -> Report:
+        def alone(call: Call) -> Procedure:
             with self._one_at_a_time():
-                work = self._packed(function, args, kwargs)
-                return self._repeated(
-                    await warmed._carry_out(procedure, args, kwargs, self._settings, explicit=True), work
-                )
+                work = others.packed((function, args, kwargs), self._settings, self._instruments.ranks())
+                result: CallResult = yield from procedures.measure(call, self._reports.append)
+                if work is not None and result.error is None:
+                    result.value = self._reports[-1] = others.repeat(result.value, work, measure_packed)
+                return result
 
-        return measured()
+        return as_warmed(function)._carry_out(alone, args, kwargs, self._settings, explicit=True)
 
     def interleave(self, *functions: Callable[..., Any]) -> Any:
         """
@@ -82,41 +76,9 @@ class SteadyState(Block):
             Overlap: this block is measuring something already.
 
         """
-        ready = [self._with_arguments(function) for function in functions]
-        if not any(call.func._core.kind.asynchronous for call in ready):
-            with self._one_at_a_time():
-                return interleave(ready, self._settings, self._reports.append)
-
-        async def measured() -> tuple[Report, ...]:
-            with self._one_at_a_time():
-                reports: tuple[Report, ...] = await interleave(ready, self._settings, self._reports.append)
-                return reports
-
-        return measured()
-
-    def _with_arguments(self, call: Any) -> Any:
-        """The same call of a warmed function."""
-        function, args, kwargs = unbound(call)
-        warmed = function if isinstance(function, Warmed) else self._warmed(function)
-        return functools.partial(warmed, *args, **kwargs)
-
-    def _packed(self, *call: Any) -> bytes | None:
-        """The call as other processes will get it, refused before it is run where it cannot be sent; None for none."""
-        alone = self._instruments is None or self._instruments.ranks() is None
-        if self._processes > 1 and not alone:
-            raise ArgumentError(
-                f"processes={self._processes} got a job of several ranks too; wanted one of them: a fresh "
-                "process has no place in the job. Leave processes out, or measure each rank by itself with ranks=None"
-            )
-        return others.packed(call, self._settings) if self._processes > 1 else None
-
-    def _repeated(self, report: Report, work: bytes | None) -> Report:
-        """The report, after the measurement was repeated in other processes where that was asked for."""
-        if work is None:
-            return report
-        repeated = others.repeat(report, work, self._processes, measure_packed)
-        self._reports[-1] = repeated
-        return repeated
+        parts = [each if isinstance(each, partial) else partial(as_warmed(each)) for each in functions]
+        calls = [(as_warmed(part.func), part.args, part.keywords) for part in parts]
+        return interleave(calls, self._settings, self._reports.append, self._one_at_a_time)
 
     def trials(self) -> Iterator[Trial]:
         """
@@ -132,17 +94,15 @@ class SteadyState(Block):
 
         """
         self._check_open()
-        assert self._instruments is not None  # noqa: S101 - an open block has one
         loop = TrialLoop(inline_function(self._instruments, self._name, self._settings), self._reports.append)
-        self._loops.append(weakref.ref(loop))
+        self._loops.add(loop)
         return self._iterate(loop)
 
     def _iterate(self, loop: TrialLoop) -> Iterator[Trial]:
         """Trials until the plan is carried out; leaving the loop early ends it."""
         with self._one_at_a_time():
             try:
-                while (trial := loop.advance()) is not None:
-                    yield trial
+                yield from iter(loop.advance, None)
             finally:
                 loop.leave()
 
@@ -167,21 +127,16 @@ class SteadyState(Block):
                 "'with steady_state(...) as steady:'"
             )
 
-    @property
-    def _processes(self) -> int:
-        found: int = self._settings.get("processes", 1)
-        return found
-
 
 def measure_packed(work: bytes) -> float | None:
     """In a fresh process: measure, in silence, and give the median back."""
     (function, args, kwargs), settings = pickle.loads(work)  # noqa: S301 - from the pipe of our own parent
-    with SteadyState(None, (), BlockSettings(**settings, log=Silence())) as steady:
+    with SteadyState(None, (), BlockSettings(**settings, log=Fanout())) as steady:
         report: Report = steady.measure(function, *args, **kwargs)
     return report.latency_s
 
 
-def steady_state(
+def steady_state(  # noqa: D417 - the options that it has in common with `warmed` are described there
     function: Callable[..., Any] | None = None,
     /,
     *args: Any,
@@ -209,20 +164,14 @@ def steady_state(
     Args:
         function: what to warm up on entry, or None.
         args: its arguments.
-        iterations: warm-up runs (5), or a rule.
-        measurements: timed runs of ``measure`` and ``trials`` (20).
+        iterations, measurements, name, budget_s, on_contamination, accept, log_messages: as those of ``warmed``.
         monitor: an object with pause, resume and window(name); started and stopped here if it is not running.
         probes: further probes of one-time work.
         log: where events go: an Emitter, a structlog logger or a ``logging.Logger``.
         clock: an object with ``now() -> int`` (ns) and ``fence()``.
-        ranks: the ranks that measure in step: a torch.distributed group, a DeviceMesh or a ``RankGroup``; by default all
-            where torch.distributed is initialised. None to agree with nobody (a block that one rank alone enters).
-        name: shown in the place of the function's own name.
-        budget_s: seconds for validation and warm-up together.
-        on_contamination: a measured run with one-time work: ``"mark"``, ``"redo"`` or ``"raise"``.
-        accept: ``accept(value)`` -> bool over the validation run's value.
+        ranks: the ranks that measure in step, as with ``warmed``; by default all where torch.distributed is initialised.
+            None to agree with nobody (a block that one rank alone enters).
         processes: processes that ``measure`` is made in (1), this one included; ``report.processes`` summarises them.
-        log_messages: put exception messages into events too; they may hold prompts and other argument values.
 
     Raises:
         ArgumentError: a setting cannot work.
@@ -232,6 +181,4 @@ def steady_state(
     if function is None and args:
         raise ArgumentError("steady_state() got arguments without a function; wanted steady_state(function, *args)")
     settings = BlockSettings.checked(**given)
-    if function is not None and not isinstance(function, Warmed):
-        check_function(function, descriptors=False)
     return SteadyState(function, args, settings)

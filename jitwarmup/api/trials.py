@@ -23,15 +23,15 @@ class Trial:
 
     def __init__(self, loop: TrialLoop, request: RunRequest) -> None:
         self._loop = loop
-        self._command = request
-        self._region: TimedRegion | None = None
+        self._request = request
+        self.region: TimedRegion | None = None
         self.outcome: RunOutcome | None = None
         self.entered = False
 
     @property
     def phase(self) -> Phase:
         """What this pass is for."""
-        return self._command.step.phase
+        return self._request.step.phase
 
     def __enter__(self) -> Self:
         if self.entered:
@@ -41,29 +41,24 @@ class Trial:
                 "this trial was used outside its loop; wanted 'for trial in steady.trials(): with trial: ...'"
             )
         self.entered = True
-        request = self._command
+        request = self._request
         assert request.instruments is not None  # noqa: S101 - only calls that pass through have none
-        self._region = TimedRegion(request.instruments, request.step, request.clock)
-        self._region.__enter__()
+        self.region = TimedRegion(request.instruments, request.step, request.clock)
+        self.region.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._region is not None:
-            self._region.__exit__(kind, error, trace)
-            self.outcome = self._region.outcome()
-            self._region = None
+        if self.region is not None:
+            self.region.__exit__(kind, error, trace)
+            self.outcome = self.region.outcome()
+            self.region = None
             late = self.outcome.error
             if late is not None:  # the loop will not come round again: conclude now, and let the exception pass
                 self._loop.finish(self.outcome)
             if error is None and late is not None:
                 raise late  # the device failed after the body had started the work
-
-    def abandon(self) -> None:
-        """An interrupt came between two steps of ours: the run is no run."""
-        if self._region is not None:
-            self._region.abandon()
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -89,13 +84,11 @@ class TrialLoop:
         if self._done:
             return None
         previous = self.current
-        if previous is None:
-            return self.finish(None)
-        if previous.outcome is None:
+        if previous is not None and previous.outcome is None:
             raise ArgumentError(
                 f"a trial ({previous.phase}) was skipped; wanted 'with trial:' around the code in every pass of the loop"
             )
-        return self.finish(previous.outcome)
+        return self.finish(None if previous is None else previous.outcome)
 
     def finish(self, outcome: RunOutcome | None) -> Trial | None:
         """Send the procedure what came of a trial."""
@@ -114,8 +107,8 @@ class TrialLoop:
         if self._done:
             return
         self._done = True
-        if self.current is not None:
-            self.current.abandon()
+        if self.current is not None and self.current.region is not None:
+            self.current.region.abandon()  # an interrupt came between two steps of ours: the run is no run
         self.current = None
         self._procedure.close()
         if self._measurement.runs:

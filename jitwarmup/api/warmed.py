@@ -10,15 +10,16 @@ from __future__ import annotations
 import copy
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from types import MethodType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
-from jitwarmup.api import warm_many, worker_thread
-from jitwarmup.api.warm_many import Item
+from jitwarmup.api import warm_many
+from jitwarmup.api.driven import Driven
+from jitwarmup.api.warm_many import WarmAll
 from jitwarmup.engine import drivers, procedures
 from jitwarmup.engine.callables import CallableKind, wrapper_attributes
-from jitwarmup.engine.commands import Call, Procedure
+from jitwarmup.engine.commands import Procedure
 from jitwarmup.engine.function import Prefix, WarmedFunction
-from jitwarmup.engine.options import BlockSettings, Options
+from jitwarmup.engine.options import Options
 from jitwarmup.host.scope import CURRENT
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.host.tracing import Tracing
@@ -32,18 +33,16 @@ Q = ParamSpec("Q")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 S = TypeVar("S")
-ProcedureOf = Callable[[Call], Procedure]
+Awaited = Coroutine[Any, Any, Any] | AsyncIterator[Any]  # what asynchronous functions give
 
 
-class Warmed(Generic[P, R_co]):
+class Warmed(Driven, Generic[P, R_co]):
     """
     A function that is validated and warmed up on its first call, and timed ever after.
 
     Calling it runs the user's function 1 + warm-up + 1 times on the first call for a key, and once afterwards; the value
     is that of the last run. See ``warm``, ``measure``, ``state`` and ``ready``; ``__wrapped__`` is the user's function.
     """
-
-    _core: WarmedFunction
 
     def __init__(self, raw: Callable[P, R_co], options: Options) -> None:
         core = WarmedFunction(raw, options)
@@ -73,17 +72,18 @@ class Warmed(Generic[P, R_co]):
         core = self._core
         if core.binding == "function":
             return self if instance is None else Bound(self, instance)
-        return bound_otherwise(self, instance, owner)
+        if core.binding == "class":
+            return Bound(self, owner if owner is not None else type(instance))
+        return self  # whatever else is no function does not bind
 
     def __set_name__(self, owner: type[Any], name: str) -> None:
         self._core.owner = owner
         if hasattr(self._core.raw, "__set_name__"):
             self._core.raw.__set_name__(owner, name)
 
+    # Three methods give an awaitable where the function is asynchronous; mypy sees an overlap, since anything may be one.
     @overload
-    def warm(  # type: ignore[overload-overlap]  # an awaitable where the function is asynchronous
-        self: Warmed[P, Coroutine[Any, Any, Any] | AsyncIterator[Any]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Coroutine[Any, Any, Warmup]: ...
+    def warm(self: Warmed[P, Awaited], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Warmup]: ...  # type: ignore[overload-overlap]
     @overload
     def warm(self, /, *args: P.args, **kwargs: P.kwargs) -> Warmup: ...
     def warm(self, /, *args: Any, **kwargs: Any) -> Any:
@@ -101,14 +101,10 @@ class Warmed(Generic[P, R_co]):
             ArgumentError: an argument can be used only once and there is no ``fresh=``.
 
         """
-        if SWITCH.reasons:
-            return self._plainly(inactive(self._core))
-        return self._carry_out(procedures.warm, args, kwargs)
+        return self._warm(args, kwargs)
 
     @overload
-    def measure(  # type: ignore[overload-overlap]  # see warm
-        self: Warmed[P, Coroutine[Any, Any, Any] | AsyncIterator[Any]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Coroutine[Any, Any, Report]: ...
+    def measure(self: Warmed[P, Awaited], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Report]: ...  # type: ignore[overload-overlap]
     @overload
     def measure(self, /, *args: P.args, **kwargs: P.kwargs) -> Report: ...
     def measure(self, /, *args: Any, **kwargs: Any) -> Any:
@@ -140,34 +136,14 @@ class Warmed(Generic[P, R_co]):
             BaseException: as ``warm``.
 
         """
-        core = self._core
-        prefix, rest = self._split(args)
-        if SWITCH.reasons:
-            return inactive(core)
-        if core.kind.asynchronous:
-            found: Warmup = await self._carry_out(procedures.warm, args, kwargs)
-            return found
-        entry = core.entry(prefix, rest, kwargs)
-        return await worker_thread.warm(lambda: self._carry_out(procedures.warm_at_once, args, kwargs), entry)
+        return await self._awarm(args, kwargs)
 
     @overload
-    def warm_all(  # type: ignore[overload-overlap]  # an awaitable where the function is asynchronous
-        self: Warmed[P, Coroutine[Any, Any, Any] | AsyncIterator[Any]],
-        inputs: Sequence[Any],
-        *,
-        weights: Sequence[float] | None = None,
-        budget_s: float | None = None,
-        policy: str = "ready",
+    def warm_all(  # type: ignore[overload-overlap]
+        self: Warmed[P, Awaited], inputs: Sequence[Any], **options: Unpack[WarmAll]
     ) -> Coroutine[Any, Any, Preparation]: ...
     @overload
-    def warm_all(
-        self,
-        inputs: Sequence[Any],
-        *,
-        weights: Sequence[float] | None = None,
-        budget_s: float | None = None,
-        policy: str = "ready",
-    ) -> Preparation: ...
+    def warm_all(self, inputs: Sequence[Any], **options: Unpack[WarmAll]) -> Preparation: ...
     def warm_all(
         self,
         inputs: Sequence[Any],
@@ -197,13 +173,7 @@ class Warmed(Generic[P, R_co]):
             ArgumentError: inputs or weights that cannot work; raised before anything is run.
 
         """
-        warm_many.check_settings(budget_s, policy)
-        if SWITCH.reasons:
-            return self._plainly(Preparation(callable=self._core.name, budget_s=budget_s))
-        steps = self._preparing(inputs, weights, budget_s, policy)
-        if not self._core.kind.asynchronous:
-            return warm_many.drive(steps, self._warm_item)
-        return warm_many.adrive(steps, self._warm_item)
+        return self._driven(warm_many.preparing(self, inputs, weights, budget_s, policy))
 
     async def awarm_all(
         self,
@@ -214,10 +184,8 @@ class Warmed(Generic[P, R_co]):
         policy: str = "ready",
     ) -> Preparation:
         """``warm_all`` without blocking the event loop: ``awarm`` for each input. Arguments as there."""
-        warm_many.check_settings(budget_s, policy)
-        if SWITCH.reasons:
-            return Preparation(callable=self._core.name, budget_s=budget_s)
-        return await warm_many.adrive(self._preparing(inputs, weights, budget_s, policy), self._awarm_item)
+        found: Preparation = await drivers.acall(warm_many.preparing(self, inputs, weights, budget_s, policy))
+        return found
 
     def coverage(self) -> Coverage:
         """
@@ -248,63 +216,6 @@ class Warmed(Generic[P, R_co]):
     def reset(self) -> None:
         """Forget what is warm: the next call of every key is a first call."""
         self._core.reset()
-
-    @property
-    def _instance_id(self) -> int | None:
-        return None
-
-    def _split(self, args: tuple[Any, ...]) -> tuple[Prefix, tuple[Any, ...]]:
-        return self._core.split(args)
-
-    def _carry_out(
-        self,
-        procedure: ProcedureOf,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        settings: BlockSettings | None = None,
-        *,
-        explicit: bool = False,
-    ) -> Any:
-        """
-        Carry out a procedure over all runs; a coroutine where the function is asynchronous.
-
-        ``explicit``: a measurement, which agrees with the other ranks of a job without being asked to.
-        """
-        core = self._core
-        prefix, rest = self._split(args)
-
-        def make() -> Procedure:
-            return procedure(core.call(prefix, rest, kwargs, explicit=explicit, settings=settings))
-
-        return drivers.acall(make, core.kind) if core.kind.asynchronous else drivers.call(make, core.kind)
-
-    def _preparing(
-        self, inputs: Sequence[Any], weights: Sequence[float] | None, budget_s: float | None, policy: str
-    ) -> warm_many.Preparing:
-        items = warm_many.items_of(self._core, self._split(())[0], inputs, weights)
-        return warm_many.preparing(self._core, items, budget_s=budget_s, policy=policy)
-
-    def _warm_item(self, item: Item, limit_s: float | None) -> Any:
-        return self._carry_out(procedures.warm, item.args, item.kwargs, budget(self._core, limit_s))
-
-    async def _awarm_item(self, item: Item, limit_s: float | None) -> Warmup:
-        if self._core.kind.asynchronous:
-            found: Warmup = await self._warm_item(item, limit_s)
-            return found
-        settings = budget(self._core, limit_s)
-        return await worker_thread.warm(
-            lambda: self._carry_out(procedures.warm_at_once, item.args, item.kwargs, settings), item.entry
-        )
-
-    def _plainly(self, value: Any) -> Any:
-        """A value, as the function's kind hands it over."""
-        if not self._core.kind.asynchronous:
-            return value
-
-        async def give() -> Any:
-            return value
-
-        return give()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -340,11 +251,10 @@ class Bound(Warmed[P, R_co]):
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         core = self._core
-        if id(self._instance) in core.bypass_instances and not core.registry.dead:
+        warm = id(self._instance) in core.bypass_instances and not core.registry.dead
+        if warm or (Tracing.compiling() and Tracing.here()):
             value: R_co = core.function(self._instance, *args, **kwargs)
             return value
-        if Tracing.compiling() and Tracing.here():
-            return cast("R_co", core.function(self._instance, *args, **kwargs))
         return cast("R_co", timed_call(core, (self._instance,), args, kwargs))
 
     @property
@@ -361,10 +271,6 @@ class Bound(Warmed[P, R_co]):
     def __func__(self) -> Warmed[Any, Any]:
         """The unbound one."""
         return self._warmed
-
-    @property
-    def _instance_id(self) -> int | None:
-        return self._core.registry.instance_id_of(self._instance)
 
     def _split(self, args: tuple[Any, ...]) -> tuple[Prefix, tuple[Any, ...]]:
         return (self._instance,), args
@@ -386,14 +292,6 @@ class Bound(Warmed[P, R_co]):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Bound[P, R_co]:
         return Bound(self._warmed, copy.deepcopy(self._instance, memo))
-
-
-def bound_otherwise(warmed: Warmed[Any, Any], instance: Any, owner: type[Any] | None) -> Any:
-    """Binding of class methods; whatever else is no function does not bind."""
-    core = warmed._core
-    if core.binding == "class":
-        return Bound(warmed, owner if owner is not None else type(instance))
-    return warmed
 
 
 def timed_call(core: WarmedFunction, prefix: Prefix, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -419,14 +317,3 @@ def timed_call(core: WarmedFunction, prefix: Prefix, args: tuple[Any, ...], kwar
         CallableKind.ASYNC_GENERATOR: drivers.astream,
     }
     return by_kind[kind](make)
-
-
-def budget(core: WarmedFunction, limit_s: float | None) -> BlockSettings | None:
-    """The budget of one key as a setting: the smaller of what is left and the decorator's own."""
-    given = [s for s in (limit_s, core.options.budget_s) if s is not None]
-    return BlockSettings(budget_s=min(given)) if given else None
-
-
-def inactive(core: WarmedFunction) -> Warmup:
-    """The record of a warm-up that is not made since jitwarmup is switched off."""
-    return Warmup(callable=core.name, key="default", skipped="inactive")

@@ -7,37 +7,29 @@ Cold, first-after-ready and steady are compared apart, each as a ratio with an i
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 
 from jitwarmup.analysis.compare import compare
-from jitwarmup.analysis.gates import judge
+from jitwarmup.analysis.gates import judge, parse_gates
 from jitwarmup.analysis.sides import Measured, read_sides
-from jitwarmup.cli.measure import gates
-from jitwarmup.cli.terminal import add_output, painter, read, width, write
+from jitwarmup.cli import Exit
+from jitwarmup.cli.terminal import command, painter, read, width, write
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.views.comparison import comparison_markdown, comparison_text
 
 
-def parser() -> argparse.ArgumentParser:
-    """The words of the command."""
-    words = argparse.ArgumentParser(prog="jitwarmup compare", description=__doc__)
-    words.add_argument("a", help="the baseline: a saved file; - for stdin")
-    words.add_argument("b", help="what is compared to it")
-    words.add_argument("--fail-on", type=gates, default=(), metavar="GATES", help="steady:5%%,cold:20%%,recompiles:0")
-    add_output(words)
-    return words
-
-
 def run(argv: Sequence[str]) -> int:
     """Read, compare, judge, show."""
-    from jitwarmup.cli import Exit
-
-    asked = parser().parse_args(argv)
+    words = command("compare", __doc__)
+    words.add_argument("a", help="the baseline: a saved file; - for stdin")
+    words.add_argument("b", help="what is compared to it")
+    words.add_argument("--fail-on", default="", metavar="GATES", help="steady:5%%,cold:20%%,recompiles:0")
+    asked = words.parse_args(argv)
+    limits = parse_gates(asked.fail_on)
     matched, missing = match(read_sides(read(asked.a)), read_sides(read(asked.b)))
     compared = [compare(a, b) for a, b in matched]
-    judged = [judge(one, asked.fail_on) for one in compared]
+    judged = [judge(one, limits) for one in compared]
     if asked.markdown:
         write(asked.markdown, "\n".join(map(comparison_markdown, compared, judged)), append=True)
     if asked.json:
@@ -48,7 +40,7 @@ def run(argv: Sequence[str]) -> int:
         parts = [comparison_text(one, of, wide, paint) for one, of in zip(compared, judged, strict=True)]
         print("\n\n".join([*parts, *(paint(f"only in one file: {name}", "warn") for name in missing)]))
     failed = any(gate.failed for of in judged for gate in of)
-    return Exit.GATE if failed or (missing and asked.fail_on) else Exit.GOOD
+    return Exit.GATE if failed or (missing and limits) else Exit.GOOD
 
 
 def match(a: Mapping[str, Measured], b: Mapping[str, Measured]) -> tuple[list[tuple[Measured, Measured]], list[str]]:

@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
+from jitwarmup.cli import Exit
 from jitwarmup.cli.checks import CHECKS, Check, Finding
-from jitwarmup.cli.terminal import add_output, painter, width, write
+from jitwarmup.cli.terminal import command, painter, width, write
 from jitwarmup.views.markdown import md_table
-from jitwarmup.views.summary import Paint
-from jitwarmup.views.text import folded
+from jitwarmup.views.text import Paint, folded
 
 SIGNS = {"ok": "ok  ", "absent": "none", "warn": "WARN"}
 
 
-def parser() -> argparse.ArgumentParser:
-    """The words of the command."""
-    words = argparse.ArgumentParser(prog="jitwarmup doctor", description=__doc__)
-    add_output(words)
-    return words
-
-
 def run(argv: Sequence[str]) -> int:
     """Look at everything and tell; exit code 0 whatever is found, since most of it is nobody's fault."""
-    from jitwarmup.cli import Exit
-
-    asked = parser().parse_args(argv)
+    asked = command("doctor", __doc__).parse_args(argv)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     found = [finding for check in CHECKS for finding in examined(check)]
     if asked.markdown:
         rows = [(f.area, f.name, f.state, f.detail, f.way_out) for f in found]
         write(asked.markdown, md_table(("", "what", "state", "detail", "way out"), rows), append=True)
     if asked.json:
-        print(json.dumps({"findings": [finding.to_dict() for finding in found], "summary": tally(found)}))
+        print(
+            json.dumps(
+                {
+                    "findings": [finding.to_dict() for finding in found],
+                    "summary": Counter(finding.state for finding in found),
+                }
+            )
+        )
     else:
         print("\n".join(lines(found, width(), painter(asked))))
     return Exit.GOOD
@@ -49,14 +47,8 @@ def examined(check: Check) -> list[Finding]:
             found.append(finding)  # noqa: PERF402 - what came before the failure is kept
     except Exception as error:  # noqa: BLE001 - a machine may be odd in any way; the other checks go on
         detail = f"this check failed ({type(error).__name__})"
-        way = "please report it"
-        found.append(Finding(area=check.__name__, name=check.__name__, state="absent", detail=detail, way_out=way))
-    return found
-
-
-def tally(found: Sequence[Finding]) -> dict[str, int]:
-    """How many findings of each state."""
-    return dict(Counter(finding.state for finding in found))
+        found.append(Finding(check.__name__, "absent", detail, "please report it"))
+    return [replace(finding, area=check.__name__) for finding in found]
 
 
 def lines(found: Sequence[Finding], wide: int, paint: Paint) -> list[str]:
@@ -71,6 +63,6 @@ def lines(found: Sequence[Finding], wide: int, paint: Paint) -> list[str]:
                 shown += [
                     paint(line, "warn") for line in folded(f"        way out: {finding.way_out}", wide, indent=17)
                 ]
-    counts = tally(found)
-    counted = f"{counts.get('warn', 0)} things would spoil a measurement here, {counts.get('absent', 0)} are absent"
-    return [*shown, "", paint(counted, "warn" if counts.get("warn") else "passed")]
+    counts = Counter(finding.state for finding in found)
+    counted = f"{counts['warn']} things would spoil a measurement here, {counts['absent']} are absent"
+    return [*shown, "", paint(counted, "warn" if counts["warn"] else "passed")]

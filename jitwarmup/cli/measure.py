@@ -13,71 +13,48 @@ import contextlib
 import functools
 import inspect
 import json
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jitwarmup.analysis.compare import Comparison, compare
-from jitwarmup.analysis.gates import Gate, Judged, judge, parse_gates
+from jitwarmup.analysis.gates import Judged, judge, parse_gates
 from jitwarmup.analysis.sides import side_of
-from jitwarmup.cli.demo import positive
+from jitwarmup.cli import Exit
 from jitwarmup.cli.progress import Progress
 from jitwarmup.cli.target import arguments, resolve
-from jitwarmup.cli.terminal import add_output, painter, width, write
-from jitwarmup.records.errors import ArgumentError
+from jitwarmup.cli.terminal import command, painter, positive, width, write
 from jitwarmup.records.report import Report
 from jitwarmup.views.comparison import comparison_markdown, comparison_text
 from jitwarmup.views.markdown import report_markdown
 from jitwarmup.views.summary import summary
 
 
-def parser() -> argparse.ArgumentParser:
-    """The words of the command."""
-    words = argparse.ArgumentParser(prog="jitwarmup measure", description=__doc__)
+def parsed(argv: Sequence[str]) -> argparse.Namespace:
+    """What the words of the command say."""
+    words = command("measure", __doc__)
+    for name, metavar, about in (
+        ("args", "JSON", "positional arguments as a JSON list; @FILE reads them from a file"),
+        ("kwargs", "JSON", "keyword arguments as a JSON object; @FILE likewise"),
+        ("fresh", "FUNCTION", "module:function(*args, **kwargs) -> (args, kwargs) for each run"),
+        ("against", "FUNCTION", "the baseline, measured side by side with the same arguments"),
+        ("save", "FILE", "write the report (with --against one a line, the baseline first)"),
+    ):
+        words.add_argument(f"--{name}", metavar=metavar, help=about)
     words.add_argument("function", help="package.module:function or file.py:function")
-    words.add_argument(
-        "--args", metavar="JSON", help="positional arguments as a JSON list; @FILE reads them from a file"
-    )
-    words.add_argument("--kwargs", metavar="JSON", help="keyword arguments as a JSON object; @FILE likewise")
-    words.add_argument(
-        "--fresh", metavar="FUNCTION", help="module:function(*args, **kwargs) -> (args, kwargs) for each run"
-    )
-    words.add_argument("--iterations", type=natural, default=5, metavar="N", help="warm-up runs (5)")
-    words.add_argument(
-        "--until-steady", action="store_true", help="warm up until steady state is proven, 30 runs at most"
-    )
+    words.add_argument("--iterations", type=int, default=5, metavar="N", help="warm-up runs (5)")
+    until_steady = "warm up until steady state is proven, 30 runs at most"
+    words.add_argument("--until-steady", action="store_true", help=until_steady)
     words.add_argument("--measurements", type=positive, default=20, metavar="N", help="timed runs (20)")
     words.add_argument("--budget", type=float, metavar="S", help="seconds for validation and warm-up")
     words.add_argument("--monitor", action="store_true", help="read the GPU around each measured run")
-    words.add_argument(
-        "--against", metavar="FUNCTION", help="the baseline, measured side by side with the same arguments"
-    )
-    words.add_argument(
-        "--fail-on", type=gates, default=(), metavar="GATES", help="with --against: steady:5%%,recompiles:0"
-    )
-    words.add_argument(
-        "--save", metavar="FILE", help="write the report (with --against one a line, the baseline first)"
-    )
-    add_output(words)
-    return words
-
-
-def natural(text: str) -> int:
-    """A whole number of at least 0, from the command line."""
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"got {number}, wanted 0 or more")
-    return number
-
-
-def gates(text: str) -> tuple[Gate, ...]:
-    """Gates, from the command line."""
-    try:
-        return parse_gates(text)
-    except ArgumentError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+    words.add_argument("--fail-on", default="", metavar="GATES", help="with --against: steady:5%%,recompiles:0")
+    asked = words.parse_args(argv)
+    if asked.fail_on and not asked.against:
+        words.error("--fail-on compares, so it needs --against FUNCTION; for saved reports: jitwarmup compare A B")
+    asked.fail_on = parse_gates(asked.fail_on)
+    return asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +78,7 @@ class Outcome:
 
 def run(argv: Sequence[str]) -> int:
     """Measure, show, save; also what an interruption left."""
-    from jitwarmup.cli import Exit
-
-    words = parser()
-    asked = words.parse_args(argv)
-    if asked.fail_on and not asked.against:
-        words.error("--fail-on compares, so it needs --against FUNCTION; for saved reports: jitwarmup compare A B")
+    asked = parsed(argv)
     with contextlib.redirect_stdout(sys.stderr):  # the result alone goes to stdout; what the function prints does not
         outcome = measured(asked)
     comparison = outcome.comparison()
@@ -128,20 +100,26 @@ def run(argv: Sequence[str]) -> int:
 def measured(asked: argparse.Namespace) -> Outcome:
     """Run the plan in a block whose listener draws between runs."""
     from jitwarmup.api.steady import SteadyState
+    from jitwarmup.engine.options import UNSET, BlockSettings
+    from jitwarmup.engine.rules import until_steady
+    from jitwarmup.gpu.monitor import GPUMonitor
 
-    try:
-        calls = [prepared(name, asked) for name in filter(None, (asked.against, asked.function))]
-    except KeyboardInterrupt:
-        return Outcome((), interrupted=True)
+    calls = [prepared(name, asked) for name in filter(None, (asked.against, asked.function))]
     warm = None if asked.until_steady else asked.iterations * len(calls)
     drawing = Progress(warm=warm, measure=asked.measurements * len(calls))
-    with drawing, SteadyState(None, (), settings(asked, drawing)) as steady:
-        interrupted = False
+    settings = BlockSettings.checked(
+        iterations=until_steady() if asked.until_steady else asked.iterations,
+        measurements=asked.measurements,
+        budget_s=UNSET if asked.budget is None else asked.budget,
+        monitor=GPUMonitor() if asked.monitor else UNSET,
+        listener=drawing,
+    )
+    with drawing, SteadyState(None, (), settings) as steady:
         try:
             carried_out(steady, calls)
         except KeyboardInterrupt:
-            interrupted = True
-        return Outcome(steady.reports, interrupted)
+            return Outcome(steady.reports, interrupted=True)
+        return Outcome(steady.reports, interrupted=False)
 
 
 def carried_out(steady: Any, calls: Sequence[Any]) -> None:
@@ -151,31 +129,8 @@ def carried_out(steady: Any, calls: Sequence[Any]) -> None:
     else:
         pending = steady.interleave(*calls)
     if inspect.isawaitable(pending):
-        with prompt_interrupts():
-            asyncio.run(awaited(pending))
-
-
-async def awaited(pending: Any) -> Any:
-    """A coroutine for ``asyncio.run``."""
-    return await pending
-
-
-@contextlib.contextmanager
-def prompt_interrupts() -> Iterator[None]:
-    """Ctrl-C at once: asyncio's own handler only cancels, which a function that never awaits does not notice."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:  # somebody else's handler, or another thread than the main one
-        yield
-        return
-    signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+        with asyncio.Runner() as runner:  # its run() would only cancel on Ctrl-C, unnoticed by what never awaits
+            runner.get_loop().run_until_complete(pending)
 
 
 def prepared(name: str, asked: argparse.Namespace) -> Any:
@@ -184,7 +139,7 @@ def prepared(name: str, asked: argparse.Namespace) -> Any:
     from jitwarmup.api.warmed import Warmed
 
     function = resolve(name)
-    args, kwargs = arguments(asked.args, asked.kwargs)
+    args, kwargs = arguments(asked.args, "--args", list), arguments(asked.kwargs, "--kwargs", dict)
     if isinstance(function, Warmed):
         return functools.partial(function, *args, **kwargs)
     fresh = resolve(asked.fresh) if asked.fresh else None
@@ -203,30 +158,6 @@ def made_by(kind: Callable[..., Any]) -> Callable[..., Any]:
     return make
 
 
-def settings(asked: argparse.Namespace, drawing: Any) -> Any:
-    """The settings of the block."""
-    from jitwarmup.engine.options import UNSET, BlockSettings
-    from jitwarmup.engine.rules import until_steady
-
-    return BlockSettings.checked(
-        iterations=until_steady() if asked.until_steady else asked.iterations,
-        measurements=asked.measurements,
-        budget_s=UNSET if asked.budget is None else asked.budget,
-        monitor=gpu_monitor() if asked.monitor else UNSET,
-        listener=drawing,
-    )
-
-
-def gpu_monitor() -> Any:
-    """A GPU monitor; it says itself what it cannot read."""
-    import jitwarmup
-
-    kind = getattr(jitwarmup, "GPUMonitor", None)
-    if kind is None:
-        raise ArgumentError("--monitor got no GPUMonitor in this version of jitwarmup; leave --monitor out")
-    return kind()
-
-
 # ------------------------------------------------------------------ what comes out
 
 
@@ -241,23 +172,16 @@ def save(asked: argparse.Namespace, outcome: Outcome, comparison: Comparison | N
 
 
 def show(asked: argparse.Namespace, outcome: Outcome, comparison: Comparison | None, judged: Sequence[Judged]) -> None:
-    """The result on stdout."""
+    """The result on stdout, as one JSON document or as text."""
     if asked.json:
-        print(json.dumps(document(outcome, comparison, judged)))
+        reports = [report.to_dict() for report in outcome.reports]
+        found: dict[str, Any] = {"reports": reports, "interrupted": outcome.interrupted}
+        if comparison is not None:
+            found |= {"comparison": comparison.to_dict(), "gates": [one.to_dict() for one in judged]}
+        print(json.dumps(found))
         return
     paint, wide = painter(asked), width()
     parts = [summary(report, wide, paint, message=True) for report in outcome.reports]
     parts += [comparison_text(comparison, judged, wide, paint)] if comparison is not None else []
     if parts:
         print("\n\n".join(parts))
-
-
-def document(outcome: Outcome, comparison: Comparison | None, judged: Sequence[Judged]) -> dict[str, Any]:
-    """The result as one JSON document."""
-    found: dict[str, Any] = {
-        "reports": [report.to_dict() for report in outcome.reports],
-        "interrupted": outcome.interrupted,
-    }
-    if comparison is not None:
-        found |= {"comparison": comparison.to_dict(), "gates": [one.to_dict() for one in judged]}
-    return found

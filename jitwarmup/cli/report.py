@@ -12,26 +12,19 @@ import sys
 from collections.abc import Sequence
 
 from jitwarmup.analysis.sides import read_reports
+from jitwarmup.cli import Exit
 from jitwarmup.cli.terminal import read, write
-from jitwarmup.records.errors import ArgumentError
 from jitwarmup.views import charts, html
 from jitwarmup.views.markdown import report_markdown
 
 
-def parser() -> argparse.ArgumentParser:
-    """The words of the command."""
+def run(argv: Sequence[str]) -> int:
+    """Read the reports and write the page."""
     words = argparse.ArgumentParser(prog="jitwarmup report", description=__doc__)
     words.add_argument("files", nargs="+", metavar="FILE", help="what `jitwarmup measure --save` wrote; - for stdin")
     words.add_argument("-o", "--output", metavar="OUT", default="jitwarmup.html", help="the page (jitwarmup.html)")
     words.add_argument("--json", action="store_true", help="print one JSON document about what was written")
-    return words
-
-
-def run(argv: Sequence[str]) -> int:
-    """Read the reports and write the page."""
-    from jitwarmup.cli import Exit
-
-    asked = parser().parse_args(argv)
+    asked = words.parse_args(argv)
     reports = [report for path in asked.files for report in read_reports(read(path))]
     figures = charts.can_draw()
     if asked.output.endswith(".md"):
@@ -41,13 +34,11 @@ def run(argv: Sequence[str]) -> int:
             print(f"jitwarmup report: {charts.WAY_OUT}", file=sys.stderr)
         try:
             text = html.page(reports)
-        except ValueError as error:
-            raise ArgumentError(str(error)) from error
+        except ImportError as error:
+            print(f"jitwarmup report: {error}", file=sys.stderr)
+            return Exit.ENVIRONMENT
     write(asked.output, text)
-    document = {"output": asked.output, "reports": len(reports), "bytes": len(text.encode()), "figures": figures}
-    print(
-        json.dumps(document)
-        if asked.json
-        else f"{asked.output}: {len(reports)} reports, {document['bytes'] / 1000:.0f} kB"
-    )
+    size = len(text.encode())
+    document = {"output": asked.output, "reports": len(reports), "bytes": size, "figures": figures}
+    print(json.dumps(document) if asked.json else f"{asked.output}: {len(reports)} reports, {size / 1000:.0f} kB")
     return Exit.GOOD

@@ -18,8 +18,8 @@ def parser() -> argparse.ArgumentParser:
 def run(argv: Sequence[str]) -> int:
     """Print the schema."""
     from jitwarmup.cli import Exit
-    from jitwarmup.events.schema_files import json_schema, readme_table
+    from jitwarmup.events.schema import json_schema, readme_table
 
     asked = parser().parse_args(argv)
-    print(readme_table() if asked.table else json.dumps(json_schema(), indent=None if asked.json else 2))
+    print(readme_table() if asked.table else json.dumps(json_schema(), indent=None if asked.json else 1))
     return Exit.GOOD

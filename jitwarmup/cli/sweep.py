@@ -9,35 +9,39 @@ from collections.abc import Sequence
 from typing import Any, TextIO
 
 from jitwarmup.integrations.sweep import Configuration, Result, Sweep, exit_code, from_file, level, product
-from jitwarmup.integrations.sweep.configurations import ATTENTION, DTYPES, FIELDS, LEVELS, MODES, SDPA
+from jitwarmup.integrations.sweep.configurations import ATTENTION, DTYPES, FIELDS, LOWEST, MODES, SDPA
 from jitwarmup.integrations.sweep.export import to_datasets, to_framework
 from jitwarmup.records.codec import encode
 from jitwarmup.records.units import span
 
 OFF = "none"  # on the command line: the field's None
 ABOUT = "Exit codes: 0 all are well, 1 some have failed, 2 usage, 3 all have failed, 130 interrupted."
+LISTS = {  # what takes several values, and its help; the API checks them
+    "model": "smollm2, tiny, a folder, a .gguf file or a hub name (smollm2)",
+    "attention": f"{', '.join(ATTENTION)} or another",
+    "sdpa": f"{OFF}, {', '.join(SDPA)}",
+    "compile_mode": ", ".join(mode or OFF for mode in MODES),
+    "compile_backend": "(inductor)",
+    "cache": "cache_implementation: static, ...",
+    "dtype": ", ".join(DTYPES),
+    "device": "(the accelerator there is, else the CPU)",
+    "batch": "(1)",
+    "prompt_tokens": "(128)",
+    "new_tokens": "(128)",
+}
 
 
 def parser() -> argparse.ArgumentParser:
     """The words of the command."""
     words = argparse.ArgumentParser(prog="jitwarmup sweep", description=__doc__, epilog=ABOUT)
-    words.add_argument(
-        "--results", default="sweep.jsonl", metavar="FILE", help="appended to, and resumed (sweep.jsonl)"
-    )
+    words.add_argument("--results", default="sweep.jsonl", metavar="FILE", help="resumed, appended to (sweep.jsonl)")
     source = words.add_mutually_exclusive_group()
-    source.add_argument("--level", type=int, choices=LEVELS, help="the framework's levels")
+    source.add_argument("--level", type=int, metavar="N", help="the framework's levels, 0 to 4")
     source.add_argument("--file", metavar="FILE", help="configurations: JSON, JSONL or YAML; what it says wins")
     lists = words.add_argument_group("each takes several values; the product of all is run")
-    lists.add_argument("--model", nargs="+", help="smollm2, tiny, a folder, a .gguf file or a hub name (smollm2)")
-    lists.add_argument("--attention", nargs="+", metavar="NAME", help=f"{', '.join(ATTENTION)} or another")
-    lists.add_argument("--sdpa", nargs="+", choices=(OFF, *SDPA))
-    lists.add_argument("--compile-mode", nargs="+", choices=[mode or OFF for mode in MODES])
-    lists.add_argument("--compile-backend", nargs="+", metavar="NAME", help="(inductor)")
-    lists.add_argument("--cache", nargs="+", metavar="NAME", help="cache_implementation: static, ...")
-    lists.add_argument("--dtype", nargs="+", choices=DTYPES)
-    lists.add_argument("--device", nargs="+", metavar="NAME")
-    for name, default in (("batch", 1), ("prompt-tokens", 128), ("new-tokens", 128)):
-        lists.add_argument(f"--{name}", nargs="+", type=int, metavar="N", help=f"({default})")
+    for name, text in LISTS.items():
+        kind, shown_as = (int, "N") if name in LOWEST else (str, "NAME")
+        lists.add_argument(f"--{name.replace('_', '-')}", nargs="+", type=kind, metavar=shown_as, help=text)
     words.add_argument("--iterations", type=int, metavar="N", help="warm-up runs (5)")
     words.add_argument("--measurements", type=int, metavar="N", help="timed runs (20)")
     words.add_argument("--compile-all-devices", action="store_true", default=None, help="compile on a CPU too")
@@ -55,17 +59,12 @@ def parser() -> argparse.ArgumentParser:
 
 def chosen(asked: argparse.Namespace) -> list[Configuration]:
     """The configurations: of a level or file with the words as defaults of what it leaves open, else their product."""
-    given = {name: plain(value) for name in FIELDS if (value := getattr(asked, name, None)) is not None}
+    given = {name: value for name in FIELDS if (value := getattr(asked, name, None)) is not None}
+    for name in LISTS.keys() & given.keys():
+        given[name] = [None if item == OFF else item for item in given[name]]
     if asked.level is not None:
-        return [one for over in product(given) for one in level(asked.level, over.to_dict())]
-    if asked.file is not None:
-        return from_file(asked.file, given)
-    return product(given)
-
-
-def plain(value: Any) -> Any:
-    """``none`` on the command line is None."""
-    return [None if item == OFF else item for item in value] if isinstance(value, list) else value
+        return level(asked.level, given)
+    return from_file(asked.file, given) if asked.file is not None else product(given)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -83,7 +82,7 @@ def run(argv: Sequence[str]) -> int:
         process=asked.process,
         timeout_s=asked.timeout,
         retry_failed=asked.retry_failed,
-        on_result=Ticker(),
+        on_result=tick,
     )
     if asked.list:
         missing = {one.hash for one in sweep.missing()}
@@ -91,15 +90,11 @@ def run(argv: Sequence[str]) -> int:
             print(f"{one.hash}  {'to do' if one.hash in missing else 'done '}  {one.name}")
         return 0
     results = sweep.run()
-    code = exit_code(results)
-    exported = [to_framework(results, asked.export_framework)] if asked.export_framework else []
-    exported += [to_datasets(results, asked.export_datasets)] if asked.export_datasets else []
-    if asked.json:
-        print(json.dumps({"exit_code": code, "results": [summary(result) for result in results]}))
-    else:
-        print(shown(results))
-    for place in exported:
-        print(f"written: {place}", file=sys.stderr)
+    code, rows = exit_code(results), [summary(result) for result in results]
+    print(json.dumps({"exit_code": code, "results": rows}) if asked.json else table(rows))
+    for export, folder in ((to_framework, asked.export_framework), (to_datasets, asked.export_datasets)):
+        if folder:
+            print(f"written: {export(results, folder)}", file=sys.stderr)
     return code
 
 
@@ -124,39 +119,30 @@ def summary(result: Result) -> dict[str, Any]:
     return row
 
 
-def shown(results: Sequence[Result]) -> str:
+def table(rows: Sequence[dict[str, Any]]) -> str:
     """A table for people: the fast first, the failed last, each with its reason."""
-    well = sorted((summary(one) for one in results if not one.failed), key=lambda row: row["latency_s"] or 0.0)
+    well = sorted((row for row in rows if not row["failed"]), key=lambda row: row["latency_s"] or 0.0)
     lines = [f"{'latency':>9} {'1st token':>9} {'gap':>9} {'tok/s':>8}  {'verdict':12} configuration"]
     for row in well:
         rate = f"{row['tokens_per_s']:.1f}" if row["tokens_per_s"] else "-"
-        spans = [span(row[name]) for name in ("latency_s", "first_token_s", "token_gap_s")]
+        spans = " ".join(f"{span(row[name]):>9}" for name in ("latency_s", "first_token_s", "token_gap_s"))
         mark = "*" if "not_compiled" in row["reasons"] else " "
-        lines.append(" ".join(f"{text:>9}" for text in spans) + f" {rate:>8} {mark}{row['verdict']:12} {row['name']}")
+        lines.append(f"{spans} {rate:>8} {mark}{row['verdict']:12} {row['name']}")
     if any("not_compiled" in row["reasons"] for row in well):
         lines.append("* asked to be compiled and was not")
-    for one in results:
-        if one.fault is not None:
-            words = one.fault.message.strip().split("\n")[0][:100]
-            lines.append(f"failed in {one.fault.phase}: {one.name}: {one.fault.kind}: {one.fault.type}: {words}")
+    for row in rows:
+        if row["failed"]:
+            words = row["message"].strip().split("\n")[0][:100]
+            lines.append(f"failed in {row['phase']}: {row['name']}: {row['kind']}: {row['type']}: {words}")
     return "\n".join(lines)
 
 
-class Ticker:
-    """One line for each configuration as it ends, with what is left to do; nothing where ``out`` is no terminal."""
-
-    def __init__(self, out: TextIO | None = None) -> None:
-        self._out = out if out is not None else sys.stderr
-
-    def __call__(self, done: int, total: int, result: Result, left_s: float) -> None:
-        if not self._out.isatty():
-            return
+def tick(done: int, total: int, result: Result, left_s: float, out: TextIO | None = None) -> None:
+    """One line as a configuration ends, with what is left to do; nothing where ``out`` (stderr) is no terminal."""
+    out = out or sys.stderr
+    if out.isatty():
         fault, report = result.fault, result.report
-        came = (
-            f"failed in {fault.phase}: {fault.type}"
-            if fault is not None
-            else span(report.latency_s if report else None)
-        )
+        came = f"failed in {fault.phase}: {fault.type}" if fault else span(report.latency_s if report else None)
         eta = f"  about {span(left_s)} left" if done < total else ""
-        self._out.write(f"[{done}/{total}] {result.name}: {came} ({span(result.duration_s)}){eta}\n")
-        self._out.flush()
+        out.write(f"[{done}/{total}] {result.name}: {came} ({span(result.duration_s)}){eta}\n")
+        out.flush()

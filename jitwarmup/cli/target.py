@@ -17,13 +17,7 @@ WANTED = "wanted package.module:function or file.py:function, such as json:dumps
 
 
 def resolve(text: str) -> Callable[..., Any]:
-    """
-    The callable that a name stands for; attributes may be dotted.
-
-    Raises:
-        ArgumentError: there is no such module or attribute, or it cannot be called.
-
-    """
+    """The callable that a name stands for, attributes dotted; raises ArgumentError where there is none."""
     module_name, colon, path = text.partition(":")
     if not colon or not module_name or not path:
         raise ArgumentError(f"got {text!r}; {WANTED}")
@@ -62,23 +56,16 @@ def load_file(path: Path) -> ModuleType:
     return module
 
 
-def arguments(args: str | None, kwargs: str | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def arguments(text: str | None, option: str, kind: type[Any]) -> Any:
     """Positional arguments from a JSON list, keyword arguments from a JSON object; ``@FILE`` reads the JSON from a file."""
-    positional, named = parsed(args, "--args", list), parsed(kwargs, "--kwargs", dict)
-    return tuple(positional), named
-
-
-def parsed(text: str | None, option: str, kind: type[Any]) -> Any:
-    """JSON of one kind."""
     if text is None:
         return kind()
     wanted = "'[\"a text\", 16]'" if kind is list else "'{\"new_tokens\": 16}'"
     try:
         value = json.loads(Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text)
     except (OSError, ValueError) as error:
-        raise ArgumentError(
-            f"{option} got what is no JSON ({type(error).__name__}); wanted {option} {wanted}"
-        ) from error
+        problem = f"{option} got what is no JSON ({type(error).__name__})"
+        raise ArgumentError(f"{problem}; wanted {option} {wanted}") from error
     if not isinstance(value, kind):
         raise ArgumentError(f"{option} got a JSON {type(value).__name__}; wanted {option} {wanted}")
     return value

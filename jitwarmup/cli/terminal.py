@@ -7,48 +7,34 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import TextIO
 
 from jitwarmup.records.errors import ArgumentError
-from jitwarmup.views.summary import Paint, plain
+from jitwarmup.views.text import Paint, plain
 
 WIDEST = 120  # longer lines are hard to read, however wide the terminal
+GREEN, YELLOW, RED = "32", "33", "31"
 COLORS = {
     "title": "1",
     "advice": "2",
-    "steady": "32",
-    "faster": "32",
-    "passed": "32",
-    "unsteady": "33",
-    "undecided": "33",
-    "warn": "33",
-    "contaminated": "31",
-    "degraded": "31",
-    "invalid": "31",
-    "failed": "31",
-    "slower": "31",
+    **dict.fromkeys(("steady", "faster", "passed"), GREEN),
+    **dict.fromkeys(("unsteady", "undecided", "warn"), YELLOW),
+    **dict.fromkeys(("contaminated", "degraded", "invalid", "failed", "slower"), RED),
 }
 
 
-def width(out: TextIO | None = None) -> int:
+def width() -> int:
     """Columns to fill: of the terminal, at most `WIDEST`; piped, what ``COLUMNS`` says or 80."""
-    stream = out if out is not None else sys.stdout
     try:
-        found = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
+        found = os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else 0
     except (OSError, ValueError):  # no file behind it
         found = 0
     return max(40, min(WIDEST, found or shutil.get_terminal_size((80, 24)).columns))
 
 
-def painter(asked: argparse.Namespace, out: TextIO | None = None) -> Paint:
+def painter(asked: argparse.Namespace) -> Paint:
     """Color where stdout is a terminal, unless ``NO_COLOR`` (no-color.org) or ``--no-color`` says no."""
-    return painted if wants_color(asked, out if out is not None else sys.stdout) else plain
-
-
-def wants_color(asked: argparse.Namespace, stream: TextIO) -> bool:
-    """Whether color is wanted on a stream."""
-    dumb = os.environ.get("TERM") == "dumb"
-    return not (asked.no_color or os.environ.get("NO_COLOR") or dumb or not stream.isatty())
+    refused = asked.no_color or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return painted if sys.stdout.isatty() and not refused else plain
 
 
 def painted(text: str, kind: str) -> str:
@@ -57,14 +43,22 @@ def painted(text: str, kind: str) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if code else text
 
 
-def add_output(words: argparse.ArgumentParser, *, markdown: bool = True) -> None:
-    """The words that all commands share."""
+def command(name: str, about: str | None, *, markdown: bool = True) -> argparse.ArgumentParser:
+    """The words of a command: those that all share, to which it adds its own."""
+    words = argparse.ArgumentParser(prog=f"jitwarmup {name}", description=about)
     words.add_argument("--json", action="store_true", help="print one JSON document in place of the text")
     words.add_argument("--no-color", action="store_true", help="no color, as NO_COLOR=1 does it")
     if markdown:
-        words.add_argument(
-            "--markdown", metavar="FILE", help='append a summary as Markdown, e.g. to "$GITHUB_STEP_SUMMARY"'
-        )
+        about_file = 'append a summary as Markdown, e.g. to "$GITHUB_STEP_SUMMARY"'
+        words.add_argument("--markdown", metavar="FILE", help=about_file)
+    return words
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, from the command line."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"got {number}, wanted 1 or more")
+    return number
 
 
 def read(path: str) -> str:

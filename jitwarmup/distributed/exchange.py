@@ -21,14 +21,13 @@ import threading
 import time
 import weakref
 from collections.abc import Generator
-from concurrent.futures import Future, wait
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from jitwarmup.distributed.identity import distributed
-from jitwarmup.distributed.notices import POST_S, Departure, NoticeBoard, StoreGone, in_thread, started, with_timeout
-from jitwarmup.distributed.waiting import LOOK_S, Broken, ExchangeWait, Waiting, no_store
+from jitwarmup.distributed.notices import Departure, NoticeBoard, StoreGone, ask, distributed
+from jitwarmup.distributed.waiting import LOOK_S, Broken, ExchangeWait, Waiting, in_thread, started, with_timeout
+from jitwarmup.records.errors import RankFailed
 from jitwarmup.records.protocols import Exchanged
 
 ROOM = 192  # bytes of a row; the message of a quiet run fits
@@ -43,8 +42,7 @@ class ExchangeGroup:
     """One set of ranks, in an order that is the same on all of them; shared by every plan over the same members."""
 
     def __init__(self, members: tuple[int, ...], rank: int) -> None:
-        self.members = members
-        self.rank = rank
+        self.members, self.rank = members, rank
         self.generation = 0
         self.group: Any = None
         self.count = 0  # exchanges begun in this generation
@@ -55,8 +53,6 @@ class ExchangeGroup:
     @property
     def board(self) -> NoticeBoard:
         return NoticeBoard(f"{self.name}/{self.generation}")
-
-    # ------------------------------------------------------------------ what plans ask for
 
     def exchange(self, message: bytes, timeout_s: float) -> Generator[Any, None, Exchanged]:
         """The message of every member; each is waited for ``timeout_s`` at most."""
@@ -84,25 +80,16 @@ class ExchangeGroup:
 
     def leave(self, reason: str) -> None:
         """Tell the others that this rank will not come; never waits, never raises."""
-        if distributed() is None:
-            return
-        self.board.post_and_go(Departure("left", (self.rank,), reason))
+        with suppress(StoreGone):
+            with_timeout(lambda: self.board.post(Departure("left", (self.rank,), reason)))
         self.abandon()
         self.generation += 1
 
     def abandon(self) -> None:
-        """
-        Give the group up; the next plan opens another.
-
-        One that is dropped with an operation pending waits for that to end, at the latest at the process's exit: it is
-        kept for ever instead, with its connections.
-        """
-        group, self.group = self.group, None
-        if group is not None and self.pending:
-            leak(group)
-        self.pending = False
-
-    # ------------------------------------------------------------------ how a generation begins
+        """Give the group up; the next plan opens another."""
+        if self.group is not None and self.pending:
+            leak(self.group)  # dropped, it would wait for the operation to end, at the latest at the process's exit
+        self.group, self.pending = None, False
 
     def open(self, watch: ExchangeWait) -> Waiting:
         """Wait for all members, then connect."""
@@ -111,8 +98,7 @@ class ExchangeGroup:
         while not connecting.done():
             yield from watch.look()
             yield connecting
-        error = connecting.exception()
-        if error is not None:
+        if (error := connecting.exception()) is not None:
             watch.fail(Departure("died", (), f"connecting failed ({type(error).__name__})"))
         self.group, self.count = connecting.result(), 0
 
@@ -125,7 +111,7 @@ class ExchangeGroup:
         yield from in_thread(lambda: self.board.put("here", self.rank))
         pauses = 1
         while True:
-            watch.raise_if_any((yield from in_thread(self.board.departure)))
+            yield from in_thread(watch.raise_departure)
             if (yield from in_thread(lambda: self.board.all_put("here", self.members))):
                 return
             if watch.spent:
@@ -141,12 +127,10 @@ class ExchangeGroup:
         at = self.members.index(self.rank)
         return dist.ProcessGroupGloo(store, at, len(self.members), timedelta(seconds=CONNECT_S))
 
-    # ------------------------------------------------------------------ one exchange
-
     def messages(self, message: bytes, watch: ExchangeWait) -> Generator[Any, None, tuple[bytes, ...]]:
         """One row of each member; a second, longer one where a message did not fit."""
         rows = yield from self.gather(row_of(message, ROOM), watch)
-        lengths = [int.from_bytes(row[:HEAD], "big") for row in rows]
+        lengths = [int.from_bytes(row[:HEAD]) for row in rows]
         if max(lengths) > ROOM - HEAD:
             rows = yield from self.gather(row_of(message, HEAD + max(lengths)), watch)
         return tuple(row[HEAD : HEAD + length] for row, length in zip(rows, lengths, strict=True))
@@ -158,12 +142,11 @@ class ExchangeGroup:
 
         options = AllgatherOptions()
         options.timeout = timedelta(seconds=watch.timeout_s + CONNECT_S)  # beyond ours: we know better who is missing
-        with torch._C._DisableTorchDispatch():  # a user's FakeTensorMode would hand gloo tensors without memory
-            given = torch.tensor(list(row), dtype=torch.uint8, device="cpu")
-            taken = [torch.empty_like(given) for _ in self.members]
         work = None
         try:
-            with torch._C._DisableTorchDispatch():
+            with torch._C._DisableTorchDispatch():  # a user's FakeTensorMode would hand gloo tensors without memory
+                given = torch.tensor(list(row), dtype=torch.uint8, device="cpu")
+                taken = [torch.empty_like(given) for _ in self.members]
                 work = self.group.allgather([taken], [given], options)
             while not work.is_completed():
                 yield work
@@ -206,9 +189,19 @@ class ExchangeGroup:
         return tuple(dead)
 
 
+def no_store(dead: tuple[int, ...] = ()) -> RankFailed:
+    """The error where the job's store is gone, and with it rank 0 or the launcher."""
+    who = f", and the connections to ranks {', '.join(map(str, dead))} are closed" if dead else ""
+    return RankFailed(
+        f"the job's store does not answer{who}: rank 0 or the launcher has ended; start the job again, or measure each "
+        "rank by itself with ranks=None",
+        dead,
+    )
+
+
 def row_of(message: bytes, length: int) -> bytes:
     """A message with its length in front, cut or filled up to ``length`` bytes."""
-    return (len(message).to_bytes(HEAD, "big") + message)[:length].ljust(length, b"\0")
+    return (len(message).to_bytes(HEAD) + message)[:length].ljust(length, b"\0")
 
 
 def leak(thing: Any) -> None:
@@ -229,14 +222,5 @@ def exchange_group_of(members: tuple[int, ...], rank: int) -> ExchangeGroup:
         if members not in groups:
             made = groups[members] = ExchangeGroup(members, rank)
             with suppress(StoreGone):  # a store may outlive a job of this process, with its notes
-                made.name += f"/{with_timeout(lambda: NoticeBoard(made.name).count('jobs', rank), POST_S)}"
+                made.name += f"/{with_timeout(lambda: ask('add', f'{made.name}/jobs/{rank}', 1))}"
         return groups[members]
-
-
-def wait_for(work: Any, seconds: float) -> None:
-    """Wait for one operation or answer, some seconds at most; what became of it is asked afterwards."""
-    with suppress(RuntimeError):  # timed out, or failed: is_completed() tells
-        if isinstance(work, Future):
-            wait([work], seconds)
-        else:
-            work.wait(timedelta(seconds=seconds))

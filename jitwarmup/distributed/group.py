@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Generator
-from contextlib import closing
+from concurrent.futures import Future, wait
+from contextlib import closing, suppress
+from datetime import timedelta
 from typing import Any
 
-from jitwarmup.distributed.exchange import ExchangeGroup, exchange_group_of, wait_for
-from jitwarmup.distributed.identity import distributed
+from jitwarmup.distributed.exchange import ExchangeGroup, exchange_group_of
+from jitwarmup.distributed.notices import distributed
 from jitwarmup.distributed.waiting import LOOK_S
+from jitwarmup.host import event_loops
 from jitwarmup.records.checks import seconds, shown
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.protocols import Exchanged, Ranks
@@ -96,8 +98,11 @@ class GroupExchange:
             for wanted in self._steps:
                 if wanted is None:
                     time.sleep(LONGEST_S)
+                elif isinstance(wanted, Future):
+                    wait([wanted], LOOK_S)
                 else:
-                    wait_for(wanted, LOOK_S)
+                    with suppress(RuntimeError):  # timed out, or failed: is_completed() tells
+                        wanted.wait(timedelta(seconds=LOOK_S))
         return self._exchanged
 
     async def sleep(self) -> Exchanged:
@@ -105,7 +110,7 @@ class GroupExchange:
         pause_s = SHORTEST_S
         with closing(self._steps):
             for _ in self._steps:
-                await asyncio.sleep(pause_s)
+                await event_loops.pause(pause_s)
                 pause_s = min(LONGEST_S, 2 * pause_s)
         return self._exchanged
 
@@ -130,9 +135,7 @@ def process_group(given: Any) -> Any:
 
 def checked_ranks(given: Any) -> Ranks | None:
     """The protocol's object from what the user gave to ``ranks=``; None opts out."""
-    if given is None or isinstance(given, RankGroup):
-        return given
-    if not isinstance(given, type) and isinstance(given, Ranks):
+    if given is None or isinstance(given, RankGroup) or (not isinstance(given, type) and isinstance(given, Ranks)):
         return given
     return RankGroup(given)
 

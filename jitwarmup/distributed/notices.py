@@ -1,34 +1,51 @@
 """
-What a broken connection cannot say: who left, who died, who did not come. Kept in the job's own key-value store.
+The job of several processes, as torch.distributed tells it; torch is looked up, never imported.
 
-The store is the one that torch.distributed made at ``init_process_group`` (rank 0's or the launcher's); nothing is asked
-of it while all goes well.
+And what a broken connection cannot say: who left, who died, who did not come. That is kept in the job's own key-value
+store, the one that torch.distributed made at ``init_process_group`` (rank 0's or the launcher's); nothing is asked of it
+while all goes well.
 """
 
 from __future__ import annotations
 
 import json
-import threading
-import time
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, wait
-from contextlib import suppress
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from jitwarmup.distributed.identity import distributed
 from jitwarmup.records.errors import RankFailed
 
-POST_S = 2.0  # a store whose host is gone may not answer; who leaves or gives up waits no longer to tell it why
-PATIENCE_S = 5.0  # for one answer; a host that lost its power closes no connection, and torch would wait for minutes
+
+def distributed() -> Any:
+    """``torch.distributed`` where it is loaded and initialised, else None."""
+    module: Any = getattr(sys.modules.get("torch"), "distributed", None)
+    try:
+        return module if module is not None and module.is_available() and module.is_initialized() else None
+    except (AttributeError, RuntimeError, ValueError):
+        return None
 
 
-class StoreGone(Exception):  # noqa: N818 - internal: the store does not answer
-    """The job's store refused to answer; ``silent``: it has not answered yet."""
+def identity() -> dict[str, int]:
+    """``rank`` and ``world_size`` for events, where torch.distributed is initialised."""
+    module = distributed()
+    try:
+        return {} if module is None else {"rank": module.get_rank(), "world_size": module.get_world_size()}
+    except (AttributeError, RuntimeError, ValueError):
+        return {}
 
-    def __init__(self, reason: str, *, silent: bool = False) -> None:
-        super().__init__(reason)
-        self.silent = silent
+
+def job_store() -> Any:
+    """The store of the job. Private in torch under the same name since 1.5."""
+    return distributed().distributed_c10d._get_default_store()
+
+
+class StoreGone(Exception):  # noqa: N818 - internal, as StoreSilent
+    """The job's store refused to answer."""
+
+
+class StoreSilent(StoreGone):
+    """It has not answered yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +61,11 @@ class Departure:
         who = named(self.ranks)
         texts = {
             "left": f"{who} left the measurement ({self.reason}); wanted every rank to take part to the end",
-            "died": (
-                f"{who} {'are' if len(self.ranks) > 1 else 'is'} gone: {self.reason}; start the job again, or measure each "
-                "rank by itself with ranks=None"
-            ),
-            "late": (
-                f"{who} did not come to the agreement {self.reason}: still in user code, hung, or never called; let every "
-                "rank make the same measurement, give it longer with ranks=RankGroup(timeout_s=...), or opt out with "
-                "ranks=None"
-            ),
+            "died": f"{who} {'are' if len(self.ranks) > 1 else 'is'} gone: {self.reason}; start the job again, or measure "
+            "each rank by itself with ranks=None",
+            "late": f"{who} did not come to the agreement {self.reason}: still in user code, hung, or never called; let "
+            "every rank make the same measurement, give it longer with ranks=RankGroup(timeout_s=...), or opt out with "
+            "ranks=None",
         }
         return RankFailed(texts[self.kind], self.ranks, left=self.kind == "left")
 
@@ -64,49 +77,28 @@ def named(ranks: Sequence[int]) -> str:
     return f"rank{'' if len(ranks) == 1 else 's'} {shown}{more}" if ranks else "another rank"
 
 
-def job_store() -> Any:
-    """The store of the job. Private in torch under the same name since 1.5; StoreGone where it is not to be had."""
-    module = distributed()
+def ask(method: str, *args: Any) -> Any:
+    """One call to the job's store, for as long as it may take; StoreGone for whatever is raised."""
     try:
-        return module.distributed_c10d._get_default_store()
-    except Exception as error:  # not initialised, shut down meanwhile, or a torch that keeps it elsewhere
+        return getattr(job_store(), method)(*args)
+    except Exception as error:  # many kinds: it is gone, or was shut down, or this torch keeps it elsewhere
         raise StoreGone(type(error).__name__) from error
 
 
 class NoticeBoard:
-    """
-    Where one generation of an exchange group leaves notes for its members.
-
-    Args:
-        prefix: of its keys in the store; the same on every member.
-
-    """
+    """Where one generation of an exchange group leaves notes for its members, under keys that begin with ``prefix``."""
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
-
-    def _ask(self, method: str, *args: Any) -> Any:
-        """One call to the store, as long as it may take; StoreGone for whatever it raises."""
-        store = job_store()
-        try:
-            return getattr(store, method)(*args)
-        except Exception as error:  # torch's store raises many kinds; all mean that it is gone
-            raise StoreGone(type(error).__name__) from error
-
-    def key(self, name: str) -> str:
-        return f"{self.prefix}/{name}"
+        self._end = f"{prefix}/departure"
 
     def put(self, name: str, rank: int) -> None:
         """Note that a rank is here."""
-        self._ask("set", self.key(f"{name}/{rank}"), b"1")
-
-    def count(self, name: str, rank: int) -> int:
-        """How often a rank has noted it, this time included."""
-        return int(self._ask("add", self.key(f"{name}/{rank}"), 1))
+        ask("set", f"{self.prefix}/{name}/{rank}", b"1")
 
     def all_put(self, name: str, ranks: Sequence[int]) -> bool:
         """Whether all these ranks noted it; one question."""
-        return bool(self._ask("check", [self.key(f"{name}/{rank}") for rank in ranks]))
+        return bool(ask("check", [f"{self.prefix}/{name}/{rank}" for rank in ranks]))
 
     def missing(self, name: str, ranks: Sequence[int]) -> tuple[int, ...]:
         """Those that did not; one question each."""
@@ -114,51 +106,12 @@ class NoticeBoard:
 
     def departure(self) -> Departure | None:
         """What ended this generation; None while nothing did."""
-        if not self._ask("check", [self.key("departure")]):
+        if not ask("check", [self._end]):
             return None
-        found = json.loads(self._ask("get", self.key("departure")))
+        found = json.loads(ask("get", self._end))
         return Departure(found["kind"], tuple(found["ranks"]), found["reason"])
 
     def post(self, departure: Departure) -> Departure:
         """Note what ended it. The first departure counts, and is returned."""
-        self._ask("compare_set", self.key("departure"), "", json.dumps(asdict(departure)))  # only where none is posted
+        ask("compare_set", self._end, "", json.dumps(asdict(departure)))  # only where none is posted
         return self.departure() or departure
-
-    def post_and_go(self, departure: Departure) -> None:
-        """Note it; for those who cannot wait for long."""
-        with suppress(StoreGone):
-            with_timeout(lambda: self.post(departure), POST_S)
-
-
-def started(act: Callable[[], Any], name: str = "jitwarmup-store") -> Future[Any]:
-    """Do something that cannot be interrupted in a daemon thread, which is left behind where it never ends."""
-    answer: Future[Any] = Future()
-
-    def run() -> None:
-        try:
-            answer.set_result(act())
-        except Exception as error:  # noqa: BLE001 - raised again by whoever waits for the answer
-            answer.set_exception(error)
-
-    threading.Thread(target=run, name=name, daemon=True).start()
-    return answer
-
-
-def with_timeout(act: Callable[[], Any], seconds: float) -> Any:
-    """Ask the store something and wait so long at most; StoreGone where it is gone, ``silent`` where it does not answer."""
-    return answered(started(act), seconds)
-
-
-def in_thread(act: Callable[[], Any]) -> Generator[Future[Any], None, Any]:
-    """The same while a task's event loop goes on."""
-    answer, until = started(act), time.monotonic() + PATIENCE_S
-    while not answer.done() and time.monotonic() < until:
-        yield answer
-    return answered(answer, 0.0)
-
-
-def answered(answer: Future[Any], seconds: float) -> Any:
-    """What the store answered within so many seconds."""
-    if wait([answer], seconds).not_done:
-        raise StoreGone("no answer in time", silent=True)
-    return answer.result()

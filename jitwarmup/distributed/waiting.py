@@ -2,18 +2,57 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
-from jitwarmup.distributed.notices import POST_S, Departure, NoticeBoard, StoreGone, in_thread, with_timeout
-from jitwarmup.records.errors import RankFailed
+from jitwarmup.distributed.notices import Departure, NoticeBoard, StoreGone, StoreSilent
 
+POST_S = 2.0  # a store whose host is gone may not answer; who leaves or gives up waits no longer to tell it why
+PATIENCE_S = 5.0  # for one answer; a host that lost its power closes no connection, and torch would wait for minutes
 LOOK_S = 0.5  # between two looks at the notice board
 ROLL_CALL_S = 3.0  # in which members that wait answer the one whose time is up
 
 Waiting = Generator[Any, None, Any]  # yields something to wait for, or None to sleep a little
+
+
+def started(act: Callable[[], Any], name: str = "jitwarmup-store") -> Future[Any]:
+    """Do something that cannot be interrupted in a daemon thread, which is left behind where it never ends."""
+    answer: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(act())
+        except Exception as error:  # noqa: BLE001 - raised again by whoever waits for the answer
+            answer.set_exception(error)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return answer
+
+
+def with_timeout(act: Callable[[], Any], seconds: float = POST_S) -> Any:
+    """Ask the store something and wait so long at most; StoreGone where it is gone, or StoreSilent."""
+    return answered(started(act), seconds)
+
+
+def in_thread(act: Callable[[], Any]) -> Waiting:
+    """The same while a task's event loop goes on."""
+    answer, until = started(act), time.monotonic() + PATIENCE_S
+    while not answer.done() and time.monotonic() < until:
+        yield answer
+    return answered(answer, 0.0)
+
+
+def answered(answer: Future[Any], seconds: float) -> Any:
+    """What the store answered within so many seconds."""
+    try:
+        return answer.result(seconds)
+    except TimeoutError:
+        raise StoreSilent("no answer in time") from None
 
 
 class Broken(Exception):  # noqa: N818 - internal: the group cannot go on, and why
@@ -62,13 +101,13 @@ class ExchangeWait:
         self.next_look = time.monotonic() + LOOK_S
         try:
             yield from in_thread(self.look_at_board)
-        except StoreGone as gone:
-            if not gone.silent or self.spent:  # else it may be slow, and is needed only where something goes wrong
+        except StoreSilent:  # it may be slow, and is needed only where something goes wrong
+            if self.spent:
                 raise
 
     def look_at_board(self) -> None:
         """The look itself: questions to the store. Raises Broken."""
-        self.raise_if_any(self.board.departure())
+        self.raise_departure()
         # ask for answers when the time is up, and answer where another member asked
         if self.answered_at is None and (self.spent or self.board.all_put("roll", [self.count])):
             self.board.put("roll", self.count)
@@ -78,23 +117,13 @@ class ExchangeWait:
         if self.spent and self.answered_at is not None and time.monotonic() - self.answered_at >= ROLL_CALL_S:
             self.fail(self.late(self.board.missing(f"at/{self.count}", self.members)))
 
-    def raise_if_any(self, departure: Departure | None) -> None:
-        if departure is not None:
+    def raise_departure(self) -> None:
+        if (departure := self.board.departure()) is not None:
             raise Broken(departure)
 
-    def fail(self, departure: Departure) -> None:
+    def fail(self, departure: Departure) -> NoReturn:
         """Post a departure, unless somebody was quicker, and give up. Raises Broken."""
-        try:
-            self.raise_if_any(with_timeout(lambda: self.board.post(departure), POST_S))
-        except StoreGone:
-            self.raise_if_any(departure)
-
-
-def no_store(dead: tuple[int, ...] = ()) -> RankFailed:
-    """The error where the job's store is gone, and with it rank 0 or the launcher."""
-    who = f", and the connections to ranks {', '.join(map(str, dead))} are closed" if dead else ""
-    return RankFailed(
-        f"the job's store does not answer{who}: rank 0 or the launcher has ended; start the job again, or measure each "
-        "rank by itself with ranks=None",
-        dead,
-    )
+        first = departure
+        with suppress(StoreGone):
+            first = with_timeout(lambda: self.board.post(departure))
+        raise Broken(first)

@@ -38,19 +38,17 @@ MOMENTS: dict[str, str] = {
 }
 
 
+@dataclass(slots=True, eq=False)
 class AllGather(Wait):
     """A request for what every rank reports; answered with what was exchanged."""
 
-    def __init__(self, ranks: Ranks, report: bytes) -> None:
-        self.ranks = ranks
-        self.report = report
+    ranks: Ranks
+    report: bytes
 
     def block(self) -> Exchanged:
-        """Wait in a thread."""
         return self.ranks.exchange(self.report).block()
 
     async def sleep(self) -> Exchanged:
-        """Wait in a task; the event loop goes on."""
         return await self.ranks.exchange(self.report).sleep()
 
 
@@ -76,11 +74,6 @@ class RankAgreement:
         self.left = False
         self.context = current()
         self.diverged_before = len(self.context.diverged) if self.context is not None else 0
-
-    @property
-    def leads(self) -> bool:
-        """Whether this rank emits events at their own level: the first member does."""
-        return self.rank == self.members[0]
 
     def gather(self, moment: Moment, report: bytes) -> Gathering:
         """What every member reports at this moment, in their order; None where somebody is lost."""
@@ -113,12 +106,9 @@ class RankAgreement:
 
     def begin(self, name: str, options: Options, *, finished: int) -> Gathering:
         """
-        Meet, and see that all have the same plan; return the number of earlier runs that all have.
+        Meet, and return the number of earlier runs that all have.
 
-        Raises:
-            RankFailed: somebody did not come.
-            ArgumentError: the plans differ; every rank gets the same error.
-
+        RankFailed where somebody did not come; the same ArgumentError on every rank where the plans differ.
         """
         exchanged = yield from self.gather("begin", plan_of(name, options, finished))
         if exchanged is None:
@@ -158,7 +148,7 @@ class RankAgreement:
 
 def level_of(agreement: RankAgreement | None) -> str | None:
     """The level at which this rank emits an event: the first member at the event's own (None), the others at debug."""
-    return None if agreement is None or agreement.leads else "debug"
+    return None if agreement is None or agreement.rank == agreement.members[0] else "debug"
 
 
 def plan_of(name: str, options: Options, finished: int) -> bytes:

@@ -8,17 +8,16 @@ from dataclasses import fields
 from typing import Any
 
 from jitwarmup.engine.agreement import RankAgreement, level_of
-from jitwarmup.engine.commands import Call, Ending, TimedFunction, event_of, key_of
+from jitwarmup.engine.commands import WELL, Call, Ending, TimedFunction, event_of, key_of
 from jitwarmup.engine.conclusion import Plan
 from jitwarmup.engine.instruments import Instruments
 from jitwarmup.events import schema
-from jitwarmup.events.device import device_fields, ledger_fields
+from jitwarmup.events.keys import device_fields, ledger_fields
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.keys.state import KeyState
 from jitwarmup.probes import Usage
 from jitwarmup.records.errors import RankFailed
-from jitwarmup.records.ranks import RankTimes
-from jitwarmup.records.report import SENTINEL_S, Failure, Report
+from jitwarmup.records.report import SENTINEL_S, Failure, RankTimes, Report
 from jitwarmup.records.runs import Decision, OneTimeWork, Phase, Run
 from jitwarmup.records.verdict import Reason
 
@@ -32,7 +31,6 @@ def about(plan: Plan) -> dict[str, Any]:
 
 
 def announce_validated(plan: Plan, run: Run) -> None:
-    """The validation run went well."""
     plan.call.emit(schema.VALIDATION_COMPLETED, **about(plan), **run_fields(run))
 
 
@@ -60,14 +58,25 @@ def announce_warmed(plan: Plan, grown: Sequence[Reason]) -> None:
 
 def announce_proof(plan: Plan, decision: Decision) -> None:
     """Whether steady state was found, where the rule looked for it."""
-    event = schema.STEADY_STATE_REACHED if decision.state == "proven" else schema.STEADY_STATE_NOT_REACHED
-    plan.call.emit(event, **about(plan), **decision_fields(decision, plan.runs))
+    warm = [run.duration_s for run in plan.runs if run.phase is Phase.WARM and run.outcome == "ok"]
+    proven = decision.state == "proven"
+    numbers: dict[str, Any] = {f"decision_{name}": value for name, value in decision.numbers.items()}
+    plan.call.emit(
+        schema.STEADY_STATE_REACHED if proven else schema.STEADY_STATE_NOT_REACHED,
+        **about(plan),
+        iterations=len(warm),
+        runs=len(plan.runs),
+        median_s=statistics.median(warm[-5:]) if warm else None,
+        path=decision.path or None,
+        reason=None if proven else "the allowance was spent before steady state was proven",
+        **numbers,
+    )
 
 
-def announce_measured(plan: Plan, report: Report, *, well: bool) -> None:
+def announce_measured(plan: Plan, report: Report) -> None:
     """The canonical line: exactly one per measurement."""
     fields = {**about(plan), **report_fields(report, measurements=plan.call.options.measurements)}
-    if well:
+    if plan.end in (*WELL, Ending.LEFT):
         plan.call.emit(schema.MEASUREMENT_COMPLETED, **fields)
         return
     last = report.runs[-1]
@@ -76,7 +85,6 @@ def announce_measured(plan: Plan, report: Report, *, well: bool) -> None:
 
 
 def announce_call(function: TimedFunction, entry: KeyState | None, run: Run, error: BaseException | None) -> None:
-    """One plain call."""
     function.emit(schema.CALL, error=error, key=key_of(entry), **call_fields(run))
 
 
@@ -130,13 +138,7 @@ def usage_fields(spent: Usage | None) -> dict[str, Any]:
 
 def run_fields(run: Run) -> dict[str, Any]:
     """One run: how long, how it ended, what it paid for, and how much of it the machine's other work took."""
-    fields = common_fields(run)
-    fields["phase"] = run.phase.value
-    if run.cpu_s is not None:
-        fields["cpu_s"] = run.cpu_s
-    if run.switches is not None:
-        fields["switches"] = run.switches
-    return fields
+    return {**common_fields(run), "phase": run.phase.value, "cpu_s": run.cpu_s, "switches": run.switches}
 
 
 def common_fields(run: Run) -> dict[str, Any]:
@@ -156,7 +158,6 @@ def common_fields(run: Run) -> dict[str, Any]:
 
 
 def call_fields(run: Run) -> dict[str, Any]:
-    """One plain call."""
     fields = common_fields(run)
     fields["contaminated"] = run.contaminated
     if run.error_type is not None:
@@ -165,7 +166,6 @@ def call_fields(run: Run) -> dict[str, Any]:
 
 
 def warmup_fields(plan: Plan) -> dict[str, Any]:
-    """One silent warm-up."""
     warmup, decision, monitor = plan.warmup(), plan.decision, plan.call.instruments.monitor
     return {
         "iterations": sum(run.phase is Phase.WARM for run in warmup.runs),
@@ -184,23 +184,7 @@ def warmup_fields(plan: Plan) -> dict[str, Any]:
 def growth_fields(grown: Sequence[Reason]) -> dict[str, Any]:
     """What the process gained by each run, where it grew on and on."""
     names = {"memory_grows": "memory_grows_bytes", "graphs_grow": "graphs_grow", "descriptors_grow": "descriptors_grow"}
-    return {
-        name: next(iter(reason.numbers.values())) for reason in grown if (name := names.get(reason.kind)) is not None
-    }
-
-
-def decision_fields(decision: Decision, runs: Sequence[Run]) -> dict[str, Any]:
-    """What a rule that looks for proof has found."""
-    warm = [run.duration_s for run in runs if run.phase is Phase.WARM and run.outcome == "ok"]
-    proven = decision.state == "proven"
-    return {
-        "iterations": len(warm),
-        "runs": len(runs),
-        "median_s": statistics.median(warm[-5:]) if warm else None,
-        "path": decision.path or None,
-        "reason": None if proven else "the allowance was spent before steady state was proven",
-        **{f"decision_{name}": value for name, value in decision.numbers.items()},
-    }
+    return {names[reason.kind]: next(iter(reason.numbers.values())) for reason in grown if reason.kind in names}
 
 
 def rank_fields(failure: Failure | None, ranks: RankTimes | None) -> dict[str, Any]:

@@ -105,15 +105,13 @@ class RunRequest:
     kept: list[Any] | None = None  # a stream's items, where they may have to be handed on; None again where it was cut
 
 
+@dataclass(slots=True, eq=False)
 class CallResult:
     """What the caller gets: a value, or an exception that is raised outside of every generator of ours."""
 
-    __slots__ = ("error", "items", "value")
-
-    def __init__(self, value: Any = None, error: BaseException | None = None, items: Sequence[Any] = ()) -> None:
-        self.value = value
-        self.error = error
-        self.items = items  # of a stream whose validation run was its only run
+    value: Any = None
+    error: BaseException | None = None
+    items: Sequence[Any] = ()  # of a stream whose validation run was its only run
 
     def unwrap(self) -> Any:
         """Return the value or raise the exception, as the user's function would have done."""

@@ -19,8 +19,7 @@ from jitwarmup.host.environment import environment
 from jitwarmup.host.process_size import Size, series_of
 from jitwarmup.records.errors import RankFailed
 from jitwarmup.records.protocols import RunAnnotation
-from jitwarmup.records.ranks import RankTimes
-from jitwarmup.records.report import Failure, Report
+from jitwarmup.records.report import Failure, RankTimes, Report
 from jitwarmup.records.runs import Decision, Phase, Run, Warmup
 from jitwarmup.records.verdict import Reason, Verdict
 
@@ -116,19 +115,17 @@ def verdict_of(plan: Plan, runs: Sequence[Run]) -> Verdict:
     probe_set = plan.call.instruments.probe_set
     failure = cut_short = None
     if plan.failure is not None:
-        failure = Reason(
-            kind=f"failed_in_{plan.failure.phase}",
-            numbers={"index": float(plan.failure.index)},
-            subject=plan.failure.type,
-        )
+        known = {"index": plan.failure.index, "rank": plan.failure.rank}
+        numbers = {name: float(number) for name, number in known.items() if number is not None}
+        failure = Reason(kind=f"failed_in_{plan.failure.phase}", numbers=numbers, subject=plan.failure.type)
     elif plan.end is not Ending.DONE:
         cut_short = Reason(kind=plan.end.value)
-    if plan.failure is not None and plan.failure.rank is not None and failure is not None:
-        failure = replace(failure, numbers={**failure.numbers, "rank": float(plan.failure.rank)})
+    monitor = plan.call.instruments.monitor
+    unread = {} if monitor is None else {f"monitor.{place}": why for place, why in monitor.problems.items()}
     verdict = audit(
         runs,
         watched=probe_set.watched(),
-        unwatched={**probe_set.unwatched(), **unwatched(plan)},
+        unwatched={**probe_set.unwatched(), **unread},
         failure=failure,
         cut_short=cut_short,
     )
@@ -143,17 +140,11 @@ def growth_of(plan: Plan) -> list[Reason]:
     return growths(series_of([size for run, size in pairs if run.phase is Phase.MEASURE and not run.discarded]))
 
 
-def unwatched(plan: Plan) -> dict[str, str]:
-    """Why the monitor could not read, where it could not."""
-    monitor = plan.call.instruments.monitor
-    return {} if monitor is None else {f"monitor.{place}": why for place, why in monitor.problems.items()}
-
-
 def report_of(plan: Plan) -> Report:
     """The report of all runs; which work comes back on every run has been learnt from them."""
     runs = learn_recurrence(plan.runs)
     facts, advice = facts_of(plan.annotations, runs)
-    first, last = runs[0], runs[-1]
+    first, last, agreement = runs[0], runs[-1], plan.agreement
     return compose(
         callable=plan.call.name,
         report_id=plan.report_id,
@@ -170,13 +161,6 @@ def report_of(plan: Plan) -> Report:
         environment=environment(),
         facts=facts,
         advice=advice,
-        ranks=rank_times(plan, runs),
+        ranks=agreement and RankTimes.of(timed(runs), rank=agreement.rank, members=agreement.members),
         device=next((run.device for run in reversed(runs) if run.device is not None), None),
     )
-
-
-def rank_times(plan: Plan, runs: Sequence[Run]) -> RankTimes | None:
-    """How the ranks compare; None for one process alone."""
-    if plan.agreement is None:
-        return None
-    return RankTimes.of(timed(runs), rank=plan.agreement.rank, members=plan.agreement.members)

@@ -38,16 +38,12 @@ def after_call(function: TimedFunction, entry: KeyState, run: Run, *, was_warm: 
     if not was_warm:
         return None
     paid, spent = own_one_time(run), usage([run])
-    announce.announce_lost(function, entry, run, paid, reason=reason_of(paid), spent=spent)
-    demote(function, entry, reason_of(paid))
+    reason = next((work.reason for work in paid if work.reason), paid[0].kind)
+    announce.announce_lost(function, entry, run, paid, reason=reason, spent=spent)
+    demote(function, entry, reason)
     note_fallback(function, entry, [run])
     warn_of_limit(function, entry, spent)
     return error_of(function, paid) if function.options.on_loss == "raise" else None
-
-
-def reason_of(paid: Sequence[OneTimeWork]) -> str:
-    """The first reason that is known, else what kind of work it was."""
-    return next((work.reason for work in paid if work.reason), paid[0].kind)
 
 
 def demote(function: TimedFunction, entry: KeyState, reason: str) -> None:
@@ -121,27 +117,23 @@ def error_of(function: TimedFunction, paid: Sequence[OneTimeWork]) -> Measuremen
 class LiveCall:
     """One live call, from when it comes to when it is over; ``runs`` are those it had to make."""
 
-    __slots__ = ("call", "entry", "hit", "reason", "runs")
-
     def __init__(self, call: Call) -> None:
-        entry = call.entry
         self.call = call
-        self.entry = entry
-        self.hit = entry is not None and entry.is_warm
-        self.reason = None if self.hit else why_cold(entry)
+        self.hit = call.entry is not None and call.entry.is_warm
+        self.reason = why_cold(call.entry)
         self.runs: list[Run] = []
 
     def over(self) -> None:
         """Count it; the first miss of a key is announced where keys are warmed by name, not by their first call."""
-        call, counts = self.call, self.call.registry.counts
+        call, entry, counts = self.call, self.call.entry, self.call.registry.counts
         if call.options.emit == "off":
             return
         if self.hit:
             counts.hit()
             return
-        first = counts.miss(None if self.entry is None else self.entry.label, self.runs) == 1
+        first = counts.miss(None if entry is None else entry.label, self.runs) == 1
         if first and (call.options.on_new_key == "pass" or was_requested(call)):
-            announce.announce_missed(call, self.reason or "")
+            announce.announce_missed(call, self.reason)
 
 
 def was_requested(call: Call) -> bool:

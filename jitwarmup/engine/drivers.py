@@ -37,57 +37,50 @@ def advance(procedure: Procedure, sent: Any) -> Wait | RunRequest | CallResult:
     return request
 
 
-def at_once(carrying: Carrying[_T]) -> _T:
-    """Run what waits for nothing in a task."""
+def carry(procedure: Procedure, kind: CallableKind, sent: Any = None, *, runs: bool = True) -> Carrying[Any]:
+    """Carry a procedure out to its result, or to a run that is not made here: any without ``runs``, a live one of a stream."""
+    asynchronous, streams = kind.asynchronous, kind.streams
+    while True:
+        request = advance(procedure, sent)
+        sent = None
+        if isinstance(request, Wait):
+            sent = (yield from request.sleep().__await__()) if asynchronous else request.block()
+        elif isinstance(request, CallResult) or not runs or (streams and request.live):
+            return request
+        else:
+            sent = yield from (drained if streams else once)(request, asynchronous=asynchronous)
+
+
+in_task = types.coroutine(carry)
+
+
+def at_once(carrying: Carrying[Any]) -> Any:
+    """Carry out what waits for nothing in a task."""
     try:
         next(carrying)
     except StopIteration as stop:
-        result: _T = stop.value
-        return result
+        return stop.value
     raise AssertionError("a run that is not asynchronous has waited in a task")
 
 
-@types.coroutine
-def in_task(carrying: Carrying[_T]) -> Carrying[_T]:
-    """Await it."""
-    return (yield from carrying)
-
-
-def past_waits(procedure: Procedure, sent: Any, *, asynchronous: bool) -> Carrying[RunRequest | CallResult]:
-    """The procedure's next run or result, after the waits before it; in a task the event loop goes on."""
-    request = advance(procedure, sent)
-    while isinstance(request, Wait):
-        request = advance(procedure, (yield from request.sleep().__await__()) if asynchronous else request.block())
-    return request
-
-
-def carry(procedure: Procedure, kind: CallableKind, sent: Any = None) -> Carrying[Any]:
-    """Carry a procedure out: to its result, or to the caller's own run of a stream, which its driver makes."""
-    run = drained if kind.streams else once
-    while True:
-        request = yield from past_waits(procedure, sent, asynchronous=kind.asynchronous)
-        sent = None
-        if isinstance(request, CallResult) or (kind.streams and request.live):
-            return request
-        sent = yield from run(request, asynchronous=kind.asynchronous)
-
-
 def through(procedure: Procedure, sent: Any = None) -> RunRequest | CallResult:
-    """The procedure's next run or result, for code that makes the runs itself."""
+    """The procedure's next run or result, after the waits before it; for code that makes the runs itself."""
     try:
-        return at_once(past_waits(procedure, sent, asynchronous=False))
+        request: RunRequest | CallResult = at_once(carry(procedure, CallableKind.FUNCTION, sent, runs=False))
     except BaseException:
         procedure.close()  # interrupted while it waited: the other ranks get the notice now, not when the traceback is dropped
         raise
+    return request
 
 
 async def athrough(procedure: Procedure, sent: Any = None) -> RunRequest | CallResult:
     """The same in a task."""
     try:
-        return await in_task(past_waits(procedure, sent, asynchronous=True))
+        request: RunRequest | CallResult = await in_task(procedure, CallableKind.COROUTINE, sent, runs=False)
     except BaseException:
         procedure.close()
         raise
+    return request
 
 
 def call(make: Make, kind: CallableKind = CallableKind.FUNCTION) -> Any:
@@ -104,7 +97,7 @@ async def acall(make: Make, kind: CallableKind = CallableKind.COROUTINE) -> Any:
     """Driver for ``async def``, and for async streams whose items nobody receives."""
     procedure = make()
     try:
-        result = await in_task(carry(procedure, kind))
+        result = await in_task(procedure, kind)
     finally:
         procedure.close()
     return result.unwrap()
@@ -224,7 +217,7 @@ async def astream(make: Make) -> AsyncGenerator[Any, Any]:
     procedure = make()
     region: TimedStream = UntimedRegion()
     try:
-        request = await in_task(carry(procedure, CallableKind.ASYNC_GENERATOR))
+        request = await in_task(procedure, CallableKind.ASYNC_GENERATOR)
         if isinstance(request, RunRequest):
             region = stream_of(request)
             with region, suppress(StopAsyncIteration):
@@ -245,7 +238,7 @@ async def astream(make: Make) -> AsyncGenerator[Any, Any]:
                         step, given = inner.athrow, thrown
                     del item
                     region.enter_step()
-            request = await in_task(carry(procedure, CallableKind.ASYNC_GENERATOR, region.outcome()))
+            request = await in_task(procedure, CallableKind.ASYNC_GENERATOR, region.outcome())
     finally:
         region.abandon()
         procedure.close()

@@ -55,14 +55,7 @@ def check_dry_run(dry_run: Any, kind: CallableKind) -> None:
 
 
 class WarmedFunction:
-    """
-    One decorated function.
-
-    Args:
-        raw: what was decorated, descriptors included.
-        options: the checked options.
-
-    """
+    """One decorated function; ``raw`` is what was decorated, descriptors included."""
 
     def __init__(self, raw: Any, options: Options) -> None:
         self.raw = raw
@@ -128,7 +121,7 @@ class WarmedFunction:
             own = {name: value for name, value in settings.given().items() if name in ("accept", "name")}
             options = replace(options, **own) if own else options
         return Call(
-            name=(settings.get("name") if settings is not None else None) or self.name,
+            name=options.name or self.name,
             function=self.function,
             kind=self.kind,
             options=options,

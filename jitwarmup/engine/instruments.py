@@ -44,14 +44,9 @@ def open_instruments(
     block: BlockSettings | None, *, monitor: Any = None, ranks: Any = UNSET, explicit: bool = False
 ) -> Instruments:
     """
-    The instruments of a call.
+    The instruments of a call: what the blocks around it set explicitly goes before the decorator's monitor and ranks.
 
-    Args:
-        block: what the blocks around the call set explicitly; it wins.
-        monitor: the decorator's monitor.
-        ranks: the decorator's, or UNSET.
-        explicit: a measurement or block, which agrees with other ranks where torch.distributed is initialised.
-
+    ``explicit``: a measurement or block, which agrees with other ranks where torch.distributed is initialised.
     """
     block = BlockSettings() if block is None else block
     given = block.get("clock")

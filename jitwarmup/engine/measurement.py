@@ -65,12 +65,8 @@ class Measurement(Plan):
     beginning of an exit. On every way out the monitor is resumed, and where the plan ends early the other ranks,
     which would wait for the next run, get a notice.
 
-    Args:
-        call: what is run.
-        claim: the right to warm the call's key, or None where the key is warm already.
-        clock: times the runs.
-        report_id: of the block that the measurement belongs to; by default it has one of its own.
-
+    ``claim`` is the right to warm the call's key, None where it is warm already; ``report_id`` is that of the block
+    around, by default one of its own.
     """
 
     def __init__(self, call: Call, claim: Claim | None, clock: Clock, report_id: str | None = None) -> None:
@@ -95,17 +91,18 @@ class Measurement(Plan):
     ) -> None:
         self.resume_monitor()
         self.new_ids.close()
-        if error is not None:
-            self.leave("left early" if isinstance(error, GeneratorExit) else type(error).__name__)
+        if error is not None and self.agreement is not None:
+            why = "left early" if isinstance(error, GeneratorExit) else type(error).__name__
+            self.agreement.leave(f"{why}, after {len(self.runs)} runs")
 
     # ------------------------------------------------------------------ the runs
 
     def follow(self, steps: Steps) -> Procedure:
         """Carry out the steps; afterwards ``end`` is how it went."""
-        run: Run | None = None
+        run: Any = None
         while True:
             try:
-                step = steps.send(run) if run is not None else next(steps)
+                step = steps.send(run)
             except StopIteration as stop:
                 self.decision = stop.value
                 return
@@ -123,7 +120,9 @@ class Measurement(Plan):
         function = call.options.dry_run if extra and call.options.dry_run is not None else call.function
         request = RunRequest(call.instruments, step, self.clock, function, args, kwargs)
         if extra:
-            request.drain, request.left_s = call.options.drain, self.left_s()
+            request.drain, budget_s = call.options.drain, call.options.budget_s
+            if budget_s is not None and self.agreement is None:  # ranks would not stop at the same item
+                request.left_s = max(0.0, budget_s - self.spent_s)
         if self.replay and extra:
             request.kept = []
         del args, kwargs
@@ -184,11 +183,6 @@ class Measurement(Plan):
             self.value = value
         return run
 
-    def left_s(self) -> float | None:
-        """Seconds of the budget left for a stream's extra run, None for no limit; ranks would not stop at the same item."""
-        budget = self.call.options.budget_s
-        return None if budget is None or self.agreement is not None else max(0.0, budget - self.spent_s)
-
     def rule(self, runs: Sequence[Run]) -> Decision:
         """The rule of the options, within the budget, told whether causes are watched (a module may appear in a run)."""
         options = self.call.options
@@ -218,11 +212,6 @@ class Measurement(Plan):
             self.inherited = len(self.runs)
         for run in self.runs:
             self.recurring.observe(run)
-
-    def leave(self, why: str) -> None:
-        """Go one's own way; the other ranks, if there are any, get a notice."""
-        if self.agreement is not None:
-            self.agreement.leave(f"{why}, after {len(self.runs)} runs")
 
     def agree(self, agreement: RankAgreement, run: Run, outcome: RunOutcome) -> Generator[Wait, Any, Run]:
         """The run that all ranks decide on. Interrupted, this rank leaves: nobody who interrupts wants to wait."""
@@ -262,7 +251,7 @@ class Measurement(Plan):
     # ------------------------------------------------------------------ phases
 
     def prepare(self) -> None:
-        """Before the first run: the random streams are noted, and the monitor is paused."""
+        """Before the first run: the monitor is paused, and the random streams are noted."""
         if self.rng_restored:
             self.new_ids.enter_context(new_identities())
         self.pause_monitor()  # before the streams are noted: what hooks draw is not drawn again
@@ -296,9 +285,8 @@ class Measurement(Plan):
             self.decision = None
             self.pause_monitor()
         if step.phase is not Phase.MEASURE and self.claim is not None:
-            self.claim.progress(
-                State.WARMING if step.phase is Phase.WARM else State.VALIDATING, planned(self.call.options)
-            )
+            state = State.WARMING if step.phase is Phase.WARM else State.VALIDATING
+            self.claim.progress(state, planned(self.call.options))
         if step.phase is Phase.MEASURE and self.pausing:
             self.resume_monitor()
             self.finish_warmup()

@@ -31,10 +31,7 @@ class Unset:
 
 
 UNSET: Final[Any] = Unset()
-WHILE_WARMING = ("wait", "pass", "raise")
 ON_CONTAMINATION = ("mark", "redo", "raise")
-ON_LOSS = ("mark", "unready", "raise", "rewarm")
-EMIT = ("calls", "summary", "off")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +61,7 @@ class Options:
 
     @classmethod
     def checked(cls, *, iterations: Any = 5, **options: Any) -> Options:
-        """
-        Options from what the user gave.
-
-        Raises:
-            ArgumentError: a name or value cannot work; the message names got, wanted and the way out.
-
-        """
+        """Options from what the user gave; an ArgumentError for what cannot work names got, wanted and the way out."""
         check_names("warmed", options, ("iterations", *(each.name for each in fields(cls) if each.name != "rule")))
         checked = cls(rule=rule_of(iterations), **options)
         whole("measurements", checked.measurements, at_least=1)
@@ -79,11 +70,11 @@ class Options:
         for name in ("key", "fresh", "accept", "dry_run"):
             callable_or_none(name, getattr(checked, name))
         one_of("on_new_key", checked.on_new_key, (None, "warm", "pass"))
-        one_of("while_warming", checked.while_warming, WHILE_WARMING)
+        one_of("while_warming", checked.while_warming, ("wait", "pass", "raise"))
         one_of("on_contamination", checked.on_contamination, ON_CONTAMINATION)
-        one_of("on_loss", checked.on_loss, ON_LOSS)
+        one_of("on_loss", checked.on_loss, ("mark", "unready", "raise", "rewarm"))
         one_of("rng", checked.rng, (None, "restore", "leave"))
-        one_of("emit", checked.emit, EMIT)
+        one_of("emit", checked.emit, ("calls", "summary", "off"))
         flag("idempotent", checked.idempotent)
         flag("log_messages", checked.log_messages)
         seconds("budget_s", checked.budget_s)
@@ -93,7 +84,11 @@ class Options:
             checked = replace(checked, reusable=reusable_of(checked.reusable))
         if checked.ranks is not UNSET:
             checked = replace(checked, ranks=checked_ranks(checked.ranks))
-        check_loss_of_ranks(checked)
+        if checked.ranks not in (UNSET, None) and checked.on_loss in ("rewarm", "unready"):
+            raise ArgumentError(
+                f"on_loss={checked.on_loss!r} got ranks= too; wanted one of them: a loss is seen by one rank alone, which "
+                "would warm up alone and wait for the others; choose 'mark' or 'raise'"
+            )
         if not checked.idempotent and checked.fresh is None and checked.dry_run is None:
             raise ArgumentError(
                 "idempotent=False got neither fresh= nor dry_run=; warming up runs the function several times: give "
@@ -137,13 +132,7 @@ class BlockSettings:
 
     @classmethod
     def checked(cls, *, iterations: Any = UNSET, probes: Any = UNSET, **settings: Any) -> BlockSettings:
-        """
-        Settings from what the user gave.
-
-        Raises:
-            ArgumentError: a value cannot work; the message names got, wanted and the way out.
-
-        """
+        """Settings from what the user gave; ArgumentError as for the options."""
         if iterations is not UNSET:
             settings["iterations"] = rule_of(iterations)
         if probes is not UNSET:
@@ -157,7 +146,7 @@ class BlockSettings:
         one_of("on_contamination", found.get("on_contamination", "mark"), ON_CONTAMINATION)
         callable_or_none("accept", found.get("accept"))
         check_monitor(found.get("monitor"))
-        check_clock(found.get("clock"))
+        check_port("clock", found.get("clock"), ("now", "fence"), "an object with now() -> int (ns) and fence()")
         check_name(found.get("name"))
         return found if found.ranks is UNSET else replace(found, ranks=checked_ranks(found.ranks))
 
@@ -195,15 +184,6 @@ def check_names(function: str, given: Mapping[str, Any], known: Sequence[str]) -
             near = difflib.get_close_matches(name, known, n=1)
             meant = f"did you mean {near[0]!r}?" if near else f"wanted one of {', '.join(known)}"
             raise ArgumentError(f"{function} got an option {name!r}, which it does not have; {meant}")
-
-
-def check_loss_of_ranks(options: Options) -> None:
-    """Refuse a policy by which one rank alone would warm up again: only it has seen the loss."""
-    if options.ranks not in (UNSET, None) and options.on_loss in ("rewarm", "unready"):
-        raise ArgumentError(
-            f"on_loss={options.on_loss!r} got ranks= too; wanted one of them: a loss is seen by one rank alone, which "
-            "would warm up alone and wait for the others; choose 'mark' or 'raise'"
-        )
 
 
 def rule_of(iterations: Any) -> Rule:
@@ -249,45 +229,33 @@ def check_name(value: Any) -> None:
         raise ArgumentError(f"name got {shown(value)}; wanted text to show in place of the function's own name")
 
 
+def check_port(name: str, value: Any, methods: Sequence[str], wanted: str) -> None:
+    """Refuse what lacks methods of a port; a class is refused too, since an instance is wanted."""
+    missing = [method for method in methods if not callable(getattr(value, method, None))]
+    if isinstance(value, type):
+        raise ArgumentError(f"{name} got the class {value.__name__}; wanted {wanted}")
+    if value is not None and missing:
+        raise ArgumentError(f"{name} got a {type(value).__name__} without {', '.join(missing)}; wanted {wanted}")
+
+
 def check_monitor(monitor: Any) -> None:
-    """Refuse what lacks the three methods of the monitor port; a class is refused too (an instance is wanted)."""
-    if monitor is None:
-        return
-    missing = [name for name in ("pause", "resume", "window") if not callable(getattr(monitor, name, None))]
-    if isinstance(monitor, type) or missing:
-        what = f"the class {monitor.__name__}" if isinstance(monitor, type) else f"a {type(monitor).__name__}"
-        lack = "" if isinstance(monitor, type) else f" without {', '.join(missing)}"
-        raise ArgumentError(f"monitor got {what}{lack}; wanted an object with pause, resume and window(name)")
+    """Refuse what is no monitor."""
+    check_port("monitor", monitor, ("pause", "resume", "window"), "an object with pause, resume and window(name)")
 
 
 def checked_probes(probes: Any) -> tuple[Probe, ...]:
     """Further probes, each with the methods of the port."""
-    given = tuple(probes) if isinstance(probes, list | tuple | None) and probes else ()
-    wanted = ("arm", "snapshot", "delta", "disarm")
-    fit = all(callable(getattr(probe, name, None)) for probe in given for name in wanted)
-    if not isinstance(probes, list | tuple | None) or not fit:
-        raise ArgumentError(f"probes got {shown(probes)}; wanted a list of objects with {', '.join(wanted)}")
-    return given
-
-
-def check_clock(clock: Any) -> None:
-    """Refuse what lacks the two methods of the clock port."""
-    if clock is None:
-        return
-    missing = [name for name in ("now", "fence") if not callable(getattr(clock, name, None))]
-    if isinstance(clock, type) or missing:
-        raise ArgumentError(f"clock got {shown(clock)}; wanted an object with now() -> int (ns) and fence()")
+    methods = ("arm", "snapshot", "delta", "disarm")
+    wanted = f"a list of objects with {', '.join(methods)}"
+    if not isinstance(probes, list | tuple | None):
+        raise ArgumentError(f"probes got {shown(probes)}; wanted {wanted}")
+    for probe in probes or ():
+        check_port("probes", probe, methods, wanted)
+    return tuple(probes or ())
 
 
 def check_function(function: Any, *, descriptors: bool = True) -> None:
-    """
-    Refuse what cannot be warmed: what is not callable, and classes.
-
-    Args:
-        function: what the user gave.
-        descriptors: accept class methods and other descriptors that become callable when bound.
-
-    """
+    """Refuse what cannot be warmed: what is not callable (nor a descriptor that is once bound), and classes."""
     if inspect.isclass(function):
         raise ArgumentError(
             f"got the class {function.__name__}; wanted a function or another callable: decorate its methods, "

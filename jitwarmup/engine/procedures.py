@@ -8,6 +8,7 @@ sent what came of it, and returns a `CallResult`. A driver carries it out.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -15,7 +16,6 @@ from jitwarmup.engine import announce, demotion
 from jitwarmup.engine.commands import (
     ONLY_RUN,
     WELL,
-    WRONG,
     Call,
     CallResult,
     Ending,
@@ -76,11 +76,6 @@ def passes(call: Call) -> bool:
     if entry is None or entry.is_warm or entry.requested or entry.in_flight is not None or entry.warmup is not None:
         return False
     return chosen != "warm" and (chosen == "pass" or was_requested(call))
-
-
-def warm_at_once(call: Call) -> Procedure:
-    """``warm`` that waits for nobody: in a worker thread, which is not to be held; the event loop does the waiting."""
-    return warm(call, wait=False)
 
 
 def warm_for_call(call: Call, claim: Claim, visit: LiveCall) -> Generator[Any, Any, CallResult | None]:
@@ -240,6 +235,9 @@ def warm(call: Call, *, wait: bool = True) -> Procedure:
     return warmed_up(measurement)
 
 
+warm_at_once = functools.partial(warm, wait=False)  # in a worker thread, which is not to be held: the event loop waits
+
+
 def warmed_up(measurement: Measurement) -> CallResult:
     """The record of a warm-up, or what ended it."""
     if measurement.end in (*WELL, Ending.ANSWERED):
@@ -279,7 +277,7 @@ def conclude(measurement: Measurement, keep: Keep = None) -> CallResult:
     report = report_of(measurement)
     if keep is not None:
         keep(report)
-    announce.announce_measured(measurement, report, well=measurement.end not in (*WRONG, Ending.INTERRUPTED))
+    announce.announce_measured(measurement, report)
     if measurement.end is Ending.INTERRUPTED:
         return CallResult(error=measurement.error)
     paid = next((run for run in report.measured if run.contaminated), None)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
 
 from jitwarmup.analysis.recurrence import RecurringWork, is_compiling, learn_recurrence, own_one_time
 from jitwarmup.analysis.rest import NORMAL, STRICT, CleanTail, Rest, find_rest, rest_start, waited_s
@@ -39,7 +39,7 @@ class Rule:
         """What to do after these runs: all runs of all phases so far, the oldest first."""
         raise NotImplementedError
 
-    def with_hooks(self, live: bool) -> Rule:  # noqa: ARG002 - most rules do not care whether causes are watched
+    def with_hooks(self, live: bool) -> Self:  # noqa: ARG002 - most rules do not care whether causes are watched
         """The same rule, knowing whether probes are armed that would see one-time work."""
         return self
 
@@ -86,43 +86,38 @@ class Budget(Rule):
 
 
 @dataclass(frozen=True, slots=True)
-class Both(Rule):
-    """More until both have decided; then what either proved, else what ran out."""
-
+class _Pair(Rule):
     one: RuleLike
     two: RuleLike
+
+    def with_hooks(self, live: bool) -> Self:
+        return replace(self, one=_hooked(self.one, live), two=_hooked(self.two, live))
+
+    @property
+    def seeks_proof(self) -> bool:
+        return seeks_proof(self.one) or seeks_proof(self.two)
+
+
+class Both(_Pair):
+    """More until both have decided; then what either proved, else what ran out."""
+
+    __slots__ = ()
 
     def __call__(self, runs: Sequence[Run]) -> Decision:
         decisions = self.one(runs), self.two(runs)
         waiting = [decision for decision in decisions if decision.state == "more"]
         return waiting[0] if waiting else _strongest(decisions)
 
-    def with_hooks(self, live: bool) -> Both:
-        return Both(_hooked(self.one, live), _hooked(self.two, live))
 
-    @property
-    def seeks_proof(self) -> bool:
-        return seeks_proof(self.one) or seeks_proof(self.two)
-
-
-@dataclass(frozen=True, slots=True)
-class Either(Rule):
+class Either(_Pair):
     """The first that decides; of two at once, the one that proved something."""
 
-    one: RuleLike
-    two: RuleLike
+    __slots__ = ()
 
     def __call__(self, runs: Sequence[Run]) -> Decision:
         decisions = self.one(runs), self.two(runs)
         decided = [decision for decision in decisions if decision.state != "more"]
         return _strongest(decided) if decided else decisions[0]
-
-    def with_hooks(self, live: bool) -> Either:
-        return Either(_hooked(self.one, live), _hooked(self.two, live))
-
-    @property
-    def seeks_proof(self) -> bool:
-        return seeks_proof(self.one) or seeks_proof(self.two)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +129,8 @@ class UntilSteady(Rule):
     runs before it neither help nor hinder. Work that comes back on every run is learnt and ends no stretch.
 
     The decision's numbers: ``n`` warm-up runs, ``clean`` runs since the last one-time work, ``contention_share`` of
-    their time, ``cov`` of the window, ``warmup_end``: position in ``runs`` at which the steady part began.
+    their time, ``cov`` of the window, ``warmup_end``: position in ``runs`` at which the steady part began, found by walking
+    back from the window that proved rest, or from the newest five runs where none did.
     """
 
     at_least: int = 2
@@ -171,7 +167,7 @@ class UntilSteady(Rule):
         state: Literal["spent", "more"] = "spent" if out_of_time or warm >= self.at_most else "more"
         return Decision(state=state, path="budget" if state == "spent" else "", numbers=numbers)
 
-    def with_hooks(self, live: bool) -> UntilSteady:
+    def with_hooks(self, live: bool) -> Self:
         return replace(self, causes_watched=live)
 
     @property
@@ -200,16 +196,6 @@ def engaged(rule: RuleLike, *, budget_s: float | None, causes_watched: bool) -> 
     """The rule as the engine uses it: within the budget, and told whether causes are watched."""
     hooked = _hooked(rule, causes_watched)
     return hooked if budget_s is None else Either(hooked, Budget(budget_s))
-
-
-def warmup_end(runs: Sequence[Run]) -> int:
-    """
-    Position in ``runs`` at which the steady part began, known afterwards; ``len(runs)`` where nothing came after the last work.
-
-    It walks back from the window that proved rest, or from the newest five where none did.
-    """
-    stretch = GrowingTail.of(runs)
-    return _end(stretch, find_rest(stretch.tail())) if stretch.places else len(runs)
 
 
 def would_have_said(runs: Sequence[Run]) -> Decision:
@@ -256,23 +242,19 @@ class GrowingTail:
         usual = {kind: work.count for kind, work in self._learner.usual().items()}
         if usual != self._usual:
             self._usual = usual
-            self._start_over()
+            self._clear()
+            first = len(self.runs)
+            while first and not _ends_stretch(self._learner.label(self.runs[first - 1])):
+                first -= 1
+            for place in range(first, len(self.runs)):
+                self._append(place)
         elif _ends_stretch(labelled):
             self._clear()
         else:
             self._append(len(self.runs) - 1)
 
     def tail(self) -> CleanTail:
-        """The times of its runs."""
         return CleanTail(wall_s=tuple(self._wall_s), wait_s=tuple(self._wait_s))
-
-    def _start_over(self) -> None:
-        self._clear()
-        first = len(self.runs)
-        while first and not _ends_stretch(self._learner.label(self.runs[first - 1])):
-            first -= 1
-        for place in range(first, len(self.runs)):
-            self._append(place)
 
     def _clear(self) -> None:
         self.places, self._wall_s, self._wait_s = [], [], []
@@ -303,11 +285,6 @@ def _ends_stretch(run: Run) -> bool:
     return run.phase is Phase.VALIDATE or compiles or bool(own_one_time(run))
 
 
-def _end(stretch: GrowingTail, rest: Rest | None) -> int:
-    """Position of the first run of the steady part, for a stretch that is not empty."""
-    return stretch.places[rest_start(stretch.tail().corrected_s, rest.window if rest else NORMAL.stable)]
-
-
 def _numbers(stretch: GrowingTail, rest: Rest | None) -> dict[str, float]:
     tail = stretch.tail()
     numbers = {
@@ -316,8 +293,9 @@ def _numbers(stretch: GrowingTail, rest: Rest | None) -> dict[str, float]:
         "contention_share": tail.contention_share,
     }
     if stretch.places:
-        numbers["warmup_end"] = float(_end(stretch, rest))
-        numbers["cov"] = cov(tail.corrected_s[-(rest.window if rest else NORMAL.stable) :])
+        window = rest.window if rest else NORMAL.stable
+        numbers["warmup_end"] = float(stretch.places[rest_start(tail.corrected_s, window)])
+        numbers["cov"] = cov(tail.corrected_s[-window:])
     return numbers
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,26 +20,20 @@ from jitwarmup.engine.steps import Step
 from jitwarmup.gpu.shared import SharedWindow
 from jitwarmup.host.scope import RunContext
 from jitwarmup.records.protocols import Clock, RunAnnotation
-from jitwarmup.records.runs import OneTimeWork, Outcome, Phase, Run
+from jitwarmup.records.runs import Outcome, Phase, Run
 
-MEASURE, CALL, BLOCK = "measure", "call", "block"  # names of a monitor's windows
+MEASURE, CALL = "measure", "call"  # names of a monitor's windows
 
 
+@dataclass(slots=True, eq=False)
 class RunOutcome:
-    """
-    What came of one run: the Run, and the value or the exception of the user's function.
+    """What came of one run: the Run (None where none was timed), and the value or the exception of the user's function."""
 
-    ``answered``: an interrupt came, and the function answered it with this value.
-    """
-
-    __slots__ = ("answered", "error", "notes", "run", "value")
-
-    def __init__(self, run: Any, value: Any, error: BaseException | None, notes: Sequence[RunAnnotation] = ()) -> None:
-        self.run = run
-        self.value = value
-        self.error = error
-        self.notes = notes
-        self.answered = False
+    run: Any
+    value: Any
+    error: BaseException | None
+    notes: Sequence[RunAnnotation] = ()
+    answered: bool = False  # an interrupt came, and the function answered it with this value
 
 
 def outcome_of(error: BaseException | None) -> Outcome:
@@ -100,17 +95,13 @@ class TimedRegion:
         self.error = error
         try:
             self.clock.fence()
-        except BaseException as late:  # noqa: BLE001 - handed on as the run's own by the driver
-            self.note_late(late)
+        except BaseException as late:  # noqa: BLE001 - handed on as the run's own by the driver; an interrupt goes first
+            fails = isinstance(error, Exception | GeneratorExit)
+            if error is None or (fails and not isinstance(late, Exception)):
+                self.error = late
         t1 = self.clock.now()
         self.conclude(t1 - self.t0)
         return True
-
-    def note_late(self, late: BaseException) -> None:
-        """The wait for the device failed or was interrupted: the run's error, unless it failed; an interrupt goes first."""
-        fails = isinstance(self.error, Exception | GeneratorExit)
-        if self.error is None or (fails and not isinstance(late, Exception)):
-            self.error = late
 
     def abandon(self) -> None:
         """
@@ -144,6 +135,7 @@ class TimedRegion:
     def run(self, **streamed: Any) -> Run:
         """The Run that comes of it; made on demand, since a call that is only counted needs none."""
         seen = self.seen
+        paid = bool(seen.work) and any(work.scope == "own" and work.recurrence == "one_time" for work in seen.work)
         fields = streamed or self.annotated
         outcome = streamed.pop("outcome", None) or outcome_of(self.error)
         return Run(
@@ -154,7 +146,7 @@ class TimedRegion:
             outcome=outcome,
             error_type=type(self.error).__name__ if self.error is not None and outcome != "closed" else None,
             work=seen.work,
-            contaminated=bool(seen.work) and self.step.phase is Phase.MEASURE and any(map(paid_once, seen.work)),
+            contaminated=paid and self.step.phase is Phase.MEASURE,
             device=self.meter.reading if self.meter is not None and not streamed else None,
             cpu_s=seen.cpu_s,
             wait_s=seen.wait_s,
@@ -192,11 +184,6 @@ def merged(annotated: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, A
     }
 
 
-def paid_once(work: OneTimeWork) -> bool:
-    """Whether a piece of work is one-time work of the run's own."""
-    return work.scope == "own" and work.recurrence == "one_time"
-
-
 class TimedStream(TimedRegion):
     """
     A timed run whose value is a stream: only the time inside its steps counts, never the consumer's.
@@ -226,32 +213,21 @@ class TimedStream(TimedRegion):
 
     def leave_step(self) -> None:
         """The stream's own time stops with an item."""
-        step_ns = self.stop()
+        step_ns = self.clock.now() - self.t0
+        self.instruments.probe_set.suspend(self.context)
+        self.spent_ns += step_ns
         self.items += 1
         if self.first_ns is None:
             self.first_ns = self.spent_ns
         else:
             self.gaps_ns.append(step_ns)
 
-    def stop(self) -> int:
-        """The stream's own time stops; how long this step took."""
-        step_ns = self.clock.now() - self.t0
+    def conclude(self, duration_ns: int) -> None:
+        """The last step, which gave no item, is over too."""
         self.instruments.probe_set.suspend(self.context)
-        self.spent_ns += step_ns
-        return step_ns
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        self.error = error
-        try:
-            self.clock.fence()
-        except BaseException as late:  # noqa: BLE001 - as in a plain run
-            self.note_late(late)
-        self.stop()
+        self.spent_ns += duration_ns
         self.t0 = self.began_ns  # notes are read against the beginning of the run, not of its last step
-        self.conclude(self.spent_ns)
-        return True
+        super().conclude(self.spent_ns)
 
     def run(self, **streamed: Any) -> Run:
         """The Run, with what is known of its items."""

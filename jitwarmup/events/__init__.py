@@ -11,8 +11,9 @@ Names are found when they are first used: importing this imports neither structl
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from jitwarmup.lazily import lazily
 
 if TYPE_CHECKING:
     from jitwarmup.events.emit import as_emitter as as_emitter
@@ -26,32 +27,16 @@ if TYPE_CHECKING:
     from jitwarmup.events.processors import add_trace_ids as add_trace_ids
     from jitwarmup.events.processors import nest_keys as nest_keys
     from jitwarmup.events.processors import to_otel as to_otel
-    from jitwarmup.events.schema_files import json_schema as json_schema
+    from jitwarmup.events.schema import json_schema as json_schema
 
-_MODULES = {
-    "Fanout": "guard",
-    "GenAI": "processors",
-    "SafeEmitter": "guard",
-    "QueueSink": "guard",
-    "JsonLines": "json_lines",
-    "as_emitter": "emit",
-    "add_trace_ids": "processors",
-    "default_emitter": "emit",
-    "json_schema": "schema_files",
-    "nest_keys": "processors",
-    "set_emitters": "emit",
-    "to_otel": "processors",
-}
-__all__ = [*_MODULES]  # noqa: PLE0604 - one table says both what is public and where it lives
-
-
-def __getattr__(name: str) -> Any:
-    """Find a public name in its module."""
-    if name not in _MODULES:
-        raise AttributeError(f"module 'jitwarmup.events' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"jitwarmup.events.{_MODULES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    """The public names."""
-    return sorted(__all__)
+WHERE, __getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "emit": "as_emitter default_emitter set_emitters",
+        "guard": "Fanout QueueSink SafeEmitter",
+        "json_lines": "JsonLines",
+        "processors": "GenAI add_trace_ids nest_keys to_otel",
+        "schema": "json_schema",
+    },
+)
+__all__ = [*WHERE]  # noqa: PLE0604 - one table says both what is public and where it lives

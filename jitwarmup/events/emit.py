@@ -18,8 +18,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 
-from jitwarmup.events.guard import Fanout
-from jitwarmup.events.sinks import LoggingEmitter, Recorder, StderrLines, StructlogEmitter, emit_to_structlog
+from jitwarmup.events.guard import Fanout, is_emitter, name_of
+from jitwarmup.events.sinks import LoggingEmitter, Recorder, StderrLines, StructlogEmitter
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.protocols import Emitter
 
@@ -44,7 +44,7 @@ class DefaultEmitter:
             return
         structlog = sys.modules.get("structlog")
         if structlog is not None and structlog_is_configured(structlog):
-            emit_to_structlog(structlog.get_logger(LOGGER), event, level, fields)
+            StructlogEmitter(structlog.get_logger(LOGGER)).emit(event, level, fields)
         elif (logger := configured_logger()) is not None:
             LoggingEmitter(logger).emit(event, level, fields)
         else:
@@ -52,14 +52,7 @@ class DefaultEmitter:
 
     def warming(self, fields: Mapping[str, Any]) -> AbstractContextManager[None]:
         """Around validation and warm-up: what the added emitters span it with."""
-        return nullcontext() if _CAPTURING or not _ADDED.sinks else _ADDED.warming(fields)
-
-
-class Silence:
-    """Sends nothing anywhere."""
-
-    def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
-        """Do nothing."""
+        return nullcontext() if _CAPTURING else _ADDED.warming(fields)
 
 
 _CAPTURING: list[Emitter] = []
@@ -126,30 +119,19 @@ def as_emitter(log: Any) -> Emitter:
 
     Raises ArgumentError for anything else. ``JITWARMUP_LOG=off`` silences all but a test's ``Recorder``.
     """
-    emitter = _adapted(log)
-    return Silence() if SILENT and log is not None and not isinstance(emitter, Recorder) else emitter
-
-
-def _adapted(log: Any) -> Emitter:
+    logging = sys.modules.get("logging")
     if log is None:
         return default_emitter()
-    logging = sys.modules.get("logging")
     if logging is not None and isinstance(log, logging.Logger):
-        return LoggingEmitter(log)
-    if not isinstance(log, type) and _is_structlog(log):
-        return StructlogEmitter(log)
-    is_handler = logging is not None and isinstance(log, logging.Handler)
-    if not isinstance(log, type) and not is_handler and callable(getattr(log, "emit", None)):
-        found: Emitter = log
-        return found
-    raise ArgumentError(
-        f"log= got {type(log).__module__}.{type(log).__qualname__}; wanted None, an object with "
-        "emit(event, level, fields), a structlog logger or a logging.Logger. "
-        "Hand over structlog.get_logger(...) or logging.getLogger(...); of a handler or an adapter, its logger."
-    )
-
-
-def _is_structlog(log: Any) -> bool:
-    """Whether it is a bound logger of structlog or quacks as one; a lazy proxy is not made to assemble itself."""
-    names = ("bind", "unbind", "new")
-    return all(callable(getattr(type(log), name, None)) for name in names)
+        emitter: Emitter = LoggingEmitter(log)
+    elif all(callable(getattr(type(log), name, None)) for name in ("bind", "unbind", "new")):
+        emitter = StructlogEmitter(log)  # or what quacks as one; a lazy proxy is not made to assemble itself
+    elif is_emitter(log):
+        emitter = log
+    else:
+        raise ArgumentError(
+            f"log= got {name_of(type(log))}; wanted None, an object with "
+            "emit(event, level, fields), a structlog logger or a logging.Logger. "
+            "Hand over structlog.get_logger(...) or logging.getLogger(...); of a handler or an adapter, its logger."
+        )
+    return Fanout() if SILENT and not isinstance(emitter, Recorder) else emitter

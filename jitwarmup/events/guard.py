@@ -12,12 +12,12 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import Context, copy_context
 from typing import Any, Final
 from weakref import WeakSet
 
-from jitwarmup.events.writability import write_line
+from jitwarmup.events.sinks import write_line
 from jitwarmup.host.fork_safe import Locked, after_fork_in_child, snapshot_of
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.protocols import Emitter
@@ -28,22 +28,27 @@ EXIT_S: Final = 1.0  # what slow sinks together get at a normal exit
 _NOTED: set[str] = set()  # sinks whose first loss was noted on stderr: once a process, not once a block
 
 
-class Dropped(Locked):
-    """Counts the events a sink lost; the first of a kind of sink is noted on stderr, never with the error's message."""
+class Lossy(Locked):
+    """Counts the events it loses; the first of a kind of sink is noted on stderr, never with the error's message."""
 
-    def __init__(self, sink: str) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__()
-        self.count = 0
-        self._sink = sink
+        self._name = name
+        self._lost = 0
 
-    def add(self, what: str) -> None:
+    @property
+    def lost(self) -> int:
+        """Events lost so far, such as those that the sink raised on."""
+        return self._lost
+
+    def lose(self, what: str) -> None:
         """Count one loss; ``what`` completes the sentence 'the log sink X ...'."""
         with self._lock:
-            self.count += 1
-            first = self._sink not in _NOTED
-            _NOTED.add(self._sink)
+            self._lost += 1
+            first = self._name not in _NOTED
+            _NOTED.add(self._name)
         if first:
-            write_line(f"jitwarmup: the log sink {self._sink} {what}; its event is lost, further ones are only counted")
+            write_line(f"jitwarmup: the log sink {self._name} {what}; its event is lost, further ones are only counted")
 
 
 def name_of(thing: Any) -> str:
@@ -52,24 +57,19 @@ def name_of(thing: Any) -> str:
     return f"{owner.__module__}.{owner.__qualname__}"
 
 
-class SafeEmitter:
+class SafeEmitter(Lossy):
     """Around an emitter: never raises an ``Exception``. ``KeyboardInterrupt`` and the like pass."""
 
     def __init__(self, emitter: Emitter) -> None:
+        super().__init__(name_of(emitter))
         self._emitter = emitter
-        self._dropped = Dropped(name_of(emitter))
-
-    @property
-    def lost(self) -> int:
-        """Events that the sink raised on, so far."""
-        return self._dropped.count
 
     def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
         """Emit, whatever the sink does."""
         try:
             self._emitter.emit(event, level, fields)
         except Exception as error:  # noqa: BLE001 - a sink's failure must not become the user's
-            self._dropped.add(f"raised {type(error).__name__}")
+            self.lose(f"raised {type(error).__name__}")
 
     @contextmanager
     def warming(self, fields: Mapping[str, Any]) -> Iterator[None]:
@@ -78,27 +78,24 @@ class SafeEmitter:
 
         That context manager can neither raise into the user's code nor swallow what is raised inside.
         """
-        span = self._entered(fields)
+        span = ExitStack()
+        try:
+            if callable(warming := getattr(self._emitter, "warming", None)):
+                span.enter_context(warming(fields))
+        except Exception as error:  # noqa: BLE001 - as in emit
+            self.lose(f"raised {type(error).__name__} on entry")
         try:
             yield
         finally:
             try:
-                if span is not None:
-                    span.__exit__(None, None, None)
+                span.close()
             except Exception as error:  # noqa: BLE001 - as in emit
-                self._dropped.add(f"raised {type(error).__name__} on exit")
+                self.lose(f"raised {type(error).__name__} on exit")
 
-    def _entered(self, fields: Mapping[str, Any]) -> AbstractContextManager[Any] | None:
-        warming = getattr(self._emitter, "warming", None)
-        if not callable(warming):
-            return None
-        try:
-            span: AbstractContextManager[Any] = warming(fields)
-            span.__enter__()
-        except Exception as error:  # noqa: BLE001 - as in emit
-            self._dropped.add(f"raised {type(error).__name__} on entry")
-            return None
-        return span
+
+def is_emitter(given: Any) -> bool:
+    """Whether it is an object with ``emit``; a ``logging.Handler`` has one too, of another kind."""
+    return not isinstance(given, type) and callable(getattr(given, "emit", None)) and not hasattr(given, "createLock")
 
 
 class Fanout:
@@ -110,7 +107,7 @@ class Fanout:
 
     def __init__(self, *emitters: Emitter) -> None:
         for emitter in emitters:
-            if isinstance(emitter, type) or not isinstance(emitter, Emitter) or hasattr(emitter, "createLock"):
+            if not is_emitter(emitter):
                 raise ArgumentError(
                     f"Fanout got {name_of(emitter)}; wanted an object with emit(event, level, fields). "
                     "Wrap a logger with as_emitter(logger)."
@@ -145,9 +142,8 @@ class QueueSink:
     """
 
     def __init__(self, emitter: Emitter, *, size: int = QUEUE) -> None:
-        self._emitter = emitter
+        self._sink = SafeEmitter(emitter)
         self._size = size
-        self._dropped = Dropped(name_of(emitter))
         self._begin()
         after_fork_in_child(self._begin)
         _QUEUES.add(self)
@@ -159,34 +155,29 @@ class QueueSink:
     @property
     def lost(self) -> int:
         """Events that did not fit or that the sink raised on, so far."""
-        return self._dropped.count
+        return self._sink.lost
 
     def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
         """Put the event into the queue, or lose it where the queue is full."""
         if self._thread is None:
-            thread = threading.Thread(target=self._feed, args=(self._queue,), name="jitwarmup-events", daemon=True)
-            self._thread = thread
-            thread.start()
+            feed = threading.Thread(target=self._feed, args=(self._queue,), name="jitwarmup-events", daemon=True)
+            self._thread = feed
+            feed.start()
         try:
             self._queue.put_nowait((copy_context(), event, level, fields))
         except queue.Full:
-            self._dropped.add("stands still")
+            self._sink.lose("stands still")
 
     def flush(self, timeout_s: float = EXIT_S) -> bool:
         """Wait until the queue is empty and its last event is through; whether that came in time."""
-        deadline = time.monotonic() + timeout_s
         with self._queue.all_tasks_done:
-            while self._queue.unfinished_tasks and (left := deadline - time.monotonic()) > 0:
-                self._queue.all_tasks_done.wait(left)
-            return not self._queue.unfinished_tasks
+            return self._queue.all_tasks_done.wait_for(lambda: not self._queue.unfinished_tasks, timeout_s)
 
     def _feed(self, waiting: queue.Queue[tuple[Context, str, str, Mapping[str, Any]]]) -> None:
         while True:
             context, event, level, fields = waiting.get()
             try:
-                context.run(self._emitter.emit, event, level, fields)
-            except Exception as error:  # noqa: BLE001 - a sink's failure must not end its thread
-                self._dropped.add(f"raised {type(error).__name__}")
+                context.run(self._sink.emit, event, level, fields)
             finally:
                 waiting.task_done()
 

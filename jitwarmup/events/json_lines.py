@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from weakref import finalize
 
-from jitwarmup.events.guard import Dropped
+from jitwarmup.events.guard import Lossy
 from jitwarmup.events.sanitize import to_json
 
 Processor = Callable[[Any, str, MutableMapping[str, Any]], Mapping[str, Any]]
 
 
-class JsonLines:
+class JsonLines(Lossy, AbstractContextManager["JsonLines"]):
     """
     An emitter that appends one JSON object a line to ``path``: ``timestamp``, ``level``, ``event``, then the fields.
 
@@ -33,15 +33,10 @@ class JsonLines:
 
     def __init__(self, path: str | os.PathLike[str], *, processors: Iterable[Processor] = ()) -> None:
         self.path = os.fspath(path)
+        super().__init__(self.path)
         self._processors = tuple(processors)
-        self._dropped = Dropped(self.path)
         self._file = _Appender(self.path, delay=True)
         finalize(self, self._file.close)
-
-    @property
-    def lost(self) -> int:
-        """Events that could not be written so far."""
-        return self._dropped.count
 
     def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
         """Append the event's line."""
@@ -52,7 +47,7 @@ class JsonLines:
                 entry = process(None, level, dict(entry))
             self._file.append(to_json(entry).encode("ascii") + b"\n")
         except Exception as error:  # noqa: BLE001 - a disk, a pipe and a user's processor may fail in any way
-            self._dropped.add(f"could not be written ({type(error).__name__})")
+            self.lose(f"could not be written ({type(error).__name__})")
         except BaseException as error:
             if type(error).__name__ != "DropEvent":  # structlog's way of leaving an event out is a BaseException
                 raise
@@ -61,10 +56,7 @@ class JsonLines:
         """Close the file; a later event opens it again."""
         self._file.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -88,8 +80,7 @@ class _Appender(WatchedFileHandler):
 
     def _open(self) -> Any:
         """Unbuffered, so that a failed line is not written later; never waits for a pipe's reader."""
-        return open(self.baseFilename, "ab", buffering=0, opener=_opener)
-
-
-def _opener(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o644)
+        at_once = getattr(os, "O_NONBLOCK", 0)
+        return open(
+            self.baseFilename, "ab", buffering=0, opener=lambda path, flags: os.open(path, flags | at_once, 0o644)
+        )

@@ -1,5 +1,5 @@
 """
-Every key an event may carry: its name, type, unit, and one sentence.
+Every key an event may carry: its name, type, unit, and one sentence; and a device reading and a ledger as such keys.
 
 Names are flat snake_case with the unit at the end. None equals an attribute of ``logging.LogRecord`` or a word structlog
 owns (``event``, ``level``, ``timestamp``), so any processor may pass the fields on as they are; that is why the name a
@@ -9,8 +9,11 @@ user gives is ``label``. A name with ``<...>`` in it is a pattern: one key for e
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from jitwarmup.records.runs import DeviceReading
 
 KeyType = Literal["str", "int", "float", "bool", "list"]  # a list holds str only
 
@@ -33,9 +36,7 @@ class Key:
     @property
     def pattern(self) -> re.Pattern[str] | None:
         """What the names of a pattern key match; None where the name is plain."""
-        if "<" not in self.name:
-            return None
-        return re.compile(re.sub(r"<\w+>", "[a-z0-9_]{1,40}", self.name))
+        return re.compile(re.sub(r"<\w+>", "[a-z0-9_]{1,40}", self.name)) if "<" in self.name else None
 
 
 def text(name: str, meaning: str, limit: int = TEXT) -> Key:
@@ -72,10 +73,10 @@ COMMON = (
     count("world_size", "Number of processes under torch.distributed."),
 )
 ERROR_TYPE = text("error_type", "Module and name of the exception's type.", 120)
-ERROR = (
-    ERROR_TYPE,
-    Key("error_message", "str", "The exception's message; only with `log_messages=True`.", limit=TEXT, opt_in=True),
+MESSAGE = Key(
+    "error_message", "str", "The exception's message; only with `log_messages=True`.", limit=TEXT, opt_in=True
 )
+ERROR = (ERROR_TYPE, MESSAGE)
 PHASE = text("phase", "validate, warm or measure.", 20)
 REASON = text("reason", "Why, rebuilt from known forms; never a guard's own text, which holds argument values.", 300)
 LATENCY = seconds("latency_s", "Median of the clean runs; -1.0 exactly when it failed without a clean run.")
@@ -89,10 +90,7 @@ SKIPPED = (
 )
 RNG_RESTORED = flag("rng_restored", "Whether every run started from the random state of the call.")
 KINDS = names("work", "Kinds of one-time work seen, each once, such as `dynamo.recompile`.")
-WORK = (
-    KINDS,
-    count("work_count", "How often one-time work happened."),
-)
+WORK = (KINDS, count("work_count", "How often one-time work happened."))
 LEDGER = (seconds("ledger_<cause>_s", "Seconds of validation and warm-up by cause; they sum to the wall time."),)
 RATE = (
     seconds("first_item_s", "Seconds inside the stream until its first item."),
@@ -102,10 +100,7 @@ STREAM = (*RATE, count("items", "Items the stream yielded."))
 CONTENDED = number("contended_share", "ratio", "Share of the wall time the calling thread waited for a CPU, 0 to 1.")
 HOST = (seconds("wait_s", "Seconds the calling thread waited for a CPU."), CONTENDED)
 PATH = text("path", "How the rule came to its decision.", 60)
-DECISION = (
-    PATH,
-    number("decision_<number>", "", "A number the rule decided on, in the unit its name ends with."),
-)
+DECISION = (PATH, number("decision_<number>", "", "A number the rule decided on, in the unit its name ends with."))
 QUANTILES = (
     seconds("p90_s", "90th percentile of the run time."),
     seconds("p95_s", "95th percentile of the run time."),
@@ -183,12 +178,7 @@ WARMUP = (
     RNG_RESTORED,
     *LEDGER,
 )
-STEADY = (
-    *PLAN,
-    count("runs", "Runs made so far."),
-    seconds("median_s", "Median of the last warm-up runs."),
-    *DECISION,
-)
+STEADY = (*PLAN, count("runs", "Runs made so far."), seconds("median_s", "Median of the last warm-up runs."), *DECISION)
 LOST = (
     REASON,
     KINDS,
@@ -247,13 +237,49 @@ MEASURED = (
     *LEDGER,
     *DEVICE,
 )
-BLOCK = (
-    *OUTCOME,
-    *STREAM,
-    CONTAMINATED,
-    count("reports", "Measurements made inside it."),
-    *WORK,
-    *HOST,
-    *DEVICE,
-)
+BLOCK = (*OUTCOME, *STREAM, CONTAMINATED, count("reports", "Measurements made inside it."), *WORK, *HOST, *DEVICE)
 FAILED = (PHASE, count("index", "Which run of that phase failed, from 0."), *ERROR, *FAILED_RANKS)
+
+
+def device_fields(reading: DeviceReading | None) -> dict[str, Any]:
+    """
+    The ``device_...`` keys of a reading; none where there is no reading.
+
+    A pair (before, after) gives two keys; what is None, empty or unread is left out, never 0. The keys are of the first
+    device; ``device_count`` says how many were read.
+    """
+    if reading is None:
+        return {}
+    fields: dict[str, Any] = {}
+    for key in DEVICE:
+        value = getattr(reading, key.name.removeprefix("device_"), None)
+        if isinstance(value, tuple):  # before and after the window
+            stem, unit = key.name.rsplit("_", 1)
+            fields[f"{stem}_before_{unit}"], value = value
+        fields[key.name] = value
+    fields |= {
+        "device_count": 1 + len(reading.others),
+        "device_reasons": list(reading.reasons_at_edges),
+        "device_other_processes": len(reading.other_pids) or None,
+        "device_missing": sorted(reading.missing),
+    }
+    fields |= {f"device_throttled_{slug(limit)}_s": spent for limit, spent in reading.throttled_s.items()}
+    return {name: value for name, value in fields.items() if value not in (None, "", [])}
+
+
+def ledger_fields(ledger: Mapping[str, float], most: int = PATTERN - 1) -> dict[str, float]:
+    """
+    The ``ledger_<cause>_s`` keys of a ledger; beyond ``most`` causes the smallest are summed as ``ledger_other_s``.
+
+    So the keys still sum to the wall time.
+    """
+    fields: dict[str, float] = {}
+    for index, (cause, spent) in enumerate(sorted(ledger.items(), key=lambda entry: -entry[1])):
+        name = f"ledger_{slug(cause) if index < most else 'other'}_s"
+        fields[name] = fields.get(name, 0.0) + spent
+    return fields
+
+
+def slug(name: str) -> str:
+    """A name as part of a key: lower case, at most 40 of a-z, 0-9 and underscore."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:40] or "unnamed"

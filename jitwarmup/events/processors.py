@@ -43,7 +43,6 @@ NESTED: Final = ("device_", "ledger_", "decision_")
 
 
 def is_ours(fields: Mapping[str, Any]) -> bool:
-    """Whether an event dict is one of ours."""
     return str(fields.get("schema", "")).startswith("jitwarmup/")
 
 
@@ -62,18 +61,13 @@ class GenAI:
     def __init__(
         self, *, model: str | None = None, operation: str = "text_completion", provider: str = "transformers"
     ) -> None:
-        added = {
-            "gen_ai.operation.name": operation,
-            "gen_ai.provider.name": provider,
-            "gen_ai.request.model": model,
-        }
-        self.added = {name: value for name, value in added.items() if value is not None}
+        self.added = {"gen_ai.operation.name": operation, "gen_ai.provider.name": provider}
+        if model is not None:
+            self.added["gen_ai.request.model"] = model
 
     def __call__(self, _logger: Any, _method: str, fields: EventDict) -> EventDict:
         """Rename the keys and add the three names."""
-        if not is_ours(fields):
-            return fields
-        return rename(fields, {**OTEL_NAMES, **GEN_AI_NAMES}) | self.added
+        return rename(fields, {**OTEL_NAMES, **GEN_AI_NAMES}) | self.added if is_ours(fields) else fields
 
 
 def rename(fields: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
@@ -95,22 +89,15 @@ def nest_keys(_logger: Any, _method: str, fields: EventDict) -> EventDict:
     nested: dict[str, Any] = {}
     for name, value in fields.items():
         group = next((group for group in NESTED if name.startswith(group)), None)
-        _put(nested, [group[:-1], name[len(group) :]] if group else name.split("."), name, value)
-    return nested
-
-
-def _put(nested: dict[str, Any], path: list[str], name: str, value: Any) -> None:
-    spot = nested
-    for step in path[:-1]:
-        following = spot.setdefault(step, {})
-        if not isinstance(following, dict):
+        *path, last = [group[:-1], name[len(group) :]] if group else name.split(".")
+        spot: Any = nested
+        for step in path:
+            spot = spot.setdefault(step, {}) if isinstance(spot, dict) else spot
+        if isinstance(spot, dict) and last not in spot:
+            spot[last] = value
+        else:
             nested[name] = value
-            return
-        spot = following
-    if path[-1] in spot:
-        nested[name] = value
-    else:
-        spot[path[-1]] = value
+    return nested
 
 
 def add_trace_ids(_logger: Any, _method: str, fields: EventDict) -> EventDict:

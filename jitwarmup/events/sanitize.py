@@ -9,7 +9,6 @@ writer (`evidence/logs-and-aggregators.md` part 0). So none of these leaves this
 from __future__ import annotations
 
 import json
-import operator
 from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
@@ -21,63 +20,40 @@ ENVELOPE = 320  # room for event, level, timestamp, logger, trace_id and span_id
 MAX_INT = 2**53  # beyond it a JSON reader that knows only doubles reads another number
 SCALAR = 88  # a key of at most 57 characters (a pattern's), a number of at most 24, and the punctuation
 WIDEST = 12  # bytes one character can take: two \\uXXXX escapes
-ELLIPSIS = "..."
 ENTRY = 60  # characters of one entry of a list
 SHORTEST = 40  # characters below which a text is not cut any further
 
 
 def to_float(value: Any) -> float | None:
     """A finite builtin float, or None."""
-    number = _number(value)
-    return None if number is None or not isfinite(number) else float(number)
+    number = _scalar(value)
+    return None if isinstance(number, bool) else number
 
 
 def to_int(value: Any) -> int | None:
     """A builtin int that JSON carries exactly, or None; a whole float counts as one."""
-    number = _number(value)
-    if isinstance(number, float):
-        number = int(number) if number.is_integer() else None
-    return None if number is None or abs(number) > MAX_INT else number
-
-
-def _number(value: Any) -> int | float | None:
-    """The builtin number in a numpy, torch or decimal scalar; None for anything else, a str or bool included."""
-    if isinstance(value, bool | str | bytes) or _is_foreign_bool(value):
-        return None
-    if isinstance(value, float):
-        return float(value)
-    try:
-        return operator.index(value)
-    except TypeError:
-        pass
-    except Exception:  # noqa: BLE001 - a foreign scalar may raise anything; a value that cannot be read is left out
-        return None
-    try:
-        number = float(value)
-    except Exception:  # noqa: BLE001 - as above: a tensor with many elements raises RuntimeError, others what they like
-        return None
-    return number if type(number) is float else None
+    number = to_float(value)  # of 2**53 + 1 it would be 2**53
+    return int(number) if number is not None and number.is_integer() and abs(number) < MAX_INT else None
 
 
 def to_bool(value: Any) -> bool | None:
     """A builtin bool, or None; numpy's and torch's own count, numbers and strings do not."""
-    if isinstance(value, bool):
-        return value
-    if not _is_foreign_bool(value):
-        return None
-    try:
-        found = value.item()
-    except Exception:  # noqa: BLE001 - a tensor of many elements; what cannot be read is left out
-        return None
+    found = _scalar(value)
     return found if isinstance(found, bool) else None
 
 
-def _is_foreign_bool(value: Any) -> bool:
-    """Whether it is numpy's or torch's bool; both also turn into numbers, which an int key must not take."""
+def _scalar(value: Any) -> bool | float | None:
+    """The bool or finite number in a builtin, numpy, torch or decimal scalar; None for anything else, a str included."""
     try:
-        return "bool" in str(getattr(value, "dtype", ""))
-    except Exception:  # noqa: BLE001 - as above: a foreign object's attribute may raise anything
-        return False
+        if callable(
+            item := getattr(value, "item", None)
+        ):  # numpy's and torch's; it raises where there are many elements
+            value = item()
+        if isinstance(value, bool):
+            return value
+        return float(value) if isfinite(value) else None
+    except Exception:  # noqa: BLE001 - a foreign object may raise anything; a value that cannot be read is left out
+        return None
 
 
 def to_text(value: Any, limit: int) -> str | None:
@@ -92,24 +68,22 @@ def to_text(value: Any, limit: int) -> str | None:
 
 def one_line(text: str) -> str:
     """The text with everything that is not printable (line ends, controls, lone surrogates) turned into a space."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else " " for char in text)
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
 
 
 def cut_text(text: str, limit: int) -> str:
     """The text, its end replaced by ``...`` where it is longer than ``limit``."""
-    return text if len(text) <= limit else text[: limit - len(ELLIPSIS)] + ELLIPSIS
+    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-def to_texts(value: Any, limit: int) -> tuple[list[str], int] | None:
+def to_texts(value: Any, limit: int) -> tuple[list[str] | None, int]:
     """At most ``limit`` texts and how many were left out; a set is sorted, a single string is a list of one."""
     if isinstance(value, str):
         value = (value,)
     if isinstance(value, AbstractSet):
         value = sorted(value, key=str)
     if not isinstance(value, Sequence) or isinstance(value, bytes):
-        return None
+        return None, 0
     entries = [text for entry in value[:limit] if (text := to_text(entry, ENTRY)) is not None]
     return entries, max(0, len(value) - limit)
 
@@ -119,17 +93,9 @@ def to_json(fields: Mapping[str, Any]) -> str:
     return _ENCODER.encode(fields if type(fields) is dict else dict(fields))
 
 
-def _type_only(value: Any) -> str:
-    """What stands for a value JSON does not know, since a repr could show a prompt or a tensor."""
-    return f"<{type(value).__module__}.{type(value).__qualname__}>"
-
-
-_ENCODER = json.JSONEncoder(separators=(",", ":"), default=_type_only)
-
-
-def json_bytes(fields: Mapping[str, Any]) -> int:
-    """Bytes of the fields as JSON in the widest usual form: the standard library's, with ASCII escapes."""
-    return len(json.dumps(fields))
+_ENCODER = json.JSONEncoder(  # a value JSON does not know is shown by its type: a repr could show a prompt or a tensor
+    separators=(",", ":"), default=lambda value: f"<{type(value).__module__}.{type(value).__qualname__}>"
+)
 
 
 def fit(fields: dict[str, Any], most: int, keep: Collection[str] = ()) -> dict[str, Any]:
@@ -140,7 +106,15 @@ def fit(fields: dict[str, Any], most: int, keep: Collection[str] = ()) -> dict[s
     left out. Only where nothing can be halved any more do whole keys go, last first but none of ``keep``, and
     ``keys_cut`` counts them.
     """
-    while json_bytes(fields) > most:
+    characters = 0
+    for value in fields.values():
+        if type(value) is str:
+            characters += len(value)
+        elif type(value) is list:
+            characters += len(value) + sum(map(len, value))
+    if SCALAR * len(fields) + WIDEST * characters <= most:
+        return fields  # surely short enough: most events are not encoded for this
+    while len(json.dumps(fields)) > most:
         key = max(fields, key=lambda name: _slack(fields[name]))
         if _slack(fields[key]) == 0:
             del fields[next(name for name in reversed(fields) if name not in keep and name != "keys_cut")]
@@ -155,6 +129,5 @@ def fit(fields: dict[str, Any], most: int, keep: Collection[str] = ()) -> dict[s
 
 def _slack(value: Any) -> int:
     """Bytes that halving could still win."""
-    if isinstance(value, list):
-        return json_bytes({"": value}) if value else 0
-    return len(json.dumps(value)) if isinstance(value, str) and len(value) > SHORTEST else 0
+    shortest = SHORTEST if isinstance(value, str) else 0
+    return len(json.dumps(value)) if isinstance(value, str | list) and len(value) > shortest else 0

@@ -1,37 +1,26 @@
 """
 The schema ``jitwarmup/1``: one table of every event, and the one way to make an event's fields.
 
-``build`` lets through what is declared here and nothing else; the JSON Schema and the README's
-table are printed from it (``schema_files.py``). A minor version only adds keys.
+``build`` lets through what is declared here and nothing else; ``schema.json`` and the README's table are printed from it:
+
+    python -m jitwarmup schema > jitwarmup/events/schema.json
+    python -m jitwarmup schema --table
+
+A minor version only adds keys.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
-from math import isfinite
 from typing import Any, Final
 
 from jitwarmup.events import keys as k
+from jitwarmup.events import sanitize
 from jitwarmup.events.keys import Key
-from jitwarmup.events.sanitize import (
-    ENVELOPE,
-    MAX_BYTES,
-    MAX_INT,
-    SCALAR,
-    WIDEST,
-    fit,
-    to_bool,
-    to_float,
-    to_int,
-    to_text,
-    to_texts,
-)
-from jitwarmup.records.errors import ArgumentError
+from jitwarmup.events.sanitize import ENTRY, ENVELOPE, MAX_BYTES, MAX_INT, fit
 
 SCHEMA: Final = "jitwarmup/1"
-STRICT = False  # our tests set it: an undeclared key or a value of the wrong type then raises instead of being left out
 
 VALIDATION_COMPLETED: Final = "jitwarmup.validation.completed"
 VALIDATION_FAILED: Final = "jitwarmup.validation.failed"
@@ -138,98 +127,110 @@ def build(event: str, fields: Mapping[str, Any], *, log_messages: bool = False) 
 
     None and non-finite numbers are left out, numpy and torch scalars become builtin ones, whole floats stay floats,
     long texts end in ``...``, long lists say under ``<key>_cut`` what they lack. What the table does not declare is
-    left out too (raises ``ArgumentError`` under ``STRICT``). ``error_message`` needs ``log_messages``.
+    left out too. ``error_message`` needs ``log_messages``.
     """
     form = _FORMS[event]
-    types, limits = form.types, form.limits
+    plain, limits = form.plain, form.limits
     out: dict[str, Any] = {"schema": SCHEMA}
-    chars = 0
     for name, value in fields.items():
         kind = type(value)
-        if types.get(name) is not kind:
-            if value is not None:
-                chars += form.add(out, name, value, log_messages=log_messages)
-        elif kind is not str:
-            if -MAX_INT <= value <= MAX_INT:  # false for NaN too
-                out[name] = value
-            else:
-                chars += form.add(out, name, value)
-        elif len(value) <= limits[name] and value.isprintable():
+        if plain.get(name) is kind and (
+            len(value) <= limits[name] and value.isprintable()
+            if kind is str
+            else -MAX_INT <= value <= MAX_INT  # false for NaN too
+        ):
             out[name] = value
-            chars += len(value)
-        else:
-            chars += form.add(out, name, value)
-    if STRICT:
-        form.check(out)
-    if ENVELOPE + len(out) * SCALAR + chars * WIDEST <= MAX_BYTES:
-        return out
+        elif value is not None:
+            form.add(out, name, value, log_messages=log_messages)
     return fit(out, MAX_BYTES - ENVELOPE, (*ALWAYS, *form.event.required))
 
 
 class _Form:
     """An event's table made ready for speed: by name, the builtin type that may pass as it is, and the texts' limits."""
 
-    __slots__ = ("event", "keys", "limits", "patterns", "types")
-
     def __init__(self, event: Event) -> None:
         declared = keys_of(event)
         self.event = event
         self.patterns = [(pattern, key) for key in declared if (pattern := key.pattern)]
         self.keys = {key.name: key for key in declared if not key.pattern}
-        self.types = {
-            name: _PLAIN[key.type] for name, key in self.keys.items() if key.type in _PLAIN and not key.opt_in
-        }
+        self.plain = {name: _PLAIN.get(key.type) for name, key in self.keys.items() if not key.opt_in}
         self.limits = {name: key.limit for name, key in self.keys.items()}
 
-    def add(self, out: dict[str, Any], name: str, value: Any, *, log_messages: bool = False) -> int:
-        """Add what is not plain: another type, a long text, a list, a pattern's key. Returns the characters it took."""
+    def add(self, out: dict[str, Any], name: str, value: Any, *, log_messages: bool) -> None:
+        """Add what is not plain (another type, a long text, a list, a pattern's key), or leave out what does not fit."""
         key = self.keys.get(name) or self._matching(name)
         if key is None or (key.opt_in and not log_messages):
-            return self.complain(name, value)
-        if key.type == "list":
-            return self._add_list(out, key, value)
-        if key.pattern is not None and self._is_full(out, key):
+            return
+        if key.pattern and sum(self._matching(other) is key for other in out) >= key.limit:
             out["keys_cut"] = out.get("keys_cut", 0) + 1
-            return 0
-        safe = to_text(value, key.limit) if key.type == "str" else _NUMBERS[key.type](value)
-        if safe is None:
-            return self.complain(name, value)
-        out[name] = safe
-        return len(safe) if key.type == "str" else 0
+        elif key.type == "list":
+            texts, left_out = sanitize.to_texts(value, key.limit)
+            if texts is not None:
+                out[name] = texts
+            if left_out:
+                out[f"{name}_cut"] = left_out
+        else:
+            safe = sanitize.to_text(value, key.limit) if key.type == "str" else _SAFE[key.type](value)
+            if safe is not None:
+                out[name] = safe
 
     def _matching(self, name: str) -> Key | None:
         return next((key for pattern, key in self.patterns if pattern.fullmatch(name)), None)
 
-    def _is_full(self, out: Mapping[str, Any], key: Key) -> bool:
-        return sum(1 for name in out if self._matching(name) is key) >= key.limit
-
-    def _add_list(self, out: dict[str, Any], key: Key, value: Any) -> int:
-        found = to_texts(value, key.limit)
-        if found is None:
-            return self.complain(key.name, value)
-        texts, left_out = found
-        out[key.name] = texts
-        if left_out:
-            out[f"{key.name}_cut"] = left_out
-        return sum(len(text) + 1 for text in texts)
-
-    def complain(self, name: str, value: Any) -> int:
-        """Under ``STRICT``, say what the table does not allow; otherwise it is simply left out: 0 characters."""
-        allowed = (isinstance(value, float) and not isfinite(value)) or getattr(self.keys.get(name), "opt_in", False)
-        if not STRICT or allowed:
-            return 0
-        if name in self.keys:
-            raise ArgumentError(f"{self.event.name}: got {type(value).__name__} for {name!r}; see its row in keys.py")
-        near = get_close_matches(name, list(self.keys))
-        raise ArgumentError(f"{self.event.name}: {name!r} is not declared; declare it in keys.py or use one of {near}")
-
-    def check(self, out: Mapping[str, Any]) -> None:
-        """Under ``STRICT``, refuse an event without the keys that its row promises."""
-        lacks = [name for name in (*ALWAYS, *self.event.required) if name not in out]
-        if lacks:
-            raise ArgumentError(f"{self.event.name}: got no {lacks}; its row in schema.py promises them")
-
 
 _PLAIN: Final[Mapping[str, type]] = {"str": str, "float": float, "int": int, "bool": bool}
-_NUMBERS: Final[Mapping[str, Callable[[Any], Any]]] = {"float": to_float, "int": to_int, "bool": to_bool}
+_SAFE: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "float": sanitize.to_float,
+    "int": sanitize.to_int,
+    "bool": sanitize.to_bool,
+}
 _FORMS: Final[Mapping[str, _Form]] = {event.name: _Form(event) for event in EVENTS}
+_JSON_TYPES: Final = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "list": "array"}
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of one event as a JSON line: its ``event`` decides which keys it may carry."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:{SCHEMA.replace('/', ':')}",
+        "title": f"Events of {SCHEMA}",
+        "type": "object",
+        "required": ["event", *ALWAYS],
+        "properties": {"event": {"enum": [event.name for event in EVENTS]}},
+        "oneOf": [{"$ref": f"#/$defs/{event.name}"} for event in EVENTS],
+        "$defs": {event.name: _of_event(event) for event in EVENTS},
+    }
+
+
+def _of_event(event: Event) -> dict[str, Any]:
+    form = _FORMS[event.name]
+    return {
+        "description": f"{event.when} (level {event.level})",
+        "required": [*ALWAYS, *event.required],
+        "properties": {"event": {"const": event.name}} | {name: _of_key(key) for name, key in form.keys.items()},
+        "patternProperties": {f"^{pattern.pattern}$": _of_key(key) for pattern, key in form.patterns},
+    }
+
+
+def _of_key(key: Key) -> dict[str, Any]:
+    found: dict[str, Any] = {"type": _JSON_TYPES[key.type], "description": key.text}
+    if key.name == "schema":
+        found["const"] = SCHEMA
+    if key.unit:
+        found["x-unit"] = key.unit
+    if key.type == "str":
+        found["maxLength"] = key.limit
+    if key.type == "list":
+        found |= {"items": {"type": "string", "maxLength": ENTRY}, "maxItems": key.limit}
+    return found
+
+
+def readme_table() -> str:
+    """The README's table of events in Markdown: name, level, when, and what each always carries besides ``callable``."""
+    rows = ["| event | level | when | always carries |", "|---|---|---|---|"]
+    rows += [f"| `{event.name}` | {event.level} | {event.when} | {_quoted(event.required)} |" for event in EVENTS]
+    return "\n".join([*rows, "", f"On every event, where known: {_quoted(key.name for key in k.COMMON)}."]) + "\n"
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)

@@ -2,24 +2,73 @@
 Where events go: a structlog logger, a standard logger, short lines on stderr, or a test's list.
 
 None adds a handler or writes to stdout of its own accord, and nothing configures anything but ``configure_json``, which
-a script calls.
+a script calls. A line never makes its writer wait for long: a pipe whose reader stands still would block every writer
+once its 64 KiB are full. ``poll`` says beforehand whether a pipe takes ``PIPE_BUF`` (4,096) bytes, which is more than
+any of our lines; files are always ready.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+import os
+import select
+import sys
+from collections.abc import Iterator, Mapping
 from types import CoroutineType
 from typing import Any, Final, TextIO
 
 from jitwarmup.events.sanitize import to_json
 from jitwarmup.events.schema import CALL
 from jitwarmup.events.text import short_line
-from jitwarmup.events.writability import LineWriter, write_line
 from jitwarmup.host.fork_safe import Locked
 
 LEVEL_NUMBERS: Final[Mapping[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 FIRST: Final = ("timestamp", "level", "event")  # where a reader of the raw JSON lines looks
 MOST_FUNCTIONS: Final = 1024  # the functions whose lines are counted apart; the rest share one count
+PATIENCE_S: Final = 0.1  # how long a reader may stand still before a line is given up
+
+
+class LineWriter:
+    """
+    Writes lines on a stream, or on stderr as it is at that moment; never raises. Also what structlog calls a logger.
+
+    It waits for a reader once; while that goes on standing still, later lines are given up without waiting.
+    """
+
+    def __init__(self, stream: TextIO | None = None, patience_s: float = PATIENCE_S) -> None:
+        self._stream = stream
+        self._patience_s = patience_s
+        self._stalled = False
+
+    def write(self, line: str) -> None:
+        """Write the line and its end at once, so that lines of several writers do not mix."""
+        stream = sys.stderr if self._stream is None else self._stream
+        if stream is None:
+            return
+        try:
+            self._stalled = not is_writable(stream, 0.0 if self._stalled else self._patience_s)
+            if not self._stalled:
+                stream.write(line + "\n")
+                stream.flush()
+        except (OSError, ValueError):  # a closed stream or pipe, a full disk: a line is not worth an exception
+            pass
+
+    log = msg = debug = info = warn = warning = error = err = exception = critical = fatal = failure = write
+
+
+def is_writable(stream: Any, patience_s: float) -> bool:
+    """Whether a stream takes a line now or within ``patience_s``, or fails at once; True if unknown."""
+    try:
+        fd = stream.fileno()
+        if not hasattr(select, "poll"):
+            return os.name == "nt" or bool(select.select([], [fd], [], patience_s)[1])
+        poll = select.poll()
+        poll.register(fd, select.POLLOUT)
+        return bool(poll.poll(patience_s * 1000))
+    except (AttributeError, OSError, ValueError):  # a notebook's stream, StringIO, pytest's capture, a closed file
+        return True
+
+
+write_line: Final = LineWriter().write
 
 
 class StructlogEmitter:
@@ -29,16 +78,11 @@ class StructlogEmitter:
         self._log = log
 
     def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
-        """Log it at its level."""
-        emit_to_structlog(self._log, event, level, fields)
-
-
-def emit_to_structlog(log: Any, event: str, level: str, fields: Mapping[str, Any]) -> None:
-    """Log an event through a structlog logger; an asynchronous one is asked for its synchronous half."""
-    result = getattr(log, level)(event, **fields)
-    if isinstance(result, CoroutineType):  # structlog.stdlib.AsyncBoundLogger; nobody here could await it
-        result.close()
-        getattr(log.bind().sync_bl, level)(event, **fields)
+        """Log it at its level; an asynchronous logger is asked for its synchronous half."""
+        result = getattr(self._log, level)(event, **fields)
+        if isinstance(result, CoroutineType):  # structlog.stdlib.AsyncBoundLogger; nobody here could await it
+            result.close()
+            getattr(self._log.bind().sync_bl, level)(event, **fields)
 
 
 class LoggingEmitter:
@@ -70,26 +114,18 @@ class StderrLines(Locked):
         """Write its line, unless it is one of the calls that are left out, or for debugging (another rank's events)."""
         if level == "debug":
             return
-        number = self._count(fields.get("callable", "")) if event == CALL else 1
-        if has_line(number):
-            note = f" (call {number})" if number > 10 else ""
-            write_line(short_line(event, fields) + note)
-
-    def _count(self, function: str) -> int:
-        with self._lock:
-            if function not in self._calls and len(self._calls) >= MOST_FUNCTIONS:
-                function = "other"
-            self._calls[function] = number = self._calls.get(function, 0) + 1
-        return number
+        number = 1
+        if event == CALL:
+            function = fields.get("callable", "")
+            with self._lock:
+                if function not in self._calls and len(self._calls) >= MOST_FUNCTIONS:
+                    function = "other"
+                self._calls[function] = number = self._calls.get(function, 0) + 1
+        if number % 10 ** (len(str(number)) - 1) == 0:
+            write_line(short_line(event, fields) + (f" (call {number})" if number > 10 else ""))
 
 
-def has_line(number: int) -> bool:
-    """Whether the call of this number gets a line: 1 to 10, 20 to 100 by tens, 200 to 1,000 by hundreds, ..."""
-    step: int = 10 ** (len(str(number)) - 1)
-    return number % step == 0
-
-
-class Recorder(Locked):
+class Recorder:
     """
     Keeps each event as one whole dict: its fields, with ``event`` and ``level`` first. Threads may share it.
 
@@ -97,13 +133,11 @@ class Recorder(Locked):
     """
 
     def __init__(self) -> None:
-        super().__init__()
         self.events: list[dict[str, Any]] = []
 
     def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
         """Keep a copy of the event."""
-        with self._lock:
-            self.events.append({"event": event, "level": level, **fields})
+        self.events.append({"event": event, "level": level, **fields})
 
     def named(self, event: str) -> list[dict[str, Any]]:
         """The events of one name, in the order they came."""
@@ -111,8 +145,7 @@ class Recorder(Locked):
 
     def clear(self) -> None:
         """Forget all events."""
-        with self._lock:
-            self.events.clear()
+        self.events.clear()
 
     def __len__(self) -> int:
         return len(self.events)
@@ -142,7 +175,7 @@ def configure_json(stream: TextIO | None = None) -> None:
             structlog.processors.StackInfoRenderer(),
             structlog.processors.format_exc_info,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            lead,
+            lambda _logger, _method, fields: {name: fields[name] for name in FIRST if name in fields} | dict(fields),
             structlog.processors.JSONRenderer(serializer=lambda fields, **_: to_json(fields)),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(20),
@@ -150,8 +183,3 @@ def configure_json(stream: TextIO | None = None) -> None:
         logger_factory=lambda *_: writer,
         cache_logger_on_first_use=False,
     )
-
-
-def lead(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A structlog processor that puts ``timestamp``, ``level`` and ``event`` first."""
-    return {name: fields[name] for name in FIRST if name in fields} | dict(fields)

@@ -37,21 +37,20 @@ def _listed(fields: Fields, key: str, word: str) -> str | None:
     return f"{word} {', '.join(entries)}" if entries else None
 
 
+def _timed(word: str, seconds: float | None) -> str | None:
+    return None if seconds is None else f"{word} {span(seconds)}"
+
+
 def _failure(fields: Fields) -> str:
     return f"{fields.get('error_type', 'an error')} in phase {fields.get('phase', '?')}"
 
 
-def _duration(fields: Fields) -> str:
-    return span(fields.get("duration_s"))
-
-
 def _call(fields: Fields) -> str:
     outcome, error = fields.get("outcome", "ok"), fields.get("error_type")
-    first = fields.get("first_item_s")
     return _join(
-        _duration(fields),
+        span(fields.get("duration_s")),
         None if outcome == "ok" else f"{outcome} ({error})" if error else outcome,
-        None if first is None else f"first item {span(first)}",
+        _timed("first item", fields.get("first_item_s")),
         _plural(fields.get("items"), "item"),
         (_listed(fields, "work", "paid") or "contaminated") if fields.get("contaminated") else None,
     )
@@ -62,23 +61,14 @@ def _warmup(fields: Fields) -> str:
     if skipped := fields.get("skipped"):
         return f"skipped: {skipped}"
     return _join(
-        f"{_plural(fields.get('iterations'), 'run')} in {_duration(fields)}",
+        f"{_plural(fields.get('iterations'), 'run')} in {span(fields.get('duration_s'))}",
         None if cold is None or last is None else f"{span(cold)} cold, {span(last)} at the end",
     )
 
 
-def _warmup_failed(fields: Fields) -> str:
-    return f"{_failure(fields)} after {_plural(fields.get('iterations', 0), 'run')}"
-
-
 def _steady(fields: Fields) -> str:
-    median = fields.get("median_s")
-    return _join(
-        _plural(fields.get("iterations"), "run"),
-        fields.get("path"),
-        None if median is None else f"median {span(median)}",
-        fields.get("reason"),
-    )
+    runs, median = _plural(fields.get("iterations"), "run"), _timed("median", fields.get("median_s"))
+    return _join(runs, fields.get("path"), median, fields.get("reason"))
 
 
 def _lost(fields: Fields) -> str:
@@ -88,21 +78,12 @@ def _lost(fields: Fields) -> str:
 
 
 def _summary(fields: Fields) -> str:
-    median = fields.get("median_s")
     return _join(
         f"{_plural(fields.get('count'), 'call')} in {span(fields.get('sum_s'))}",
-        None if median is None else f"median {span(median)}",
-        f"max {span(fields['max_s'])}" if "max_s" in fields else None,
-        _plural(fields.get("errors"), "error") if fields.get("errors") else None,
+        _timed("median", fields.get("median_s")),
+        _timed("max", fields.get("max_s")),
+        _plural(fields.get("errors") or None, "error"),
     )
-
-
-def _missed(fields: Fields) -> str:
-    return _join(fields.get("key"), fields.get("reason"), _plural(fields.get("missed_count"), "call"))
-
-
-def _degraded(fields: Fields) -> str:
-    return f"{fields.get('metric')}: {fields.get('reason')}"
 
 
 def _measurement(fields: Fields) -> str:
@@ -117,24 +98,22 @@ def _measurement(fields: Fields) -> str:
     )
 
 
-def _measurement_failed(fields: Fields) -> str:
-    return _join(_failure(fields), _plural(fields.get("clean_runs"), "clean run"))
-
-
 _WORDS: Final[Mapping[str, Callable[[Fields], str]]] = {
-    s.VALIDATION_COMPLETED: _duration,
+    s.VALIDATION_COMPLETED: lambda fields: span(fields.get("duration_s")),
     s.VALIDATION_FAILED: _failure,
     s.WARMUP_COMPLETED: _warmup,
-    s.WARMUP_FAILED: _warmup_failed,
+    s.WARMUP_FAILED: lambda fields: f"{_failure(fields)} after {_plural(fields.get('iterations', 0), 'run')}",
     s.STEADY_STATE_REACHED: _steady,
     s.STEADY_STATE_NOT_REACHED: _steady,
     s.STEADY_STATE_LOST: _lost,
     s.CALL: _call,
     s.SUMMARY: _summary,
-    s.COVERAGE_MISSED: _missed,
-    s.MONITOR_DEGRADED: _degraded,
+    s.COVERAGE_MISSED: lambda fields: _join(
+        fields.get("key"), fields.get("reason"), _plural(fields.get("missed_count"), "call")
+    ),
+    s.MONITOR_DEGRADED: lambda fields: f"{fields.get('metric')}: {fields.get('reason')}",
     s.MEASUREMENT_COMPLETED: _measurement,
-    s.MEASUREMENT_FAILED: _measurement_failed,
+    s.MEASUREMENT_FAILED: lambda fields: _join(_failure(fields), _plural(fields.get("clean_runs"), "clean run")),
     s.BLOCK_COMPLETED: _call,
     s.BLOCK_FAILED: _call,
 }

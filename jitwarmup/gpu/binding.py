@@ -15,7 +15,7 @@ import importlib.metadata
 import time
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 INSTALL = "pip install nvidia-ml-py"
 REPLACE = "pip uninstall pynvml && pip install --force-reinstall nvidia-ml-py"
@@ -23,16 +23,7 @@ REPLACE = "pip uninstall pynvml && pip install --force-reinstall nvidia-ml-py"
 MOST_SAMPLES, MOST_PROCESSES = 1024, 256  # the driver keeps about 120
 
 # These stay as they are however often one asks; the metric is not asked for again.
-LASTING = frozenset(
-    {
-        "NOT_SUPPORTED",
-        "NO_PERMISSION",
-        "FUNCTION_NOT_FOUND",
-        "INVALID_ARGUMENT",
-        "ARGUMENT_VERSION_MISMATCH",
-        "DEPRECATED",
-    }
-)
+LASTING = "NOT_SUPPORTED NO_PERMISSION FUNCTION_NOT_FOUND INVALID_ARGUMENT ARGUMENT_VERSION_MISMATCH DEPRECATED"
 LOST = frozenset({"GPU_IS_LOST", "RESET_REQUIRED", "GPU_NOT_FOUND"})
 
 _START_REASONS = {
@@ -58,11 +49,6 @@ class Refused(Exception):  # noqa: N818 - an answer, expressed by raising
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
-
-    @property
-    def lasting(self) -> bool:
-        """Whether asking again is of no use."""
-        return self.code in LASTING
 
 
 def load() -> ModuleType:
@@ -101,11 +87,7 @@ class _Process(ctypes.Structure):
 
 
 class Binding:
-    """
-    NVML as one function to ask; ``calls`` counts what was asked of the driver.
-
-    Once ``silent`` says so nothing more is asked: nobody waits for the answers of a driver that hung.
-    """
+    """NVML as one function to ask; counts its ``calls``, and makes none once ``silent`` says that nobody waits."""
 
     def __init__(self, module: ModuleType, silent: Callable[[], bool] = bool) -> None:
         self.module = module
@@ -123,21 +105,29 @@ class Binding:
             "nvmlDeviceGetComputeRunningProcesses": self._processes,
         }
 
-    def ask(self, function: str, *arguments: Any) -> Any:
+    def ask(self, name: str, *arguments: Any) -> Any:
         """Call an NVML function by its name in the binding; `Refused` with the error's name when it fails."""
+        try:
+            return self.function(name)(*arguments)
+        except Exception as failure:  # noqa: BLE001 - as `refusal` says
+            raise self.refusal(failure) from None
+
+    def function(self, name: str) -> Callable[..., Any]:
+        """A function of NVML that is called now; what it raises, `refusal` explains."""
         if self._silent():
             raise Refused("CANCELLED")
         self.calls += 1
-        try:
-            return (self._lists.get(function) or getattr(self.module, function))(*arguments)
-        except Refused:
-            raise
-        except self._error as failure:
-            raise Refused(self.code(getattr(failure, "value", -1))) from None
-        except AttributeError:  # this release of the binding does not have the function
-            raise Refused("FUNCTION_NOT_FOUND") from None
-        except Exception as failure:  # noqa: BLE001 - a struct of another version, an undecodable name, and the like
-            raise Refused(type(failure).__name__) from None
+        return self._lists.get(name) or getattr(self.module, name)
+
+    def refusal(self, failure: Exception) -> Refused:
+        """What the driver or the binding meant by raising this."""
+        if isinstance(failure, Refused):
+            return failure
+        if isinstance(failure, self._error):
+            return Refused(self.code(getattr(failure, "value", -1)))
+        if isinstance(failure, AttributeError):  # this release of the binding does not have the function
+            return Refused("FUNCTION_NOT_FOUND")
+        return Refused(type(failure).__name__)  # a struct of another version, an undecodable name, and the like
 
     def code(self, number: int) -> str:
         """The name of an error number, as single fields of a batched call carry it."""
@@ -147,22 +137,18 @@ class Binding:
         """The driver's samples that are newer than ``after_us``: the type of their values, and stamped values."""
         kept = (self.module.c_nvmlSample_t * MOST_SAMPLES)()
         value_type, count = ctypes.c_uint(), ctypes.c_uint(MOST_SAMPLES)
-        after = ctypes.c_ulonglong(after_us)
-        arguments = (handle, ctypes.c_uint(kind), after, ctypes.byref(value_type), ctypes.byref(count), kept)
-        self._checked("nvmlDeviceGetSamples", *arguments)
+        arguments = ctypes.c_uint(kind), ctypes.c_ulonglong(after_us), ctypes.byref(value_type), ctypes.byref(count)
+        if failed := self.module._nvmlGetFunctionPointer("nvmlDeviceGetSamples")(handle, *arguments, kept):
+            raise Refused(self.code(failed))
         return value_type.value, kept[: count.value]
 
     def _processes(self, handle: Any) -> list[Any]:
         """The processes that compute on a device."""
-        kept = (_Process * MOST_PROCESSES)()
-        count = ctypes.c_uint(MOST_PROCESSES)
-        self._checked("nvmlDeviceGetComputeRunningProcesses_v3", handle, ctypes.byref(count), kept)
-        return list(kept[: count.value])
-
-    def _checked(self, function: str, *arguments: Any) -> None:
-        """One call of the library itself."""
-        if failed := self.module._nvmlGetFunctionPointer(function)(*arguments):
+        kept, count = (_Process * MOST_PROCESSES)(), ctypes.c_uint(MOST_PROCESSES)
+        function = self.module._nvmlGetFunctionPointer("nvmlDeviceGetComputeRunningProcesses_v3")
+        if failed := function(handle, ctypes.byref(count), kept):
             raise Refused(self.code(failed))
+        return list(kept[: count.value])
 
     def init(self) -> None:
         """Initialise NVML; `Unavailable` with the reason and the way out when that fails."""
@@ -178,24 +164,8 @@ class Binding:
             self.ask("nvmlShutdown")
 
 
-class Clocks(Protocol):
-    """What the monitor asks for time."""
-
-    def now_ns(self) -> int:
-        """Monotonic nanoseconds, of the clock that times the runs."""
-        ...
-
-    def stamps_ns(self) -> dict[str, int]:
-        """What each clock that a driver may stamp its samples with says now."""
-        ...
-
-    def sleep(self, seconds: float) -> None:
-        """Wait."""
-        ...
-
-
-class HostClocks:
-    """The clocks of this machine."""
+class Clocks:
+    """What the monitor asks for time: the clocks of this machine."""
 
     def now_ns(self) -> int:
         """`time.perf_counter_ns`, which is CLOCK_MONOTONIC on Linux and so the same in every process."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from jitwarmup.gpu.binding import Binding, Clocks
 from jitwarmup.gpu.devices import SM_CLOCK, Device
-from jitwarmup.gpu.power_history import ENERGY, POWER_NOW, DeviceQuery, PowerHistory
+from jitwarmup.gpu.power_history import ENERGY, POWER_NOW, STALE_NS, DeviceQuery, PowerHistory
 from jitwarmup.gpu.reading import Edge, Span, reasons_of
 
 LIMITS = {74: "power", 75: "thermal", 76: "sync_boost", 77: "board", 78: "low_utilization", 79: "reliability"}  # ns
@@ -30,65 +30,50 @@ OF_INSTANCE = ("memory_used_bytes", "other_pids")
 QUIET = frozenset({*ACTIVITY.values(), "ring"})  # newer GPUs only, by design: not worth a warning
 
 
-class DeviceReader:
+class DeviceReader(DeviceQuery):
     """A device and what was learnt of it. A metric that is not supported or not permitted is asked for only once."""
 
     def __init__(self, binding: Binding, device: Device, clocks: Clocks, notes: list[tuple[str, str]]) -> None:
-        self.device = device
-        self._query = DeviceQuery(binding, device, notes)
+        super().__init__(binding, device, notes)
         self._clocks = clocks
         self._ways: dict[str, tuple[Any, ...]] = {}
         self._fields: list[tuple[int, int]] = []
-        self._counter_way: tuple[Any, ...] | None = None
         self._gpm_samples: list[Any] = []
-        self._power = PowerHistory(self._query, clocks)
-
-    # ---- what the reader asks for
+        self.power = PowerHistory(self, clocks)
 
     def probe(self, until_ns: int) -> None:
         """Learn what this device can tell."""
-        self._query.until_ns = until_ns
+        self.until_ns = until_ns
         for metric, ways in MOMENTARY.items():
             self._choose(metric, ways)
         self._probe_fields()
-        self._probe_activity()
+        edge = Edge()
+        support = self.ask(edge, "gpm", "nvmlGpmQueryDeviceSupport", self.device.handle)  # on Hopper and newer
+        if support is None or not support.isSupportedDevice:
+            self.off["gpm"] = edge.missing.get("gpm", "NOT_SUPPORTED")
         self.mark(until_ns)
-        known = [(metric, reason) for metric, reason in self._query.off.items() if metric not in QUIET]
-        self._query.notes.extend(known)
+        self.notes.extend((metric, reason) for metric, reason in self.off.items() if metric not in QUIET)
 
     def begin(self, until_ns: int, late_ns: int, *, pids: bool) -> Edge:
-        """
-        The edge before a window: the counters last, so that they are read next to it.
-
-        Both times are of the host clock: until when the rest may be asked for, and until when the counters.
-        """
-        self._query.until_ns = until_ns
+        """The edge before a window: the counters last, so next to it; they alone are asked for until ``late_ns``."""
+        self.until_ns = until_ns
         edge = Edge()
         self._read_momentary(edge, pids=pids)
         self._take_gpm_sample(edge)
-        self._power.fetch_if_stale(edge)
-        self._query.until_ns = late_ns
+        self.power.fetch(edge, older_than_ns=STALE_NS)
+        self.until_ns = late_ns
         self._read_counters(edge)
-        self._power.align(edge)
+        self.power.align(edge)
         return edge
 
     def end(self, until_ns: int, *, pids: bool) -> Edge:
         """The edge after a window: the counters first."""
-        self._query.until_ns = until_ns
+        self.until_ns = until_ns
         edge = Edge()
         self._read_counters(edge)
         self._take_gpm_sample(edge)
         self._read_momentary(edge, pids=pids)
         return edge
-
-    def complete(self, before: Edge, after: Edge, deadline_ns: int, until_ns: int) -> dict[str, float]:
-        """What the driver kept of the window; returns the activity of the SMs, the tensor cores and the memory."""
-        self._query.until_ns = until_ns
-        activity = self._activity(before, after)
-        self.release(before)
-        self.release(after)
-        self._power.complete(before, after, deadline_ns)
-        return activity
 
     def span(self, before: Edge, after: Edge, activity: dict[str, float]) -> Span:
         """All that was seen of a window."""
@@ -97,21 +82,20 @@ class DeviceReader:
         return Span(
             before,
             after,
-            self._power.history,
-            check=self._power.counter_check.last,
+            self.power.history,
+            check=self.power.counter_check.last,
             activity=activity,
             limit_w=self.device.power_limit_w,
-            ring_off=self._power.off,
+            ring_off=self.off.get("ring"),
         )
 
-    def mark(self, until_ns: int) -> Edge:
+    def mark(self, until_ns: int) -> None:
         """Bring the power history up to date and compare it with the counter."""
-        self._query.until_ns = until_ns
+        self.until_ns = until_ns
         edge = Edge()
         self._read_counters(edge)
-        self._power.fetch(edge)
-        self._power.compare(edge)
-        return edge
+        self.power.fetch(edge)
+        self.power.compare(edge)
 
     def release(self, edge: Edge) -> None:
         """Take back the GPM sample of an edge."""
@@ -122,34 +106,26 @@ class DeviceReader:
     def close(self) -> None:
         """Free the GPM samples."""
         for gpm_sample in self._gpm_samples:
-            self._query.ask(Edge(), "gpm", "nvmlGpmSampleFree", gpm_sample)
+            self.ask(Edge(), "gpm", "nvmlGpmSampleFree", gpm_sample)
         self._gpm_samples.clear()
-
-    # ---- values of the moment
-
-    def _handle_for(self, metric: str) -> Any:
-        return self.device.own if metric in OF_INSTANCE else self.device.handle
 
     def _choose(self, metric: str, ways: tuple[tuple[Any, ...], ...]) -> None:
         """Keep the first way that this driver and this binding have."""
+        of_instance = self.device.mig_handle if metric in OF_INSTANCE else None
+        handle = of_instance or self.device.handle
         for function, *rest in ways:
-            self._ways[metric] = (function, *rest)
-            self._query.off.pop(metric, None)
+            self._ways[metric] = (function, handle, *rest)
+            self.off.pop(metric, None)
             edge = Edge()
-            self._query.ask(edge, metric, function, self._handle_for(metric), *rest)
+            self.ask(edge, metric, *self._ways[metric])
             if edge.missing.get(metric) != "FUNCTION_NOT_FOUND":
                 return
-
-    def _value(self, edge: Edge, metric: str) -> Any:
-        function, *rest = self._ways[metric]
-        return self._query.ask(edge, metric, function, self._handle_for(metric), *rest)
 
     def _read_momentary(self, edge: Edge, *, pids: bool) -> None:
         known: dict[str, Any] = {}
         for metric in MOMENTARY:
             if pids or metric != "other_pids":
-                function, *rest = self._ways[metric]
-                known[metric] = self._query.ask(edge, metric, function, self._handle_for(metric), *rest)
+                known[metric] = self.ask(edge, metric, *self._ways[metric])
         edge.temperature_c = known["temperature_c"]
         edge.sm_clock_mhz = known["sm_clock_mhz"]
         bits, processes = known["reasons_at_edges"], known.get("other_pids")
@@ -157,73 +133,57 @@ class DeviceReader:
         edge.memory_used_bytes = getattr(known["memory_used_bytes"], "used", None)
         edge.pids = None if processes is None else tuple(process.pid for process in processes)
 
-    # ---- counters
-
     def _probe_fields(self) -> None:
         """Which fields this driver has; without the batched call, energy has a call of its own and limits have none."""
-        query, edge = self._query, Edge()
+        edge = Edge()
         wanted = [*LIMITS, ENERGY, POWER_NOW]
-        answers = query.ask(
-            edge, "fields", "nvmlDeviceGetFieldValues", self.device.handle, [(id_, 0) for id_ in wanted]
-        )
+        answers = self.ask(edge, "fields", "nvmlDeviceGetFieldValues", self.device.handle, [(id_, 0) for id_ in wanted])
         codes = {answer.fieldId: answer.nvmlReturn for answer in answers or ()}
         known = [id_ for id_ in wanted if codes.get(id_) == 0]
         self._fields = [(id_, 0) for id_ in known]
         if not LIMITS.keys() & set(known):
-            refused = next((query.binding.code(codes[id_]) for id_ in LIMITS if id_ in codes), "UNKNOWN")
-            query.off["throttled_s"] = edge.missing.get("fields", refused)
+            refused = next((self.binding.code(codes[id_]) for id_ in LIMITS if id_ in codes), "UNKNOWN")
+            self.off["throttled_s"] = edge.missing.get("fields", refused)
         if ENERGY not in known:
             self._choose("energy_j", (("nvmlDeviceGetTotalEnergyConsumption",),))
 
     def _read_counters(self, edge: Edge) -> None:
         """One batched call: energy, time under each limit, power now."""
         edge.counter_ns = self._clocks.now_ns()
-        known = self._query.fields(edge, "fields", self._fields) if self._fields else {}
+        known = self.fields(edge, "fields", self._fields) if self._fields else {}
         if "energy_j" in self._ways:
-            edge.counter_mj = self._value(edge, "energy_j")
+            edge.counter_mj = self.ask(edge, "energy_j", *self._ways["energy_j"])
         elif ENERGY in known:
             edge.counter_mj = int(known[ENERGY])
         edge.limits_ns = {name: int(known[id_]) for id_, name in LIMITS.items() if id_ in known}
         edge.power_w = known[POWER_NOW] / 1e3 if POWER_NOW in known else None
-        self._explain_counters(edge)
-
-    def _explain_counters(self, edge: Edge) -> None:
-        """A batched call that failed leaves several metrics without a value: give each the reason."""
-        reason = edge.missing.pop("fields", None)
+        # a batched call that failed leaves several metrics without a value: give each the reason
+        reason = edge.missing.pop("fields", "refused in the batched call")
         if edge.counter_mj is None and "energy_j" not in edge.missing:
-            edge.missing["energy_j"] = reason or "refused in the batched call"
+            edge.missing["energy_j"] = reason
             edge.passing.add("energy_j")
         if not edge.limits_ns:
-            edge.missing["throttled_s"] = self._query.off.get("throttled_s") or reason or "refused in the batched call"
-            if "throttled_s" not in self._query.off:
+            edge.missing["throttled_s"] = self.off.get("throttled_s", reason)
+            if "throttled_s" not in self.off:
                 edge.passing.add("throttled_s")
-
-    # ---- activity, as GPM tells it on Hopper and newer
-
-    def _probe_activity(self) -> None:
-        edge = Edge()
-        support = self._query.ask(edge, "gpm", "nvmlGpmQueryDeviceSupport", self.device.handle)
-        if support is None or not support.isSupportedDevice:
-            self._query.off["gpm"] = edge.missing.get("gpm", "NOT_SUPPORTED")
 
     def _take_gpm_sample(self, edge: Edge) -> None:
         """A GPM sample, to be compared with the one at the other edge."""
-        gpm_sample = (
-            self._gpm_samples.pop() if self._gpm_samples else self._query.ask(edge, "gpm", "nvmlGpmSampleAlloc")
-        )
+        gpm_sample = self._gpm_samples.pop() if self._gpm_samples else self.ask(edge, "gpm", "nvmlGpmSampleAlloc")
         if gpm_sample is None:
             return
         if self.device.mig_instance is None:
-            taken = self._query.ask(edge, "gpm", "nvmlGpmSampleGet", self.device.handle, gpm_sample)
+            taken = self.ask(edge, "gpm", "nvmlGpmSampleGet", self.device.handle, gpm_sample)
         else:
             arguments = (self.device.handle, self.device.mig_instance, gpm_sample)
-            taken = self._query.ask(edge, "gpm", "nvmlGpmMigSampleGet", *arguments)
+            taken = self.ask(edge, "gpm", "nvmlGpmMigSampleGet", *arguments)
         if taken is None:
             self._gpm_samples.append(gpm_sample)
         else:
             edge.gpm_sample = gpm_sample
 
-    def _activity(self, before: Edge, after: Edge) -> dict[str, float]:
+    def activity(self, before: Edge, after: Edge) -> dict[str, float]:
+        """How busy SMs, tensor cores and memory were between two edges, whose GPM samples are taken back."""
         reason = before.missing.pop("gpm", None) or after.missing.pop("gpm", None)
         after.missing.pop("gpm", None)
         known: dict[str, float] = {}
@@ -232,20 +192,22 @@ class DeviceReader:
                 reason = "the window is shorter than 100 ms"
             else:
                 known, reason = self._compare_gpm_samples(before.gpm_sample, after.gpm_sample)
+        self.release(before)
+        self.release(after)
         for name in ACTIVITY.values():
             if name not in known:
                 after.missing[name] = reason or "NOT_SUPPORTED"
         return known
 
     def _compare_gpm_samples(self, first: Any, second: Any) -> tuple[dict[str, float], str | None]:
-        module = self._query.binding.module
+        module = self.binding.module
         get = module.c_nvmlGpmMetricsGet_t()
         get.version, get.numMetrics = module.NVML_GPM_METRICS_GET_VERSION, len(ACTIVITY)
         get.sample1, get.sample2 = first, second
         for place, number in enumerate(ACTIVITY):
             get.metrics[place].metricId = number
         edge = Edge()
-        self._query.ask(edge, "gpm", "nvmlGpmMetricsGet", get)
+        self.ask(edge, "gpm", "nvmlGpmMetricsGet", get)
         if "gpm" in edge.missing:
             return {}, edge.missing["gpm"]
         metrics = [get.metrics[place] for place in range(len(ACTIVITY))]

@@ -4,23 +4,26 @@ Which GPUs: from torch's UUIDs, or from what CUDA_VISIBLE_DEVICES leaves, to NVM
 CUDA counts devices fastest first and after CUDA_VISIBLE_DEVICES, NVML by bus and all of them, so an index of one is no
 index of the other; only UUIDs mean the same in both. `wanted` says what to look for (no NVML call); `resolve` finds it
 (NVML calls only). Torch is looked at only where it is loaded, and its CUDA state is never initialised by us. Where this
-process is one of several on its host only its own devices are looked for, unless others are named: torchrun, and accelerate over it, give every process LOCAL_RANK and LOCAL_WORLD_SIZE (docs.pytorch.org, "torchrun",
-environment variables). Until a process has used a device, its place among the others says which it will use; then torch
-tells. A context alone is weak evidence: ranks other than 0 often hold one on device 0 by accident (pytorch #135279,
-#49481), so memory that torch has reserved there counts for more.
+process is one of several on its host only its own devices are looked for, unless others are named: torchrun, and
+accelerate over it, give every process LOCAL_RANK and LOCAL_WORLD_SIZE (docs.pytorch.org, "torchrun"). Until a process has
+used a device, its place among the others says which it will use; then torch tells. A context alone is weak evidence:
+ranks other than 0 often hold one on device 0 by accident (pytorch #135279, #49481), so memory that torch has reserved
+there counts for more.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from jitwarmup.gpu.binding import LOST, Binding, Refused, Unavailable
 from jitwarmup.records.errors import ArgumentError
+
+T = TypeVar("T")
 
 FULL_UUID = len("GPU-00000000-0000-0000-0000-000000000000")
 SM_CLOCK = 1  # NVML_CLOCK_SM
@@ -72,11 +75,6 @@ class Device:
     sm_clock_max_mhz: int | None = None
     power_limit_w: float | None = None
 
-    @property
-    def own(self) -> Any:
-        """The handle that knows memory and processes: the instance's, where there is one."""
-        return self.handle if self.mig_handle is None else self.mig_handle
-
 
 def checked(devices: object) -> tuple[object, ...] | None:
     """The ``devices`` argument of `GPUMonitor` as a tuple; `ArgumentError` for what names no NVIDIA device."""
@@ -120,7 +118,8 @@ def visible(value: str | None) -> tuple[int | str, ...] | None:
     kind = value[:4] if value.startswith(("GPU-", "MIG-")) else ""
     kept: list[int | str] = []
     for entry in value.split(","):
-        read = entry if kind else _leading_number(entry.strip())
+        number = re.match(r"\s*[+-]?\d+", entry)
+        read = entry if kind else int(number.group()) if number else -1
         if (isinstance(read, int) and read < 0) or (isinstance(read, str) and not read.startswith(kind)):
             break
         if read in kept:
@@ -129,20 +128,29 @@ def visible(value: str | None) -> tuple[int | str, ...] | None:
     return tuple(kept)
 
 
-def _leading_number(entry: str) -> int:
-    """The number that an entry starts with; -1 where it starts with none."""
-    found = re.match(r"[+-]?\d+", entry)
-    return int(found.group()) if found else -1
-
-
-def torch_uuids(torch: Any) -> list[str] | None:
-    """The UUIDs of torch's CUDA devices in torch's order; None where CUDA is not initialised or torch cannot tell."""
+def cuda_in_use() -> Any:
+    """``torch.cuda`` where this process has initialised it, else None; imports and initialises nothing."""
+    torch = sys.modules.get("torch")
     try:
-        if torch is None or not torch.version.cuda or not torch.cuda.is_initialized():
-            return None
-        return [f"GPU-{torch.cuda.get_device_properties(i).uuid}" for i in range(torch.cuda.device_count())]
+        return torch.cuda if torch is not None and torch.version.cuda and torch.cuda.is_initialized() else None
+    except Exception:  # noqa: BLE001 - a torch that is only half imported
+        return None
+
+
+def torch_uuids() -> list[str] | None:
+    """The UUIDs of torch's CUDA devices in torch's order; None where CUDA is not initialised or torch cannot tell."""
+    cuda = cuda_in_use()
+    try:
+        return cuda and [f"GPU-{cuda.get_device_properties(i).uuid}" for i in range(cuda.device_count())]
     except Exception:  # noqa: BLE001 - an old torch without UUIDs, or a CUDA that is failing: CUDA_VISIBLE_DEVICES then
         return None
+
+
+def peaks_of(devices: Iterable[Device]) -> dict[str, int]:
+    """The most bytes that torch had allocated so far, by UUID, where this process uses its CUDA."""
+    cuda = cuda_in_use()
+    known = [device for device in devices if cuda and device.torch_index is not None]
+    return {device.uuid: int(cuda.max_memory_allocated(device.torch_index)) for device in known}
 
 
 def place_of(environ: Mapping[str, str]) -> Place | None:
@@ -155,13 +163,8 @@ def place_of(environ: Mapping[str, str]) -> Place | None:
 
 
 def share(count: int, place: Place) -> range:
-    """
-    The part of ``count`` visible devices that belongs to one process, as indices.
-
-    An equal, contiguous part, as in torch's DDP tutorial (rank r of those with two devices has 2r and 2r + 1). Where
-    there are fewer devices than processes, one, in turn: several share it, or each process was shown only its own.
-    """
-    if count < place.world:
+    """The equal, contiguous part of ``count`` devices that belongs to one process (as in torch's DDP tutorial)."""
+    if count < place.world:  # one, in turn: several share it, or each process was shown only its own
         return range(place.rank % count, place.rank % count + 1) if count else range(0)
     each = count // place.world
     return range(place.rank * each, (place.rank + 1) * each)
@@ -175,46 +178,37 @@ def in_use(torch: Any, count: int, place: Place) -> Sequence[int]:
     the current one, if it is not the first (as it is until somebody sets it); else the share. Creates no context.
     """
     own = share(count, place)
-    held = [index for index in range(count) if _has_context(torch, index)]
-    used = [index for index in held if _reserved(torch, index)]
+
+    def reserves(index: int) -> bool:
+        return bool(torch.cuda.memory_reserved(index) > 0)
+
+    has_context = getattr(getattr(torch, "_C", None), "_cuda_hasPrimaryContext", reserves)
+    held = [index for index in range(count) if _attempt(has_context, index, otherwise=False)]
+    used = [index for index in held if _attempt(reserves, index, otherwise=False)]
     if not used:
-        used = [index for index in held if index in own] or held or _current(torch) or list(own)
+        current = _attempt(lambda: int(torch.cuda.current_device()), otherwise=0)
+        used = [index for index in held if index in own] or held or ([current] if current > 0 else list(own))
     return sorted(used, key=lambda index: index not in own)
 
 
-def _has_context(torch: Any, index: int) -> bool:
-    """Whether this process holds a context on a device; asks without making one."""
-    asks = getattr(getattr(torch, "_C", None), "_cuda_hasPrimaryContext", None)
+def _attempt(ask: Callable[..., T], *arguments: object, otherwise: T) -> T:
+    """What torch tells; or else, where its CUDA is failing, or an allocator that was plugged in keeps no count."""
     try:
-        return bool(asks(index)) if asks else _reserved(torch, index)
-    except Exception:  # noqa: BLE001 - a CUDA that is failing: nothing is known of this device
-        return False
-
-
-def _reserved(torch: Any, index: int) -> bool:
-    """Whether torch's allocator holds memory on a device."""
-    try:
-        return bool(torch.cuda.memory_reserved(index) > 0)
-    except Exception:  # noqa: BLE001 - an allocator that was plugged in may keep no count
-        return False
-
-
-def _current(torch: Any) -> list[int]:
-    """The current device, where somebody set it to another than the first."""
-    try:
-        return [index] if (index := int(torch.cuda.current_device())) > 0 else []
-    except Exception:  # noqa: BLE001 - a CUDA that is failing: the share will do
-        return []
+        return ask(*arguments)
+    except Exception:  # noqa: BLE001 - as said
+        return otherwise
 
 
 def wanted(devices: Sequence[object] | None, environ: Mapping[str, str]) -> Wanted:
     """What to look for, from the (checked) ``devices`` argument, torch and the environment; makes no NVML call."""
     torch = sys.modules.get("torch")
-    known = torch_uuids(torch)
+    known = torch_uuids()
     ordered = environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID"
     if known is None:
         left = visible(environ.get("CUDA_VISIBLE_DEVICES"))
-        seen = None if left is None else tuple(_want(entry) for entry in left)
+        seen = None
+        if left is not None:
+            seen = tuple(Want(index=entry) if isinstance(entry, int) else Want(uuid=entry) for entry in left)
     else:
         seen = tuple(Want(uuid=uuid, torch_index=index) for index, uuid in enumerate(known))
     among = place_of(environ) if devices is None else None
@@ -226,17 +220,13 @@ def wanted(devices: Sequence[object] | None, environ: Mapping[str, str]) -> Want
     return Wanted(wants, ordered=ordered, provisional=provisional, place=among)
 
 
-def _want(entry: int | str) -> Want:
-    return Want(index=entry) if isinstance(entry, int) else Want(uuid=entry)
-
-
 def _chosen(device: object, seen: tuple[Want, ...] | None, torch: Any) -> Want:
     """One of the devices that were asked for, among those that are visible (None: all are)."""
     named = _index_or_uuid(device)
     if isinstance(named, str):
         return next((want for want in seen or () if want.uuid == named), Want(uuid=named))
     if named < 0:  # torch's current device, or the first while CUDA is not initialised
-        named = int(torch.cuda.current_device()) if torch_uuids(torch) else 0
+        named = int(torch.cuda.current_device()) if torch_uuids() else 0
     if seen is None:
         return Want(index=named)
     if named >= len(seen):
@@ -244,19 +234,20 @@ def _chosen(device: object, seen: tuple[Want, ...] | None, torch: Any) -> Want:
     return seen[named]
 
 
-def resolve(binding: Binding, wanted: Wanted) -> tuple[Device, ...]:
-    """
-    The devices, found; each once. `Unavailable` when there is none, or when an index cannot be told between GPUs.
-
-    As in CUDA, the first entry that names no device ends the list.
-    """
+def resolve(binding: Binding, wanted: Wanted) -> list[Device]:
+    """The devices, each once, up to an entry that names none (as in CUDA); `Unavailable` when none can be told."""
     count = int(_asked(binding, "nvmlDeviceGetCount"))
     wants = tuple(Want(index=index) for index in range(count)) if wanted.wants is None else wanted.wants
     chosen = wanted.wants is not None or wanted.place is not None
     if wanted.ordered and chosen and any(want.index is not None for want in wants):
         _refuse_a_mixed_machine(binding, count)
-    if wanted.place is not None:
-        wants = _own(binding, wants, count, wanted.place)
+    if wanted.place is not None:  # its share of those that are there; NVML is asked for no handle of the others
+
+        def is_there(want: Want) -> bool:
+            return want.index < count if want.index is not None else _handle(binding, want, count) is not None
+
+        there = list(takewhile(is_there, wants))
+        wants = tuple(there[index] for index in share(len(there), wanted.place))
     found: dict[str, Device] = {}
     for want in wants:
         handle = _handle(binding, want, count)
@@ -266,17 +257,7 @@ def resolve(binding: Binding, wanted: Wanted) -> tuple[Device, ...]:
         found.setdefault(device.uuid, device)
     if not found:
         raise Unavailable("no NVIDIA GPU is visible" + ("" if count else " (the driver knows of none)"))
-    return tuple(found.values())
-
-
-def _own(binding: Binding, wants: Sequence[Want], count: int, place: Place) -> tuple[Want, ...]:
-    """The share of this process in the devices that are there; NVML is asked for no handle of the others."""
-    there = list(takewhile(lambda want: _is_there(binding, want, count), wants))
-    return tuple(there[index] for index in share(len(there), place))
-
-
-def _is_there(binding: Binding, want: Want, count: int) -> bool:
-    return want.index < count if want.index is not None else _handle(binding, want, count) is not None
+    return list(found.values())
 
 
 def _asked(binding: Binding, function: str, *arguments: Any) -> Any:
@@ -329,6 +310,8 @@ def _describe(binding: Binding, handle: Any, torch_index: int | None) -> Device:
         instance = _answer(binding, "nvmlDeviceGetGpuInstanceId", handle)
     whole = parent or handle
     mode = _answer(binding, "nvmlDeviceGetMigMode", whole)
+    fields = _answer(binding, "nvmlDeviceGetFieldValues", whole, [(POWER_LIMIT_FIELD, 0)])
+    limit_mw = fields[0].value.uiVal if fields and not fields[0].nvmlReturn else None
     return Device(
         handle=whole,
         uuid=_answer(binding, "nvmlDeviceGetUUID", handle) or "",
@@ -338,13 +321,5 @@ def _describe(binding: Binding, handle: Any, torch_index: int | None) -> Device:
         mig_instance=instance,
         shared=bool(mode and mode[0]),
         sm_clock_max_mhz=_answer(binding, "nvmlDeviceGetMaxClockInfo", whole, SM_CLOCK),
-        power_limit_w=_power_limit(binding, whole),
+        power_limit_w=limit_mw / 1e3 if limit_mw else None,
     )
-
-
-def _power_limit(binding: Binding, handle: Any) -> float | None:
-    """Watts the device may draw; None where the driver does not tell."""
-    fields = _answer(binding, "nvmlDeviceGetFieldValues", handle, [(POWER_LIMIT_FIELD, 0)])
-    if not fields or fields[0].nvmlReturn or not fields[0].value.uiVal:
-        return None
-    return float(fields[0].value.uiVal) / 1e3

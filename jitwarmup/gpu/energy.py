@@ -32,10 +32,10 @@ Samples = Sequence[tuple[int, float]]  # (stamp in monotonic ns, mean watts of t
 
 @dataclass(frozen=True, slots=True)
 class Energy:
-    """Joules, and how far they may be off; None where nothing bounds it."""
+    """Joules, and how far they may be off; infinite where nothing bounds it."""
 
     joules: float
-    error_j: float | None
+    error_j: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +83,16 @@ class SampleHistory:
         if len(samples) > 2:
             self.period_ns = round(median(b[0] - a[0] for a, b in pairwise(samples)))
         if self._ends and fresh[0][0] - self._ends[-1] > 1.6 * self.period_ns:
-            self.forget()
+            for known in (self._ends, self._watts, self._sums):  # start anew
+                known.clear()
         for stamp, watts in fresh:
             length_ns = stamp - self._ends[-1] if self._ends else self.period_ns
             self._sums.append((self._sums[-1] if self._sums else 0.0) + watts * length_ns / 1e9)
             self._ends.append(stamp)
             self._watts.append(watts)
-        self._trim()
-
-    def forget(self) -> None:
-        """Start anew."""
-        self._ends.clear()
-        self._watts.clear()
-        self._sums.clear()
+        surplus = bisect_left(self._ends, self._ends[-1] - round(KEEP_S * 1e9))
+        for known in (self._ends, self._watts, self._sums):
+            del known[:surplus]
 
     @property
     def begin_ns(self) -> int | None:
@@ -129,7 +126,7 @@ class SampleHistory:
         else:
             end_part = self._tail(self._ends[-1], end, ceiling)
             joules = head.joules + whole + end_part.joules
-        return Energy(max(0.0, joules), (head.error_j or 0.0) + (end_part.error_j or 0.0))
+        return Energy(max(0.0, joules), head.error_j + end_part.error_j)
 
     def peak_w(self, from_ns: int, until_ns: int) -> float | None:
         """The highest sample that lies at least half within this time."""
@@ -178,12 +175,6 @@ class SampleHistory:
         now = known if end.watts is None else end.watts
         watts = known + (now - known) * (half + seconds / 2) / (half + seconds)
         return Energy(watts * seconds, seconds * max(watts, ceiling_w - watts))
-
-    def _trim(self) -> None:
-        surplus = bisect_left(self._ends, self._ends[-1] - round(KEEP_S * 1e9))
-        del self._ends[:surplus]
-        del self._watts[:surplus]
-        del self._sums[:surplus]
 
 
 class CounterCheck:

@@ -1,5 +1,5 @@
 """
-How one device is asked, and its power over time: the driver's samples fetched now and then, and the energy counter freed of its steps.
+How one device is asked, and its power over time: the driver's samples, and the energy counter freed of its steps.
 
 The counter moves every 100 ms, so alone it is off by up to 100 ms of power at each end of a window. After a measured
 window too long for the driver's ring, the next step is waited for: the moment it comes, the counter is exact, and the
@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from jitwarmup.gpu.binding import LOST, Binding, Clocks, Refused
+from jitwarmup.gpu.binding import LASTING, LOST, Binding, Clocks, Refused
 from jitwarmup.gpu.devices import Device
 from jitwarmup.gpu.energy import CounterCheck, Energy, Moment, SampleHistory, Samples, clock_of
 from jitwarmup.gpu.reading import Edge
@@ -50,9 +50,9 @@ class DeviceQuery:
         if not self._worth_asking(edge, metric):
             return None
         try:
-            return self.binding.ask(function, *arguments)
-        except Refused as refused:
-            self.refuse(edge, metric, refused.code, lasting=refused.lasting)
+            return self.binding.function(function)(*arguments)  # and not `ask`: few functions between run and driver
+        except Exception as failure:  # noqa: BLE001 - whatever the binding raises is a refusal
+            self._refuse(edge, metric, self.binding.refusal(failure))
             return None
 
     def fields(self, edge: Edge, metric: str, ids: list[tuple[int, int]]) -> dict[int, float]:
@@ -64,15 +64,16 @@ class DeviceQuery:
             if not answer.nvmlReturn
         }
 
-    def refuse(self, edge: Edge, metric: str, code: str, *, lasting: bool) -> None:
-        """Note a refusal: for this edge, or for good."""
+    def _refuse(self, edge: Edge, metric: str, refused: Refused) -> None:
+        """Note it: for this edge, or for good."""
+        code = refused.code
         if code == "UNINITIALIZED":
-            raise Uninitialised
+            raise Uninitialised from None
         edge.missing[metric] = code
         if code in LOST:
             self.lost, edge.lost = code, True
             self.notes.append(("device", code))
-        elif lasting:
+        elif code in LASTING.split():
             self.off[metric] = code
         else:
             edge.passing.add(metric)
@@ -105,26 +106,25 @@ class PowerHistory:
         self._fetched_ns = 0
         self._anchor: tuple[int, Energy] | None = None
 
-    @property
-    def off(self) -> str | None:
-        """Why the driver's samples cannot be used at all."""
-        return self._query.off.get("ring")
-
-    def fetch(self, edge: Edge) -> None:
-        """Fetch the samples that are new."""
-        self._fetched_ns = self._clocks.now_ns()
-        samples = self._new_samples(edge)
-        if samples:
+    def fetch(self, edge: Edge, *, older_than_ns: int = -1) -> None:
+        """Fetch the new samples, if the last fetch is older than this; an idle GPU has none, which is no failure."""
+        now_ns = self._clocks.now_ns()
+        if now_ns - self._fetched_ns <= older_than_ns:
+            return
+        self._fetched_ns = now_ns
+        scratch = Edge()
+        handle = self._query.device.handle
+        answer = self._query.ask(scratch, "ring", "nvmlDeviceGetSamples", handle, RING, self._last_stamp_us)
+        reason = scratch.missing.get("ring")
+        if reason is not None and reason not in ("NOT_FOUND", "NO_DATA"):
+            edge.missing["ring"] = reason
+            edge.lost = scratch.lost
+        if samples := _numbers(answer, self._last_stamp_us):
             self.history.add(self._placed(samples))
-
-    def fetch_if_stale(self, edge: Edge) -> None:
-        """Fetch them only when some are about to be lost."""
-        if self._clocks.now_ns() - self._fetched_ns > STALE_NS:
-            self.fetch(edge)
 
     def compare(self, edge: Edge) -> None:
         """The history against the counter as read at this edge."""
-        if edge.counter_mj is None or self.off:
+        if edge.counter_mj is None or "ring" in self._query.off:
             return
         before = self.counter_check.last
         self.counter_check.note(self.history, edge.counter_ns, edge.counter_mj)
@@ -133,19 +133,16 @@ class PowerHistory:
             self._query.notes.append(("ring", "the driver's power samples do not agree with its energy counter"))
 
     def align(self, edge: Edge) -> None:
-        """Free the counter of this edge from its steps, from the last anchor on; only where the samples are believed."""
-        if (
-            self._anchor is None
-            or edge.counter_mj is None
-            or not (self.counter_check.last and self.counter_check.last.agrees)
-        ):
+        """Free the counter of this edge from its steps, from the last anchor on, where the samples are believed."""
+        check = self.counter_check.last
+        if self._anchor is None or edge.counter_mj is None or check is None or not check.agrees:
             return
         at_ns, exact = self._anchor
         since = self.history.energy(Moment(at_ns), Moment(edge.counter_ns, edge.power_w))
         if since is None or edge.counter_mj / 1e3 < exact.joules:
             self._anchor = None
             return
-        edge.aligned = Energy(exact.joules + since.joules, (exact.error_j or 0.0) + (since.error_j or 0.0))
+        edge.aligned = Energy(exact.joules + since.joules, exact.error_j + since.error_j)
 
     def complete(self, before: Edge, after: Edge, deadline_ns: int) -> None:
         """After a window: fetch its samples, waiting for the one in the making if that is done by the deadline."""
@@ -157,41 +154,25 @@ class PowerHistory:
             self._clocks.sleep(wait_ns / 1e9)
             self.fetch(after)
         elif not covered and after.counter_mj is not None and now_ns + STEP_NS <= deadline_ns:
-            self._await_step(after, now_ns + STEP_NS)
+            counter: float | None = after.counter_mj
+            last_ns, step_by_ns = now_ns, now_ns + STEP_NS
+            while counter == after.counter_mj and now_ns < step_by_ns:  # poll it until it moves
+                last_ns = now_ns
+                self._clocks.sleep(POLL_S)
+                counter = self._query.fields(Edge(), "energy_j", [(ENERGY, 0)]).get(ENERGY)
+                now_ns = self._clocks.now_ns()
+            if counter is not None and counter != after.counter_mj:
+                self.fetch(after)
+                self._anchor_at(after, (last_ns + now_ns) // 2, int(counter), (now_ns - last_ns) / 1e9)
         self.compare(after)
 
-    def _await_step(self, edge: Edge, deadline_ns: int) -> None:
-        """Poll the counter until it moves, and count back from there to the edge."""
-        last_ns = self._clocks.now_ns()
-        while last_ns < deadline_ns:
-            self._clocks.sleep(POLL_S)
-            counter = self._query.fields(Edge(), "energy_j", [(ENERGY, 0)]).get(ENERGY)
-            now_ns = self._clocks.now_ns()
-            if counter is None:
-                return
-            if counter != edge.counter_mj:
-                self.fetch(edge)
-                self._anchor_at(edge, (last_ns + now_ns) // 2, int(counter), (now_ns - last_ns) / 1e9)
-                return
-            last_ns = now_ns
-
     def _anchor_at(self, edge: Edge, at_ns: int, counter_mj: int, poll_s: float) -> None:
+        """The counter was seen moving: it is exact there, and the samples count back from there to the edge."""
         exact = Energy(counter_mj / 1e3, poll_s * self.history.ceiling_w())
         self._anchor = (at_ns, exact)
         since = self.history.energy(Moment(edge.counter_ns, edge.power_w), Moment(at_ns))
         if since is not None and self.counter_check.last and self.counter_check.last.agrees:
-            edge.aligned = Energy(exact.joules - since.joules, (exact.error_j or 0.0) + (since.error_j or 0.0))
-
-    def _new_samples(self, edge: Edge) -> list[tuple[int, float]]:
-        """New samples as (stamp in us of the driver's clock, watts); an idle GPU has none, which is no failure."""
-        scratch = Edge()
-        handle = self._query.device.handle
-        answer = self._query.ask(scratch, "ring", "nvmlDeviceGetSamples", handle, RING, self._last_stamp_us)
-        reason = scratch.missing.get("ring")
-        if reason is not None and reason not in ("NOT_FOUND", "NO_DATA"):
-            edge.missing["ring"] = reason
-            edge.lost = scratch.lost
-        return _numbers(answer, self._last_stamp_us)
+            edge.aligned = Energy(exact.joules - since.joules, exact.error_j + since.error_j)
 
     def _placed(self, samples: list[tuple[int, float]]) -> Samples:
         """The samples on the monotonic clock; none, and the ring off, when no clock fits their stamps."""

@@ -7,6 +7,7 @@ All that is asked of NVML: devices, edges, the driver's own samples; only ever i
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class Reader:
         self._binding: Binding | None = None
         self._wanted = Wanted(None)
         self._readers: list[DeviceReader] = []
-        self._windows: dict[int, OpenWindow] = {}
+        self._windows: weakref.WeakKeyDictionary[object, OpenWindow] = weakref.WeakKeyDictionary()
         self._renewed = False
         self._began_ns = 0
 
@@ -73,38 +74,43 @@ class Reader:
                 reader.probe(self._until(0.5, place))
         except Uninitialised:
             raise Unavailable("somebody else shut NVML down") from None
-        return list(devices)
+        return devices
 
-    def begin(self, key: int, *, pids: bool) -> None:
-        """The edge before a window."""
+    def begin(self, window: object, *, pids: bool) -> None:
+        """The edge before a window, which is held weakly."""
         edges = []
         for reader, soon, late in self._turns(0.25, 0.5):
             edges.append(reader.begin(soon, late, pids=pids))
-        self._windows[key] = OpenWindow(edges)
+        self._windows[window] = OpenWindow(edges)
         for edge in edges:  # of several devices, no call of one lies within the window of another
-            edge.at_ns, edge.calls = self._clocks.now_ns(), self._calls
+            edge.at_ns, edge.calls = self._clocks.now_ns(), self._readers[0].binding.calls
 
-    def end(self, key: int, *, pids: bool, listed: bool) -> list[DeviceReading]:
+    def end(self, window: object, *, pids: bool, listed: bool) -> list[DeviceReading]:
         """The edge after a window, and its readings, one a device. In measured windows a sample is waited for."""
-        window = self._windows.get(key, OpenWindow([]))
-        window.ended = at_ns, calls = window.ended or (self._clocks.now_ns(), self._calls)
-        if not window.before or len(window.before) != len(self._readers):
-            self._windows.pop(key, None)
+        opened = self._windows.get(window)
+        if opened is None or len(opened.before) != len(self._readers):
             return [unread("the devices were found anew within the window", "unavailable")]
-        edges = [reader.end(soon, pids=pids) for reader, soon, _ in self._turns(0.35, 0.35)]
-        for edge in edges:
+        opened.ended = at_ns, calls = opened.ended or (self._clocks.now_ns(), self._readers[0].binding.calls)
+        edges = []
+        for reader, soon, _ in self._turns(0.35, 0.35):
+            edges.append(edge := reader.end(soon, pids=pids))
             edge.at_ns, edge.calls = at_ns, calls
-        readings = [
-            self._completed(place, before, after, pids=pids, listed=listed)
-            for place, (before, after) in enumerate(zip(window.before, edges, strict=True))
-        ]
-        self._windows.pop(key, None)
+        readings = []
+        for place, (reader, before, after) in enumerate(zip(self._readers, opened.before, edges, strict=True)):
+            wait_ns = min(round(WAIT_SHARE * (at_ns - before.at_ns)), self._timeout_ns // 4) if pids else 0
+            reader.until_ns = self._until(0.2, place) + self._timeout_ns // 3
+            activity = reader.activity(before, after)
+            reader.power.complete(before, after, at_ns + wait_ns)
+            span = reader.span(before, after, activity)
+            readings.append(reading_of(span, reader.device, own_pid=self._own_pid, listed=listed))
+        del self._windows[window]
         return readings
 
-    def drop(self, key: int) -> None:
+    def drop(self, window: object) -> None:
         """Forget a window without an edge."""
-        for reader, edge in zip(self._readers, self._windows.pop(key, OpenWindow([])).before, strict=False):
-            reader.release(edge)
+        if opened := self._windows.pop(window, None):
+            for reader, edge in zip(self._readers, opened.before, strict=False):
+                reader.release(edge)
 
     def mark(self) -> None:
         """Bring the power histories up to date and compare them with the counters."""
@@ -112,16 +118,12 @@ class Reader:
             reader.mark(soon)
 
     def renew(self) -> None:
-        """
-        Initialise NVML again, once, after somebody else shut it down; `Unavailable` when that does not help.
-
-        Windows that were open lose what NVML held for them.
-        """
+        """Initialise NVML again, once, after somebody else shut it down; `Unavailable` when that does not help."""
         if self._renewed or self._binding is None:
             raise Unavailable("somebody else shut NVML down, again")
         self._renewed = True
-        for edge in (edge for window in self._windows.values() for edge in window.before):
-            edge.gpm_sample = None
+        for edge in (edge for opened in self._windows.values() for edge in opened.before):
+            edge.gpm_sample = None  # what NVML held for open windows is gone
         self.notes.append(("device", "somebody else shut NVML down; it was initialised again"))
         try:
             self._binding.init()
@@ -138,39 +140,8 @@ class Reader:
             self._binding.shutdown()
             self._binding = None
 
-    def take_notes(self) -> list[tuple[str, str]]:
-        """What degraded since the last time."""
-        taken = self.notes[:]
-        del self.notes[: len(taken)]
-        return taken
-
-    @property
-    def _calls(self) -> int:
-        return self._binding.calls if self._binding else 0
-
-    def _completed(self, place: int, before: Edge, after: Edge, *, pids: bool, listed: bool) -> DeviceReading:
-        """The reading of one device, once the driver's samples were fetched."""
-        patience_ns = min(round(WAIT_SHARE * (after.at_ns - before.at_ns)), self._timeout_ns // 4) if pids else 0
-        reader = self._readers[place]
-        activity = reader.complete(
-            before, after, after.at_ns + patience_ns, self._until(0.2, place) + self._timeout_ns // 3
-        )
-        device = reader.device
-        return reading_of(
-            reader.span(before, after, activity),
-            uuid=device.uuid,
-            name=device.name,
-            clock_max_mhz=device.sm_clock_max_mhz,
-            own_pid=self._own_pid,
-            listed=listed,
-        )
-
     def _until(self, share: float, place: int) -> int:
-        """
-        Until when (host clock) calls may be started for one of the devices, at ``share`` of the time-out.
-
-        A slow driver loses its later metrics by this, and not the time-out of the driver thread.
-        """
+        """Until when (host clock) one device may be asked: a slow driver loses metrics, not the thread's time-out."""
         parts = (place + 1) / max(1, len(self._readers))
         return self._began_ns + round(self._timeout_ns * share * parts)
 

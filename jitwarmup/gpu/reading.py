@@ -9,28 +9,19 @@ Whatever was not read is None, and ``missing`` holds the reason under the name o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from jitwarmup.gpu.devices import Device
 from jitwarmup.gpu.energy import COUNTER_STEP_S, Comparison, Energy, Moment, SampleHistory
 from jitwarmup.records.runs import DeviceReading
 
-FULL_CLOCK = 0.985  # a limit that leaves this share of the clock is ordinary regulation, not throttling
-THROTTLING = ("power", "thermal", "board")
-SETTLED_MHZ_SHARE = 0.01
+INTERRUPTED = "interrupted by a pause or by another run"
 
-REASONS = {  # nvmlClocksEventReasons
-    0x1: "idle",
-    0x2: "app_clocks",
-    0x4: "power_cap",
-    0x8: "hw_slowdown",
-    0x10: "sync_boost",
-    0x20: "sw_thermal",
-    0x40: "hw_thermal",
-    0x80: "hw_power_brake",
-    0x100: "display",
-}
+# nvmlClocksEventReasons, by bit
+REASONS = "idle app_clocks power_cap hw_slowdown sync_boost sw_thermal hw_thermal hw_power_brake display"
 ENERGY = ("energy_j", "energy_source", "energy_error_j", "power_mean_w")
 
 
@@ -81,25 +72,21 @@ class Span:
 
 def reasons_of(bits: int) -> tuple[str, ...]:
     """The names of the clock limits in force; a bit without a name keeps its number."""
-    names = [REASONS.get(1 << place, f"bit_{place}") for place in range(bits.bit_length()) if bits >> place & 1]
-    return tuple(names)
+    names = dict(enumerate(REASONS.split()))
+    return tuple(names.get(bit, f"bit_{bit}") for bit in range(bits.bit_length()) if bits >> bit & 1)
 
 
 def energy_of(span: Span) -> tuple[Energy, str] | str:
     """The energy and the name of its source: the samples where they are believed, else the counter."""
     ring, counter = _by_ring(span), _by_counter(span)
+    if isinstance(ring, Energy) and isinstance(counter, Energy):  # the truth lies within the bounds of both
+        apart_j = abs(ring.joules - counter.joules)
+        return Energy(ring.joules, min(ring.error_j, apart_j + counter.error_j)), "ring"
     if isinstance(ring, Energy):
-        return _bounded(ring, counter), "ring"
+        return ring, "ring"
     if isinstance(counter, Energy):
         return counter, "counter"
     return f"counter: {counter}; ring: {ring}"
-
-
-def _bounded(ring: Energy, counter: Energy | str) -> Energy:
-    """The truth lies within the counter's bound too, and that may bound the samples more tightly than their own."""
-    if not isinstance(counter, Energy) or ring.error_j is None:
-        return ring
-    return Energy(ring.joules, min(ring.error_j, abs(ring.joules - counter.joules) + (counter.error_j or 0.0)))
 
 
 def _by_ring(span: Span) -> Energy | str:
@@ -115,9 +102,9 @@ def _by_ring(span: Span) -> Energy | str:
     if energy is None:
         return "does not reach back to the start of the window"
     if span.check is None:  # no counter on this device: nothing says how true the samples are
-        return Energy(energy.joules, None)
+        return Energy(energy.joules, math.inf)
     doubt = abs(span.check.off) + span.check.blur
-    return Energy(energy.joules, (energy.error_j or 0.0) + doubt * energy.joules)
+    return Energy(energy.joules, energy.error_j + doubt * energy.joules)
 
 
 def _by_counter(span: Span) -> Energy | str:
@@ -129,7 +116,7 @@ def _by_counter(span: Span) -> Energy | str:
     if after.counter_mj == before.counter_mj:
         return "it did not move (the window is shorter than its step)"
     first, last = _at_edge(before, span.ceiling_w), _at_edge(after, span.ceiling_w)
-    error = (first.error_j or 0.0) + (last.error_j or 0.0)
+    error = first.error_j + last.error_j
     if before.aligned is None and after.aligned is None:  # both lag by less than a step, so together by less than one
         error = COUNTER_STEP_S * span.ceiling_w
     apart_s = abs(before.at_ns - before.counter_ns) + abs(after.at_ns - after.counter_ns)
@@ -140,55 +127,46 @@ def _at_edge(edge: Edge, ceiling_w: float) -> Energy:
     return edge.aligned or Energy((edge.counter_mj or 0) / 1e3, COUNTER_STEP_S * ceiling_w)
 
 
-def reading_of(
-    span: Span, *, uuid: str, name: str, clock_max_mhz: int | None, own_pid: int, listed: bool = False
-) -> DeviceReading:
+def reading_of(span: Span, device: Device, *, own_pid: int, listed: bool = False) -> DeviceReading:
     """The reading of one device over one window; ``listed`` as in `_others`."""
     before, after = span.before, span.after
     missing = {**before.missing, **after.missing}
-    values: dict[str, Any] = {}
-    energy = energy_of(span)
-    if isinstance(energy, str):
-        missing |= dict.fromkeys(ENERGY, energy)
+    values: dict[str, Any] = dict(span.activity)
+    values["throttled_s"] = _throttled(span, missing)
+    values["power_max_w"] = _power_peak(span, missing)
+    found = energy_of(span)
+    if isinstance(found, str):
+        missing |= dict.fromkeys(ENERGY, found)
     else:
-        values |= _energy_values(energy, span.duration_s, missing)
-    values |= _throttled(span, missing) | _power_peak(span, missing) | dict(span.activity)
-    values["other_pids"] = _others(span, own_pid, missing, listed=listed)
-    if clock_max_mhz is None:
+        energy, values["energy_source"] = found
+        values["energy_j"] = energy.joules
+        values["energy_error_j"] = energy.error_j if math.isfinite(energy.error_j) else None
+        values["power_mean_w"] = energy.joules / span.duration_s if span.duration_s > 0 else None
+        missing["energy_error_j"] = "no energy counter to compare the driver's samples with"
+    if device.sm_clock_max_mhz is None:
         missing.setdefault("sm_clock_max_mhz", "not told by the driver")
     missing["samples"] = "none are taken within a window"
     for metric, value in values.items():
-        if value is not None and metric != "other_pids":
+        if value not in (None, {}):
             missing.pop(metric, None)
     return DeviceReading(
-        uuid=uuid,
-        name=name,
+        uuid=device.uuid,
+        name=device.name,
         duration_s=span.duration_s,
         status=_status(missing, span),
         temperature_c=(before.temperature_c, after.temperature_c),
         sm_clock_mhz=(before.sm_clock_mhz, after.sm_clock_mhz),
-        sm_clock_max_mhz=clock_max_mhz,
+        sm_clock_max_mhz=device.sm_clock_max_mhz,
         reasons_at_edges=tuple(sorted({*(before.reasons or ()), *(after.reasons or ())})),
         memory_used_bytes=(before.memory_used_bytes, after.memory_used_bytes),
         nvml_calls_in_window=after.calls - before.calls,
+        other_pids=_others(span, own_pid, missing, listed=listed),
         missing=missing,
         **values,
     )
 
 
-def _energy_values(energy: tuple[Energy, str], duration_s: float, missing: dict[str, str]) -> dict[str, Any]:
-    (found, source) = energy
-    if found.error_j is None:
-        missing["energy_error_j"] = "no energy counter to compare the driver's samples with"
-    return {
-        "energy_j": found.joules,
-        "energy_source": source,
-        "energy_error_j": found.error_j,
-        "power_mean_w": found.joules / duration_s if duration_s > 0 else None,
-    }
-
-
-def _throttled(span: Span, missing: dict[str, str]) -> dict[str, Any]:
+def _throttled(span: Span, missing: dict[str, str]) -> dict[str, float]:
     """Seconds under each limit: counters that only rise, so two readings tell them; never more than the window."""
     before, after = span.before.limits_ns, span.after.limits_ns
     seconds = {name: (after[name] - before[name]) / 1e9 for name in before if name in after}
@@ -197,19 +175,15 @@ def _throttled(span: Span, missing: dict[str, str]) -> dict[str, Any]:
         return {}
     if not seconds:
         missing.setdefault("throttled_s", "not told by the driver")
-        return {}
-    return {"throttled_s": {name: min(value, span.duration_s) for name, value in seconds.items()}}
+    return {name: min(value, span.duration_s) for name, value in seconds.items()}
 
 
-def _power_peak(span: Span, missing: dict[str, str]) -> dict[str, Any]:
+def _power_peak(span: Span, missing: dict[str, str]) -> float | None:
     """The highest of the driver's samples, where these are believed."""
     believed = not span.ring_off and (span.check.agrees if span.check else span.after.counter_mj is None)
     covered = span.history.covers(span.before.at_ns, span.after.at_ns)
-    peak = span.history.peak_w(span.before.at_ns, span.after.at_ns) if believed and covered else None
-    if peak is None:
-        missing["power_max_w"] = span.ring_off or "no sample of this window can be used"
-        return {}
-    return {"power_max_w": peak}
+    missing["power_max_w"] = span.ring_off or "no sample of this window can be used"
+    return span.history.peak_w(span.before.at_ns, span.after.at_ns) if believed and covered else None
 
 
 def _status(missing: Mapping[str, str], span: Span) -> str:
@@ -241,6 +215,25 @@ def _others(span: Span, own_pid: int, missing: dict[str, str], *, listed: bool) 
 def unread(reason: str, status: str, metric: str = "device", *, uuid: str = "", name: str = "") -> DeviceReading:
     """A reading that could not be made; the reason stands under ``device`` or ``window``, whichever was at fault."""
     return DeviceReading(uuid=uuid, name=name, status=status, missing={metric: reason})
+
+
+def with_peak(reading: DeviceReading, before: int | None, peak: int | None) -> DeviceReading:
+    """The reading with torch's peak of allocated bytes, if it is the window's own: higher than all ``before``."""
+    if peak is not None and before is not None and peak > before:
+        return replace(reading, memory_peak_bytes=peak)
+    why = "no higher than an earlier peak, which torch.cuda.reset_peak_memory_stats() before the run would reset"
+    why = "torch has no CUDA in use on this device" if peak is None or before is None else why
+    return replace(reading, missing={**reading.missing, "memory_peak_bytes": why})
+
+
+def as_interrupted(reading: DeviceReading, why: str) -> DeviceReading:
+    """The reading, marked as partial; a worse status than ``ok`` stands."""
+    return replace(
+        reading,
+        status="partial" if reading.status == "ok" else reading.status,
+        missing={**reading.missing, "window": why},
+        others=tuple(as_interrupted(other, why) for other in reading.others),
+    )
 
 
 def joined(readings: Sequence[DeviceReading]) -> DeviceReading:

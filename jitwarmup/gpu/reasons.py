@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from jitwarmup.gpu.reading import FULL_CLOCK, SETTLED_MHZ_SHARE, THROTTLING
 from jitwarmup.records.runs import DeviceReading
 from jitwarmup.records.verdict import Reason, Verdict
 
+FULL_CLOCK = 0.985  # a limit that leaves this share of the clock is ordinary regulation, not throttling
+THROTTLING = ("power", "thermal", "board")
+SETTLED_MHZ_SHARE = 0.01
 THROTTLED = 0.01  # share of a window under a limit from which the device, not the code, sets the pace
 
 

@@ -6,7 +6,7 @@ One `SharedMonitor` serves one monitor *object*, however many functions warm ove
     f warms:  pause ............................ resume
     g warms:         pause ........ resume
     monitor:  pause()                            resume()      only the first pause and the last resume arrive
-    h runs:       window -> not opened ("paused by another warm-up")
+    h runs:       window -> not opened, so there is no reading
     k runs: [ window  ..........                             ]   interrupted: its reading is kept, marked ``partial``
 
 A monitor is the user's object and may do anything; whatever `Exception` it raises becomes a reason, made of the
@@ -18,46 +18,102 @@ settles the state they asked for as soon as it returns.
 from __future__ import annotations
 
 import weakref
-from contextlib import AbstractContextManager
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
-from jitwarmup.gpu.degraded import Degraded, Listener
-from jitwarmup.gpu.driver_thread import Turn
+from jitwarmup.gpu.reading import as_interrupted
 from jitwarmup.host.fork_safe import Locked
 from jitwarmup.records.runs import DeviceReading
 
+Listener = Callable[[str, str], None]
+
 PATIENCE_S = 5.0  # longer than any sane monitor's own time-out, shorter than a person's patience with a hung program
 
-PAUSED = "paused by another warm-up"
-INTERRUPTED = "interrupted by another warm-up"
-INTERRUPTED_METRIC = "interrupted by the warm-up of another function"
-FOREIGN = "not a DeviceReading"
-SILENT = "no reading"
+INTERRUPTED = "interrupted by the warm-up of another function"
 
 
 def _reason(failure: Exception, place: str) -> str:
-    """The failure as a reason: type and place. A message could hold anything, so it is left out."""
+    """Type and place; a message could hold anything, so it is left out."""
     return f"{type(failure).__name__} in {place}"
 
 
-def _as_interrupted(reading: DeviceReading) -> DeviceReading:
-    """The reading, marked as partial; a worse status than ``ok`` stands."""
-    status = "partial" if reading.status == "ok" else reading.status
-    missing = {**reading.missing, "window": INTERRUPTED_METRIC}
-    return replace(reading, status=status, missing=missing, others=tuple(map(_as_interrupted, reading.others)))
+class Degraded(Locked):
+    """What could not be read, each (metric, reason) once; a listener that comes late is told what it missed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: dict[tuple[str, str], None] = {}
+        self._unheard: list[tuple[str, str]] = []
+        self._listener: Listener | None = None
+
+    @property
+    def seen(self) -> tuple[tuple[str, str], ...]:
+        """All of it so far."""
+        return tuple(self._seen)
+
+    @property
+    def listener(self) -> Listener | None:
+        """Who is told of (metric, reason), once each; setting it tells at once what was seen before."""
+        return self._listener
+
+    @listener.setter
+    def listener(self, listener: Listener | None) -> None:
+        with self._lock:
+            self._listener = listener
+            self._unheard = list(self._seen)
+        self.notify()
+
+    def note(self, metric: str, reason: str) -> None:
+        """Remember; `notify` tells."""
+        with self._lock:
+            if (metric, reason) not in self._seen:
+                self._seen[metric, reason] = None
+                self._unheard.append((metric, reason))
+
+    def notify(self) -> None:
+        """Tell the listener what it does not know yet; called where no lock is held. A listener that raises is dropped."""
+        if self._listener is None or not self._unheard:
+            return
+        with self._lock:
+            listener, unheard, self._unheard = self._listener, self._unheard, []
+        try:
+            for metric, reason in unheard:
+                listener(metric, reason)
+        except Exception:  # noqa: BLE001 - a listener's failure must not reach the user's function
+            self._listener = None
+
+
+class Uncounted:
+    """A monitor whose own pauses its `SharedMonitor` counts too, and tells it of the first and the last of all."""
+
+    def _turn_to(self, *, paused: bool) -> None:
+        raise NotImplementedError
+
+
+class Turn(Locked):
+    """Whose turn it is to call a monitor or its driver; reentrant, never waited for for ever, free in a forked child."""
+
+    @contextmanager
+    def taken(self, timeout_s: float) -> Iterator[bool]:
+        """Wait for the turn, and give it back in the end; whether it came."""
+        try:
+            yield self._lock.acquire(timeout=timeout_s)
+        finally:
+            with suppress(RuntimeError):  # not ours: it did not come, or this is a child that was forked while it was
+                self._lock.release()
 
 
 class SharedWindow:
     """
     One window of a monitor, entered once. Neither entering nor leaving raises an `Exception` of the monitor's.
 
-    After the exit either ``reading`` is a DeviceReading, or it is None and ``reason`` says why; an interrupted window has
-    both. An exception of the body always passes, even where the monitor's own window would swallow it.
+    After the exit ``reading`` is a DeviceReading, or None: the monitor was paused, or failed, as its problems say. An
+    exception of the body always passes, even where the monitor's own window would swallow it.
     """
 
-    __slots__ = ("__weakref__", "_inner", "_name", "_shared", "_value", "interrupted", "reading", "reason")
+    __slots__ = ("__weakref__", "_inner", "_name", "_shared", "_value", "interrupted", "reading")
 
     def __init__(self, shared: SharedMonitor, name: str) -> None:
         self._shared = shared
@@ -66,24 +122,20 @@ class SharedWindow:
         self._value: Any = None
         self.interrupted = False
         self.reading: DeviceReading | None = None
-        self.reason: str | None = None
 
     def __enter__(self) -> Self:
         if not self._shared._admit(self):
-            self.reason = PAUSED
             return self
         try:
             inner = self._shared.monitor.window(self._name)
             self._value = inner.__enter__()
             self._inner = inner
-        except Exception as failure:  # noqa: BLE001 - the monitor is the user's and may raise anything
-            self.reason = (
-                PAUSED if self.interrupted else self._shared._note("window", _reason(failure, "window().__enter__"))
-            )
+        except BaseException as failure:
             self._shared._dismiss(self)
-        except BaseException:
-            self._shared._dismiss(self)
-            raise
+            if not isinstance(failure, Exception):
+                raise
+            if not self.interrupted:  # else it was refused, since a pause came between
+                self._shared._note("window", _reason(failure, "window().__enter__"))
         return self
 
     def __exit__(
@@ -93,24 +145,17 @@ class SharedWindow:
         try:
             if inner is not None:
                 inner.__exit__(kind, failure, trace)
-                self._take(getattr(self._value, "reading", None))
+                reading = getattr(self._value, "reading", None)
+                if isinstance(reading, DeviceReading):
+                    self.reading = as_interrupted(reading, INTERRUPTED) if self.interrupted else reading
+                elif reading is not None:
+                    self._shared._note("window", "not a DeviceReading")
         except Exception as own:  # noqa: BLE001 - the monitor is the user's and may raise anything
             if own is not failure:  # a window may hand the body's exception back by raising it again
-                self.reason = self._shared._note("window", _reason(own, "window().__exit__"))
+                self._shared._note("window", _reason(own, "window().__exit__"))
         finally:
             self._shared._dismiss(self)
             self._value = None
-
-    def _take(self, reading: object) -> None:
-        """Keep what the monitor's window gave, if it is a reading."""
-        if reading is None:
-            reason = getattr(self._value, "reason", None)
-            self.reason = reason if isinstance(reason, str) else INTERRUPTED if self.interrupted else SILENT
-        elif not isinstance(reading, DeviceReading):
-            self.reason = self._shared._note("window", FOREIGN)
-        else:
-            self.reading = _as_interrupted(reading) if self.interrupted else reading
-            self.reason = INTERRUPTED if self.interrupted else None
 
 
 class SharedMonitor(Locked):
@@ -130,21 +175,20 @@ class SharedMonitor(Locked):
         self._holders: list[object] = []  # who holds a pause
         self._starters: list[object] = []  # who is owed a stop
         self._paused = False
-        self._open: set[SharedWindow] = set()
+        self._open: weakref.WeakSet[SharedWindow] = weakref.WeakSet()
         self._turn = Turn()  # whose turn it is to call the monitor; ``_lock`` is never held meanwhile
         self._effective = True
 
     @classmethod
     def of(cls, monitor: Any) -> SharedMonitor:
-        """
-        The one of this monitor object.
-
-        Found by identity, so monitors that are equal, unhashable or not weakly referable are all served. It lives as
-        long as somebody holds it: with nobody holding it there is no pause to count.
-        """
+        """The one of this monitor object, found by identity; with nobody holding it there is no pause to count."""
         if isinstance(monitor, SharedMonitor):
             return monitor
-        return _registry.of(monitor)
+        with _guard._lock:
+            known = _known.get(id(monitor))
+            if known is None:
+                known = _known[id(monitor)] = cls(monitor)
+            return known
 
     @property
     def problems(self) -> dict[str, str]:
@@ -181,34 +225,26 @@ class SharedMonitor(Locked):
         return bool(self._holders)
 
     def start(self, holder: object = None) -> bool:
-        """
-        Start the monitor if it has a ``start`` and does not run; whether a `stop` is owed for this call.
-
-        One that the user started is left alone. Starts are counted: of two blocks that overlap the last one stops it.
-        """
-        if not self._take_turn("start"):
-            return False
-        try:
+        """Start the monitor if it has a ``start`` and nobody started it; counted. Whether a `stop` is owed for this."""
+        with self._turn.taken(self._patience_s) as mine:
+            if not mine:
+                return self._held_up("start")
             if not self._starters:
                 startable = callable(getattr(self.monitor, "start", None)) and not self.running
                 if not startable or not self._call("start"):
                     return False
             self._starters.append(holder)
             return True
-        finally:
-            self._turn.give_back()
 
     def stop(self, holder: object = None) -> None:
         """Give back one `start` of the holder that returned True; the last one stops the monitor."""
-        if not self._take_turn("stop"):
-            return
-        try:
-            if self._starters == [holder] and callable(getattr(self.monitor, "stop", None)):
+        with self._turn.taken(self._patience_s) as mine:
+            if not mine:
+                self._held_up("stop")
+            elif self._starters == [holder] and callable(getattr(self.monitor, "stop", None)):
                 self._call("stop")
-            if holder in self._starters:
+            if mine and holder in self._starters:
                 self._starters.remove(holder)
-        finally:
-            self._turn.give_back()
 
     def pause(self, holder: object = None) -> None:
         """Hold a pause: only the first reaches the monitor; windows that are open are interrupted by it."""
@@ -224,11 +260,7 @@ class SharedMonitor(Locked):
             raise
 
     def resume(self, holder: object = None) -> None:
-        """
-        Give one pause of the holder back: only the last reaches the monitor.
-
-        Who names a holder may ask again, since nobody else's pause is touched: an interrupt may have come in between.
-        """
+        """Give one pause of the holder back, if there is one: only the last of all reaches the monitor."""
         with self._lock:
             if holder in self._holders:
                 self._holders.remove(holder)
@@ -238,36 +270,26 @@ class SharedMonitor(Locked):
         """A window that never raises; see `SharedWindow`."""
         return SharedWindow(self, name)
 
-    def _take_turn(self, place: str) -> bool:
-        """Wait for the turn to call the monitor, but not for ever."""
-        try:
-            if self._turn.take(self._patience_s):
-                return True
-        except BaseException:
-            self._turn.give_back()  # the interrupt may have come after it was ours
-            raise
+    def _held_up(self, place: str) -> bool:
+        """Another thread has not returned from the monitor: note that; always False."""
         self._note(place, f"another call has not returned for {self._patience_s:g} s")
         return False
 
     def _settle(self) -> None:
         """Bring the monitor to the state asked for; whoever holds the turn does it for those who gave up waiting."""
-        if not self._take_turn("pause"):
-            return
-        try:
-            while self._paused != (wanted := bool(self._holders)):
+        with self._turn.taken(self._patience_s) as mine:
+            if not mine:
+                self._held_up("pause")
+            while mine and self._paused != (wanted := bool(self._holders)):
                 self._turn_to(wanted=wanted)
-        finally:
-            self._turn.give_back()
 
     def _turn_to(self, *, wanted: bool) -> None:
-        """
-        One call of ``pause`` or ``resume``. A pause that failed is owed no resume, but is not tried again either.
-
-        Interrupted inside of the monitor, which may be paused then or not, it is taken to be paused: it will be resumed.
-        """
+        """One call of ``pause`` or ``resume``. A pause that failed is owed no resume, but is not tried again either."""
         self._paused = wanted
         try:
-            if wanted:
+            if isinstance(self.monitor, Uncounted):
+                self.monitor._turn_to(paused=wanted)
+            elif wanted:
                 self._effective = True
                 self.monitor.pause()
             elif self._effective:
@@ -277,7 +299,7 @@ class SharedMonitor(Locked):
             place = "pause" if wanted else "resume"
             self._note(place, _reason(failure, f"{place}()"))
         except BaseException:
-            self._paused = True
+            self._paused = True  # it may be or not, so it will be resumed
             raise
 
     def _call(self, place: str) -> bool:
@@ -289,11 +311,10 @@ class SharedMonitor(Locked):
             return False
         return True
 
-    def _note(self, place: str, reason: str) -> str:
+    def _note(self, place: str, reason: str) -> None:
         """Remember why and tell it once."""
         self._degraded.note(place, reason)
         self._degraded.notify()
-        return reason
 
     def _admit(self, window: SharedWindow) -> bool:
         """Count the window as open, unless somebody holds a pause."""
@@ -308,20 +329,5 @@ class SharedMonitor(Locked):
             self._open.discard(window)
 
 
-class Registry(Locked):
-    """The shared monitor of each monitor object that somebody uses, by identity."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._known: weakref.WeakValueDictionary[int, SharedMonitor] = weakref.WeakValueDictionary()
-
-    def of(self, monitor: Any) -> SharedMonitor:
-        """The one that is there, or a new one."""
-        with self._lock:
-            known = self._known.get(id(monitor))
-            if known is None:
-                known = self._known[id(monitor)] = SharedMonitor(monitor)
-            return known
-
-
-_registry = Registry()
+_known: weakref.WeakValueDictionary[int, SharedMonitor] = weakref.WeakValueDictionary()  # by id of the monitor
+_guard = Locked()

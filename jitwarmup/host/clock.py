@@ -35,19 +35,17 @@ class SystemClock:
         if torch is None:
             return
         for backend in BUILT.get(id(torch)) or built_backends(torch):
+            module = getattr(torch, backend)
             if backend == "mps":
-                fence_mps(torch)
-            elif getattr(torch, backend).is_initialized():
-                self.fence_backend(torch, backend)
-
-    def fence_backend(self, torch: Any, backend: str) -> None:
-        """Wait for every device of one initialised backend that already holds a context."""
-        module = getattr(torch, backend)
-        for index in devices_in_use(torch, backend):
-            if self.every_stream:
-                module.synchronize(index)
-            else:
-                module.current_stream(index).synchronize()
+                # Where this process has put anything on it; asking first would create its context.
+                if torch.backends.mps.is_available() and module.current_allocated_memory() > 0:
+                    module.synchronize()
+            elif module.is_initialized():
+                for index in devices_in_use(torch, backend):
+                    if self.every_stream:
+                        module.synchronize(index)
+                    else:
+                        module.current_stream(index).synchronize()
 
 
 BUILT: dict[int, tuple[str, ...]] = {}  # by the identity of the torch module, which is loaded once
@@ -76,9 +74,3 @@ def devices_in_use(torch: Any, backend: str) -> Iterator[int]:
     for index in range(module.device_count()):
         if has_context(index) if has_context else module.memory_reserved(index) > 0:
             yield index
-
-
-def fence_mps(torch: Any) -> None:
-    """Wait for Apple's GPU where this process has put anything on it; asking first would create its context."""
-    if torch.backends.mps.is_available() and torch.mps.current_allocated_memory() > 0:
-        torch.mps.synchronize()

@@ -29,6 +29,11 @@ def asyncio_here() -> asyncio.AbstractEventLoop | None:
     return None
 
 
+def here() -> bool:
+    """Whether an event loop runs this code."""
+    return trio_here() is not None or asyncio_here() is not None
+
+
 async def until_woken(join: Callable[[Wake], bool], leave: Callable[[Wake], None], seconds: float | None) -> bool:
     """
     Wait until another thread or task calls what ``join`` got.

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 from weakref import WeakMethod, WeakSet
 
 _T = TypeVar("_T")
-ATTEMPTS = 8
 
 
 def snapshot_of(collection: Iterable[_T]) -> list[_T]:
@@ -22,7 +21,7 @@ def snapshot_of(collection: Iterable[_T]) -> list[_T]:
 
     ``list()`` raises where a garbage collection inside it lets another thread add something; then it is tried again.
     """
-    for _ in range(ATTEMPTS):
+    for _ in range(8):
         try:
             return list(collection)
         except RuntimeError:

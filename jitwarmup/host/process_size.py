@@ -2,15 +2,16 @@
 How much this process holds: resident memory, open file descriptors, graphs that torch has compiled.
 
 Read outside of every window, from Linux's /proc and from torch's own counters where it is loaded. What cannot be read is
-None, with its reason in ``missing``.
+None.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 STATM = Path("/proc/self/statm")
@@ -24,43 +25,29 @@ class Size:
     memory_bytes: int | None = None
     descriptors: int | None = None
     graphs: int | None = None
-    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 def read() -> Size:
     """The size of now (some 30 microseconds)."""
-    missing: dict[str, str] = {}
-    return Size(
-        memory_bytes=memory_bytes(missing), descriptors=descriptors(missing), graphs=graphs(missing), missing=missing
-    )
+    found: dict[str, int] = {}
+    for name, ask in READERS.items():
+        with suppress(OSError, ValueError, LookupError, AttributeError):
+            found[name] = ask()
+    return Size(**found)
 
 
-def memory_bytes(missing: dict[str, str]) -> int | None:
-    """Resident memory."""
-    try:
-        return int(STATM.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError, AttributeError) as error:
-        missing["memory_bytes"] = f"{STATM}: {type(error).__name__}"
-        return None
-
-
-def descriptors(missing: dict[str, str]) -> int | None:
-    """Open file descriptors, the one that looks not counted."""
-    try:
-        return len(os.listdir(DESCRIPTORS)) - 1  # noqa: PTH208 - the fastest way: it is read after every run
-    except OSError as error:
-        missing["descriptors"] = f"{DESCRIPTORS}: {type(error).__name__}"
-        return None
-
-
-def graphs(missing: dict[str, str]) -> int | None:
-    """Graphs captured by ``torch._dynamo`` since its counters were last cleared; none where it was never loaded."""
-    utils = sys.modules.get("torch._dynamo.utils")
-    counters = getattr(utils, "counters", None)
-    if counters is None:
-        missing["graphs"] = "torch._dynamo is not loaded"
-        return None
+def _graphs() -> int:
+    """Graphs captured by ``torch._dynamo`` since its counters were last cleared."""
+    counters = sys.modules["torch._dynamo.utils"].counters
     return int(dict.get(counters, "stats", {}).get("unique_graphs", 0))
+
+
+READERS: Mapping[str, Callable[[], int]] = {
+    "memory_bytes": lambda: int(STATM.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
+    # The fastest way, since it is read after every run; the descriptor that looks is not counted.
+    "descriptors": lambda: len(os.listdir(DESCRIPTORS)) - 1,  # noqa: PTH208
+    "graphs": _graphs,
+}
 
 
 def series_of(sizes: Iterable[Size]) -> dict[str, list[int | None]]:

@@ -84,7 +84,7 @@ def current() -> RunContext | None:
 
 def enclosing_run() -> RunContext | None:
     """The innermost open run we are inside of."""
-    context = current()
+    context = CURRENT.get()
     while context is not None and (context.closed or context.phase is None):
         context = context.parent
     return context
@@ -94,9 +94,7 @@ def leave_note(note: RunAnnotation) -> RunContext | None:
     """
     Leave a note with the run or block that the calling code is inside of; it is read when the clock has stopped.
 
-    Returns:
-        The context that keeps it, whose ``clock`` times the run; None where nothing is being timed.
-
+    Returns the context that keeps it, whose ``clock`` times the run; None where nothing is being timed.
     """
     context = current()
     if context is None or context.clock is None:

@@ -10,20 +10,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 DEVICE_TYPES = ("cpu", "cuda", "xpu", "mps", "hpu", "xla", "mtia", "privateuseone")
 
-
-@dataclass(frozen=True, slots=True)
-class Autocast:
-    """Autocast of one device type."""
-
-    device_type: str
-    enabled: bool
-    dtype: Any
+Autocast = tuple[str, bool, Any]
+"""A device type, whether autocast is on there, its dtype."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +56,18 @@ def capture() -> TorchState | None:
 def autocasts(torch: Any) -> Iterator[Autocast]:
     """Autocast of each device type that this torch knows."""
     for name in DEVICE_TYPES:
-        try:
-            yield Autocast(name, torch.is_autocast_enabled(name), torch.get_autocast_dtype(name))
-        except (RuntimeError, TypeError, ValueError):  # a type of a back end that is not there
-            continue
+        with suppress(RuntimeError, TypeError, ValueError):  # a type of a back end that is not there
+            yield name, torch.is_autocast_enabled(name), torch.get_autocast_dtype(name)
 
 
 def default_devices(torch: Any) -> tuple[Any, tuple[Any, ...]]:
     """What ``set_default_device`` set, and the devices of the ``with torch.device(...)`` blocks around."""
-    held = getattr(getattr(torch, "_GLOBAL_DEVICE_CONTEXT", None), "device_context", None)
-    kind: Any = getattr(sys.modules.get("torch.utils._device"), "DeviceContext", None)
-    stack = getattr(sys.modules.get("torch.overrides"), "_get_current_function_mode_stack", None)
-    modes = stack() if stack is not None and kind is not None else ()
-    around = tuple(mode.device for mode in modes if isinstance(mode, kind) and mode is not held)
-    return getattr(held, "device", None), around
+    kind: Any = getattr(sys.modules.get("torch.utils._device"), "DeviceContext", ())
+    held, modes = None, []
+    with suppress(AttributeError):  # not as known
+        held = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
+        modes = torch.overrides._get_current_function_mode_stack()
+    return getattr(held, "device", None), tuple(m.device for m in modes if isinstance(m, kind) and m is not held)
 
 
 @contextmanager
@@ -86,55 +78,29 @@ def carried(state: TorchState | None) -> Iterator[None]:
         yield
         return
     with ExitStack() as stack:
-        for part in parts(torch, state):
-            stack.enter_context(part)
+        if state.inference != torch.is_inference_mode_enabled():  # first, since it sets the grad mode too
+            stack.enter_context(torch.inference_mode(state.inference))
+        stack.enter_context(torch.set_grad_enabled(state.grad))
+        # By the setters that torch.autocast itself uses, since it would warn and import.
+        stack.callback(set_autocast, torch, tuple(autocasts(torch)), cache=torch.is_autocast_cache_enabled())
+        set_autocast(torch, state.autocast, cache=state.autocast_cache)
+        torch.autocast_increment_nesting()
+        stack.callback(lambda: torch.autocast_decrement_nesting() or torch.clear_autocast_cache())
+        own, _ = default_devices(torch)
+        if own != state.default_device:  # a mode of its own: Dynamo tells it from `with torch.device(...)`
+            stack.callback(torch.set_default_device, own)
+            torch.set_default_device(state.default_device)
+        for device in state.devices:
+            stack.enter_context(torch.device(device))
+        if state.cuda_device is not None:
+            stack.enter_context(torch.cuda.device(state.cuda_device))
+            stack.enter_context(torch.cuda.stream(state.cuda_stream))
         yield
-
-
-def parts(torch: Any, state: TorchState) -> Iterator[AbstractContextManager[Any]]:
-    """A context manager for each part of the state; inference mode first, since it sets the grad mode too."""
-    if state.inference != torch.is_inference_mode_enabled():
-        yield torch.inference_mode(state.inference)
-    yield torch.set_grad_enabled(state.grad)
-    yield autocast_like(torch, state.autocast, cache=state.autocast_cache)
-    yield default_device_like(torch, state.default_device)
-    yield from map(torch.device, state.devices)
-    if state.cuda_device is not None:
-        yield torch.cuda.device(state.cuda_device)
-        yield torch.cuda.stream(state.cuda_stream)
-
-
-@contextmanager
-def autocast_like(torch: Any, wanted: tuple[Autocast, ...], *, cache: bool) -> Iterator[None]:
-    """Autocast as it was found elsewhere, by the setters that ``torch.autocast`` itself uses; it would warn and import."""
-    own, own_cache = tuple(autocasts(torch)), torch.is_autocast_cache_enabled()
-    set_autocast(torch, wanted, cache=cache)
-    torch.autocast_increment_nesting()
-    try:
-        yield
-    finally:
-        if torch.autocast_decrement_nesting() == 0:
-            torch.clear_autocast_cache()
-        set_autocast(torch, own, cache=own_cache)
 
 
 def set_autocast(torch: Any, wanted: tuple[Autocast, ...], *, cache: bool) -> None:
     """Write the flags of each device type."""
-    for one in wanted:
-        torch.set_autocast_enabled(one.device_type, one.enabled)
-        torch.set_autocast_dtype(one.device_type, one.dtype)
+    for device_type, enabled, dtype in wanted:
+        torch.set_autocast_enabled(device_type, enabled)
+        torch.set_autocast_dtype(device_type, dtype)
     torch.set_autocast_cache_enabled(cache)
-
-
-@contextmanager
-def default_device_like(torch: Any, wanted: Any) -> Iterator[None]:
-    """``torch.set_default_device``, which is a mode of its own: Dynamo tells it from ``with torch.device(...)``."""
-    own, _ = default_devices(torch)
-    if own == wanted:
-        yield
-        return
-    torch.set_default_device(wanted)
-    try:
-        yield
-    finally:
-        torch.set_default_device(own)

@@ -31,11 +31,6 @@ def traced_here() -> bool:
     return guards.CompileContext.try_get() is not None or guards.TracingContext.try_get() is not None
 
 
-def nothing_to_capture() -> bool:
-    """Torch is not loaded, so nobody records a CUDA graph."""
-    return False
-
-
 def cuda_capturing() -> bool:
     """Whether the current CUDA stream is recording a graph; asked only where CUDA is in use already."""
     cuda: Any = getattr(sys.modules.get("torch"), "cuda", None)
@@ -47,7 +42,7 @@ class Tracing:
 
     first_look = staticmethod(ask_torch)
     compiling = staticmethod(ask_torch)
-    capturing = staticmethod(nothing_to_capture)
+    capturing = staticmethod(lambda: False)  # torch is not loaded, so nobody records a CUDA graph
     here = staticmethod(traced_here)  # asked only where `compiling` says yes
 
     @classmethod

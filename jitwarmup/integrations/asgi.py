@@ -26,21 +26,34 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Inputs = Mapping[Warmed[Any, Any], Sequence[Any]]
-Prepare = Callable[[], Any]
-LIVEZ, READYZ = "/livez", "/readyz"
 
 
 class Lifespan:
     """
-    Warms functions in the background of an ASGI application; made by ``lifespan``.
+    A lifespan that warms functions up in the background, off the event loop, one after the other.
+
+        app = FastAPI(lifespan=lifespan({generate: ["hello", "a longer prompt"]}))
 
     Call it with the application for an async context manager, as Starlette and FastAPI do. ``ready`` is true once all
     that was to be warmed is warm, and latches; ``status()`` is the document of ``/readyz``.
+
+    A function that fails leaves the application not ready for good, and its exception goes to the event loop's
+    exception handler, which logs it. Stopping waits for no warm-up, but a compile that is under way in its thread ends
+    before the process does.
+
+    Args:
+        inputs: function -> list of inputs, as for ``warm_all``; or a function without arguments (async, or plain: then
+            it runs in a worker thread) that loads what has to be loaded and returns that mapping.
+        budget_s: seconds for each function.
+        policy: ``"ready"``, ``"degraded"`` or ``"fail"``, as for ``warm_all``; with ``"fail"`` it never becomes ready.
+
     """
 
-    def __init__(self, inputs: Inputs | Prepare, settings: dict[str, Any]) -> None:
-        self._inputs = inputs
-        self._settings = settings
+    def __init__(
+        self, inputs: Inputs | Callable[[], Any], *, budget_s: float | None = None, policy: str = "degraded"
+    ) -> None:
+        self._inputs = inputs if callable(inputs) else checked(inputs)
+        self._settings: dict[str, Any] = {"budget_s": budget_s, "policy": policy}
         self._readiness: Readiness | None = None
         self.phase = "starting"  # starting, preparing, warming, done, failed, stopped
         self.error_type: str | None = None
@@ -58,7 +71,15 @@ class Lifespan:
 
     async def _warm(self) -> None:
         try:
-            await self._warm_all()
+            self.phase, given = "preparing", self._inputs
+            if callable(given):
+                given = await (given() if inspect.iscoroutinefunction(given) else asyncio.to_thread(given))
+            inputs = checked(given)
+            asked = [function for function, wanted in inputs.items() if wanted]
+            self._readiness = readiness(*asked) if asked else None
+            self.phase = "warming"
+            for function, wanted in inputs.items():
+                await function.awarm_all(wanted, **self._settings)
             self.phase = "done"
         except asyncio.CancelledError:
             self.phase = "stopped"
@@ -68,24 +89,10 @@ class Lifespan:
             context = {"message": "jitwarmup: the warm-up in the background failed", "exception": error}
             asyncio.get_running_loop().call_exception_handler(context)
 
-    async def _warm_all(self) -> None:
-        self.phase = "preparing"
-        given = self._inputs
-        if callable(given):
-            given = await (given() if inspect.iscoroutinefunction(given) else asyncio.to_thread(given))
-        inputs = checked(given)
-        asked = [function for function, wanted in inputs.items() if wanted]
-        self._readiness = readiness(*asked) if asked else None
-        self.phase = "warming"
-        for function, wanted in inputs.items():
-            await function.awarm_all(wanted, **self._settings)
-
     @property
     def ready(self) -> bool:
         """Whether everything that was to be warmed is warm. Nothing to warm is ready when that is known."""
-        if self.phase != "done":
-            return False
-        return self._readiness is None or self._readiness.ready
+        return self.phase == "done" and (self._readiness is None or self._readiness.ready)
 
     def __bool__(self) -> bool:
         return self.ready
@@ -96,26 +103,7 @@ class Lifespan:
         return {**document, "ready": self.ready, "lifespan": self.phase, "error_type": self.error_type}
 
 
-def lifespan(inputs: Inputs | Prepare, *, budget_s: float | None = None, policy: str = "degraded") -> Lifespan:
-    """
-    A lifespan that warms functions up in the background, off the event loop, one after the other.
-
-        app = FastAPI(lifespan=lifespan({generate: ["hello", "a longer prompt"]}))
-
-    A function that fails leaves the application not ready for good, and its exception goes to the event loop's
-    exception handler, which logs it. Stopping waits for no warm-up, but a compile that is under way in its thread ends
-    before the process does.
-
-    Args:
-        inputs: function -> list of inputs, as for ``warm_all``; or a function without arguments (async, or plain: then
-            it runs in a worker thread) that loads what has to be loaded and returns that mapping.
-        budget_s: seconds for each function.
-        policy: ``"ready"``, ``"degraded"`` or ``"fail"``, as for ``warm_all``; with ``"fail"`` it never becomes ready.
-
-    """
-    if not callable(inputs):
-        checked(inputs)
-    return Lifespan(inputs, {"budget_s": budget_s, "policy": policy})
+lifespan = Lifespan  # as frameworks call it
 
 
 def checked(inputs: Any) -> Inputs:
@@ -141,9 +129,6 @@ def readiness_app(
         lifespan: run by this application (for applications without a lifespan of their own), and asked by ``/readyz``.
         ready: what ``/readyz`` asks; by default the lifespan or, without one, ``readiness()``.
 
-    Returns:
-        The application.
-
     """
     asked = ready if ready is not None else lifespan if lifespan is not None else readiness()
 
@@ -163,11 +148,11 @@ def readiness_app(
 def answer_of(scope: Scope, asked: Lifespan | Readiness) -> tuple[int, dict[str, Any]] | None:
     """Status and document for one of our two paths; None for any other."""
     path = scope["path"].removeprefix(scope.get("root_path", ""))
-    if path not in (LIVEZ, READYZ):
+    if path not in ("/livez", "/readyz"):
         return None
     if scope["method"] not in ("GET", "HEAD"):
         return 405, {"error": "method not allowed"}
-    if path == LIVEZ:
+    if path == "/livez":
         return 200, {"status": "alive"}
     document = asked.status()
     return (200 if document["ready"] else 503), document
@@ -176,15 +161,11 @@ def answer_of(scope: Scope, asked: Lifespan | Readiness) -> tuple[int, dict[str,
 async def respond(scope: Scope, send: Send, status: int, document: Mapping[str, Any]) -> None:
     """One JSON response; a 503 says when to come again where that is known."""
     body = json.dumps(document, allow_nan=False).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"cache-control", b"no-store"),
-        (b"content-length", str(len(body)).encode()),
-    ]
-    eta_s = document.get("eta_s")
-    if status == 503 and eta_s is not None:
-        headers.append((b"retry-after", str(max(1, math.ceil(eta_s))).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    headers = {b"content-type": b"application/json", b"cache-control": b"no-store"}
+    headers[b"content-length"] = b"%d" % len(body)
+    if status == 503 and document.get("eta_s") is not None:
+        headers[b"retry-after"] = b"%d" % max(1, math.ceil(document["eta_s"]))
+    await send({"type": "http.response.start", "status": status, "headers": [*headers.items()]})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 

@@ -9,10 +9,9 @@ from events.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 from jitwarmup.events import schema as s
 from jitwarmup.host.fork_safe import Locked, snapshot_of
@@ -26,64 +25,38 @@ MOST_FUNCTIONS: Final = 1024  # label values; functions beyond share the label "
 
 @dataclass(frozen=True, slots=True, eq=False)  # each is itself alone, so it hashes by identity: fast
 class Metric:
-    """One metric: its name at Prometheus and at OpenTelemetry, kind, unit, sentence, and labels besides ``callable``."""
+    """One metric: name at OpenTelemetry, kind, sentence, unit, labels besides ``callable``, and name at Prometheus."""
 
-    prometheus: str
     otel: str
     kind: Literal["histogram", "counter", "gauge"]
-    unit: str
     text: str
+    unit: str = "1"
     labels: tuple[str, ...] = ()
     multiprocess: str = "max"  # how Prometheus joins the gauges of several processes
+    prometheus: str = ""
+
+    def __post_init__(self) -> None:
+        suffix = "_seconds" if self.unit == "s" else ""
+        object.__setattr__(self, "prometheus", self.prometheus or self.otel.replace(".", "_") + suffix)
 
 
 CALL_DURATION: Final = Metric(
-    "jitwarmup_call_duration_seconds",
-    "jitwarmup.call.duration",
-    "histogram",
-    "s",
-    "Wall seconds of each timed call that ended well.",
+    "jitwarmup.call.duration", "histogram", "Wall seconds of each timed call that ended well.", "s"
 )
+FIRST: Final = "Seconds until the first item of each timed stream."
 FIRST_ITEM: Final = Metric(
-    "jitwarmup_first_item_seconds",
-    "jitwarmup.call.first_item",
-    "histogram",
-    "s",
-    "Seconds until the first item of each timed stream.",
+    "jitwarmup.call.first_item", "histogram", FIRST, "s", prometheus="jitwarmup_first_item_seconds"
 )
 MEDIAN: Final = Metric(
-    "jitwarmup_call_duration_median_seconds",
-    "jitwarmup.call.duration.median",
-    "gauge",
-    "s",
-    "Exact median of the last measurement or summary.",
+    "jitwarmup.call.duration.median", "gauge", "Exact median of the last measurement or summary.", "s"
 )
-WARMUP: Final = Metric(
-    "jitwarmup_warmup_duration_seconds",
-    "jitwarmup.warmup.duration",
-    "gauge",
-    "s",
-    "Wall seconds of the last validation and warm-up.",
-)
-CALLS: Final = Metric("jitwarmup_calls", "jitwarmup.calls", "counter", "1", "Timed calls by outcome.", ("outcome",))
-RECOMPILES: Final = Metric(
-    "jitwarmup_recompiles", "jitwarmup.recompiles", "counter", "1", "Recompiles on calls after the warm-up."
-)
-LOST: Final = Metric(
-    "jitwarmup_steady_state_lost", "jitwarmup.steady_state.lost", "counter", "1", "Times steady state was lost."
-)
-STATE: Final = Metric(
-    "jitwarmup_state",
-    "jitwarmup.state",
-    "gauge",
-    "1",
-    "1 for the state the function is in, 0 for the others; summed over processes.",
-    ("state",),
-    "livesum",
-)
-READY: Final = Metric(
-    "jitwarmup_ready", "jitwarmup.ready", "gauge", "1", "1 while the function is ready.", multiprocess="livemin"
-)
+WARMUP: Final = Metric("jitwarmup.warmup.duration", "gauge", "Wall seconds of the last validation and warm-up.", "s")
+CALLS: Final = Metric("jitwarmup.calls", "counter", "Timed calls by outcome.", labels=("outcome",))
+RECOMPILES: Final = Metric("jitwarmup.recompiles", "counter", "Recompiles on calls after the warm-up.")
+LOST: Final = Metric("jitwarmup.steady_state.lost", "counter", "Times steady state was lost.")
+STATES: Final = "1 for the state the function is in, 0 for the others; summed over processes."
+STATE: Final = Metric("jitwarmup.state", "gauge", STATES, labels=("state",), multiprocess="livesum")
+READY: Final = Metric("jitwarmup.ready", "gauge", "1 while the function is ready.", multiprocess="livemin")
 FROM_EVENTS: Final = (CALL_DURATION, FIRST_ITEM, MEDIAN, WARMUP, CALLS, RECOMPILES, LOST)
 Reading = tuple[Metric, float, dict[str, str]]
 
@@ -91,7 +64,11 @@ Reading = tuple[Metric, float, dict[str, str]]
 def readings(event: str, fields: Mapping[str, Any]) -> Iterator[Reading]:
     """What one event adds to the metrics, ``callable`` apart; pure."""
     if event == s.CALL:
-        yield from _of_call(fields)
+        yield CALLS, 1, {"outcome": fields["outcome"]}
+        if fields["outcome"] == "ok":
+            yield CALL_DURATION, fields["duration_s"], {}
+            if "first_item_s" in fields:
+                yield FIRST_ITEM, fields["first_item_s"], {}
     elif event == s.SUMMARY:
         errors = fields.get("errors", 0)
         yield CALLS, fields["count"] - errors, {"outcome": "ok"}
@@ -105,35 +82,20 @@ def readings(event: str, fields: Mapping[str, Any]) -> Iterator[Reading]:
         yield MEDIAN, fields["median_s"], {}
 
 
-def _of_call(fields: Mapping[str, Any]) -> Iterator[Reading]:
-    outcome = fields["outcome"]
-    yield CALLS, 1, {"outcome": outcome}
-    if outcome == "ok":
-        yield CALL_DURATION, fields["duration_s"], {}
-        if "first_item_s" in fields:
-            yield FIRST_ITEM, fields["first_item_s"], {}
-
-
-class StateOf(NamedTuple):
-    """A function as its registries of keys have it now."""
-
-    function: str
-    state: State
-    ready: bool
-
-
-def current_states() -> list[StateOf]:
-    """Every warmed function that was called or asked to warm; of several with one name the worst is shown."""
-    found: dict[str, StateOf] = {}
+def state_readings() -> Iterator[Reading]:
+    """State and ready of every warmed function that was called or asked to warm; of several with one name the worst."""
+    found: dict[str, tuple[State, bool]] = {}
     for registry in snapshot_of(REGISTRIES):
         if not registry.name or not registry.met(None):
             continue
         name = registry.name if registry.name in found or len(found) < MOST_FUNCTIONS else "other"
-        state, ready = registry.state(None), bool(SWITCH.reasons) or registry.ready(None)
-        if (known := found.get(name)) is not None:
-            state, ready = min(known.state, state, key=WORST_FIRST.index), known.ready and ready
-        found[name] = StateOf(name, state, ready)
-    return list(found.values())
+        state, ready = found.get(name, (State.STEADY, True))
+        state = min(state, registry.state(None), key=WORST_FIRST.index)
+        found[name] = state, ready and (bool(SWITCH.reasons) or registry.ready(None))
+    for name, (state, ready) in found.items():
+        for other in State:
+            yield STATE, float(other is state), {"callable": name, "state": other.value}
+        yield READY, float(ready), {"callable": name}
 
 
 class EventMetrics(Locked):
@@ -159,8 +121,3 @@ class EventMetrics(Locked):
                     return "other"
                 self._functions.add(function)
         return function
-
-
-def version() -> str:
-    """The version of jitwarmup, as the name of an instrumentation scope is given with it."""
-    return str(getattr(sys.modules.get("jitwarmup"), "__version__", ""))

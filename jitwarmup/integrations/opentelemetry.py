@@ -12,27 +12,20 @@ out, so nothing here touches a span. Without an SDK the API does nothing.
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from opentelemetry import _logs, metrics
 
 from jitwarmup.events.processors import EventDict, to_otel
 from jitwarmup.events.text import short_line
-from jitwarmup.integrations.metrics import (
-    BUCKETS,
-    FROM_EVENTS,
-    READY,
-    STATE,
-    EventMetrics,
-    Metric,
-    current_states,
-    version,
-)
-from jitwarmup.records.runs import State
+from jitwarmup.integrations.metrics import BUCKETS, FROM_EVENTS, READY, STATE, EventMetrics, Metric, state_readings
 
 SEVERITY: Final[Mapping[str, int]] = {"debug": 5, "info": 9, "warning": 13, "error": 17, "critical": 21}
+SCOPE: Final = ("jitwarmup", sys.modules["jitwarmup"].__version__)
 
 
 class OpenTelemetryMetrics(EventMetrics):
@@ -44,43 +37,30 @@ class OpenTelemetryMetrics(EventMetrics):
 
     def __init__(self, provider: Any = None, *, buckets: Sequence[float] = BUCKETS) -> None:
         super().__init__()
-        meter = metrics.get_meter("jitwarmup", version(), meter_provider=provider)
+        meter = metrics.get_meter(*SCOPE, meter_provider=provider)
         self._recorders = {metric: _recorder(meter, metric, buckets) for metric in FROM_EVENTS}
-        for metric, observe in ((STATE, _observed_states), (READY, _observed_ready)):
-            meter.create_observable_gauge(metric.otel, [observe], metric.unit, metric.text)
+        for metric in (STATE, READY):
+            meter.create_observable_gauge(metric.otel, [partial(_observed, metric)], metric.unit, metric.text)
 
     def _record(self, metric: Metric, value: float, labels: Mapping[str, str]) -> None:
         self._recorders[metric](value, _attributes(labels))
 
 
-def _recorder(meter: Any, metric: Metric, buckets: Sequence[float]) -> Callable[[float, dict[str, str]], None]:
-    named = metric.otel, metric.unit, metric.text
-    made: Callable[[float, dict[str, str]], None]
-    if metric.kind == "histogram":
-        made = meter.create_histogram(*named, explicit_bucket_boundaries_advisory=list(buckets)).record
-    elif metric.kind == "counter":
-        made = meter.create_counter(*named).add
-    else:
-        made = meter.create_gauge(*named).set
-    return made
+def _recorder(meter: Any, metric: Metric, buckets: Sequence[float]) -> Any:
+    more = {"explicit_bucket_boundaries_advisory": list(buckets)} if metric.kind == "histogram" else {}
+    instrument = getattr(meter, f"create_{metric.kind}")(metric.otel, metric.unit, metric.text, **more)
+    verb = {"histogram": "record", "counter": "add", "gauge": "set"}[metric.kind]
+    return getattr(instrument, verb)
 
 
 def _attributes(labels: Mapping[str, str]) -> dict[str, str]:
-    return {
-        "code.function.name" if name == "callable" else f"jitwarmup.{name}": label for name, label in labels.items()
-    }
+    return {"code.function.name" if name == "callable" else f"jitwarmup.{name}": text for name, text in labels.items()}
 
 
-def _observed_states(_options: Any) -> Iterator[metrics.Observation]:
-    for function, state, _ in current_states():
-        for other in State:
-            labels = {"callable": function, "state": other.value}
-            yield metrics.Observation(float(other is state), _attributes(labels))
-
-
-def _observed_ready(_options: Any) -> Iterator[metrics.Observation]:
-    for function, _, ready in current_states():
-        yield metrics.Observation(float(ready), _attributes({"callable": function}))
+def _observed(wanted: Metric, _options: Any) -> Iterator[metrics.Observation]:
+    for metric, value, labels in state_readings():
+        if metric is wanted:
+            yield metrics.Observation(value, _attributes(labels))
 
 
 class OpenTelemetryLogs:
@@ -92,8 +72,7 @@ class OpenTelemetryLogs:
     """
 
     def __init__(self, provider: Any = None, *, names: Any = to_otel) -> None:
-        self._severity = {level: _logs.SeverityNumber(number) for level, number in SEVERITY.items()}
-        self._log = _logs.get_logger("jitwarmup", version(), logger_provider=provider)
+        self._log = _logs.get_logger(*SCOPE, logger_provider=provider)
         self._names = names
 
     def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
@@ -101,7 +80,7 @@ class OpenTelemetryLogs:
         attributes: EventDict = self._names(None, level, dict(fields))
         self._log.emit(
             timestamp=time.time_ns(),
-            severity_number=self._severity[level],
+            severity_number=_logs.SeverityNumber(SEVERITY[level]),
             severity_text=level.upper(),
             body=short_line(event, fields),
             attributes=attributes,

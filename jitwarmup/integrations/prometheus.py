@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import prometheus_client
 from prometheus_client.core import GaugeMetricFamily
 
-from jitwarmup.integrations.metrics import BUCKETS, FROM_EVENTS, READY, STATE, EventMetrics, Metric, current_states
-from jitwarmup.records.runs import State
+from jitwarmup.integrations.metrics import BUCKETS, FROM_EVENTS, READY, STATE, EventMetrics, Metric, state_readings
 
 _VERBS: Final = {"histogram": "observe", "counter": "inc", "gauge": "set"}
 _REGISTERING = threading.Lock()
-Instruments = Mapping[Metric, Any]
 
 
 class PrometheusMetrics(EventMetrics):
@@ -42,7 +40,7 @@ class PrometheusMetrics(EventMetrics):
         """Add what the event says to the metrics."""
         super().emit(event, level, fields)
         if STATE in self._instruments:  # several processes
-            for metric, value, labels in _state_samples():
+            for metric, value, labels in state_readings():
                 self._record(metric, value, labels)
 
     def _record(self, metric: Metric, value: float, labels: Mapping[str, str]) -> None:
@@ -54,27 +52,17 @@ class PrometheusMetrics(EventMetrics):
         record(value)
 
 
-def _state_samples() -> Iterator[tuple[Metric, float, dict[str, str]]]:
-    for function, state, ready in current_states():
-        for other in State:
-            yield STATE, float(other is state), {"callable": function, "state": other.value}
-        yield READY, float(ready), {"callable": function}
-
-
 class _StateCollector:
     """Gives state and ready of every function as they are at the scrape."""
 
     def collect(self) -> list[GaugeMetricFamily]:
-        families = {
-            metric: GaugeMetricFamily(metric.prometheus, metric.text, labels=("callable", *metric.labels))
-            for metric in (STATE, READY)
-        }
-        for metric, value, labels in _state_samples():
+        families = {m: GaugeMetricFamily(m.prometheus, m.text, labels=("callable", *m.labels)) for m in (STATE, READY)}
+        for metric, value, labels in state_readings():
             families[metric].add_metric(list(labels.values()), value)
         return list(families.values())
 
 
-def _on_registry(registry: Any, buckets: tuple[float, ...]) -> Instruments:
+def _on_registry(registry: Any, buckets: tuple[float, ...]) -> Any:
     """The metrics on a registry, made at the first call; a second registration would be an error there."""
     with _REGISTERING:
         if getattr(registry, "_jitwarmup", None) is None:
@@ -83,15 +71,11 @@ def _on_registry(registry: Any, buckets: tuple[float, ...]) -> Instruments:
             registry._jitwarmup = {metric: _instrument(metric, registry, buckets) for metric in metrics}
             if not processes:
                 registry.register(_StateCollector())
-        found: Instruments = registry._jitwarmup
-        return found
+        return registry._jitwarmup
 
 
 def _instrument(metric: Metric, registry: Any, buckets: tuple[float, ...]) -> Any:
     named = metric.prometheus, metric.text, ("callable", *metric.labels)
-    if metric.kind == "histogram":
-        return prometheus_client.Histogram(*named, registry=registry, buckets=buckets)
-    if metric.kind == "counter":
-        return prometheus_client.Counter(*named, registry=registry)
-    mode: Any = metric.multiprocess
-    return prometheus_client.Gauge(*named, registry=registry, multiprocess_mode=mode)
+    kind: Any = getattr(prometheus_client, metric.kind.capitalize())
+    of_kind: Any = {"histogram": {"buckets": buckets}, "gauge": {"multiprocess_mode": metric.multiprocess}}
+    return kind(*named, registry=registry, **of_kind.get(metric.kind, {}))

@@ -18,19 +18,17 @@ Rows travel to the table at the end with the test's own report, so they arrive f
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from jitwarmup.analysis.sides import Measured
     from jitwarmup.records.report import Report
 
 ROWS = pytest.StashKey[list[dict[str, Any]]]()  # of a test: what it measured
-ALL = pytest.StashKey[list[dict[str, Any]]]()  # of the session: the same, of all tests
 BASELINE = pytest.StashKey[Mapping[str, Any]]()
 CARRIED = "jitwarmup_rows"  # the attribute of a test report; plain JSON types, since xdist sends it
 SETTINGS = ("iterations", "measurements", "budget_s", "until_steady", "monitor", "on_contamination")
@@ -46,11 +44,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """The markers; bad options end the session here, before any test."""
-    config.addinivalue_line(
-        "markers", "jitwarmup(iterations=5, measurements=20, until_steady=False): how `steady` runs"
-    )
+    config.addinivalue_line("markers", "jitwarmup(iterations=5, measurements=20, until_steady=False): of `steady`")
     config.addinivalue_line("markers", "jitwarmup_no_recompiles: no run after the warm-up may compile anything")
-    config.stash[ALL] = []
+    if not hasattr(config, "workerinput"):  # xdist's workers print and write nothing
+        config.pluginmanager.register(Output(config), "jitwarmup-output")
     saved, gates = config.getoption("--jitwarmup-compare"), config.getoption("--jitwarmup-fail")
     if gates and not saved:
         raise pytest.UsageError("--jitwarmup-fail compares, so it needs --jitwarmup-compare FILE")
@@ -65,23 +62,13 @@ def baseline(path: str, gates: str) -> Mapping[str, Any]:
     from jitwarmup.records.errors import ArgumentError
 
     try:
-        with open(path, encoding="utf-8") as lines:  # noqa: PTH123 - as light as it gets
-            return {"sides": read_sides(lines.read()), "gates": parse_gates(gates)}
+        return {"sides": read_sides(Path(path).read_text(encoding="utf-8")), "gates": parse_gates(gates)}
     except (OSError, ArgumentError) as error:
         raise pytest.UsageError(f"--jitwarmup-compare {path}: {error}") from error
 
 
-# ------------------------------------------------------------------ the fixture
-
-
 class Steady:
-    """
-    What the fixture ``steady`` gives: call it with a function and its arguments.
-
-    Args:
-        request: of the test.
-
-    """
+    """What the fixture ``steady`` gives: call it with a function and its arguments."""
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self._node: Any = request.node
@@ -90,14 +77,9 @@ class Steady:
 
     def __call__(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """
-        Validate, warm up and measure ``function``.
+        Validate, warm up and measure ``function``: a Report, an awaitable of one where it is asynchronous.
 
-        Returns:
-            A Report; an awaitable of one where the function is asynchronous.
-
-        Raises:
-            BaseException: whatever the function raised, so that the test fails with it.
-
+        Raises whatever the function raised, so that the test fails with it.
         """
         from jitwarmup.api.steady import steady_state
         from jitwarmup.engine.callables import kind_of
@@ -108,7 +90,6 @@ class Steady:
             return self._keep(block.measure(function, *args, **kwargs))
 
     async def _later(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Report:
-        """The same for an asynchronous function, when it is awaited."""
         from jitwarmup.api.steady import steady_state
 
         async with steady_state(**self._settings()) as block:
@@ -121,7 +102,7 @@ class Steady:
         unknown = sorted(set(given) - set(SETTINGS))
         if unknown or (marker is not None and marker.args):
             raise pytest.UsageError(
-                f"the marker jitwarmup got {unknown or marker.args}; wanted {', '.join(SETTINGS)} by name"
+                f"marker jitwarmup got {unknown or marker.args}; wanted {', '.join(SETTINGS)} by name"
             )
         if given.pop("until_steady", False):
             from jitwarmup.engine.rules import until_steady
@@ -135,8 +116,8 @@ class Steady:
         self.reports.append(report)
         number = len(self.reports)
         name = self._node.nodeid + (f" #{number}" if number > 1 else "")
-        row = {"test": name, "report": report.to_dict() if self._config.getoption("--jitwarmup-save") else None}
-        row |= row_of(report)
+        saved = report.to_dict() if self._config.getoption("--jitwarmup-save") else None
+        row = {"test": name, "report": saved, **row_of(report)}
         self._node.stash.setdefault(ROWS, []).append(row)
         problems = self._recompiled(report)
         if BASELINE in self._config.stash:
@@ -162,14 +143,13 @@ def row_of(report: Report) -> dict[str, Any]:
     """The row of the table."""
     from jitwarmup.records.units import span
 
-    cold = report.validation
+    cold, latency = report.validation, report.latency
+    known = latency.ci_low_s is not None
     return {
         "cold": span(cold.duration_s if cold is not None else None),
-        "steady": span(report.latency.median_s),
-        "interval": "-"
-        if report.latency.ci_low_s is None
-        else f"{span(report.latency.ci_low_s)} to {span(report.latency.ci_high_s)}",
-        "runs": report.latency.n,
+        "steady": span(latency.median_s),
+        "interval": f"{span(latency.ci_low_s)} to {span(latency.ci_high_s)}" if known else "-",
+        "runs": latency.n,
         "verdict": report.verdict.state,
         "change": "",
     }
@@ -181,7 +161,7 @@ def compared(against: Mapping[str, Any], name: str, report: Report, row: dict[st
     from jitwarmup.analysis.gates import judge, percent
     from jitwarmup.analysis.sides import side_of
 
-    side: Measured | None = against["sides"].get(name)
+    side = against["sides"].get(name)
     if side is None:
         row["change"] = "new"
         return []
@@ -197,9 +177,6 @@ def steady(request: pytest.FixtureRequest) -> Steady:
     return Steady(request)
 
 
-# ------------------------------------------------------------------ what comes out
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Iterator[Any]:
     """Put the rows on the report of the test, which xdist sends to the session that prints."""
@@ -209,50 +186,33 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
     return report
 
 
-class Collector:
-    """Collects the rows where the reports arrive: in the one session, or in xdist's controller."""
+class Output:
+    """Collects the rows where the reports arrive, in the one session or in xdist's controller; saves and shows them."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        self._rows: list[dict[str, Any]] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """One test's report has come."""
-        self._config.stash[ALL] += getattr(report, CARRIED, [])
+        self._rows += getattr(report, CARRIED, [])
 
+    def pytest_sessionfinish(self) -> None:
+        path = self._config.getoption("--jitwarmup-save")
+        if path:
+            kept = [{**row["report"], "test": row["test"]} for row in self._rows if row["report"]]
+            Path(path).write_text("".join(json.dumps(one) + "\n" for one in kept), encoding="utf-8")
 
-def is_worker(config: pytest.Config) -> bool:
-    """Whether this is one of xdist's workers, which print and write nothing."""
-    return hasattr(config, "workerinput")
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """The table, where anything was measured."""
+        if not self._rows:
+            return
+        from jitwarmup.views.text import columns
 
-
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Begin to collect, in the session that prints."""
-    if not is_worker(session.config):
-        session.config.pluginmanager.register(Collector(session.config), "jitwarmup-collector")
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write what was asked to be saved."""
-    path, rows = session.config.getoption("--jitwarmup-save"), session.config.stash[ALL]
-    if path and not is_worker(session.config):
-        with open(path, "w", encoding="utf-8") as out:  # noqa: PTH123 - as light as it gets
-            out.writelines(json.dumps({**row["report"], "test": row["test"]}) + "\n" for row in rows if row["report"])
-
-
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """The table, where anything was measured."""
-    rows = config.stash.get(ALL, [])
-    if not rows:
-        return
-    from jitwarmup.views.text import columns
-
-    write: Callable[[str], None] = functools.partial(terminalreporter.write_line)
-    terminalreporter.write_sep("-", "jitwarmup: steady state")
-    names = ("cold", "steady", "interval", "runs", "verdict", "change")
-    table = [("test", *names), *((row["test"], *(str(row[name]) for name in names)) for row in rows)]
-    if not any(row["change"] for row in rows):
-        table = [line[:-1] for line in table]
-    for line in columns(table, 10_000):
-        write(line)
-    if config.getoption("numprocesses", None):
-        write("measured beside xdist's other workers: they disturb each other; for figures to keep use -n 0")
+        terminalreporter.write_sep("-", "jitwarmup: steady state")
+        more = ["change"] if any(row["change"] for row in self._rows) else []
+        names = ["test", "cold", "steady", "interval", "runs", "verdict", *more]
+        for line in columns([names, *([str(row[name]) for name in names] for row in self._rows)], 10_000):
+            terminalreporter.write_line(line)
+        if self._config.getoption("numprocesses", None):
+            words = "measured beside xdist's other workers: they disturb each other; for figures to keep use -n 0"
+            terminalreporter.write_line(words)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from jitwarmup.analysis.costs import exclusive_costs
 from jitwarmup.host.fork_safe import Locked
-from jitwarmup.probes import exclusive_costs
 from jitwarmup.records.runs import Coverage, Missed, Run
 
 OTHER = "other"

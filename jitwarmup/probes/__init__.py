@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jitwarmup.analysis.costs import exclusive_costs
 from jitwarmup.probes.compiled_calls import CompiledCallCounter
 from jitwarmup.probes.probe_set import DEFAULT, Observation, ProbeSet
-from jitwarmup.probes.recompile_limit import Usage, recompile_limit, usage
+from jitwarmup.probes.recompile_limit import Usage, usage
 from jitwarmup.records.protocols import Probe
 
 __all__ = [
@@ -15,9 +14,7 @@ __all__ = [
     "Observation",
     "ProbeSet",
     "Usage",
-    "exclusive_costs",
     "probe_set_of",
-    "recompile_limit",
     "usage",
 ]
 

@@ -1,5 +1,5 @@
 """
-What probes share: looking at modules without importing them, and two bases.
+What probes share: looking at modules without importing them, two bases, and a hook in another library.
 
 Importing ``torch._dynamo`` costs 2.4 s and 821 modules (measured on torch 2.13), so a module is asked of ``sys.modules``
 and never loaded by us. A probe whose module is absent is *dormant*: the work it would see cannot happen before somebody
@@ -9,7 +9,9 @@ else loads that module.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial, wraps
 from types import ModuleType
 from typing import Any
 
@@ -44,6 +46,79 @@ class HookProbe:
         return ()
 
 
+def compiling() -> bool:
+    """Whether this thread is inside a torch compile; never raises."""
+    with suppress(Exception):  # torch is not loaded, or not as known
+        return sys.modules["torch._guards"].CompileContext.try_get() is not None
+    return False
+
+
+class ChainedHook:
+    """
+    A callback before or ``after`` each call of a listener or method of another library; it gets the call's arguments.
+
+    Whoever was in the slot is called from ours and gets the slot back. While ``skip()`` the call is the plain call.
+    """
+
+    def __init__(
+        self,
+        owner: Any,
+        attribute: str,
+        callback: Callable[..., None],
+        *,
+        after: bool = False,
+        skip: Callable[[], bool] = compiling,
+    ) -> None:
+        self._owner, self._attribute = owner, attribute
+        self._had_own = attribute in vars(owner)
+        self._former = getattr(owner, attribute, None)
+        self._active = True
+        former = self._former or _nobody
+
+        def notify(*args: Any, **kwargs: Any) -> None:
+            with suppress(BaseException):  # a hook never breaks what the user called
+                if self._active:
+                    callback(*args, **kwargs)
+
+        @wraps(former)
+        def hook(*args: Any, **kwargs: Any) -> Any:
+            if skip():  # Dynamo may trace this very function: it may hold nothing but functions and flags
+                return former(*args, **kwargs)
+            if not after:
+                notify(*args, **kwargs)
+            value = former(*args, **kwargs)
+            if after:
+                notify(*args, **kwargs)
+            return value
+
+        self._hook = hook
+        setattr(owner, attribute, hook)
+
+    def leave(self) -> None:
+        """Give the slot back; where somebody has chained ours since, ours stays in their chain and says nothing."""
+        self._active = False
+        if getattr(self._owner, self._attribute, None) is not self._hook:
+            return
+        if self._had_own:
+            setattr(self._owner, self._attribute, self._former)
+        else:
+            delattr(self._owner, self._attribute)
+
+
+def _nobody(*_args: Any, **_kwargs: Any) -> None:
+    """The former owner of an empty slot."""
+
+
+def usage_reader(whose: str) -> Callable[[], Any] | None:
+    """``getrusage`` of ``RUSAGE_THREAD`` or ``RUSAGE_CHILDREN``; None where the system does not tell."""
+    try:
+        import resource
+
+        return partial(resource.getrusage, getattr(resource, whose))
+    except (ImportError, AttributeError):
+        return None
+
+
 def risen(before: int, after: int) -> int:
     """How far a counter rose; one that fell was cleared and counts from zero again."""
     return after - before if after >= before else after
@@ -52,20 +127,10 @@ def risen(before: int, after: int) -> int:
 def loaded(name: str) -> ModuleType | None:
     """The module if somebody has imported it completely, else None (a half-made module lacks names at random)."""
     module = sys.modules.get(name)
-    return None if module is None or importing(module) else module
-
-
-def importing(module: ModuleType) -> bool:
-    """Whether the module's body is still running (in another thread, or below us on this one)."""
-    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
+    half = getattr(getattr(module, "__spec__", None), "_initializing", False)  # in another thread, or below us on this
+    return None if half else module
 
 
 def absent(name: str) -> ArmState:
     """Why ``loaded(name)`` is None: not imported at all, or not yet done."""
     return LOADING if name in sys.modules else DORMANT
-
-
-def compiling() -> bool:
-    """Whether this thread is inside a torch compile."""
-    context = getattr(sys.modules.get("torch._guards"), "CompileContext", None)
-    return context is not None and context.try_get() is not None

@@ -1,30 +1,22 @@
 """
 Torch's compile callbacks (``torch._dynamo.callback.callback_handler``), registered once for all probes that want them.
 
-Each gets ``CallbackArgs(callback_trigger, compile_id)`` (read in torch 2.8 to 2.15). A callback must never raise (at the start it aborts the user's call, at the end it leaks torch's counter for the rest of the
-process) and never compile (it runs inside a lock that is not re-entrant): it appends and returns.
+Each gets ``CallbackArgs(callback_trigger, compile_id)`` (read in torch 2.8 to 2.15). A callback must never raise (at the
+start it aborts the user's call, at the end it leaks torch's counter for the rest of the process) and never compile (it
+runs inside a lock that is not re-entrant): it appends and returns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
-from jitwarmup.probes.base import loaded
+from jitwarmup.probes.base import loaded, usage_reader
 from jitwarmup.probes.run_table import RUNS, Compile
 from jitwarmup.records.runs import OneTimeWork
 
-try:
-    import resource
-
-    _usage: Callable[[], Any] | None = partial(resource.getrusage, resource.RUSAGE_CHILDREN)
-except (ImportError, AttributeError):
-    _usage = None
-
-CHILDREN_TOLD = _usage is not None
-BACKWARD = "LAZY_BACKWARD"
+USAGE = usage_reader("RUSAGE_CHILDREN")
 RECORDING = "CUDAGRAPH_RECORDING"
 
 
@@ -50,7 +42,7 @@ class CompileCallbacks:
         self._handler = handler
         self._holders.add(holder)
         if not self.present:
-            _withdraw(handler)
+            self._withdraw()
             handler.register_start_callback(_on_start)
             handler.register_end_callback(_on_end)
             self._recorded.clear()  # compile ids start again at 0/0 after the reset that removed us
@@ -60,28 +52,24 @@ class CompileCallbacks:
         """Take our callbacks out once nobody holds them; torch is left as it was found."""
         self._holders.discard(holder)
         if not self._holders and self._handler is not None:
-            _withdraw(self._handler)
+            self._withdraw()
             self._handler = None
+
+    def _withdraw(self) -> None:
+        for callbacks, ours in ((self._handler.start_callbacks, _on_start), (self._handler.end_callbacks, _on_end)):
+            if ours in callbacks:
+                callbacks.remove(ours)
 
     def recording(self, compiled: Compile) -> OneTimeWork:
         """A CUDA-graph recording: again for a graph that was recorded before is a re-recording (a changed address)."""
-        name = str(compiled.ids[-1])
-        again = name in self._recorded
-        self._recorded.add(name)
-        return OneTimeWork(
-            kind="cudagraph.rerecord" if again else "cudagraph.record",
-            duration_s=None if compiled.duration_ns is None else compiled.duration_ns / 1e9,
-            reason="compiled graph recorded again: an address or a path changed" if again else "compiled graph",
-        )
+        again = compiled.ids[-1] in self._recorded
+        self._recorded.add(compiled.ids[-1])
+        kind = "cudagraph.rerecord" if again else "cudagraph.record"
+        reason = "compiled graph recorded again: an address or a path changed" if again else "compiled graph"
+        return replace(unexplained_compile(compiled), kind=kind, reason=reason)
 
 
 CALLBACKS = CompileCallbacks()
-
-
-def _withdraw(handler: Any) -> None:
-    for callbacks, ours in ((handler.start_callbacks, _on_start), (handler.end_callbacks, _on_end)):
-        while ours in callbacks:
-            callbacks.remove(ours)
 
 
 def _on_start(event: Any) -> None:
@@ -92,34 +80,29 @@ def _on_start(event: Any) -> None:
 def _on_end(event: Any) -> None:
     with suppress(BaseException):  # raising here would leak torch's pending counter for good
         compiled = RUNS.compile_ended(str(event.compile_id))
-        if compiled is not None:
-            _announce(event.callback_trigger.name, compiled)
-
-
-def _announce(trigger: str, compiled: Compile) -> None:
-    if trigger == RECORDING:
-        RUNS.push("cudagraph", CALLBACKS.recording(compiled), compiled)
-    else:
-        RUNS.push("dynamo", unexplained_compile(compiled), compiled, backstop=True)
-    spent = children_cpu_s() - compiled.children_s
-    if spent > 0:  # CPU seconds are no wall seconds: they stand in the reason and not as a duration
-        reason = f"{spent:.2f} s of CPU in child processes that ended"
-        RUNS.push("subprocess", OneTimeWork(kind="compiler.subprocess", reason=reason), compiled)
+        if compiled is None:
+            return
+        if event.callback_trigger.name == RECORDING:
+            RUNS.push("cudagraph", CALLBACKS.recording(compiled), compiled)
+        else:
+            RUNS.push("dynamo", unexplained_compile(compiled), compiled, backstop=True)
+        spent = children_cpu_s() - compiled.children_s
+        if spent > 0:  # CPU seconds are no wall seconds: they stand in the reason and not as a duration
+            reason = f"{spent:.2f} s of CPU in child processes that ended"
+            RUNS.push("subprocess", OneTimeWork(kind="compiler.subprocess", reason=reason), compiled)
 
 
 def children_cpu_s() -> float:
     """CPU seconds of child processes that ended and were waited for; 0.0 where the system does not tell."""
-    if _usage is None:
-        return 0.0
-    used = _usage()
-    return float(used.ru_utime + used.ru_stime)
+    used = USAGE and USAGE()
+    return used.ru_utime + used.ru_stime if used else 0.0
 
 
 def unexplained_compile(compiled: Compile) -> OneTimeWork:
     """What the callbacks alone tell of a compile: where torch keeps no records, and of compiles that have not ended."""
-    attempt = str(compiled.ids[0]).rpartition("/")[2]
+    attempt = compiled.ids[0].rpartition("/")[2]
     again = attempt.isdigit() and int(attempt) > 0
-    others = {BACKWARD: "aot.backward", RECORDING: "cudagraph.record"}
+    others = {"LAZY_BACKWARD": "aot.backward", RECORDING: "cudagraph.record"}
     return OneTimeWork(
         kind=others.get(compiled.trigger, "dynamo.recompile" if again else "dynamo.capture"),
         duration_s=None if compiled.duration_ns is None else compiled.duration_ns / 1e9,

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Self
 
-_SLOT: dict[
-    str, CompiledCallCounter
-] = {}  # the hook is one slot of the process: of two audits at once the second looks at nothing
+# The hook is one slot of the process: of two audits at once the second looks at nothing.
+_SLOT: dict[str, CompiledCallCounter] = {}
 
 
 class CompiledCallCounter:
@@ -31,33 +29,29 @@ class CompiledCallCounter:
         self.missed = 0
         self._module: Any = None
         self._former: Callable[[bool], bool] | None = None
-        self._hooked = False
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.stop()
 
     def start(self) -> bool:
         """Begin to count; False where torch offers no hook, Dynamo is not loaded, or somebody else is counting."""
-        module = sys.modules.get("torch._C._dynamo.eval_frame")
+        module: Any = sys.modules.get("torch._C._dynamo.eval_frame")
         if "torch._dynamo" not in sys.modules or not hasattr(module, "set_guard_complete_hook"):
             return False
         if _SLOT.setdefault("hook", self) is not self:
             return False
-        self._module = module
-        self._hooked = True  # before it is: interrupted meanwhile, it is taken out all the same
-        self._former = self._module.set_guard_complete_hook(self._on_call)
+        self._module = module  # before the hook is in: interrupted meanwhile, it is taken out all the same
+        self._former = module.set_guard_complete_hook(self._on_call)
         return True
 
     def stop(self) -> None:
         """Count no more, and put back the hook that was there."""
-        if self._hooked:
+        if self._module is not None:
             self._module.set_guard_complete_hook(self._former)
-            self._hooked = False
+            self._module = None
         if _SLOT.get("hook") is self:
             del _SLOT["hook"]
 

@@ -12,18 +12,16 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from typing import Final
 
 from jitwarmup.host.fork_safe import after_fork_in_child
-from jitwarmup.probes.base import ARMED
+from jitwarmup.probes.base import ARMED, usage_reader
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork
 
 SCHEDSTAT = "/proc/thread-self/schedstat"
 MAJOR_FAULTS, VOLUNTARY, INVOLUNTARY = 7, 14, 15  # fields of getrusage's result; by index they cost a third
-
-FAULTS = 4
+FAULTS: Final = 4  # field of a Reading
 
 Reading = tuple["_Slot", int | None, int | None, int | None, int]
 """The thread's slot, its CPU ns, run-queue wait ns, involuntary switches, major faults: a tuple, made twice a run."""
@@ -45,12 +43,11 @@ class _Slot:
             self.descriptor = -1
 
     def read(self) -> int | None:
-        if self.descriptor < 0:
-            return None
         try:
-            return int(os.pread(self.descriptor, 64, 0).split()[1])
-        except (OSError, ValueError, IndexError):
+            ran_ns, waited_ns, *_ = map(int, os.pread(self.descriptor, 64, 0).split())
+        except (OSError, ValueError):
             return None
+        return waited_ns if ran_ns > 0 else None  # a thread that reads has run: this kernel does not count
 
     def __del__(self) -> None:
         if self.descriptor >= 0:
@@ -65,15 +62,9 @@ class CpuContention:
     def __init__(self, schedstat: str = SCHEDSTAT) -> None:
         self._path = schedstat
         self._local = threading.local()
-        self._usage: Any = None
+        self._usage = usage_reader("RUSAGE_THREAD")
         self._state: ArmState | None = None
         self._clock: Callable[[], int | None] = getattr(time, "thread_time_ns", lambda: None)
-        try:
-            import resource
-
-            self._usage = partial(resource.getrusage, resource.RUSAGE_THREAD)
-        except (ImportError, AttributeError):
-            pass
         after_fork_in_child(self._forget)
 
     def _forget(self) -> None:
@@ -81,21 +72,13 @@ class CpuContention:
 
     def arm(self) -> ArmState:
         """The self-test, made once: a thread that runs must have run."""
-        if self._state is not None:
-            return self._state
-        self._state = ARMED
-        if self._usage is None:
-            self._state = ArmState("unavailable", "this system has no getrusage of a thread")
-        elif not self._works():
-            self._state = ArmState("armed", f"no run-queue wait: {self._path} does not tell it")
+        if self._state is None:
+            self._state = ARMED
+            if self._usage is None:
+                self._state = ArmState("unavailable", "this system has no getrusage of a thread")
+            elif _Slot(self._path).read() is None:
+                self._state = ArmState("armed", f"no run-queue wait: {self._path} does not tell it")
         return self._state
-
-    def _works(self) -> bool:
-        try:
-            with open(self._path, "rb") as file:  # noqa: PTH123 - Path.open would resolve thread-self no differently
-                return int(file.read().split()[0]) > 0
-        except (OSError, ValueError, IndexError):
-            return False
 
     def read(self, *, cpu: bool = True) -> Reading:
         """The calling thread now: 0.9 us, 1 us more if it was off its core since the last look."""
@@ -129,7 +112,5 @@ def taken(before: Reading, after: Reading) -> Taken:
 
 def page_faults(before: Reading, after: Reading) -> Sequence[OneTimeWork]:
     """Kind ``page_fault.major``: pages the thread had to wait for from a disk; memory pressure, so ``ambient``."""
-    slot, _, _, _, earlier = before
-    slot_then, _, _, _, later = after
-    count = later - earlier if slot is slot_then else 0
+    count = after[FAULTS] - before[FAULTS] if after[0] is before[0] else 0
     return (OneTimeWork(kind="page_fault.major", count=count, recurrence="ambient"),) if count > 0 else ()

@@ -9,13 +9,11 @@ device drive them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import wraps
 from typing import Any
 
 from jitwarmup.probes import dynamo_records
-from jitwarmup.probes.base import ARMED, DORMANT, ReadingProbe, absent, loaded, risen
+from jitwarmup.probes.base import ARMED, DORMANT, ChainedHook, ReadingProbe, absent, loaded, risen
 from jitwarmup.probes.compile_callbacks import CALLBACKS, RECORDING
 from jitwarmup.probes.run_table import RUNS
 from jitwarmup.records.protocols import ArmState
@@ -118,27 +116,16 @@ def _growth(before: Device, after: Device) -> list[OneTimeWork]:
     return work + ([OneTimeWork(kind="allocator.retry", count=retried, reason=f"on {where}")] if retried else [])
 
 
-@dataclass(frozen=True, slots=True)
-class GraphSnapshot:
-    """Skips torch has counted."""
-
-    skips: int = 0
-
-
-NO_GRAPHS = GraphSnapshot()
-
-
 def _torch_graph_class() -> Any:
-    graphs = loaded("torch.cuda.graphs")
-    return getattr(graphs, "CUDAGraph", None) if _torch_devices() else None
+    return getattr(loaded("torch.cuda.graphs"), "CUDAGraph", None) if _torch_devices() else None
 
 
 class CudaGraphs:
     """
     Kinds: ``cudagraph.record``, ``cudagraph.rerecord``, ``cudagraph.skip``.
 
-    Recordings of compiled code are announced by torch's callbacks; those of user code (``torch.cuda.graph``) by a wrap
-    of ``CUDAGraph.capture_begin``.
+    Recordings of compiled code are announced by torch's callbacks; those of user code (``torch.cuda.graph``) by a hook
+    in ``CUDAGraph.capture_begin``.
     """
 
     name = "cudagraph"
@@ -146,59 +133,42 @@ class CudaGraphs:
     def __init__(self, graph_class: Callable[[], Any] = _torch_graph_class) -> None:
         self._graph_class = graph_class
         self._utils: Any = None
-        self._wrapped: tuple[Any, Any] | None = None
+        self._hook: ChainedHook | None = None
 
     def arm(self) -> ArmState:
         """Armed as soon as either the compiler or CUDA itself is loaded."""
-        self._wrap(self._graph_class())
+        graph = self._graph_class()
+        if self._hook is None and hasattr(graph, "capture_begin"):
+            self._hook = ChainedHook(graph, "capture_begin", _captured)
         self._utils = dynamo_records.utils()
         if self._utils is None:
-            return ARMED if self._wrapped else DORMANT
+            return ARMED if self._hook else DORMANT
         lost = CALLBACKS.ensure(self.name)
         return ArmState("armed", f"recordings of compiled code not seen: {lost}") if lost else ARMED
 
     def stamp(self) -> int:
         """Skips at run time, which only a device makes; others come with a record, recordings are pushed."""
-        return 0 if self._wrapped is None or self._utils is None else _skips(self._utils)
+        return 0 if self._hook is None else self.snapshot()
 
-    def snapshot(self) -> GraphSnapshot:
-        """The skips of now."""
-        return NO_GRAPHS if self._utils is None else GraphSnapshot(_skips(self._utils))
+    def snapshot(self) -> int:
+        """The skips that torch has counted."""
+        if self._utils is None:
+            return 0
+        return int(self._utils.counters.get("inductor", {}).get("cudagraph_skips", 0))
 
-    def delta(self, before: GraphSnapshot, after: GraphSnapshot) -> Sequence[OneTimeWork]:
+    def delta(self, before: int, after: int) -> Sequence[OneTimeWork]:
         """New skips: a graph that runs without CUDA graphs from here on."""
-        skipped = risen(before.skips, after.skips)
+        skipped = risen(before, after)
         return [OneTimeWork(kind="cudagraph.skip", count=skipped)] if skipped else []
 
     def disarm(self) -> None:
-        """Takes the wrap off, if it is still ours, and the callbacks, unless another probe holds them."""
-        if self._wrapped:
-            graph, original = self._wrapped
-            if getattr(graph.__dict__.get("capture_begin"), "__wrapped__", None) is original:
-                graph.capture_begin = original
-        self._wrapped = self._utils = None
+        """Takes the hook out, if it is still ours, and the callbacks, unless another probe holds them."""
+        if self._hook:
+            self._hook.leave()
+        self._hook = self._utils = None
         CALLBACKS.release(self.name)
 
-    def _wrap(self, graph: Any) -> None:
-        original = None if graph is None or self._wrapped else graph.__dict__.get("capture_begin")
-        if original is None:
-            return
 
-        @wraps(original)
-        def capture_begin(self: Any, *args: Any, **kwargs: Any) -> Any:
-            _captured()
-            return original(self, *args, **kwargs)
-
-        graph.capture_begin = capture_begin
-        self._wrapped = (graph, original)
-
-
-def _skips(utils: Any) -> int:
-    skips = utils.counters.get("inductor", {}).get("cudagraph_skips", 0)
-    return int(skips)
-
-
-def _captured() -> None:
-    with suppress(BaseException):  # a hook never breaks the user's capture
-        if not any(compiled.trigger == RECORDING for compiled in RUNS.open):
-            RUNS.push("cudagraph", OneTimeWork(kind="cudagraph.record", reason="captured by user code"))
+def _captured(*_args: Any, **_kwargs: Any) -> None:
+    if not any(compiled.trigger == RECORDING for compiled in RUNS.open):
+        RUNS.push("cudagraph", OneTimeWork(kind="cudagraph.record", reason="captured by user code"))

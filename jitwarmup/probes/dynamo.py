@@ -2,14 +2,14 @@
 What ``torch._dynamo`` does once: graph capture, recompilation with its reason, graph breaks, the recompile limit.
 
 Nothing of this is public in torch. The records and the counters are read at the edges of a run; the callbacks (see
-``callbacks``) say in which context a compile ran. ``torch._dynamo.reset()`` takes our callbacks out and leaves records
+``compile_callbacks``) say in which context a compile ran. ``torch._dynamo.reset()`` takes our callbacks out and leaves records
 and counters alone; users clear the counters; both are seen and survived.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -37,9 +37,6 @@ class Snapshot:
     capacity: int | None = None
 
 
-EMPTY = Snapshot()
-
-
 class Dynamo:
     """
     Kinds: ``dynamo.capture``, ``dynamo.recompile``, ``dynamo.graph_break``, ``dynamo.eager_fallback`` (the recompile
@@ -48,17 +45,14 @@ class Dynamo:
     """
 
     name = "dynamo"
-
-    def __init__(self) -> None:
-        self._utils: Any = None
+    _utils: Any = None
 
     def arm(self) -> ArmState:
         """Dormant until somebody loads ``torch._dynamo``; then the callbacks are (again) in place."""
         utils = records.utils()
         if utils is None:
             return absent("torch._dynamo.utils")
-        problem = _unknown(utils)
-        if problem:
+        if problem := records.unknown(utils):
             return ArmState("unavailable", problem)
         self._utils = utils
         lost = CALLBACKS.ensure(self.name)
@@ -75,28 +69,30 @@ class Dynamo:
         """Records and graph breaks of now; empty while dormant, so that the first compile of all is explained too."""
         utils = self._utils
         if utils is None:
-            return EMPTY
+            return Snapshot()
         capacity = getattr(getattr(utils, "_compilation_metrics", None), "maxlen", None)
         return Snapshot(records.read(utils), dict(utils.counters.get("graph_break", {})), capacity)
 
-    def delta(self, before: Snapshot, after: Snapshot) -> Sequence[OneTimeWork]:
-        """All that is new, as if one run alone had been under way."""
-        return self.attributed(before, after, records.everything_own, "own")
-
-    def attributed(self, before: Snapshot, after: Snapshot, scope_of: ScopeOf, otherwise: Scope) -> list[OneTimeWork]:
+    def attributed(
+        self, before: Snapshot, after: Snapshot, scope_of: ScopeOf = records.everything_own, otherwise: Scope = "own"
+    ) -> list[OneTimeWork]:
         """What is new, each record with its own scope; counters take the records' common one, else ``otherwise``."""
         new, lost = records.added(before.records, after.records)
-        work = [
-            _work_of(record, scope) for record in new if (scope := scope_of(record)) and not records.is_runtime(record)
-        ]
+        work = []
+        for record in new:
+            if (scope := scope_of(record)) and not records.is_runtime(record):
+                kind, reason = _kind_and_reason(record)
+                duration_s = records.frame_seconds(record)
+                work.append(OneTimeWork(kind=kind, duration_s=duration_s, reason=reason, scope=scope))
         if lost and after.capacity is not None and len(after.records) >= after.capacity:
             work.append(OneTimeWork(kind="dynamo.capture", reason="more compiles than torch keeps records of"))
-        scope = records.common_scope(new, scope_of, otherwise)
-        return work + [
-            OneTimeWork(kind="dynamo.graph_break", count=count, reason=known_break(text), scope=scope)
-            for text, now in after.breaks.items()
-            if (count := risen(before.breaks.get(text, 0), now)) > 0
-        ]
+        common = records.common_scope(new, scope_of, otherwise)
+        for text, now in after.breaks.items():
+            if (count := risen(before.breaks.get(text, 0), now)) > 0:
+                work.append(OneTimeWork(kind="dynamo.graph_break", count=count, reason=known_break(text), scope=common))
+        return work
+
+    delta = attributed  # as if one run alone had been under way
 
     def disarm(self) -> None:
         """Takes the callbacks out, unless another probe holds them."""
@@ -104,47 +100,19 @@ class Dynamo:
         CALLBACKS.release(self.name)
 
 
-def _unknown(utils: Any) -> str | None:
-    """The self-test: whether records and counters are there in the form we know."""
-    if not callable(getattr(utils, "get_compilation_metrics", None)):
-        return "torch._dynamo.utils.get_compilation_metrics is not there"
-    if not isinstance(getattr(utils, "counters", None), dict):
-        return "torch._dynamo.utils.counters is not a dict"
-    fields = getattr(getattr(utils, "CompilationMetrics", None), "__dataclass_fields__", {})
-    missing = {"compile_id", "fail_type", "co_name"} - set(fields)
-    return f"CompilationMetrics has no {', '.join(sorted(missing))}" if missing else None
-
-
-def _work_of(record: Record, scope: Scope) -> OneTimeWork:
-    kind, reason = _kind_and_reason(record)
-    return OneTimeWork(kind=kind, duration_s=records.frame_seconds(record), reason=reason, scope=scope)
-
-
 def _kind_and_reason(record: Record) -> tuple[str, str | None]:
-    name = getattr(record, "co_name", None)
-    why = getattr(record, "recompile_reason", None)
-    failure = getattr(record, "fail_type", None)
-    if records.is_backward(record):
+    name, why, failure = (getattr(record, field, None) for field in ("co_name", "recompile_reason", "fail_type"))
+    text = str(getattr(record, "fail_reason", None))
+    if getattr(record, "is_forward", None) is False:  # a backward that was compiled when it was first needed
         return "aot.backward", None
-    if failure and _at_limit(record, failure):
+    if failure and (failure == LIMIT_TYPE or text.startswith(LIMIT_TEXT)):
         return "dynamo.eager_fallback", "recompile limit reached" + (f": {rebuild(why)}" if why else "")
-    if failure:
-        return "dynamo.failed", _failure(record, failure)
+    if failure:  # its type, and torch's own words for it where they are known to be torch's own
+        known = known_break(text)
+        return "dynamo.failed", f"{failure}: {known}" if known else failure
     if why:
         return "dynamo.recompile", rebuild(why)
     return "dynamo.capture", f"function {name}" if name else None
-
-
-def _at_limit(record: Record, failure: str) -> bool:
-    text = getattr(record, "fail_reason", None)
-    return failure == LIMIT_TYPE or (isinstance(text, str) and text.startswith(LIMIT_TEXT))
-
-
-def _failure(record: Record, failure: str) -> str:
-    """The exception's type, and torch's own words for it where they are known to be torch's own."""
-    text = getattr(record, "fail_reason", None)
-    known = known_break(text) if isinstance(text, str) else None
-    return f"{failure}: {known}" if known else failure
 
 
 def known_break(text: str) -> str | None:

@@ -29,6 +29,17 @@ def utils() -> Any:
     return loaded("torch._dynamo.utils")
 
 
+def unknown(module: Any) -> str | None:
+    """The self-test of who reads them: why records and counters are not in the form we know, or None."""
+    if not callable(getattr(module, "get_compilation_metrics", None)):
+        return "torch._dynamo.utils.get_compilation_metrics is not there"
+    if not isinstance(getattr(module, "counters", None), dict):
+        return "torch._dynamo.utils.counters is not a dict"
+    fields = getattr(getattr(module, "CompilationMetrics", None), "__dataclass_fields__", {})
+    missing = {"compile_id", "fail_type", "co_name"} - set(fields)
+    return f"CompilationMetrics has no {', '.join(sorted(missing))}" if missing else None
+
+
 def read(module: Any) -> tuple[Record, ...]:
     """All records torch still has, oldest first."""
     return tuple(module.get_compilation_metrics())
@@ -62,11 +73,6 @@ def frame_seconds(record: Record) -> float | None:
 def is_runtime(record: Record) -> bool:
     """Autotuning or CUDA-graph work at run time, with no compile around it."""
     return bool(getattr(record, "is_runtime", False))
-
-
-def is_backward(record: Record) -> bool:
-    """A backward that was compiled when it was first needed."""
-    return not is_runtime(record) and getattr(record, "is_forward", None) is False
 
 
 def interval_us(record: Record) -> tuple[int, int] | None:

@@ -27,9 +27,9 @@ _NUMBER = r"-?\d[\w.+-]*"
 _COMPARES = r"(?:==|!=|<=|>=|<|>|is not|is|not in|in)"
 
 _BACKENDS = ("CPU", "CUDA", "HIP", "XPU", "MPS", "XLA", "HPU", "MTIA", "Meta", "PrivateUse1")
-_DTYPE = re.compile(
-    "Byte|Char|Short|Int|Long|Half|Float|Double|ComplexHalf|ComplexFloat|ComplexDouble|Bool|BFloat16"
-    "|Q?U?Int(?:8|16|32|64)|Float8_e[a-z0-9]{3,8}|Float4_e2m1fn_x2"
+_DTYPE = (
+    "(?:Byte|Char|Short|Int|Long|Half|Float|Double|ComplexHalf|ComplexFloat|ComplexDouble|Bool|BFloat16"
+    "|Q?U?Int(?:8|16|32|64)|Float8_e[a-z0-9]{3,8}|Float4_e2m1fn_x2)"
 )
 _STATES = {
     "grad_mode": "grad mode",
@@ -58,10 +58,9 @@ def rebuild(text: str) -> str:
     ``size of x changed at dimension 0: expected 8, got 9``.
     """
     head = re.sub(r"^\d+/\d+(?:_\d+)?: ", "", text[:LONGEST_TEXT].split("\n", 1)[0]).split("  #", 1)[0].strip()
-    for pattern, build in _FORMS:
-        found = pattern.match(head)
-        if found:
-            return build(found)
+    for pattern, form in _FORMS:
+        if found := pattern.match(head):
+            return form(found) if callable(form) else form.format(**_groups(found))
     name = _leading_name(head)
     return UNKNOWN if name is None else f"value of {name} changed"
 
@@ -111,36 +110,25 @@ def _leading_name(head: str) -> str | None:
     rest, literals = re.subn(rf"^(?:{_STRING}|{_NUMBER})(?:, | {_COMPARES} )", "", rest)
     ends = rf"[,)]| {_COMPARES} |$" if wrapped or literals else rf" {_COMPARES} "
     found = re.match(rf"({_SOURCE})(?={ends})", rest)
-    if not found:
-        return None
-    return public_name(found[1])
+    return public_name(found[1]) if found else None
 
 
-def _mismatch(what: str) -> Callable[[re.Match[str]], str]:
-    def build(found: re.Match[str]) -> str:
-        numbers = f": expected {found['old']}, got {found['new']}" if found["old"] else ""
-        return f"{what} of {public_name(found['name'])} changed at dimension {found['at']}{numbers}"
-
-    return build
-
-
-def _dtype(found: re.Match[str]) -> str:
-    known = _DTYPE.fullmatch(found["old"]) and _DTYPE.fullmatch(found["new"])
-    numbers = f": expected {found['old']}, got {found['new']}" if known else ""
-    return f"dtype of {public_name(found['name'])} changed{numbers}"
+def _groups(found: re.Match[str]) -> dict[str, str]:
+    """What a form's text may tell: the public ``name``, and ``numbers`` where both were found."""
+    groups = found.groupdict()
+    numbers = f": expected {groups['old']}, got {groups['new']}" if groups.get("old") else ""
+    return {**groups, "name": public_name(groups.get("name", "")), "numbers": numbers}
 
 
 def _dispatch(found: re.Match[str]) -> str:
-    old, new = (_backend(found[side]) for side in ("old", "new"))
     name = public_name(found["name"])
+    old, new = (
+        next((backend for backend in _BACKENDS if backend in re.findall(r"\w+", found[side])), None)
+        for side in ("old", "new")
+    )
     if old and new and old != new:
         return f"device of {name} changed: expected {old}, got {new}"
     return f"dispatch keys of {name} changed"
-
-
-def _backend(keys: str) -> str | None:
-    words = set(re.findall(r"\w+", keys))
-    return next((backend for backend in _BACKENDS if backend in words), None)
 
 
 def _global_state(found: re.Match[str]) -> str:
@@ -149,56 +137,28 @@ def _global_state(found: re.Match[str]) -> str:
     return "global state changed" + (": " + ", ".join(names) if names else "")
 
 
-def _of(text: str) -> Callable[[re.Match[str]], str]:
-    return lambda found: text.format(public_name(found["name"]))
-
-
-def _always(text: str) -> Callable[[re.Match[str]], str]:
-    return lambda _found: text
-
-
-def _forms(*forms: tuple[str, Callable[[re.Match[str]], str]]) -> list[tuple[re.Pattern[str], Callable[..., str]]]:
-    return [(re.compile(pattern), build) for pattern, build in forms]
-
-
-_AT = r"mismatch at index (?P<at>\d{1,2})\.(?: expected (?P<old>\d+), actual (?P<new>\d+)$)?"
-_FORMS = _forms(
-    (_TENSOR + "size " + _AT, _mismatch("size")),
-    (_TENSOR + "stride " + _AT, _mismatch("stride")),
-    (
-        _TENSOR + r"rank mismatch\. expected (?P<old>\d+), actual (?P<new>\d+)$",
-        lambda m: f"rank of {public_name(m['name'])} changed: expected {m['old']}, got {m['new']}",
-    ),
-    (_TENSOR + r"dtype mismatch\. expected (?P<old>\w+), actual (?P<new>\w+)$", _dtype),
-    (
-        _TENSOR + r"Tensor device index mismatch\. Expected device index to be (?P<old>-?\d+), actual (?P<new>-?\d+)$",
-        lambda m: f"device of {public_name(m['name'])} changed: expected index {m['old']}, got {m['new']}",
-    ),
-    (
-        _TENSOR + r"dispatch key set mismatch\. expected (?P<old>DispatchKeySet\(.*?\)), actual (?P<new>.*)$",
-        _dispatch,
-    ),
-    (_TENSOR + "requires_grad mismatch", _of("requires_grad of {} changed")),
-    (rf"expected type of '(?P<name>{_SOURCE})' to be a tensor type", _of("type of {} changed")),
-    (rf"___check_type_id\((?P<name>{_SOURCE}),", _of("type of {} changed")),
-    (
-        rf"(?:KeyError on|IndexError on|getattr failed on source) (?P<name>{_SOURCE})",
-        _of("value of {} changed"),
-    ),
-    (rf"(?:not )?len\((?P<name>{_SOURCE})\)", _of("length of {} changed")),
-    (
-        rf"(?:{_NUMBER} {_COMPARES} |Eq\(|Ne\()?(?P<name>{_SOURCE})\.size\(\)\[(?P<at>\d{{1,2}})\]",
-        lambda m: f"size of {public_name(m['name'])} changed at dimension {m['at']}",
-    ),
-    (
-        rf"(?:{_NUMBER} {_COMPARES} |Eq\(|Ne\()?(?P<name>{_SOURCE})\.stride\(\)\[(?P<at>\d{{1,2}})\]",
-        lambda m: f"stride of {public_name(m['name'])} changed at dimension {m['at']}",
-    ),
-    (r"GLOBAL_STATE changed:(.*)$", _global_state),
-    (r"___check_(?:global_state|torch_function_mode_stack)\(\)", _always("global state changed")),
-    (r"utils_device\.CURRENT_DEVICE ", _always("global state changed: default device")),
-    (r"Duplicate tensors? found", _always("aliasing of tensors changed")),
-    (r"BACKEND_MATCH failure|___check_current_backend|___needs_nopython", _always("compile backend changed")),
-    (r"Unexpected recompilation: ", _always("no failing guard found (first calls in several threads compile each)")),
-    (r"Unable to find recompilation reasons", _always("torch found no reason")),
-)
+_COMPARED = rf"(?:{_NUMBER} {_COMPARES} |Eq\(|Ne\()?(?P<name>{_SOURCE})"
+_AT = r"(?P<what>size|stride) mismatch at index (?P<at>\d{1,2})\.(?: expected (?P<old>\d+), actual (?P<new>\d+)$)?"
+_DTYPES = rf"dtype mismatch\.(?: expected (?P<old>{_DTYPE}), actual (?P<new>{_DTYPE})$)?"
+_INDEX = r"Tensor device index mismatch\. Expected device index to be (?P<old>-?\d+), actual (?P<new>-?\d+)$"
+_TEXTS: dict[str, str | Callable[[re.Match[str]], str]] = {
+    _TENSOR + _AT: "{what} of {name} changed at dimension {at}{numbers}",
+    _TENSOR + r"rank mismatch\. expected (?P<old>\d+), actual (?P<new>\d+)$": "rank of {name} changed{numbers}",
+    _TENSOR + _DTYPES: "dtype of {name} changed{numbers}",
+    _TENSOR + _INDEX: "device of {name} changed: expected index {old}, got {new}",
+    _TENSOR + r"dispatch key set mismatch\. expected (?P<old>DispatchKeySet\(.*?\)), actual (?P<new>.*)$": _dispatch,
+    _TENSOR + "requires_grad mismatch": "requires_grad of {name} changed",
+    rf"expected type of '(?P<name>{_SOURCE})' to be a tensor type": "type of {name} changed",
+    rf"___check_type_id\((?P<name>{_SOURCE}),": "type of {name} changed",
+    rf"(?:KeyError on|IndexError on|getattr failed on source) (?P<name>{_SOURCE})": "value of {name} changed",
+    rf"(?:not )?len\((?P<name>{_SOURCE})\)": "length of {name} changed",
+    _COMPARED + r"\.(?P<what>size|stride)\(\)\[(?P<at>\d{1,2})\]": "{what} of {name} changed at dimension {at}",
+    r"GLOBAL_STATE changed:(.*)$": _global_state,
+    r"___check_(?:global_state|torch_function_mode_stack)\(\)": "global state changed",
+    r"utils_device\.CURRENT_DEVICE ": "global state changed: default device",
+    r"Duplicate tensors? found": "aliasing of tensors changed",
+    r"BACKEND_MATCH failure|___check_current_backend|___needs_nopython": "compile backend changed",
+    r"Unexpected recompilation: ": "no failing guard found (first calls in several threads compile each)",
+    r"Unable to find recompilation reasons": "torch found no reason",
+}
+_FORMS = [(re.compile(pattern), form) for pattern, form in _TEXTS.items()]

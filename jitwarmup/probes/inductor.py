@@ -36,8 +36,8 @@ TUNING = (
     "CachingAutotuner.coordinate_descent_tuning",
 )
 
-Phase = tuple[int, tuple[float, ...]]
-"""Identity of torch's list (a reset makes new ones) and its seconds."""
+Phase = tuple[list[float], tuple[float, ...]]
+"""Torch's list (told by identity: a reset makes new ones) and the seconds that were in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,6 @@ class Snapshot:
     records: tuple[Record, ...] = ()
     counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     phases: Mapping[str, Phase] = field(default_factory=dict)
-    kept: tuple[Any, ...] = ()  # the lists whose identities are compared, so that none is given twice
-
-
-EMPTY = Snapshot()
 
 
 class Inductor(ReadingProbe):
@@ -61,17 +57,15 @@ class Inductor(ReadingProbe):
 
     name = "inductor"
     follows = True  # nothing here moves without a new record, which the dynamo probe's stamp sees
-
-    def __init__(self) -> None:
-        self._utils: Any = None
+    _utils: Any = None
 
     def arm(self) -> ArmState:
         """Dormant until ``torch._dynamo`` is loaded."""
         utils, self._utils = records.utils(), None
         if utils is None:
             return absent("torch._dynamo.utils")
-        if not isinstance(getattr(utils, "counters", None), dict):
-            return ArmState("unavailable", "torch._dynamo.utils.counters is not a dict")
+        if problem := records.unknown(utils):
+            return ArmState("unavailable", problem)
         self._utils = utils
         phases = isinstance(getattr(utils, "compilation_time_metrics", None), dict)
         return ARMED if phases else ArmState("armed", "no phases: compilation_time_metrics is not a dict")
@@ -80,44 +74,41 @@ class Inductor(ReadingProbe):
         """Records, counters and known phases of now; empty while dormant."""
         utils = self._utils
         if utils is None:
-            return EMPTY
+            return Snapshot()
         phases = getattr(utils, "compilation_time_metrics", None)
         every = list(phases.items()) if isinstance(phases, dict) else []
-        lists = {key: value for key, value in every if key == CPP_BUILD or key.endswith(TUNING)}
         return Snapshot(
             records=records.read(utils),
             counts={key: utils.counters.get(key[0], {}).get(key[1], 0) for key in CACHES},
-            phases={key: (id(value), tuple(value)) for key, value in lists.items()},
-            kept=tuple(lists.values()),
+            phases={key: (seen, tuple(seen)) for key, seen in every if key == CPP_BUILD or key.endswith(TUNING)},
         )
 
-    def delta(self, before: Snapshot, after: Snapshot) -> Sequence[OneTimeWork]:
-        """All that is new, as if one run alone had been under way."""
-        return self.attributed(before, after, records.everything_own, "own")
-
-    def attributed(self, before: Snapshot, after: Snapshot, scope_of: ScopeOf, otherwise: Scope) -> list[OneTimeWork]:
+    def attributed(
+        self, before: Snapshot, after: Snapshot, scope_of: ScopeOf = records.everything_own, otherwise: Scope = "own"
+    ) -> list[OneTimeWork]:
         """Seconds from each record with its scope; counters and phases with the records' common scope."""
         new, _ = records.added(before.records, after.records)
-        scoped = [(record, scope) for record in new if (scope := scope_of(record))]
         common = records.common_scope(new, scope_of, otherwise)
         phases = {key: _fresh(before.phases.get(key), phase) for key, phase in after.phases.items()}
         nested = WITHIN if any(not records.is_runtime(record) for record in new) else None
-        work = [item for record, scope in scoped for item in _of_record(record, scope)]
+        work = [item for record in new if (scope := scope_of(record)) for item in _of_record(record, scope)]
         rises = {key: risen(before.counts.get(key, 0), count) for key, count in after.counts.items()}
         work += [OneTimeWork(kind=CACHES[key], count=n, scope=common) for key, n in rises.items() if n > 0]
         work += _timed("cpp.compile", phases.get(CPP_BUILD, ()), nested, common)
         if not any(item.kind == "autotune" for item in work):
-            work += _timed(
-                "autotune", [s for key in phases if key.endswith(TUNING) for s in phases[key]], nested, common
-            )
+            tuned = [seconds for key, spent in phases.items() if key.endswith(TUNING) for seconds in spent]
+            work += _timed("autotune", tuned, nested, common)
         return work
+
+    delta = attributed  # as if one run alone had been under way
 
 
 def _fresh(before: Phase | None, after: Phase) -> tuple[float, ...]:
     """The seconds that are new; all of them where torch started a new list, or a shorter one."""
-    identity, seconds = after
-    same = before is not None and before[0] == identity and len(before[1]) <= len(seconds)
-    return seconds[len(before[1]) :] if before is not None and same else seconds
+    seen, seconds = after
+    if before is None or before[0] is not seen or len(before[1]) > len(seconds):
+        return seconds
+    return seconds[len(before[1]) :]
 
 
 def _of_record(record: Record, scope: Scope) -> list[OneTimeWork]:

@@ -19,8 +19,10 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
+from jitwarmup.host.fork_safe import snapshot_of
 from jitwarmup.host.scope import RunContext
 from jitwarmup.probes import dynamo_records
 from jitwarmup.probes.base import LOADING
@@ -30,7 +32,7 @@ from jitwarmup.probes.cuda import Allocator, CudaGraphs
 from jitwarmup.probes.dynamo import Dynamo
 from jitwarmup.probes.inductor import Inductor
 from jitwarmup.probes.process import Children, Collections, Imports, SharedObjects
-from jitwarmup.probes.run_table import RUNS, Compile, relation
+from jitwarmup.probes.run_table import RUNS, relation
 from jitwarmup.probes.transformers import Transformers
 from jitwarmup.probes.triton import Triton
 from jitwarmup.records.protocols import ArmState, Probe
@@ -50,8 +52,7 @@ class Observation:
     switches: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Base:
+class Base(NamedTuple):
     """Stamps, and the full readings that were made right after them."""
 
     stamps: list[Any]
@@ -86,13 +87,11 @@ class ProbeSet:
     def __init__(self, probes: Sequence[Probe] | None = None) -> None:
         self._probes = DEFAULT if probes is None else tuple(probes)
         self._names = {probe.name for probe in self._probes}
-        self._thread = THREAD
         self._states: dict[str, ArmState] = {}
         self._broken: dict[str, ArmState] = {}
         self._held: set[int] = set()
         self._base: Base | None = None
         self._loading = False
-        self.looks = 0
         self._plan()
         weakref.finalize(self, release, self._probes, self._held).atexit = False  # one that is forgotten holds nothing
 
@@ -111,8 +110,8 @@ class ProbeSet:
                 self._states[probe.name] = self._broken[probe.name] if state is FAILED else state
                 if id(probe) not in self._held:
                     self._held.add(id(probe))
-                    RUNS.held[id(probe)] = RUNS.held.get(id(probe), 0) + 1
-            self._states[self._thread.name] = self._thread.arm()
+                    RUNS.held[id(probe)] += 1
+            self._states[THREAD.name] = THREAD.arm()
             self._plan()
             self._loading = any(state.reason == LOADING.reason for state in self._states.values())
 
@@ -133,8 +132,7 @@ class ProbeSet:
 
     def unwatched(self) -> Mapping[str, str]:
         """Name -> why that probe does not look; ``not loaded`` where its module was never imported."""
-        silent = {name: state for name, state in self._states.items() if state.state != "armed"}
-        return {name: state.reason or state.state for name, state in silent.items()}
+        return {name: state.reason or state.state for name, state in self._states.items() if state.state != "armed"}
 
     def open(self, context: RunContext | None = None, *, cpu: bool = True) -> RunContext:
         """
@@ -154,17 +152,12 @@ class ProbeSet:
             context.extra = tuple(self._ask(probe, "snapshot") for probe in self._always)
         if RUNS.open:
             RUNS.forget_stale()
-        context.reading = self._thread.read(cpu=cpu)
+        context.reading = THREAD.read(cpu=cpu)
         RUNS.enter(context)  # last: an interrupt before or in it leaves nothing behind
         return context
 
-    def suspend(self, context: RunContext) -> None:
-        """A stream hands out an item: what its consumer does is not this run's. Cheap; pairs with ``resume``."""
-        RUNS.suspend(context)
-
-    def resume(self, context: RunContext) -> None:
-        """The stream's next step begins, in its ``next_step()`` context."""
-        RUNS.resume(context)
+    suspend = staticmethod(RUNS.suspend)  # a stream hands out an item: what its consumer does is not this run's
+    resume = staticmethod(RUNS.resume)  # its next step begins, in its ``next_step()`` context
 
     def close(self, context: RunContext) -> Observation:
         """End the run, after its last clock read; in any thread or task. Closing twice, or unopened, sees nothing."""
@@ -172,7 +165,7 @@ class ProbeSet:
         before = run.reading
         if before is None:
             return Observation()
-        reading = self._thread.read(cpu=run.cpu)
+        reading = THREAD.read(cpu=run.cpu)
         RUNS.leave(context)
         if RUNS.open:
             RUNS.forget_stale()
@@ -186,18 +179,14 @@ class ProbeSet:
         return Observation(merged(work) if work else (), *taken(before, reading))
 
     def _look(self) -> list[Any]:
-        self.looks += 1
         try:
             return list(map(operator.call, self._stamps))
         except Exception:  # noqa: BLE001 - a probe of the user's, or a torch that changed under us: find out whose
-            return self._look_without_the_broken()
-
-    def _look_without_the_broken(self) -> list[Any]:
-        for probe in self._probes:
-            if hasattr(probe, "stamp"):
-                self._ask(probe, "stamp")
-        self._base = None
-        return [stamp() for stamp in self._stamps]
+            for probe in self._probes:
+                if hasattr(probe, "stamp"):
+                    self._ask(probe, "stamp")
+            self._base = None
+            return [stamp() for stamp in self._stamps]
 
     def _read(self) -> Base:
         """Everything in full. Stamps come first: what moves meanwhile is seen again, never lost."""
@@ -217,21 +206,21 @@ class ProbeSet:
         return [*work, *scopes.pushed(self._names)]
 
     def _differences(self, probe: Probe, readings: Sequence[Any], scopes: Scopes) -> Sequence[OneTimeWork]:
-        if FAILED in readings:
+        if any(reading is FAILED for reading in readings):
             return ()
-        own = not hasattr(probe, "attributed")
-        asked = ("delta", *readings) if own else ("attributed", *readings, scopes.of, scopes.default_scope)
-        found = self._ask(probe, *asked)
-        if found is FAILED:
-            return ()
-        return [replace(item, scope=scopes.default_scope) for item in found] if own else found
+        if hasattr(probe, "attributed"):
+            found = self._ask(probe, "attributed", *readings, scopes.of, scopes.default_scope, each=replace)
+        else:
+            found = self._ask(probe, "delta", *readings, each=partial(replace, scope=scopes.default_scope))
+        return () if found is FAILED else found
 
-    def _ask(self, probe: Probe, method: str, *arguments: Any) -> Any:
+    def _ask(self, probe: Probe, method: str, *arguments: Any, each: Callable[..., Any] | None = None) -> Any:
         """Call a probe's method; one that raises is out, with its reason, and the user's function never notices."""
         if probe.name in self._broken:
             return FAILED
         try:
-            return getattr(probe, method)(*arguments)
+            found = getattr(probe, method)(*arguments)
+            return found if each is None else [each(item) for item in found]
         except Exception as error:  # noqa: BLE001 - a failing probe never breaks the user's function
             state = ArmState("unavailable", f"{method} raised {type(error).__name__}")
             self._broken[probe.name] = self._states[probe.name] = state
@@ -246,12 +235,11 @@ def release(probes: Sequence[Probe], held: set[int]) -> None:
             if id(probe) not in held:
                 continue
             held.discard(id(probe))
-            left = RUNS.held.pop(id(probe), 1) - 1
-            if left > 0:
-                RUNS.held[id(probe)] = left
-                continue
-            with suppress(Exception):  # a probe of the user's may fail at this too
-                probe.disarm()
+            RUNS.held[id(probe)] -= 1
+            if RUNS.held[id(probe)] <= 0:
+                del RUNS.held[id(probe)]
+                with suppress(Exception):  # a probe of the user's may fail at this too
+                    probe.disarm()
 
 
 class Scopes:
@@ -267,17 +255,18 @@ class Scopes:
         """
         The scope of a compilation record; None if its compile was over before the run began (torch appends late).
 
-        A record without a pair of callbacks (the recompile limit, or callbacks that a reset took out) is this run's
-        own where no other run was under way.
+        The callbacks that announced it are found by the compile id and the time: ids start again after a reset. A record
+        without any (the recompile limit, or callbacks that a reset took out) is this run's own if that ran alone.
         """
-        found = _callbacks_of(record)
-        if found is None:
-            return self.default_scope
-        compiled, owner = found
-        self._matched.add(id(compiled))
-        if compiled.ended is not None and compiled.ended <= self._run.seq:
-            return None
-        return relation(self._run, compiled, owner)
+        interval = dynamo_records.interval_us(record)
+        name = str(getattr(record, "compile_id", None))
+        for compiled in reversed(snapshot_of(RUNS.compiles)):
+            if name in compiled.ids and (interval is None or interval[0] <= compiled.started_us <= interval[1]):
+                self._matched.add(id(compiled))
+                if compiled.ended is not None and compiled.ended <= self._run.seq:
+                    return None
+                return relation(self._run, compiled, compiled.owners[compiled.ids.index(name)])
+        return self.default_scope
 
     def pushed(self, names: set[str]) -> list[OneTimeWork]:
         """What hooks pushed and no record explains, and what another thread is compiling right now."""
@@ -290,29 +279,10 @@ class Scopes:
                     scope = relation(self._run, compiled, compiled.owners[-1])
                 work.append(replace(event.work, scope=scope))
         if {"dynamo", "cudagraph"} & names:
-            work += [self._under_way(compiled) for compiled in list(RUNS.open)]
+            for compiled in list(RUNS.open):
+                scope = relation(self._run, compiled, compiled.owners[0])
+                work.append(replace(unexplained_compile(compiled), scope=scope))
         return work
-
-    def _under_way(self, compiled: Compile) -> OneTimeWork:
-        return replace(unexplained_compile(compiled), scope=relation(self._run, compiled, compiled.owners[0]))
-
-
-def _callbacks_of(record: dynamo_records.Record) -> tuple[Compile, RunContext | None] | None:
-    """
-    The callbacks that announced a record, and the run they fired in.
-
-    Matched by the record's interval and by the compile id (which alone is not enough: ids start again after a reset;
-    before torch 2.8 callbacks have none).
-    """
-    interval = dynamo_records.interval_us(record)
-    name = str(getattr(record, "compile_id", None))
-    for compiled in reversed(list(RUNS.compiles)):
-        inside = interval is None or interval[0] <= compiled.started_us <= interval[1]
-        named = any(found is not None for found in compiled.ids)
-        if inside and (not named or name in compiled.ids):
-            side = compiled.ids.index(name) if named else 0
-            return compiled, compiled.owners[side]
-    return None
 
 
 def merged(work: Iterable[OneTimeWork]) -> tuple[OneTimeWork, ...]:
@@ -320,13 +290,9 @@ def merged(work: Iterable[OneTimeWork]) -> tuple[OneTimeWork, ...]:
     sums: dict[tuple[str, str | None, str, str], OneTimeWork] = {}
     for item in work:
         key = (item.kind, item.reason, item.scope, item.recurrence)
-        known = sums.get(key)
-        sums[key] = (
-            item if known is None else replace(known, count=known.count + item.count, duration_s=_sum(known, item))
-        )
+        if (known := sums.get(key)) is None:
+            sums[key] = item
+        else:
+            spent = [one.duration_s for one in (known, item) if one.duration_s is not None]
+            sums[key] = replace(known, count=known.count + item.count, duration_s=sum(spent) if spent else None)
     return tuple(sums.values())
-
-
-def _sum(first: OneTimeWork, second: OneTimeWork) -> float | None:
-    known = [item.duration_s for item in (first, second) if item.duration_s is not None]
-    return sum(known) if known else None

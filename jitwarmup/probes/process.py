@@ -18,7 +18,7 @@ from pathlib import Path
 from jitwarmup.analysis.costs import WITHIN
 from jitwarmup.host.fork_safe import snapshot_of
 from jitwarmup.probes.base import ARMED, HookProbe, ReadingProbe, absent, compiling, loaded
-from jitwarmup.probes.compile_callbacks import CALLBACKS, CHILDREN_TOLD
+from jitwarmup.probes.compile_callbacks import CALLBACKS, USAGE
 from jitwarmup.probes.run_table import RUNS
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork
@@ -51,14 +51,10 @@ class Imports(ReadingProbe):
         """New names, without those that Inductor generates."""
         known = set(before)
         new = [str(name) for name in after if name not in known and not GENERATED.search(str(name))]
-        packages = Counter(name.partition(".")[0] for name in new)
-        return [OneTimeWork(kind="import", count=len(new), reason=_largest(packages))] if new else []
-
-
-def _largest(packages: Mapping[str, int]) -> str:
-    most = sorted(packages.items(), key=lambda item: (-item[1], item[0]))
-    text = ", ".join(f"{name} {count}" for name, count in most[:NAMED])
-    return text + (f", {len(most) - NAMED} more" if len(most) > NAMED else "")
+        most = sorted(Counter(name.partition(".")[0] for name in new).items(), key=lambda item: (-item[1], item[0]))
+        more = [f"{len(most) - NAMED} more"] if len(most) > NAMED else []
+        reason = ", ".join([f"{name} {count}" for name, count in most[:NAMED]] + more)
+        return [OneTimeWork(kind="import", count=len(new), reason=reason)] if new else []
 
 
 class SharedObjects(ReadingProbe):
@@ -116,7 +112,7 @@ class Children(HookProbe):
 
     def arm(self) -> ArmState:
         """Where the system has ``getrusage``; dormant until ``torch._dynamo`` is loaded."""
-        if not CHILDREN_TOLD:
+        if USAGE is None:
             return ArmState("unavailable", "this system has no getrusage of children")
         if loaded("torch._dynamo.callback") is None:
             return absent("torch._dynamo.callback")
@@ -136,9 +132,7 @@ class Collections(HookProbe):
     """
 
     name = "gc"
-
-    def __init__(self) -> None:
-        self._began_ns = 0
+    _began_ns = 0
 
     def arm(self) -> ArmState:
         """Our callback is in ``gc.callbacks``."""
@@ -148,7 +142,7 @@ class Collections(HookProbe):
 
     def disarm(self) -> None:
         """Takes the callback out."""
-        while self._on_collection in gc.callbacks:
+        with suppress(ValueError):  # it is out already
             gc.callbacks.remove(self._on_collection)
 
     def _on_collection(self, phase: str, info: Mapping[str, int]) -> None:
@@ -156,18 +150,8 @@ class Collections(HookProbe):
             if phase == "start":
                 self._began_ns = time.perf_counter_ns() if RUNS.live else 0
             elif self._began_ns:
-                self._ended(time.perf_counter_ns() - self._began_ns, info["generation"])
-
-    def _ended(self, spent_ns: int, generation: int) -> None:
-        self._began_ns = 0
-        if generation < FULL_GENERATION and spent_ns < LONG_COLLECTION_NS:
-            return
-        RUNS.push(
-            self.name,
-            OneTimeWork(
-                kind="gc.collect",
-                duration_s=spent_ns / 1e9,
-                reason=WITHIN if compiling() else None,
-                recurrence="ambient",
-            ),
-        )
+                spent_ns, self._began_ns = time.perf_counter_ns() - self._began_ns, 0
+                if info["generation"] == FULL_GENERATION or spent_ns >= LONG_COLLECTION_NS:
+                    reason, duration_s = WITHIN if compiling() else None, spent_ns / 1e9
+                    work = OneTimeWork(kind="gc.collect", duration_s=duration_s, reason=reason, recurrence="ambient")
+                    RUNS.push(self.name, work)

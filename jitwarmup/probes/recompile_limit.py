@@ -35,33 +35,26 @@ class Usage:
         return self.used >= NEAR * self.limit
 
 
-def recompile_limit() -> int | None:
-    """Torch's limit as it is now; None where Dynamo is not loaded."""
-    found = getattr(loaded("torch._dynamo.config"), "recompile_limit", None)
-    return found if isinstance(found, int) else None
-
-
 def usage(runs: Sequence[Run]) -> Usage | None:
     """What the frames that these runs compiled anew have used up; None where none did, or it cannot be told."""
     paying = [run for run in runs if any(w.scope == "own" and w.kind in COMPILED_AGAIN for w in run.work)]
-    limit, utils = recompile_limit(), dynamo_records.utils()
-    if not paying or limit is None or limit <= 0 or not callable(getattr(utils, "get_compilation_metrics", None)):
+    limit = getattr(loaded("torch._dynamo.config"), "recompile_limit", None)
+    utils = dynamo_records.utils()
+    if not paying or not limit or not callable(getattr(utils, "get_compilation_metrics", None)):
         return None
-    attempts = [attempt for record in dynamo_records.read(utils) if (attempt := attempt_of(record, paying)) is not None]
+    attempts = [
+        int(found[1])
+        for record in dynamo_records.read(utils)
+        if (found := _ATTEMPT.search(str(getattr(record, "compile_id", ""))))
+        and not dynamo_records.is_runtime(record)
+        and _made_within(record, paying)
+    ]
     return Usage(used=min(limit, max(attempts) + 1), limit=limit) if attempts else None
 
 
-def attempt_of(record: Any, runs: Sequence[Run]) -> int | None:
-    """Which program of its frame a record tells of, where it was made within one of the runs."""
+def _made_within(record: Any, runs: Sequence[Run]) -> bool:
+    """Whether its compile began inside one of the runs; both are told by the system's clock, to a millisecond."""
     interval = dynamo_records.interval_us(record)
-    found = _ATTEMPT.search(str(getattr(record, "compile_id", "")))
-    if found is None or dynamo_records.is_runtime(record):
-        return None
-    if interval is not None and not any(within(interval[0], run) for run in runs):
-        return None
-    return int(found[1])
-
-
-def within(began_us: int, run: Run) -> bool:
-    """Whether something began inside a run; both are told by the system's clock, to a millisecond."""
-    return run.started_at - 1e-3 <= began_us / 1e6 <= run.started_at + run.duration_s + 1e-3
+    if interval is None:
+        return True
+    return any(-1e-3 <= interval[0] / 1e6 - run.started_at <= run.duration_s + 1e-3 for run in runs)

@@ -12,14 +12,13 @@ foreign code runs; hooks append and do nothing else, since they run inside torch
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from jitwarmup.host.fork_safe import after_fork_in_child
+from jitwarmup.host.fork_safe import after_fork_in_child, snapshot_of
 from jitwarmup.host.scope import CURRENT, RunContext, ancestors
 from jitwarmup.records.runs import OneTimeWork, Scope
 
@@ -37,7 +36,7 @@ class Compile:
     """
 
     trigger: str
-    ids: tuple[str | None, ...]
+    ids: tuple[str, ...]
     owners: tuple[RunContext | None, ...]
     thread: int
     native: bool
@@ -69,10 +68,9 @@ class RunTable:
     open: list[Compile] = field(default_factory=list)
     compiles: deque[Compile] = field(default_factory=lambda: deque(maxlen=KEPT_COMPILES))
     overlap_epoch: object = field(default_factory=object)
-    held: dict[int, int] = field(default_factory=dict)
+    held: Counter[int] = field(default_factory=Counter)
     lock: Any = field(default_factory=threading.RLock)
     seq: int = 0
-    _count: Any = field(default_factory=lambda: itertools.count(1))
 
     def enter(self, context: RunContext) -> None:
         """Make ``context`` current and its run live; whoever is live beside its ancestors overlaps it, and both hear."""
@@ -116,17 +114,18 @@ class RunTable:
         event = HookEvent(source, work, compiled, backstop)
         owners = [] if compiled is None else [run for owner in compiled.owners for run in ancestors(owner)]
         mine = owners or ancestors(CURRENT.get())
-        for run in _values(self.live):
+        for run in snapshot_of(self.live.values()):
             run.hook_events.append((event, run in mine))
 
-    def compile_started(self, trigger: str, compile_id: str | None) -> Compile:
+    def compile_started(self, trigger: str, compile_id: str) -> Compile:
         """A start callback: remember whose it is. Times are for pairing and for the backstop only."""
         compiled = Compile(
             trigger=trigger,
             ids=(compile_id,),
             owners=(CURRENT.get(),),
             thread=threading.get_ident(),
-            native=_native_thread(),
+            # A thread Python did not start (autograd's device threads) has no context: its owner cannot be known.
+            native=threading.current_thread().name.startswith("Dummy-"),
             started_us=time.time_ns() // 1000,
             started_ns=time.perf_counter_ns(),
         )
@@ -134,7 +133,7 @@ class RunTable:
         self.compiles.append(compiled)
         return compiled
 
-    def compile_ended(self, compile_id: str | None) -> Compile | None:
+    def compile_ended(self, compile_id: str) -> Compile | None:
         """An end callback: pairs by counting, never by id (see ``Compile``). None if no start was seen."""
         if not self.open:
             return None
@@ -142,7 +141,7 @@ class RunTable:
         compiled.duration_ns = time.perf_counter_ns() - compiled.started_ns
         compiled.ids += (compile_id,)
         compiled.owners += (CURRENT.get(),)
-        compiled.ended = self.seq = next(self._count)
+        compiled.ended = self.seq = self.seq + 1
         return compiled
 
     def forget_stale(self) -> None:
@@ -161,20 +160,6 @@ class RunTable:
         self.live.clear()
         self.open.clear()
         self.lock = threading.RLock()
-
-
-def _values(live: dict[int, RunContext]) -> list[RunContext]:
-    for _ in range(8):  # a collection inside list() may let another thread open a run: dict changed size
-        try:
-            return list(live.values())
-        except RuntimeError:
-            continue
-    return []
-
-
-def _native_thread() -> bool:
-    """A thread Python did not start (autograd's device threads): it has no context, so its owner cannot be known."""
-    return threading.current_thread().name.startswith("Dummy-")
 
 
 def relation(run: RunContext, compiled: Compile, owner: RunContext | None) -> Scope:

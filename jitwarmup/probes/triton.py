@@ -9,53 +9,12 @@ for each configuration tried. Launch hooks sit on every launch and are not used.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
-from functools import wraps
 from typing import Any
 
-from jitwarmup.probes.base import ARMED, HookProbe, absent, compiling, loaded
+from jitwarmup.probes.base import ARMED, ChainedHook, HookProbe, absent, loaded
 from jitwarmup.probes.run_table import RUNS
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork
-
-Hook = Callable[..., Any]
-
-
-class ChainedHook:
-    """One hook slot of another library: ours goes in front of whoever was there, and leaves without a trace."""
-
-    def __init__(self, owner: Any, attribute: str, callback: Hook) -> None:
-        self._owner, self._attribute, self._callback = owner, attribute, callback
-        self._had_own = attribute in vars(owner)
-        self._former: Hook | None = getattr(owner, attribute, None)
-        self._active = True
-        self._hook = self._chained()
-        setattr(owner, attribute, self._hook)
-
-    def leave(self) -> None:
-        """Give the slot back; where somebody has chained ours since, ours stays in their chain and says nothing."""
-        self._active = False
-        if getattr(self._owner, self._attribute, None) is not self._hook:
-            return
-        if self._had_own:
-            setattr(self._owner, self._attribute, self._former)
-        else:
-            delattr(self._owner, self._attribute)
-
-    def _chained(self) -> Hook:
-        former = self._former
-
-        def hook(*args: Any, **kwargs: Any) -> Any:
-            self._notify(args, kwargs)
-            return None if former is None else former(*args, **kwargs)
-
-        return hook if former is None else wraps(former)(hook)
-
-    def _notify(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        with suppress(BaseException):  # a hook never breaks a kernel's launch
-            if self._active and not compiling():
-                self._callback(*args, **kwargs)
 
 
 class Triton(HookProbe):
@@ -70,9 +29,15 @@ class Triton(HookProbe):
         """Dormant until triton is loaded; unavailable where it has none of the hooks we know."""
         if loaded("triton") is None:
             return absent("triton")
-        for purpose, places in (("compile", _compile_slots()), ("autotune", _autotune_slots())):
-            if purpose not in self._slots and places:
-                self._slots[purpose] = ChainedHook(*places[0])
+        knobs = loaded("triton.knobs")
+        tuner = getattr(loaded("triton.runtime.autotuner"), "Autotuner", None)
+        for purpose, owner, attribute, callback in (
+            ("compile", getattr(knobs, "compilation", None), "listener", _compiled),
+            ("autotune", getattr(knobs, "autotuning", None), "listener", _autotuned),
+            ("autotune", tuner, "_bench", _tried),
+        ):
+            if purpose not in self._slots and hasattr(owner, attribute):
+                self._slots[purpose] = ChainedHook(owner, attribute, callback)
         if "compile" not in self._slots:
             return ArmState("unavailable", "triton has no compilation hook that is known")
         return ARMED if "autotune" in self._slots else ArmState("armed", "autotuning not seen: no hook that is known")
@@ -84,33 +49,13 @@ class Triton(HookProbe):
         self._slots.clear()
 
 
-def _compile_slots() -> list[tuple[Any, str, Hook]]:
-    compilation = getattr(loaded("triton.knobs"), "compilation", None)
-    return [(compilation, "listener", _compiled)] if hasattr(compilation, "listener") else []
-
-
-def _autotune_slots() -> list[tuple[Any, str, Hook]]:
-    autotuning = getattr(loaded("triton.knobs"), "autotuning", None)
-    tuner = getattr(loaded("triton.runtime.autotuner"), "Autotuner", None)
-    places: list[tuple[Any, str, Hook]] = []
-    if hasattr(autotuning, "listener"):
-        places.append((autotuning, "listener", _autotuned))
-    if hasattr(tuner, "_bench"):
-        places.append((tuner, "_bench", _tried))
-    return places
-
-
 def _compiled(**facts: Any) -> None:
     """``CompilationListener``: times are microseconds (``CompileTimes.total``)."""
     spent = getattr(facts.get("times"), "total", None)
-    RUNS.push(
-        "triton",
-        OneTimeWork(
-            kind="triton.cache_hit" if facts.get("cache_hit") else "triton.compile",
-            duration_s=spent / 1e6 if isinstance(spent, (int, float)) else None,
-            reason=_kernel(getattr(facts.get("src"), "fn", None)),
-        ),
-    )
+    kind = "triton.cache_hit" if facts.get("cache_hit") else "triton.compile"
+    duration_s = spent / 1e6 if isinstance(spent, (int, float)) else None
+    reason = _kernel(getattr(facts.get("src"), "fn", None))
+    RUNS.push("triton", OneTimeWork(kind=kind, duration_s=duration_s, reason=reason))
 
 
 def _autotuned(**facts: Any) -> None:

@@ -1,14 +1,6 @@
 """
 Every error jitwarmup raises of its own accord. A user's own exception is never wrapped in one of these.
 
-JitwarmupError
-├── ArgumentError          (also a TypeError)     something given to us cannot work; said before user code runs
-├── NotReady               (also a RuntimeError)  ``while_warming="raise"`` and somebody else is warming this key
-├── Overlap                (also a RuntimeError)  one ``steady`` or ``trial`` used by two at once, or entered twice
-├── MonitorStateError      (also a RuntimeError)  a monitor asked for what its state does not allow
-├── MeasurementFailed      (also a RuntimeError)  a loaded report's failure, or a policy that asked to raise
-└── RankFailed             (also a RuntimeError)  another rank failed, left, died or did not come
-
 Each message says what was got, what was wanted, and the way out.
 """
 
@@ -41,11 +33,7 @@ class RankFailed(JitwarmupError, RuntimeError):  # noqa: N818 - as MeasurementFa
     """
     Another rank of the job failed, was interrupted, died, or did not come to the agreement in time.
 
-    Args:
-        message: what happened, and the way out.
-        ranks: the ranks that failed.
-        left: they went their own way (an interrupt, say), and may come again.
-
+    ``ranks`` are those that failed; ``left``: they went their own way (an interrupt, say), and may come again.
     """
 
     def __init__(self, message: str, ranks: tuple[int, ...] = (), *, left: bool = False) -> None:

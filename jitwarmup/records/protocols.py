@@ -24,11 +24,9 @@ class Clock(Protocol):
 
     def now(self) -> int:
         """Monotonic nanoseconds."""
-        ...
 
     def fence(self) -> None:
         """Wait for the device; must create no context."""
-        ...
 
 
 class MonitorWindow(Protocol):
@@ -107,15 +105,13 @@ class Exchanged:
 
 
 class Exchange(Protocol):
-    """One exchange under way. Neither way of waiting raises for what another rank did: that is in the Heard."""
+    """One exchange under way. Neither way of waiting raises for what another rank did: that is in the Exchanged."""
 
     def block(self) -> Exchanged:
         """Wait in a thread."""
-        ...
 
     async def sleep(self) -> Exchanged:
         """Wait in a task; the event loop goes on."""
-        ...
 
 
 @runtime_checkable

@@ -7,15 +7,17 @@ Everything seen of one measurement: every run of every phase, nothing thrown awa
 
 from __future__ import annotations
 
+import statistics
 import traceback
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
+from jitwarmup.records.checks import whole
 from jitwarmup.records.codec import TRANSIENT, Record
-from jitwarmup.records.errors import ArgumentError, MeasurementFailed
-from jitwarmup.records.ranks import RankTimes
+from jitwarmup.records.errors import MeasurementFailed
 from jitwarmup.records.runs import Decision, DeviceReading, Phase, Run
-from jitwarmup.records.summary import Summary
 from jitwarmup.records.verdict import Reason, Verdict
 
 SENTINEL_S = -1.0  # "no valid latency", as in HuggingFace's benchmark framework, where the check could never fire
@@ -55,10 +57,7 @@ class Failure(Record):
 
 def text_of(error: BaseException) -> str:
     """What an exception says, also where saying it fails; as ``traceback`` words it."""
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - the user's __str__ may raise anything, and a report is owed all the same
-        return f"<exception str() of {type(error).__name__} failed>"
+    return str(traceback.TracebackException(type(error), error, None))
 
 
 def clear_frames(error: BaseException) -> None:
@@ -73,6 +72,75 @@ def clear_frames(error: BaseException) -> None:
         traceback.clear_frames(found.__traceback__)
         members = found.exceptions if isinstance(found, BaseExceptionGroup) else ()
         waiting += [found.__cause__, found.__context__, *members]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """
+    Figures over a sample of ``n`` timings, in seconds. What the sample is too small for is None.
+
+    Fields:
+        median_s: the median; ``ci_low_s`` and ``ci_high_s`` are the ends of its interval.
+        ci_level: the level that the interval really achieves (five values cannot give 0.95: they give 0.9375).
+        mean_s: arithmetic mean; ``min_s`` and ``max_s`` are the shortest and the longest.
+        stdev_s: sample standard deviation (divides by n - 1).
+        mad_s: median absolute deviation from the median, unscaled.
+        p90_s: 90th percentile, as ``p95_s`` and ``p99_s``.
+        scope: ``process``: what holds within this process; or ``processes``: the timings are medians of processes.
+    """
+
+    n: int
+    median_s: float | None = None
+    ci_low_s: float | None = None
+    ci_high_s: float | None = None
+    ci_level: float | None = None
+    mean_s: float | None = None
+    stdev_s: float | None = None
+    mad_s: float | None = None
+    min_s: float | None = None
+    max_s: float | None = None
+    p90_s: float | None = None
+    p95_s: float | None = None
+    p99_s: float | None = None
+    scope: str = "process"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankTimes(Record):
+    """
+    How the ranks of a measurement compare, over its finished measured runs.
+
+    ``rank`` is the rank that made the report, ``members`` all that measured in step, ``median_s`` the median seconds of
+    each in that order. ``straggler`` is the rank that was the slowest most often (of equals the one with the longer
+    median), ``straggler_share`` in how many of the runs; ``skew_s`` the median over the runs of the slowest rank's time
+    minus the fastest's. A rank that the others wait for in a collective of the function itself looks no slower than they
+    do: they were waiting, and that is their time, too.
+    """
+
+    rank: int
+    members: tuple[int, ...]
+    median_s: tuple[float, ...] = ()
+    straggler: int | None = None
+    straggler_share: float | None = None
+    skew_s: float | None = None
+
+    @classmethod
+    def of(cls, runs: Sequence[Run], *, rank: int, members: tuple[int, ...]) -> Self:
+        """The comparison; times are absent where no run was measured."""
+        times = [run.rank_durations_ns for run in runs if run.rank_durations_ns is not None]
+        if not times:
+            return cls(rank=rank, members=members)
+        medians = tuple(statistics.median(column) / 1e9 for column in zip(*times, strict=True))
+        worst = Counter(max(range(len(row)), key=row.__getitem__) for row in times)
+        at = max(worst, key=lambda place: (worst[place], medians[place]))
+        return cls(
+            rank=rank,
+            members=members,
+            median_s=medians,
+            straggler=members[at],
+            straggler_share=worst[at] / len(times),
+            skew_s=statistics.median(max(row) - min(row) for row in times) / 1e9,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,8 +241,7 @@ class Report(Record):
             ArgumentError: ``n`` is not a positive whole number.
 
         """
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise ArgumentError(f"amortised() got {n!r}; wanted a whole number of calls, 1 or more")
+        whole("amortised()", n, at_least=1)
         if self.latency_s is None or self.latency_s < 0:
             return None
         cold = sum(seconds for cause, seconds in self.ledger.items() if cause != "run")
@@ -204,8 +271,8 @@ class Report(Record):
 
         return report_text(self)
 
-    def _repr_html_(self) -> str:
-        """What a notebook shows: the same figures as ``jitwarmup report``."""
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: the same figures as ``jitwarmup report``; None (the text) where jinja2 is missing."""
         from jitwarmup.views import report_html
 
         return report_html(self)

@@ -187,12 +187,9 @@ class Run(Record):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision(Record):
     """
-    A rule's answer to the runs so far.
-
-    Fields:
-        state: ``more`` runs are wanted, steady state is ``proven``, or the allowance is ``spent``.
-        path: what led to it: ``quiet``, ``stable``, ``cause``, ``noise_floor``, ``budget``; empty of a fixed count.
-        numbers: name -> number that the answer rests on, units in the names.
+    A rule's answer to the runs so far. ``state``: ``more`` runs are wanted, steady state is ``proven``, or the allowance
+    is ``spent``; ``path`` is what led to it (``quiet``, ``stable``, ``cause``, ``noise_floor``, ``budget``; empty of a
+    fixed count), ``numbers`` is name -> number that the answer rests on, units in the names.
     """
 
     state: Literal["more", "proven", "spent"]

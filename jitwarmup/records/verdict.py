@@ -12,12 +12,8 @@ VerdictState = Literal["steady", "unsteady", "contaminated", "degraded", "undeci
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
     """
-    One finding.
-
-    Fields:
-        kind: which finding it is.
-        numbers: name -> number, units in the names.
-        subject: what it is about (a kind of work, a probe, a class of series), if anything.
+    One finding: its ``kind``, its ``numbers`` (name -> number, units in the names), and the ``subject`` that it is about
+    (a kind of work, a probe, a class of series), if any.
 
     Kinds that the audit gives, the weightiest first: ``not_compiled``, ``compiled_code_given_up``,
     ``recompiles_every_run``, ``one_time_work`` (subject: its kind), ``flat_but_not_cause_clean``, ``still_falling``,

@@ -12,8 +12,11 @@ def report_text(report: Report) -> str:
     return summary(report, width=120)
 
 
-def report_html(report: Report) -> str:
-    """HTML of one report for a notebook's output cell: the page's figures, without a script."""
-    from jitwarmup.views.html import fragment
+def report_html(report: Report) -> str | None:
+    """HTML of one report for a notebook's output cell; None where it cannot be made, so that the text is shown."""
+    from jitwarmup.views.html import page
 
-    return fragment(report)
+    try:
+        return page([report], whole=False)
+    except Exception:  # noqa: BLE001 - jinja2 is missing, a library is broken: a notebook goes on with the text
+        return None

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib.util
 import io
-import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -83,8 +82,8 @@ def themed(svg: str) -> str:
     """SVG as it stands in a page: without its head, numbers to a tenth of a point, colors by CSS variable."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    for size in ("width", "height"):
+        svg = re.sub(rf'(<svg[^>]*?) {size}="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r"<style type=.*?</style>", "", svg, flags=re.DOTALL)  # it would hold for the whole page
     svg = re.sub(r' id="[a-zA-Z0-9.]+_\d+"', "", svg)  # nobody refers to them, and two figures would share them
     svg = re.sub(r'(?<= )(d|x|y)="([^"<>]*)"', lambda found: f'{found[1]}="{compact(found[2])}"', svg)
@@ -99,6 +98,19 @@ def compact(path: str) -> str:
     path = re.sub(r"-?\d+\.\d+", lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), path)
     path = re.sub(r"M (\S+ \S+)\s+L \1(?=\s|$)", r"M\1h0", path)
     return re.sub(r"\s*([A-Za-z])\s*", r"\1", path).strip()
+
+
+def drawings(report: Report) -> dict[str, Any]:
+    """Every drawing of a report by its name, ``stream`` a list of titled ones; none without matplotlib or runs."""
+    if not can_draw() or not report.runs:
+        return {}
+    return {
+        "curve": curve(report),
+        "ledger": ledger_bar(report) if causes(report) else "",
+        "distribution": distribution(report) if any(run.outcome == "ok" for run in report.measured) else "",
+        "stream": stream(report),
+        "device": device_strip(report) if report.device is not None else "",
+    }
 
 
 # ------------------------------------------------------------------ the warm-up curve
@@ -133,17 +145,13 @@ def work_rows(runs: Sequence[Run]) -> list[tuple[str, list[int]]]:
 def draw_work(axes: Any, rows: Sequence[tuple[str, list[int]]]) -> None:
     """One row for each kind, a mark for each run."""
     for at, (_, numbers) in enumerate(rows):
-        dots(axes, numbers, [float(at)] * len(numbers), "marked", size=6)
-    axes.set_yticks(range(len(rows)), [clipped(kind) for kind, _ in rows])
+        dots(axes, [(number, at) for number in numbers], "marked", size=6)
+    labels = [kind if len(kind) <= 22 else f"{kind[:21]}…" for kind, _ in rows]  # room is left for the curve
+    axes.set_yticks(range(len(rows)), labels)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.tick_params(length=0, labelbottom=False, bottom=False)
     for side in ("left", "bottom"):
         axes.spines[side].set_visible(False)
-
-
-def clipped(kind: str) -> str:
-    """A kind that leaves room for the curve."""
-    return kind if len(kind) <= 22 else kind[:21] + "…"
 
 
 def draw_runs(axes: Any, report: Report) -> None:
@@ -152,9 +160,8 @@ def draw_runs(axes: Any, report: Report) -> None:
     axes.plot(*zip(*[(number, run.duration_s) for number, run in numbered], strict=True), color=MARKS["grid"], lw=0.8)
     size = 4.0 if len(numbered) <= FEW else 2.6
     for group, test in GROUPS.items():
-        chosen = [(number, run.duration_s) for number, run in numbered if test(run)]
-        if chosen:
-            dots(axes, [x for x, _ in chosen], [y for _, y in chosen], group, size=size)
+        if chosen := [(number, run.duration_s) for number, run in numbered if test(run)]:
+            dots(axes, chosen, group, size=size)
     steady, first = report.latency, next((n for n, run in numbered if run.phase is Phase.MEASURE), None)
     if steady.median_s is not None and first is not None:
         axes.plot([first, len(numbered)], [steady.median_s] * 2, color=MARKS["ink"], lw=0.7, ls=(0, (4, 3)))
@@ -176,21 +183,21 @@ GROUPS: dict[str, Callable[[Run], bool]] = {
 }
 
 
-def dots(axes: Any, xs: Sequence[float], ys: Sequence[float], mark: str, *, size: float) -> None:
+def dots(axes: Any, points: Sequence[tuple[float, float]], mark: str, *, size: float) -> None:
     """Dots as one path: a subpath of no length with round ends is a dot."""
-    flat_x = [part for x in xs for part in (x, x + 1e-6, math.nan)]
-    flat_y = [part for y in ys for part in (y, y, math.nan)]
-    axes.plot(flat_x, flat_y, color=MARKS[mark], lw=size, solid_capstyle="round", clip_on=False)
+    xs = [part for x, _ in points for part in (x, x + 1e-6, math.nan)]
+    ys = [part for _, y in points for part in (y, y, math.nan)]
+    axes.plot(xs, ys, color=MARKS[mark], lw=size, solid_capstyle="round", clip_on=False)
 
 
 def scaled(axes: Any, seconds: Sequence[float]) -> None:
     """A logarithmic axis where the values span much, ticks in the unit that suits them."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    if seconds and max(seconds) / min(seconds) > 6:
+    spread = max(seconds) / min(seconds) if seconds else 1.0
+    if spread > 6:
         axes.set_yscale("log")
-        wide = max(seconds) / min(seconds) > 300
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if spread > 300 else (1.0, 2.0, 5.0)))
         axes.yaxis.set_minor_formatter(NullFormatter())
     elif seconds:
         axes.set_ylim(0, max(seconds) * 1.15)
@@ -229,6 +236,7 @@ def distribution(report: Report) -> str:
 
 def histogram(sets: Sequence[tuple[list[float], str]], salt: str, middle: float | None, what: str) -> str:
     """Counts by seconds, one row above the other, each on an axis of its own: what was compiled is far off the rest."""
+    import numpy as np
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     sets = [(values, mark) for values, mark in sets if values]
@@ -236,8 +244,7 @@ def histogram(sets: Sequence[tuple[list[float], str]], salt: str, middle: float 
         rows = drawn.subplots(len(sets), 1, squeeze=False)[:, 0]
         for axes, (values, mark) in zip(rows, sets, strict=True):
             edges = bins(values)
-            counts = [sum(low <= value < high for value in values) for low, high in itertools.pairwise(edges)]
-            axes.stairs(counts, edges, fill=True, color=MARKS[mark])
+            axes.stairs(*np.histogram(values, edges), fill=True, color=MARKS[mark])
             axes.set_ylabel(what)
             axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
             if middle is not None and edges[0] <= middle <= edges[-1]:
@@ -249,9 +256,8 @@ def histogram(sets: Sequence[tuple[list[float], str]], salt: str, middle: float 
 
 def bins(values: Sequence[float]) -> list[float]:
     """Edges of equal bins around all values."""
-    ordered = sorted(values)
-    low, high = ordered[0], ordered[-1]
-    count = min(40, max(5, 2 * math.isqrt(len(ordered))))
+    low, high = min(values), max(values)
+    count = min(40, max(5, 2 * math.isqrt(len(values))))
     width = (high - low) / count or max(abs(high), 1e-9) / 10
     return [low - width / 2 + width * at for at in range(count + 2)]
 
@@ -261,14 +267,15 @@ def stream(report: Report) -> list[tuple[str, str]]:
     kept = [run for run in report.measured if run.outcome == "ok" and not run.contaminated]
     firsts = [run.first_item_s for run in kept if run.first_item_s is not None]
     gaps = [gap for run in kept for gap in run.item_gaps_s or ()]
-    found = []
-    if firsts and report.first_item is not None:
-        drawn = histogram([(firsts, "steady")], f"first{report.report_id}", report.first_item.median_s, "runs")
-        found.append(("First item", drawn))
-    if gaps and report.item_gap is not None:
-        drawn = histogram([(gaps, "warm")], f"gap{report.report_id}", report.item_gap.median_s, "gaps")
-        found.append(("Gaps between items", drawn))
-    return found
+    sets = [
+        ("First item", firsts, "steady", "first", report.first_item, "runs"),
+        ("Gaps between items", gaps, "warm", "gap", report.item_gap, "gaps"),
+    ]
+    return [
+        (title, histogram([(values, mark)], f"{salt}{report.report_id}", known.median_s, what))
+        for title, values, mark, salt, known, what in sets
+        if values and known is not None
+    ]
 
 
 STRIPS: dict[str, Callable[[Run], float | None]] = {
@@ -279,21 +286,21 @@ STRIPS: dict[str, Callable[[Run], float | None]] = {
 }
 
 
-def device_strip(report: Report) -> str | None:
-    """Power, clocks, throttling and temperature over the measured runs; None where no run has any of them."""
+def device_strip(report: Report) -> str:
+    """Power, clocks, throttling and temperature over the measured runs; nothing where no run has any of them."""
     strips = {
         name: [(run.index, value) for run in report.measured if (value := read(run)) is not None]
         for name, read in STRIPS.items()
     }
     strips = {name: points for name, points in strips.items() if points}
     if not strips:
-        return None
+        return ""
     with figure(0.5 + 0.8 * len(strips), f"device{report.report_id}") as (drawn, found):
         rows = drawn.subplots(len(strips), 1, sharex=True, squeeze=False)[:, 0]
         for axes, (name, points) in zip(rows, strips.items(), strict=True):
             axes.plot(*zip(*points, strict=True), color=MARKS["steady"], lw=0.9)
             if len(points) <= FEW:
-                dots(axes, [x for x, _ in points], [y for _, y in points], "steady", size=3)
+                dots(axes, points, "steady", size=3)
             axes.set_title(name, fontsize=8, loc="left")
             axes.ticklabel_format(useOffset=False)
             axes.locator_params(axis="y", nbins=3)

@@ -8,8 +8,7 @@ from jitwarmup.analysis.compare import Comparison, Ratio
 from jitwarmup.analysis.gates import Judged, percent
 from jitwarmup.records.units import span
 from jitwarmup.views.markdown import md_table, safe
-from jitwarmup.views.summary import Paint, plain
-from jitwarmup.views.text import columns, folded, shortened
+from jitwarmup.views.text import Paint, columns, folded, plain, shortened
 
 NAMES = {
     "cold": "cold",
@@ -18,7 +17,6 @@ NAMES = {
     "first_item": "first item",
     "item_gap": "gap between items",
 }
-SAID = {"slower": "slower", "faster": "faster", "same": "no difference", "unknown": "cannot tell"}
 
 
 def verdict_words(ratio: Ratio) -> str:
@@ -27,7 +25,7 @@ def verdict_words(ratio: Ratio) -> str:
         return "one run each: no interval"
     if ratio.verdict == "unknown":
         return f"too few ({ratio.n})" if ratio.method != "absent" else "one side is absent"
-    return SAID[ratio.verdict]
+    return "no difference" if ratio.verdict == "same" else ratio.verdict
 
 
 def rows(comparison: Comparison) -> list[tuple[str, ...]]:

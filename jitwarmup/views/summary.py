@@ -7,24 +7,18 @@ Every line is data of the report; nothing is measured or guessed here. Runs are 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from jitwarmup.records.report import Report
 from jitwarmup.records.runs import OneTimeWork, Run
 from jitwarmup.records.units import span
 from jitwarmup.views.advice import about_work, words
-from jitwarmup.views.text import columns, folded, share, shortened
+from jitwarmup.views.text import Paint, columns, folded, plain, share, shortened
 
-Paint = Callable[[str, str], str]  # (text, what it is) -> text; see `plain`
 Figure = tuple[str, str]
 FEW_RANKS = 8  # that are shown one by one
 TINY = 0.005  # share of the cold seconds below which a cause gets no advice
 MARKED = 5  # contaminated runs shown one by one
-
-
-def plain(text: str, _kind: str) -> str:
-    """No color."""
-    return text
 
 
 def figures(report: Report) -> list[Figure]:
@@ -45,19 +39,16 @@ def figures(report: Report) -> list[Figure]:
         )
     if cold is not None and steady.median_s:
         found.append(("speed-up, cold to steady", f"{cold.duration_s / steady.median_s:.4g} x"))
-    return [*found, *stream_figures(report), *break_even_figures(report), *rank_figures(report)]
-
-
-def stream_figures(report: Report) -> list[Figure]:
-    """Of a stream: first item, gap, rate."""
-    found = []
     if report.first_item is not None:
         found.append(("first item, median", span(report.first_item.median_s)))
     if report.item_gap is not None:
         found.append(("gap between items, median", span(report.item_gap.median_s)))
     if report.items_per_s is not None:
         found.append(("items per second", f"{report.items_per_s:.4g}"))
-    return found
+    calls = calls_until_small(report)
+    if calls is not None:
+        found.append(("calls until the cold cost is under 1%", f"{calls:,}"))
+    return [*found, *rank_figures(report)]
 
 
 def rank_figures(report: Report) -> list[Figure]:
@@ -72,12 +63,6 @@ def rank_figures(report: Report) -> list[Figure]:
         ("  slowest minus fastest, median", span(ranks.skew_s)),
         *each,
     ]
-
-
-def break_even_figures(report: Report) -> list[Figure]:
-    """After how many calls the cold cost hardly matters."""
-    calls = calls_until_small(report)
-    return [] if calls is None else [("calls until the cold cost is under 1%", f"{calls:,}")]
 
 
 def calls_until_small(report: Report, part: float = 0.01) -> int | None:
@@ -130,12 +115,8 @@ def summary(report: Report, width: int = 80, paint: Paint = plain, *, message: b
     if message and report.failure is not None and report.failure.message:
         lines += folded(f"  {report.failure.type}: {report.failure.message}", width, indent=4)
     lines += columns(figures(report), width)
-    parts = [
-        cause_lines(report, width, paint),
-        marked_lines(report.measured, width),
-        verdict_lines(report, width, paint),
-    ]
-    for part in filter(None, parts):
+    marked = marked_lines(report.measured, width)
+    for part in filter(None, (cause_lines(report, width, paint), marked, verdict_lines(report, width, paint))):
         lines += ["", *part]
     return "\n".join(lines)
 
@@ -150,12 +131,10 @@ def cause_lines(report: Report, width: int, paint: Paint) -> list[str]:
     lines = [paint("cold and warm-up time by cause", "title"), *table]
     cold = list(own_work(run for run in (report.validation, *report.warmup) if run is not None))
     for cause, seconds in spent:
-        reasons = because(cold, cause)
-        lines += folded(f"  {cause}: {reasons}", width, indent=4) if reasons else []
-        advice = about_work(cause) if seconds > TINY * whole else None
-        lines += (
-            [paint(line, "advice") for line in folded(f"  next, {cause}: {advice}", width, indent=4)] if advice else []
-        )
+        if reasons := because(cold, cause):
+            lines += folded(f"  {cause}: {reasons}", width, indent=4)
+        if seconds > TINY * whole and (advice := about_work(cause)):
+            lines += [paint(line, "advice") for line in folded(f"  next, {cause}: {advice}", width, indent=4)]
     return lines
 
 
@@ -182,13 +161,8 @@ def verdict_lines(report: Report, width: int, paint: Paint) -> list[str]:
     if report.verdict.unwatched:
         unwatched = ", ".join(f"{name} ({why})" for name, why in report.verdict.unwatched.items())
         lines += folded(f"  not watched: {unwatched}", width, indent=4)
-    decision = report.would_have_said
-    if (
-        decision is not None
-        and decision.state == "proven"
-        and report.decision is not None
-        and report.decision.path == "count"
-    ):
+    decision, counted = report.would_have_said, report.decision is not None and report.decision.path == "count"
+    if counted and decision is not None and decision.state == "proven":
         runs = f"{decision.numbers.get('n', 0):.0f} warm-up runs ({decision.path})"
         lines += folded(f"  until_steady() would have stopped after {runs}", width, indent=4)
     return lines

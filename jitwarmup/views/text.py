@@ -1,21 +1,21 @@
-"""Numbers with units, for people, and plain tables that keep to a width."""
+"""Numbers with units, for people, and plain text and tables that keep to a width."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+Paint = Callable[[str, str], str]  # (text, what it is) -> text; see `plain`
+
+
+def plain(text: str, _kind: str) -> str:
+    """No color."""
+    return text
 
 
 def share(part: float, whole: float) -> str:
     """A share in percent; a dash of nothing."""
     return f"{part / whole:.1%}" if whole > 0 else "-"
-
-
-def table(rows: list[tuple[str, str]]) -> str:
-    """Two columns, the second flush right."""
-    left = max(len(name) for name, _ in rows)
-    right = max(len(value) for _, value in rows)
-    return "\n".join(f"{name:{left}}  {value:>{right}}" for name, value in rows)
 
 
 def columns(rows: Sequence[Sequence[str]], width: int = 80) -> list[str]:

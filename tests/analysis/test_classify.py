@@ -120,7 +120,7 @@ def test_no_decision_of_the_practical_profile_depends_on_the_unit(series, unit):
 @pytest.mark.parametrize(
     ("given_", "message"),
     [
-        ({"profile": "krun"}, "got profile='krun'; wanted 'practical' or 'barrett2017'"),
+        ({"profile": "krun"}, "profile got 'krun'; wanted one of 'practical', 'barrett2017'"),
         ({"tolerance": 0}, "got tolerance=0; wanted a number above 0"),
         ({"tolerance": math.nan}, "wanted a number above 0"),
         ({"tolerance": "5%"}, "wanted a number above 0"),

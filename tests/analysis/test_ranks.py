@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from jitwarmup.analysis.audit import WEIGHT
 from jitwarmup.analysis.compose import compose
 from jitwarmup.analysis.ranks import RankReport, RemoteError, agreed, first_failed, of_rank, one_verdict, slowest
-from jitwarmup.records.ranks import RankTimes
-from jitwarmup.records.report import Failure, Report
+from jitwarmup.records.report import Failure, RankTimes, Report
 from jitwarmup.records.runs import DeviceReading, OneTimeWork, Phase, Run
 from jitwarmup.records.verdict import Reason, Verdict
 

@@ -20,7 +20,7 @@ from jitwarmup.analysis.stats import (
     t_quantile,
 )
 from jitwarmup.records.errors import ArgumentError
-from jitwarmup.records.summary import Summary
+from jitwarmup.records.report import Summary
 
 ALTERNATING = [1.0, 1.2, 0.9, 1.1, 1.05]
 SECONDS = st.floats(min_value=0, max_value=1e9, allow_nan=False)

@@ -12,6 +12,7 @@ import pytest
 from jitwarmup import (
     ArgumentError,
     MeasurementFailed,
+    OneTimeWork,
     Overlap,
     Phase,
     State,
@@ -20,13 +21,9 @@ from jitwarmup import (
     until_steady,
     warmed,
 )
-from jitwarmup.engine.options import enclosing_settings
-from jitwarmup.engine.rules import Fixed
-from jitwarmup.events.sinks import Recorder
-from jitwarmup.host.scope import CURRENT, current
 from jitwarmup.probes import Observation
-from jitwarmup.records.runs import OneTimeWork
-from jitwarmup.testing import FakeClock
+from jitwarmup.records.protocols import Exchanged
+from jitwarmup.testing import FakeClock, capture_events
 
 
 class Boom(Exception):
@@ -40,6 +37,19 @@ class Counter:
     def __call__(self, *args, **kwargs):
         self.runs += 1
         return self.runs
+
+
+def warm_ups() -> int:
+    """How many warm-up runs a function makes here: 5, unless a block around says otherwise."""
+    return len(warmed(lambda: None).warm().runs) - 1
+
+
+def nothing_is_left() -> bool:
+    """Whether neither a run nor a block is around: a call here warms up and is timed, and belongs to no report."""
+    function = warmed(lambda: None)
+    with capture_events() as events:
+        function()
+    return function.state is State.WARM and warm_ups() == 5 and "report_id" not in events[-1]
 
 
 @pytest.fixture
@@ -127,7 +137,7 @@ def test_entering_a_block_twice_is_refused(again) -> None:
                 steady.__enter__()
     with pytest.raises(Overlap, match="make a new one"):
         asyncio.run(enter()) if again == "async" else steady.__enter__()
-    assert current() is None
+    assert nothing_is_left()
 
 
 def test_measure_and_trials_are_for_open_blocks_only(user) -> None:
@@ -182,17 +192,22 @@ def test_explicit_settings_hold_inner_over_outer_over_decorator_over_default() -
 
 
 def test_the_blocks_monitor_log_and_clock_are_used_by_warmed_functions_inside(log) -> None:
-    outer_log, clock = Recorder(), FakeClock()
+    class Log(list):
+        def emit(self, event, level, fields):
+            if event == "jitwarmup.call":
+                self.append(fields)
+
+    calls, clock = Log(), FakeClock()
     monitor, own = log.monitor(), log.monitor()
     function = warmed(iterations=0, monitor=own)(lambda: clock.advance(2))
-    with steady_state(monitor=monitor, log=outer_log, clock=clock):
+    with steady_state(monitor=monitor, log=calls, clock=clock):
         function()
-    assert outer_log.named("jitwarmup.call")[0]["duration_s"] == 2.0
-    assert outer_log.named("jitwarmup.call")[0]["device_uuid"] == "fake"
+    assert calls[0]["duration_s"] == 2.0
+    assert calls[0]["device_uuid"] == "fake"
     assert monitor.log is own.log
-    with steady_state(monitor=None, log=outer_log, clock=clock):
+    with steady_state(monitor=None, log=calls, clock=clock):
         function()
-    assert "device_uuid" not in outer_log.named("jitwarmup.call")[1], "None given explicitly is a setting too"
+    assert "device_uuid" not in calls[1], "None given explicitly is a setting too"
 
 
 def test_every_event_inside_a_block_carries_its_report_id(events) -> None:
@@ -237,7 +252,7 @@ def test_an_exception_in_a_body_passes_and_its_report_with_failure_is_in_reports
     assert report.latency_s == -1.0
     assert steady.block.outcome == "error"
     assert names() == ["block.failed"]
-    assert current() is None
+    assert nothing_is_left()
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, asyncio.CancelledError])
@@ -247,7 +262,7 @@ def test_an_interrupt_in_a_body_passes_too(error, names) -> None:
         raise error
     assert steady.block.outcome == "cancelled"
     assert names()[-1] == "block.failed"
-    assert current() is None
+    assert nothing_is_left()
 
 
 def test_a_function_that_fails_on_entry_raises_there_and_the_body_never_runs(log, names) -> None:
@@ -259,7 +274,7 @@ def test_a_function_that_fails_on_entry_raises_there_and_the_body_never_runs(log
         pytest.fail("the body must not run")
     assert names() == ["validation.failed", "block.failed"]
     assert log.text() == "start pause resume stop"
-    assert current() is None
+    assert nothing_is_left()
     with pytest.raises(ArgumentError, match="an iterator"), steady_state(user, iter(())):
         pytest.fail("the body must not run")
 
@@ -293,12 +308,12 @@ def test_tasks_threads_and_generators_that_outlive_a_block_are_harmless(user) ->
 
     def generator():
         while True:
-            yield enclosing_settings()
+            yield warm_ups()
 
     async def later(gate):
         await gate.wait()
         function()
-        return enclosing_settings()
+        return warm_ups()
 
     async def main():
         gate = asyncio.Event()
@@ -306,11 +321,11 @@ def test_tasks_threads_and_generators_that_outlive_a_block_are_harmless(user) ->
             task = asyncio.create_task(later(gate))
             await asyncio.sleep(0)
             running = generator()
-            assert next(running).iterations == Fixed(3)
+            assert next(running) == 3
             thread = threading.Thread(target=function)
         gate.set()
-        assert await task is None
-        assert next(running) is None
+        assert await task == 5
+        assert next(running) == 5
         thread.start()
         thread.join()
         running.close()
@@ -328,8 +343,40 @@ def test_a_generator_that_opens_a_block_and_is_left_leaves_nothing_behind() -> N
     next(running)
     del running
     gc.collect()
-    assert current() is None
-    assert enclosing_settings() is None
+    assert nothing_is_left()
+
+
+class Neighbour:
+    """Two ranks, of which the other says what this one says; ``interrupt`` comes while it is waited for."""
+
+    rank, members, active, interrupt = 0, (0, 1), True, False
+
+    def exchange(self, message):
+        return Answer(self, message)
+
+    def leave(self, reason):
+        self.left = reason
+
+
+class Answer:
+    def __init__(self, ranks, message):
+        self.ranks, self.message = ranks, message
+
+    def block(self):
+        if self.ranks.interrupt:
+            raise KeyboardInterrupt
+        return Exchanged(messages=(self.message, self.message))
+
+
+def test_interrupted_while_it_waits_for_other_ranks_at_its_end_a_block_still_knows_its_body(names) -> None:
+    ranks = Neighbour()
+    steady = steady_state(lambda: None, iterations=1, ranks=ranks)
+    with pytest.raises(KeyboardInterrupt), steady:
+        ranks.interrupt = True
+    assert steady.block.phase is Phase.MEASURE
+    assert ranks.left == "left early, after 2 runs"
+    assert names()[-1] == "block.completed"
+    assert nothing_is_left()
 
 
 def test_blocks_may_be_left_in_any_order() -> None:
@@ -337,11 +384,9 @@ def test_blocks_may_be_left_in_any_order() -> None:
     one.__enter__()
     two.__enter__()
     one.__exit__(None, None, None)
-    assert current() is two._region.context
+    assert warm_ups() == 2
     two.__exit__(None, None, None)
-    assert current() is None
-    assert enclosing_settings() is None
-    CURRENT.set(None)
+    assert nothing_is_left()
 
 
 # ------------------------------------------------------------------ trials
@@ -443,7 +488,7 @@ def test_an_exception_in_a_trial_passes_and_its_report_is_in_reports(fail_at, er
     assert len(report.runs) == fail_at + 1
     assert (report.failure is not None) == (error is Boom)
     assert names()[-2:] == ["measurement.failed", "block.failed"]
-    assert current() is None
+    assert nothing_is_left()
 
 
 def test_an_exception_outside_of_the_trial_but_in_the_loop_leaves_it_early() -> None:
@@ -470,7 +515,7 @@ def test_a_trial_that_is_skipped_is_refused_with_the_way_out() -> None:
         for trial in steady.trials():
             with trial:
                 break
-    assert current() is None
+    assert nothing_is_left()
 
 
 def test_a_trial_used_outside_its_loop_or_twice_is_refused() -> None:

@@ -5,9 +5,7 @@ import functools
 
 import pytest
 
-from jitwarmup import ArgumentError, steady_state, warmed
-from jitwarmup.engine.options import BlockSettings
-from jitwarmup.records.runs import Phase
+from jitwarmup import ArgumentError, Decision, Phase, steady_state, warmed
 
 
 @pytest.fixture
@@ -116,13 +114,12 @@ def test_random_streams_are_left_as_found(turns):
 
 
 def test_an_interruption_between_two_runs_keeps_the_report(turns):
-    def listener(run):
-        if run.phase is Phase.WARM:
+    def rule(runs):
+        if runs[-1].phase is Phase.WARM:
             raise KeyboardInterrupt
+        return Decision(state="more")
 
-    from jitwarmup.api.steady import SteadyState
-
-    steady = SteadyState(None, (), BlockSettings(listener=listener))
+    steady = steady_state(iterations=rule)
     with pytest.raises(KeyboardInterrupt), steady:
         steady.measure(turns("a"))
     report = steady.reports[0]

@@ -2,28 +2,27 @@
 
 import asyncio
 import math
+import multiprocessing
 import operator
+import pickle
 from types import SimpleNamespace
 
 import pytest
 
-from jitwarmup import ArgumentError, steady_state
-from jitwarmup.api import processes
-from jitwarmup.api import steady as steady_module
-from jitwarmup.engine.options import BlockSettings
-from jitwarmup.engine.rules import Fixed
-from jitwarmup.records.errors import MeasurementFailed
+from jitwarmup import ArgumentError, MeasurementFailed, steady_state
 from jitwarmup.testing import capture_events
 
 
-class Pool:
-    """Runs the work here: what travels is pickled all the same."""
+class Processes:
+    """Stands in the place of multiprocessing: the work is done here; what travels is pickled all the same."""
 
-    started = 0
+    def __init__(self):
+        self.sent = []  # the bytes that each process got
+        self.medians = None  # what the processes give, instead of measuring
 
-    def __init__(self, size):
-        assert size == 1
-        Pool.started += 1
+    @property
+    def started(self):
+        return len(self.sent)
 
     def __enter__(self):
         return self
@@ -38,14 +37,25 @@ class Pool:
         pass
 
     def apply(self, function, args):
-        return function(*args)
+        self.sent.append(args[0])
+        if self.medians is not None:
+            return next(self.medians)
+        with capture_events() as events:
+            median = function(*args)
+        assert list(events) == []  # it measures in silence
+        return median
 
 
 @pytest.fixture
 def here(monkeypatch):
-    monkeypatch.setattr(Pool, "started", 0)
-    monkeypatch.setattr(processes.multiprocessing, "get_context", lambda how: SimpleNamespace(Pool=Pool))
-    return Pool
+    processes = Processes()
+
+    def pool(size):
+        assert size == 1
+        return processes
+
+    monkeypatch.setattr(multiprocessing, "get_context", lambda how: SimpleNamespace(Pool=pool))
+    return processes
 
 
 def test_a_measurement_is_repeated_in_a_fresh_process():
@@ -75,18 +85,17 @@ async def later(x):
     return x
 
 
-def test_an_async_function_is_repeated_too(monkeypatch):
-    sent = []
-    monkeypatch.setattr(processes, "repeat", lambda report, work, wanted, _: sent.append((work, wanted)) or report)
-    monkeypatch.setattr(processes, "packed", lambda call, settings: call)
+def test_an_async_function_is_repeated_too(here):
+    here.medians = iter([1.0, 2.0])
 
     async def main():
         async with steady_state(processes=3, iterations=0, measurements=1) as steady:
-            await steady.measure(later, 1)
+            return await steady.measure(later, 1)
 
     with capture_events():
-        asyncio.run(main())
-    assert sent == [((later, (1,), {}), 3)]
+        report = asyncio.run(main())
+    assert [pickle.loads(work)[0] for work in here.sent] == [(later, (1,), {})] * 2  # noqa: S301 - our own
+    assert report.processes.n == 3
 
 
 def test_a_failed_measurement_is_not_repeated(here):
@@ -96,30 +105,13 @@ def test_a_failed_measurement_is_not_repeated(here):
 
 
 def test_settings_travel_except_those_of_this_process(here):
-    taken = []
-
-    def refuse(work):
-        taken.append(processes.pickle.loads(work))
-        return 1.0
-
-    processes_before = steady_module.measure_packed
-    try:
-        steady_module.measure_packed = refuse
-        with (
-            capture_events(),
-            steady_state(processes=2, iterations=0, measurements=2, name="x", monitor=None) as block,
-        ):
-            block.measure(operator.mul, 2, 3)
-    finally:
-        steady_module.measure_packed = processes_before
-    assert taken == [((operator.mul, (2, 3), {}), {"iterations": Fixed(0), "measurements": 2, "name": "x"})]
-
-
-def test_the_other_process_measures_in_silence_and_gives_its_median():
-    work = processes.packed((operator.mul, (2, 3), {}), BlockSettings(iterations=Fixed(0), measurements=2))
-    with capture_events() as events:
-        assert steady_module.measure_packed(work) > 0
-    assert list(events) == []
+    here.medians = iter([1.0])
+    settings = {"iterations": 0, "measurements": 2, "name": "x", "monitor": None, "accept": bool}
+    with capture_events(), steady_state(processes=2, **settings) as block:
+        block.measure(operator.mul, 2, 3)
+    ((call, travelled),) = map(pickle.loads, here.sent)
+    assert call == (operator.mul, (2, 3), {})
+    assert set(travelled) == {"iterations", "measurements", "name", "accept"}
 
 
 def test_what_cannot_be_sent_is_refused_before_anything_runs(here):
@@ -137,9 +129,8 @@ def test_what_cannot_be_sent_is_refused_before_anything_runs(here):
     assert (runs, here.started) == ([], 0)
 
 
-def test_a_process_that_failed_is_left_out(here, monkeypatch):
-    medians = iter([-1.0, None, 2.0])
-    monkeypatch.setattr(steady_module, "measure_packed", lambda work: next(medians))
+def test_a_process_that_failed_is_left_out(here):
+    here.medians = iter([-1.0, None, 2.0])
     with capture_events(), steady_state(processes=4, iterations=0, measurements=1) as steady:
         assert steady.measure(operator.mul, 2, 3).processes.n == 2
 

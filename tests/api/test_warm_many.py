@@ -1,20 +1,21 @@
 """``warm_all``: the order, the budget, the policies; also off the loop and for async functions."""
 
 import asyncio
+import inspect
+from collections.abc import Iterator
 
 import pytest
 
-from jitwarmup import ArgumentError, MeasurementFailed, Preparation, State, warmed
-from jitwarmup.engine import instruments
+from jitwarmup import ArgumentError, MeasurementFailed, Preparation, State, steady_state, warmed
 from jitwarmup.testing import FakeClock, inactive
 
 
 @pytest.fixture
-def clock(monkeypatch) -> FakeClock:
+def clock() -> Iterator[FakeClock]:
+    """The clock of every warm-up of the test."""
     fake = FakeClock()
-    monkeypatch.setattr(instruments, "FULL_CLOCK", fake)
-    monkeypatch.setattr(instruments, "PLAIN_CLOCK", fake)
-    return fake
+    with steady_state(clock=fake):
+        yield fake
 
 
 def costing(clock, **options):
@@ -176,3 +177,16 @@ def test_switched_off_nothing_is_run() -> None:
         assert asyncio.run(function.awarm_all([1])).done == ()
         assert asyncio.run(function.awarm(1)).skipped == "inactive"
     assert seen == []
+
+
+def test_help_shows_every_option() -> None:
+    function = warmed()(len)
+    for method in (function.warm_all, function.awarm_all):
+        options = list(inspect.signature(method).parameters.values())
+        assert [(each.name, each.default) for each in options[1:]] == [
+            ("weights", None),
+            ("budget_s", None),
+            ("policy", "ready"),
+        ]
+    for name in ("weights", "budget_s", "policy"):
+        assert f"{name}: " in function.warm_all.__doc__

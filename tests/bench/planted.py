@@ -18,13 +18,13 @@ import random
 import sys
 from collections import Counter
 from pathlib import Path
+from statistics import median
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT))
 
 from jitwarmup.analysis.classify import classify  # noqa: E402 - after the path
-from jitwarmup.analysis.stats import median  # noqa: E402 - after the path
 
 SHAPES = ("flat", "warmup", "slowdown", "no_steady_state")
 NOISES = ("quiet", "jvm", "busy")

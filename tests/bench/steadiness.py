@@ -21,13 +21,14 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT))
 
-from jitwarmup.analysis.stats import CONTENDED, median, median_interval, quantile  # noqa: E402 - after the path
-from jitwarmup.engine.rules import RuleLike, until_steady, warmup_end, would_have_said  # noqa: E402 - after the path
+from jitwarmup.analysis.stats import CONTENDED, median_interval, quantile  # noqa: E402 - after the path
+from jitwarmup.engine.rules import RuleLike, until_steady, would_have_said  # noqa: E402 - after the path
 from jitwarmup.records.runs import Decision, OneTimeWork, Phase, Run  # noqa: E402 - after the path
 
 FOLDER = ROOT.parent / "shared/data/torch_cpu"
@@ -85,7 +86,7 @@ def mean_of(values: Iterable[float]) -> float:
 
 
 def middle_of(values: Iterable[float]) -> float:
-    return statistics.median(given) if (given := list(values)) else math.nan
+    return median(given) if (given := list(values)) else math.nan
 
 
 # ---------------------------------------------------------------------------------------------- the rules
@@ -151,7 +152,9 @@ def re_armed(rule: RuleLike, series: Series) -> tuple[int, int, bool] | None:
             warming = rule(history).state == "more"
             measured = 0
         if measured == MEASURED:
-            return len(history), warmup_end(history[:-MEASURED]), compiles(history[-MEASURED:])
+            numbers = until_steady()(history[:-MEASURED]).numbers
+            end = int(numbers.get("warmup_end", len(history) - MEASURED))
+            return len(history), end, compiles(history[-MEASURED:])
     return None
 
 

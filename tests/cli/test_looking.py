@@ -138,6 +138,14 @@ def test_report_without_matplotlib_says_so_and_still_writes_the_page(jitwarmup, 
     assert page.count("<tr><td>measure") == 12
 
 
+def test_report_without_jinja2_says_what_to_install(two, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    assert main(["report", "a.jsonl", "-o", "out.html"]) == 4
+    assert "pip install 'jitwarmup[report]'" in capsys.readouterr().err
+    assert not (two / "out.html").exists()
+    assert main(["report", "a.jsonl", "-o", "out.md"]) == 0
+
+
 def test_schema_is_a_json_schema(capsys):
     assert main(["schema"]) == 0
     assert "jitwarmup.call" in json.loads(capsys.readouterr().out)["$defs"]
@@ -204,7 +212,7 @@ def test_the_governor_and_the_quota_are_read_as_the_kernel_tells_them(tmp_path):
 
 def test_a_check_that_breaks_is_a_finding_and_keeps_what_it_found():
     def broken():
-        yield Finding(area="x", name="first", state="ok")
+        yield Finding("first", "ok")
         raise RuntimeError
 
     assert [(one.name, one.state) for one in examined(broken)] == [("first", "ok"), ("broken", "absent")]

@@ -79,7 +79,7 @@ def test_against_measures_both_in_turn_and_compares(jitwarmup, saved):
         (("measure", "mine:work", "--args", "{}"), "got a JSON dict"),
         (("measure", "mine:work", "--args", "oops"), "no JSON"),
         (("measure", "mine:work", "--measurements", "0"), "wanted 1 or more"),
-        (("measure", "mine:work", "--iterations", "-1"), "wanted 0 or more"),
+        (("measure", "mine:work", "--iterations", "-1"), "wanted a whole number"),
         (("measure", "mine:work", "--fail-on", "steady:5%"), "needs --against"),
         (("measure", "mine:work", "--against", "mine:work", "--fail-on", "x:5%"), "wanted one of cold"),
         (("measure", "mine:work", "--save", "no/such/folder"), "cannot write"),

@@ -1,6 +1,7 @@
 """What may be given as ``ranks=``, and what is said of anything else."""
 
 import asyncio
+from concurrent.futures import Future
 from types import SimpleNamespace
 
 import pytest
@@ -167,10 +168,18 @@ def test_a_thread_and_a_task_wait_for_the_same(monkeypatch):
     slept = []
     monkeypatch.setattr(group.time, "sleep", slept.append)
     looked = []
-    monkeypatch.setattr(group, "wait_for", lambda work, seconds: looked.append(work))
-    assert GroupExchange(Steps(None, "work", None), b"x", 1.0).block() == Exchanged(messages=(b"x",))
-    assert (slept, looked) == ([group.LONGEST_S] * 2, ["work"])
-    assert asyncio.run(GroupExchange(Steps(None, "work"), b"x", 1.0).sleep()) == Exchanged(messages=(b"x",))
+    work, answer = SimpleNamespace(wait=lambda limit: looked.append(limit.total_seconds())), Future()
+    answer.set_result(None)
+    assert GroupExchange(Steps(None, work, answer, None), b"x", 1.0).block() == Exchanged(messages=(b"x",))
+    assert (slept, looked) == ([group.LONGEST_S] * 2, [group.LOOK_S])
+    assert asyncio.run(GroupExchange(Steps(None, work), b"x", 1.0).sleep()) == Exchanged(messages=(b"x",))
+
+
+def test_an_operation_that_failed_is_not_the_waiting_threads_error():
+    def wait(limit):
+        raise RuntimeError("timed out")
+
+    assert GroupExchange(Steps(SimpleNamespace(wait=wait)), b"x", 1.0).block() == Exchanged(messages=(b"x",))
 
 
 def test_a_task_looks_ever_less_often(monkeypatch):

@@ -82,9 +82,13 @@ BLOCK = [
     ("processes", 0, f"processes got 0; {WHOLE}"),
     ("processes", True, f"processes got True; {WHOLE}"),
     ("probes", 3, "probes got 3; wanted a list of objects with arm, snapshot, delta, disarm"),
-    ("probes", [object()], "probes got a list; wanted a list of objects with arm, snapshot, delta, disarm"),
-    ("clock", object(), "clock got a object; wanted an object with now() -> int (ns) and fence()"),
-    ("clock", FakeClock, "clock got a type; wanted an object with now() -> int (ns) and fence()"),
+    (
+        "probes",
+        [object()],
+        "probes got a object without arm, snapshot, delta, disarm; wanted a list of objects with arm, snapshot, delta, disarm",
+    ),
+    ("clock", object(), "clock got a object without now, fence; wanted an object with now() -> int (ns) and fence()"),
+    ("clock", FakeClock, "clock got the class FakeClock; wanted an object with now() -> int (ns) and fence()"),
 ]
 
 

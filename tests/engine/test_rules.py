@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from jitwarmup.engine.rules import Budget, Fixed, UntilSteady, until_steady, warmup_end, would_have_said
+from jitwarmup.engine.rules import Budget, Fixed, UntilSteady, until_steady, would_have_said
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.runs import Decision, OneTimeWork, Phase, Run
 
@@ -264,6 +264,10 @@ def test_a_run_that_did_not_finish_is_no_observation_but_its_work_counts():
 # ---------------------------------------------------------------------------------------------- told afterwards
 
 
+def warmup_end(runs):
+    return until_steady()(runs).numbers.get("warmup_end")
+
+
 def test_the_end_of_warm_up_is_found_by_walking_back():
     assert warmup_end(validated(9.0, 5.0, 1.02, 1.0, 1.0, 1.0, 1.0)) == 3
 
@@ -277,8 +281,8 @@ def test_a_slow_first_run_is_no_exception_but_warm_up():
 
 
 def test_nothing_after_the_last_work_means_no_steady_part_yet():
-    assert warmup_end([a_run(1.0, Phase.VALIDATE)]) == 1
-    assert warmup_end([]) == 0
+    assert warmup_end([a_run(1.0, Phase.VALIDATE)]) is None
+    assert warmup_end([]) is None
 
 
 def test_fixed_counts_are_told_when_proof_would_have_been_found():

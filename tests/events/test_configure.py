@@ -7,8 +7,8 @@ import sys
 import pytest
 import structlog
 
+from jitwarmup import configure_json
 from jitwarmup.events import emit, schema
-from jitwarmup.events.sinks import configure_json
 
 FIELDS = {"schema": "jitwarmup/1", "callable": "f", "duration_s": 1.0, "outcome": "ok"}
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from jitwarmup.events import schema
-from jitwarmup.events.device import device_fields, ledger_fields, slug
+from jitwarmup.events.keys import device_fields, ledger_fields, slug
 from jitwarmup.records.runs import DeviceReading
 
 CALLED = {"callable": "f", "duration_s": 1.0, "outcome": "ok"}

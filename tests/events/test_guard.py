@@ -8,8 +8,7 @@ from contextvars import ContextVar
 import pytest
 import structlog
 
-from jitwarmup.events.emit import as_emitter
-from jitwarmup.events.guard import QueueSink, SafeEmitter
+from jitwarmup.events import QueueSink, SafeEmitter, as_emitter
 from jitwarmup.events.sinks import Recorder
 
 FIELDS = {"callable": "f"}

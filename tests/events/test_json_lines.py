@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from jitwarmup.events import schema
-from jitwarmup.events.json_lines import JsonLines
+from jitwarmup.events import JsonLines, schema
 from jitwarmup.events.sanitize import to_json
 
 FIELDS = {"schema": "jitwarmup/1", "callable": "f", "duration_s": 1.0, "outcome": "ok"}
@@ -186,7 +185,7 @@ def test_a_child_forked_while_another_thread_holds_the_lock_can_write(tmp_path):
 WRITER = """
 import sys
 from jitwarmup.events import schema
-from jitwarmup.events.json_lines import JsonLines
+from jitwarmup.events import JsonLines
 path, writer, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 out = JsonLines(path)
 wide = ["w" * 60] * 16  # most lines are a few hundred bytes, every tenth over a thousand

@@ -6,7 +6,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from jitwarmup.events import schema, schema_files
+import jitwarmup.events
+from jitwarmup.cli import main
+from jitwarmup.events import json_schema, schema
 
 GOLDEN = Path(__file__).with_name("golden") / "jitwarmup-1.json"
 ENVELOPE = {"timestamp": "2026-01-01T00:00:00Z", "level": "info", "trace_id": "0" * 32}
@@ -14,8 +16,8 @@ ENVELOPE = {"timestamp": "2026-01-01T00:00:00Z", "level": "info", "trace_id": "0
 
 @pytest.fixture(scope="module")
 def validator():
-    jsonschema.Draft202012Validator.check_schema(schema_files.json_schema())
-    return jsonschema.Draft202012Validator(schema_files.json_schema())
+    jsonschema.Draft202012Validator.check_schema(json_schema())
+    return jsonschema.Draft202012Validator(json_schema())
 
 
 def test_every_event_fits_the_json_schema_with_its_envelope(validator, every_event):
@@ -46,10 +48,10 @@ def test_an_event_without_a_promised_key_does_not_fit(validator):
     assert not validator.is_valid({"event": schema.CALL, "schema": "jitwarmup/1", "callable": "f", "duration_s": 1.0})
 
 
-def test_the_file_in_the_wheel_is_printed_from_the_table():
-    assert schema_files.FILE.read_text(encoding="utf-8") == schema_files.text(), (
-        "run what the docstring of schema_files.py shows"
-    )
+def test_the_file_in_the_wheel_is_what_the_command_prints(capsys):
+    assert main(["schema"]) == 0
+    file = Path(jitwarmup.events.__file__).with_name("schema.json")
+    assert file.read_text(encoding="utf-8") == capsys.readouterr().out, "run what the docstring of schema.py shows"
 
 
 def golden() -> dict[str, object]:
@@ -75,12 +77,6 @@ def test_a_minor_version_only_adds():
 
 
 def test_the_readme_table_names_every_event():
-    table = schema_files.readme_table()
+    table = schema.readme_table()
     for event in schema.EVENTS:
         assert f"| `{event.name}` | {event.level} | {event.when} |" in table
-
-
-def test_writing_gives_the_same_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(schema_files, "FILE", tmp_path / "schema.json")
-    schema_files.write()
-    assert json.loads(schema_files.FILE.read_text()) == schema_files.json_schema()

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 import structlog
 
-from jitwarmup.events import processors, schema
-from jitwarmup.events.processors import GenAI, add_trace_ids, nest_keys, to_otel
+from jitwarmup.events import GenAI, add_trace_ids, nest_keys, schema, to_otel
 
 CALL = {
     "event": schema.CALL,
@@ -111,7 +111,7 @@ def test_trace_ids_are_those_of_the_current_span():
 
 
 def test_without_opentelemetry_there_are_no_trace_ids(monkeypatch):
-    monkeypatch.delitem(processors.sys.modules, "opentelemetry.trace", raising=False)
+    monkeypatch.delitem(sys.modules, "opentelemetry.trace", raising=False)
     assert add_trace_ids(None, "info", {"event": "e"}) == {"event": "e"}
 
 

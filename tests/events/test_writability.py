@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from jitwarmup.events import guard, writability
-from jitwarmup.events.writability import LineWriter
+from jitwarmup.events import SafeEmitter, guard
+from jitwarmup.events.sinks import LineWriter, is_writable, write_line
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
 
@@ -34,15 +34,15 @@ def full_pipe():
 def test_a_full_pipe_is_not_writable_and_an_empty_one_is(full_pipe):
     stream, read_on = full_pipe
     began = time.monotonic()
-    assert not writability.is_writable(stream, 0.05)
+    assert not is_writable(stream, 0.05)
     assert time.monotonic() - began >= 0.05
     read_on()
-    assert writability.is_writable(stream, 0)
+    assert is_writable(stream, 0)
 
 
 def test_a_stream_without_a_descriptor_is_writable():
-    assert writability.is_writable(io.StringIO(), 0)
-    assert writability.is_writable(object(), 0)
+    assert is_writable(io.StringIO(), 0)
+    assert is_writable(object(), 0)
 
 
 def test_a_line_for_a_reader_that_stands_still_is_given_up(full_pipe, monkeypatch):
@@ -51,20 +51,25 @@ def test_a_line_for_a_reader_that_stands_still_is_given_up(full_pipe, monkeypatc
     on_stderr, given = LineWriter(patience_s=0.01), LineWriter(stream, 0.01)
     began = time.monotonic()
     for _ in range(100):
-        writability.write_line("hello")
+        write_line("hello")
         on_stderr.write("hello")
         given.info("hello")
     assert time.monotonic() - began < 5
-    assert not writability.is_writable(stream, 0)
+    assert not is_writable(stream, 0)
+
+
+class Broken:
+    def emit(self, event, level, fields):
+        raise OSError("a secret")
 
 
 def test_losses_are_counted_and_the_first_is_noted(capsys):
-    lost = guard.Dropped("sink")
+    sink = SafeEmitter(Broken())
     for _ in range(3):
-        lost.add("burns")
-    assert lost.count == 3
+        sink.emit("jitwarmup.call", "info", {})
+    assert sink.lost == 3
     assert capsys.readouterr().err == (
-        "jitwarmup: the log sink sink burns; its event is lost, further ones are only counted\n"
+        f"jitwarmup: the log sink {__name__}.Broken raised OSError; its event is lost, further ones are only counted\n"
     )
 
 

@@ -15,7 +15,7 @@ import time
 from importlib.metadata import version
 from itertools import pairwise
 
-from jitwarmup.gpu.binding import Binding, HostClocks, Refused, Unavailable, load
+from jitwarmup.gpu.binding import Binding, Clocks, Refused, Unavailable, load
 from jitwarmup.gpu.devices import Wanted, resolve
 from jitwarmup.gpu.energy import COUNTER_STEP_S, clock_of
 from jitwarmup.gpu.monitor import GPUMonitor
@@ -83,14 +83,14 @@ def show_ring(binding, device):
     gaps = [(b - a) / 1e3 for a, b in pairwise(stamps)]
     announce("ring: samples, seconds", f"{len(stamps)}, {(stamps[-1] - stamps[0]) / 1e6:.2f}")
     announce("ring: period", f"{statistics.median(gaps):.2f} ms, {min(gaps):.2f} to {max(gaps):.2f}")
-    clocks = HostClocks().stamps_ns()
+    clocks = Clocks().stamps_ns()
     name = clock_of(stamps[-1] * 1000, clocks)
     announce("ring: clock", name or f"none fits: {stamps[-1]} us")
     if name:
         ages = []
         for _ in range(200):
             _, samples = binding.ask("nvmlDeviceGetSamples", device.handle, 0, 0)
-            ages.append((HostClocks().stamps_ns()[name] - int(samples[-1].timeStamp) * 1000) / 1e6)
+            ages.append((Clocks().stamps_ns()[name] - int(samples[-1].timeStamp) * 1000) / 1e6)
             time.sleep(0.001)
         announce("ring: age of the newest sample", f"{min(ages):.1f} to {max(ages):.1f} ms")
 
@@ -163,7 +163,7 @@ def show_monitor():
         )
         announce(f"monitor: {seconds} s window", f"{energy} by {reading.energy_source}, status {reading.status}")
     announce("monitor: the last reading", reading)
-    check = gpu._link.reader._readers[0]._power.counter_check.last
+    check = gpu._link.reader._readers[0].power.counter_check.last
     announce(
         "ring against counter", check and f"{100 * check.off:+.1f} % over {check.span_s:.1f} s, agrees: {check.agrees}"
     )

@@ -1,5 +1,6 @@
 import importlib.util
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,12 @@ def make_monitor(nvmlsim):
         monitor.stop()
     for monitor in made:
         assert monitor.state in {"new", "stopped"}
+
+
+@pytest.fixture
+def driver_threads():
+    """The threads that call drivers now."""
+    return lambda: [thread for thread in threading.enumerate() if thread.name == "jitwarmup-nvml"]
 
 
 @pytest.fixture

@@ -1,40 +1,46 @@
-"""How many functions a reading passes between the engine's window and the driver's binding."""
+"""How many functions of the package a reading passes between the engine's window and the driver's binding."""
 
 import sys
+import threading
 
 import pynvml
+from figures import stack
 
 from jitwarmup.gpu.shared import SharedMonitor, SharedWindow
 
 MOST = 9
-THREAD = {"_serve", "run", "_bootstrap_inner", "_bootstrap"}  # the loop of the driver thread is nobody's caller
+WINDOW = {SharedWindow.__enter__.__code__, SharedWindow.__exit__.__code__}
 
 
-def functions_on_the_stack(frame):
-    """Names of the functions from the innermost outwards, up to the entry of the window or the end of the thread."""
-    names = []
-    while frame is not None and frame.f_code is not SharedWindow.__enter__.__code__:
-        names.append(frame.f_code.co_qualname)
-        frame = frame.f_back
-    return [name for name in names if name.rpartition(".")[2] not in THREAD]
+def test_a_window_reaches_the_driver_in_at_most_nine_functions_whatever_it_asks(make_monitor, nvmlsim):
+    caller, passed = threading.get_ident(), {}
 
+    def profile(frame, event, _):
+        if event != "call" or frame.f_code.co_filename != pynvml.__file__:
+            return
+        frames = [*stack(frame), *stack(sys._current_frames()[caller])]
+        places = [place for place, each in enumerate(frames) if each.f_code in WINDOW]
+        if places:  # the outermost is the engine's
+            names = tuple(each.f_code.co_qualname for each in frames[: places[-1] + 1])
+            passed.setdefault(names, frame.f_code.co_name)
 
-def test_a_window_reaches_the_driver_in_at_most_nine_functions(gpu, nvmlsim, monkeypatch):
-    handed_over, asked = [], []
-    call, temperature = type(gpu._link._thread).call, pynvml.nvmlDeviceGetTemperatureV
-
-    def spy_call(thread, job, **limits):
-        handed_over.append(functions_on_the_stack(sys._getframe(1)))
-        return call(thread, job, **limits)
-
-    def spy_temperature(*arguments):
-        asked.append(functions_on_the_stack(sys._getframe(1)))
-        return temperature(*arguments)
-
-    monkeypatch.setattr(type(gpu._link._thread), "call", spy_call)
-    monkeypatch.setattr(pynvml, "nvmlDeviceGetTemperatureV", spy_temperature)
-    with SharedMonitor.of(gpu).window("measure") as window:
-        nvmlsim.advance(0.2)
-    assert window.reading.status == "ok"
-    passed = [*reversed(handed_over[0]), "DriverThread.call", *reversed(asked[0])]
-    assert len(passed) <= MOST, passed
+    threading.setprofile(profile)
+    try:
+        gpu = make_monitor()
+        gpu.start()
+    finally:
+        threading.setprofile(None)
+    with gpu.paused():
+        nvmlsim.advance(1.5)
+    nvmlsim.processes(4_000_001)
+    sources = set()
+    for seconds in (0.3, 5.03, 5.03):  # after the longer ones a step of the counter is awaited
+        with SharedMonitor.of(gpu).window("measure") as window:
+            nvmlsim.advance(seconds)
+        assert window.reading.status == "ok"
+        sources.add(window.reading.energy_source)
+    gpu.stop()
+    assert sources == {"ring", "counter"}
+    functions = {name for names in passed for name in names}
+    assert {"Binding._samples", "Binding._processes", "PowerHistory.complete", "PowerHistory.fetch"} <= functions
+    assert {names: len(names) for names in passed if len(names) > MOST} == {}

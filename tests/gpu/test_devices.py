@@ -197,7 +197,7 @@ def test_what_torch_calls_a_gpu_may_be_an_instance(binding, nvmlsim):
     (device,) = resolve(binding, Wanted((Want(uuid=result),)))
     assert device.uuid == nvmlsim.uuid(0, mig=1)
     assert (device.mig_instance, device.shared) == (2, True)
-    assert device.own is not device.handle
+    assert device.mig_handle is not None
 
 
 # ---- one of several processes
@@ -453,15 +453,6 @@ def test_a_peak_of_torch_s_allocator_is_told_when_it_is_this_window_s(make_monit
             readings.append(window.reading)
     assert [reading.memory_peak_bytes for reading in readings] == [None, 700, None]
     assert "no higher than an earlier peak" in readings[0].missing["memory_peak_bytes"]
-
-
-def test_a_peak_may_be_reset_where_the_user_says_so(make_monitor, nvmlsim, torch_is):
-    torch = torch_is(FakeTorch(nvmlsim.uuid(0)))
-    torch.peaks[0] = 900
-    gpu = make_monitor(reset_peak=True)
-    with gpu, gpu.window("x") as window:
-        torch.peaks[0] = 300
-    assert window.reading.memory_peak_bytes == 300
 
 
 def test_processes_are_foreign_only_if_our_own_is_in_the_list(make_monitor, nvmlsim, torch_is):

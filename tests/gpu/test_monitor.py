@@ -13,7 +13,7 @@ import pynvml
 import pytest
 
 from jitwarmup.gpu.monitor import GPUMonitor
-from jitwarmup.gpu.windows import INTERRUPTED
+from jitwarmup.gpu.reading import INTERRUPTED
 from jitwarmup.records.errors import ArgumentError, MonitorStateError
 from jitwarmup.records.protocols import Monitor
 from jitwarmup.records.runs import DeviceReading
@@ -42,10 +42,9 @@ def held_up(gpu):
     has_it, over = threading.Event(), threading.Event()
 
     def hold():
-        gpu._calls.take(30)
-        has_it.set()
-        over.wait(30)
-        gpu._calls.give_back()
+        with gpu._calls.taken(30):
+            has_it.set()
+            over.wait(30)
 
     thread = threading.Thread(target=hold)
     thread.start()
@@ -151,15 +150,16 @@ def test_an_exception_of_the_body_passes_unchanged(gpu, nvmlsim):
     assert window.reading.status == "ok"
 
 
-def test_a_monitor_that_is_forgotten_gives_nvml_back(make_monitor, nvmlsim):
+def test_a_monitor_that_is_forgotten_gives_nvml_back(nvmlsim, driver_threads):
     gpu = nvmlsim.adopt(GPUMonitor())
     gpu.start()
-    thread = gpu._link._thread._thread
+    threads = driver_threads()
     gone = weakref.ref(gpu)
     del gpu
     gc.collect()
     assert gone() is None
-    thread.join(30)
+    for thread in threads:
+        thread.join(30)
     assert nvmlsim.initialised == 0
 
 

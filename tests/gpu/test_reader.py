@@ -13,7 +13,7 @@ def test_before_open_and_after_close_there_is_nothing_to_find(nvmlsim):
     with pytest.raises(Unavailable, match="not initialised"):
         reader.find(Wanted(None))
     reader.close()
-    (reading,) = reader.end(9, pids=False, listed=False)
+    (reading,) = reader.end(reader, pids=False, listed=False)
     assert reading.status == "unavailable"
     assert nvmlsim.count() == 0
 

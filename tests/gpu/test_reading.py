@@ -2,6 +2,7 @@
 
 import pytest
 
+from jitwarmup.gpu.devices import Device
 from jitwarmup.gpu.energy import Comparison, Energy, SampleHistory
 from jitwarmup.gpu.reading import Edge, Span, joined, reading_of, reasons_of, unread
 from jitwarmup.gpu.reasons import clock_settled, foreign_pids, temperature_drift_c, throttled_share
@@ -17,7 +18,7 @@ def edge(at_s, **values):
 def read(before, after, **values):
     values.setdefault("history", SampleHistory())
     span = Span(before, after, **values)
-    return reading_of(span, uuid="GPU-1", name="GPU", clock_max_mhz=1980, own_pid=1)
+    return reading_of(span, Device(None, "GPU-1", "GPU", sm_clock_max_mhz=1980), own_pid=1)
 
 
 def test_the_counter_has_the_bound_of_one_step():

@@ -9,6 +9,7 @@ import weakref
 import pytest
 
 from jitwarmup.gpu.shared import SharedMonitor
+from jitwarmup.records.errors import MonitorStateError
 from jitwarmup.records.runs import DeviceReading
 
 
@@ -123,7 +124,6 @@ def test_a_window_hands_on_the_reading_of_the_monitor():
     with SharedMonitor.of(monitor).window("measure") as window:
         assert window.reading is None
     assert window.reading is monitor.given
-    assert window.reason is None
     assert monitor.calls == ["open measure", "close measure"]
 
 
@@ -133,7 +133,8 @@ def test_a_window_asked_for_while_somebody_warms_is_not_opened_and_says_so():
     shared.pause()
     with shared.window("measure") as window:
         pass
-    assert (window.reading, window.reason) == (None, "paused by another warm-up")
+    assert window.reading is None
+    assert shared.problems == {}
     assert monitor.calls == ["pause"]
 
 
@@ -146,7 +147,6 @@ def test_a_window_cut_by_a_warm_up_keeps_its_reading_and_says_so(status, kept):
         shared.pause()
         shared.resume()
     cut = "interrupted by the warm-up of another function"
-    assert window.reason == "interrupted by another warm-up"
     assert window.reading.status == kept
     assert window.reading.energy_j == 2.0
     assert window.reading.missing == {"power": "x", "window": cut}
@@ -175,7 +175,6 @@ def test_nothing_that_a_monitor_raises_gets_out_and_no_message_is_kept():
     with shared.window("measure") as window:
         pass
     assert window.reading is None
-    assert window.reason == "ValueError in window().__enter__"
     assert shared.problems == {
         "running": "OSError in running",
         "start": "ValueError in start()",
@@ -207,9 +206,10 @@ def test_a_window_whose_exit_raises_has_a_reason_and_lets_the_body_s_exception_p
             finally:
                 raise OSError("secret")
 
-    with pytest.raises(KeyError), SharedMonitor.of(Bad()).window("measure") as window:
+    shared = SharedMonitor.of(Bad())
+    with pytest.raises(KeyError), shared.window("measure"):
         raise KeyError("body")
-    assert window.reason == "OSError in window().__exit__"
+    assert shared.problems == {"window": "OSError in window().__exit__"}
 
 
 def test_a_window_that_swallows_exceptions_cannot_swallow_the_body_s():
@@ -219,7 +219,7 @@ def test_a_window_that_swallows_exceptions_cannot_swallow_the_body_s():
 
     with pytest.raises(KeyError), SharedMonitor.of(Swallower()).window("measure") as window:
         raise KeyError("body")
-    assert window.reason == "no reading"
+    assert window.reading is None
 
 
 def test_a_window_of_a_generator_that_lets_the_body_s_exception_through_is_no_problem_of_the_monitor():
@@ -231,21 +231,10 @@ def test_a_window_of_a_generator_that_lets_the_body_s_exception_through_is_no_pr
 
 
 def test_what_is_no_device_reading_is_refused_with_a_reason():
-    with SharedMonitor.of(Recorder(reading={"energy": 3})).window("measure") as window:
-        pass
-    assert (window.reading, window.reason) == (None, "not a DeviceReading")
-
-
-def test_a_window_may_say_itself_why_it_has_no_reading():
-    class Silent(Recorder):
-        def window(self, name):
-            return contextlib.nullcontext(type("Value", (), {"reading": None, "reason": "no meter here"})())
-
-    shared = SharedMonitor.of(Silent())
+    shared = SharedMonitor.of(Recorder(reading={"energy": 3}))
     with shared.window("measure") as window:
         pass
-    assert (window.reading, window.reason) == (None, "no meter here")
-    assert shared.problems == {}
+    assert (window.reading, shared.problems) == (None, {"window": "not a DeviceReading"})
 
 
 def test_a_monitor_that_the_user_started_is_neither_started_nor_stopped():
@@ -277,9 +266,9 @@ def test_a_listener_is_handed_on_to_the_monitor_and_a_failing_one_is_dropped():
 
     shared.on_degraded = listener
     assert monitor.on_degraded is listener
-    with shared.window("measure") as window:
+    with shared.window("measure"):
         pass
-    assert window.reason == "not a DeviceReading"
+    assert shared.problems == {"window": "not a DeviceReading"}
     assert shared.on_degraded is None
 
 
@@ -388,7 +377,7 @@ def test_the_gpu_monitor_behind_the_wrapper(make_monitor, nvmlsim):
     shared.on_degraded = lambda *result: received.append(result)
     with shared.window("measure") as early:
         pass
-    assert early.reason == "MonitorStateError in window().__enter__"
+    assert early.reading is None
     assert shared.start()
     shared.pause()
     shared.pause()
@@ -396,7 +385,7 @@ def test_the_gpu_monitor_behind_the_wrapper(make_monitor, nvmlsim):
     shared.resume()
     with shared.window("measure") as paused:
         pass
-    assert paused.reason == "paused by another warm-up"
+    assert paused.reading is None
     shared.resume()
     with shared.window("measure") as window:
         nvmlsim.advance(0.5)
@@ -405,7 +394,7 @@ def test_the_gpu_monitor_behind_the_wrapper(make_monitor, nvmlsim):
         shared.pause()
         shared.resume()
         nvmlsim.advance(0.5)
-    assert (cut.reason, cut.reading.status) == ("interrupted by another warm-up", "partial")
+    assert cut.reading.status == "partial"
     assert cut.reading.missing["window"] == "interrupted by the warm-up of another function"
     shared.stop()
     assert gpu.state == "stopped"
@@ -418,9 +407,54 @@ def test_an_interrupted_entry_leaves_no_window_to_cut():
             raise KeyboardInterrupt
 
     shared = SharedMonitor.of(Interrupted())
+    window = shared.window("measure")
     with pytest.raises(KeyboardInterrupt):
-        shared.window("measure").__enter__()
-    assert shared._open == set()
+        window.__enter__()
+    shared.pause()
+    assert not window.interrupted
+
+
+def test_a_window_that_was_never_left_is_not_kept():
+    shared = SharedMonitor.of(Recorder())
+    window = shared.window("measure")
+    window.__enter__()
+    gone = weakref.ref(window)
+    del window
+    gc.collect()
+    assert gone() is None
+
+
+def test_pauses_of_the_user_and_of_the_engine_are_counted_together(gpu):
+    shared = SharedMonitor.of(gpu)
+    shared.pause()
+    gpu.pause()
+    shared.resume()
+    assert (gpu.state, shared.paused) == ("paused", True)
+    gpu.resume()
+    assert (gpu.state, shared.paused) == ("running", False)
+    shared.pause()
+    with pytest.raises(MonitorStateError, match="nothing to resume"):
+        gpu.resume()
+    gpu.stop()
+    gpu.start()
+    assert gpu.state == "paused"
+    shared.resume()
+    assert gpu.state == "running"
+
+
+def test_a_stop_lets_go_of_the_user_s_pauses_only(gpu):
+    shared = SharedMonitor.of(gpu)
+    gpu.pause()
+    gpu.pause()
+    gpu.stop()
+    assert not shared.paused
+    shared.pause()
+    gpu.start()
+    with gpu.paused():
+        gpu.stop()
+        assert shared.paused
+    shared.resume()
+    assert not shared.paused
 
 
 def test_a_monitor_that_refuses_a_listener_is_used_without_one():

@@ -77,14 +77,14 @@ def test_a_python_without_numpy_and_torch_has_one_stream(monkeypatch):
     for name in ("numpy.random", "torch"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     assert list(random_streams.process_streams()) == ["random"]
-    assert list(random_streams.generator_kinds()) == [random.Random]
+    assert random_streams.generator_kinds() == (random.Random,)
 
 
 def test_a_python_without_random_has_none(monkeypatch):
     for name in ("random", "numpy.random", "torch"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     assert random_streams.process_streams() == {}
-    assert random_streams.generator_kinds() == {}
+    assert random_streams.generator_kinds() == ()
     Rewinder([3], process_wide=True).rewind()
 
 
@@ -92,7 +92,7 @@ def test_half_imported_libraries_are_left_alone(monkeypatch):
     monkeypatch.setitem(sys.modules, "numpy.random", SimpleNamespace())
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace())
     assert list(random_streams.process_streams()) == ["random"]
-    assert list(random_streams.generator_kinds()) == [random.Random]
+    assert random_streams.generator_kinds() == (random.Random,)
 
 
 def device(*generators, initialized=True):

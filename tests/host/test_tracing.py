@@ -10,13 +10,13 @@ from types import SimpleNamespace
 import pytest
 
 from jitwarmup import State, warmed
-from jitwarmup.host.tracing import Tracing, ask_torch, cuda_capturing, nothing_to_capture
+from jitwarmup.host.tracing import Tracing, ask_torch, cuda_capturing
 
 
 @pytest.fixture(autouse=True)
 def _as_found(monkeypatch):
     monkeypatch.setattr(Tracing, "compiling", staticmethod(ask_torch))
-    monkeypatch.setattr(Tracing, "capturing", staticmethod(nothing_to_capture))
+    monkeypatch.setattr(Tracing, "capturing", staticmethod(lambda: False))
 
 
 def fake(compiling=False, initialized=True, capturing=False):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from jitwarmup.probes.dynamo import EMPTY, Dynamo, Snapshot, known_break
+from jitwarmup.probes.dynamo import Dynamo, Snapshot, known_break
 
 
 @pytest.fixture
@@ -112,7 +112,9 @@ def test_records_that_the_user_cleared_are_no_overflow(probe, record):
 def test_each_record_gets_its_own_scope_and_counters_the_common_one(probe, record):
     mine, theirs, old = record(compile_id="0/0"), record(compile_id="1/0"), record(compile_id="2/0")
     scopes = {"0/0": "own", "1/0": "foreign", "2/0": None}
-    work = probe.attributed(EMPTY, Snapshot((mine, theirs, old), {"text": 1}), lambda r: scopes[r.compile_id], "shared")
+    work = probe.attributed(
+        Snapshot(), Snapshot((mine, theirs, old), {"text": 1}), lambda r: scopes[r.compile_id], "shared"
+    )
     assert [(item.kind, item.scope) for item in work] == [
         ("dynamo.capture", "own"),
         ("dynamo.capture", "foreign"),
@@ -121,7 +123,7 @@ def test_each_record_gets_its_own_scope_and_counters_the_common_one(probe, recor
 
 
 def test_a_graph_break_of_one_runs_compile_is_that_runs(probe, record):
-    work = probe.attributed(EMPTY, Snapshot((record(),), {"text": 1}), lambda _: "foreign", "shared")
+    work = probe.attributed(Snapshot(), Snapshot((record(),), {"text": 1}), lambda _: "foreign", "shared")
     assert {item.scope for item in work} == {"foreign"}
 
 
@@ -192,7 +194,7 @@ def test_disarming_leaves_the_handler_as_it_was_and_may_be_done_twice(probe, fak
     probe.disarm()
     probe.disarm()
     assert fake_dynamo.handler.start_callbacks == []
-    assert probe.snapshot() is EMPTY
+    assert probe.snapshot() == Snapshot()
 
 
 def test_reading_does_not_add_a_key_to_torchs_counters(probe, fake_dynamo):

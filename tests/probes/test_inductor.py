@@ -6,7 +6,7 @@ import pytest
 
 from jitwarmup.analysis.costs import WITHIN, exclusive_costs
 from jitwarmup.probes.dynamo import Dynamo
-from jitwarmup.probes.inductor import EMPTY, Inductor
+from jitwarmup.probes.inductor import Inductor, Snapshot
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_dormant_reads_nothing(monkeypatch):
     monkeypatch.delitem(sys.modules, "torch._dynamo.utils", raising=False)
     probe = Inductor()
     assert probe.arm().state == "dormant"
-    assert probe.snapshot() is EMPTY
+    assert probe.snapshot() == Snapshot()
 
 
 def test_unknown_forms_are_said(fake_dynamo):

@@ -6,6 +6,7 @@ import sys
 import threading
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from jitwarmup.host.scope import CURRENT
@@ -105,7 +106,7 @@ def test_nothing_is_read_between_open_and_close(make_look, monkeypatch):
     look.watch.arm()
 
     def user():
-        return len(reads), len(meter.asked), len(stamped.asked), look.watch.looks
+        return len(reads), len(meter.asked), len(stamped.asked)
 
     begun = []
 
@@ -124,14 +125,15 @@ def test_a_quiet_run_reads_stamps_only(make_look, monkeypatch):
     reads = []
     for probe in DEFAULT:
         monkeypatch.setattr(probe, "snapshot", counted(probe.snapshot, reads))
-    look = make_look(*DEFAULT)
+    stamped = Stamped()
+    look = make_look(*DEFAULT, stamped)
     look(lambda: None)
     reads.clear()
-    looks = look.watch.looks
+    stamped.asked.clear()
     for _ in range(3):
         assert look(lambda: None).work == ()
     assert reads == []
-    assert look.watch.looks == looks + 6
+    assert stamped.asked == ["stamp"] * 6
 
 
 def counted(function, reads):
@@ -218,6 +220,22 @@ def test_a_broken_probe_is_listed_as_unavailable_with_its_reason(make_look):
     assert look.watch.unwatched() == {"meter": "snapshot raised ZeroDivisionError"}
     look.watch.arm()
     assert look.watch.unwatched() == {"meter": "snapshot raised ZeroDivisionError"}
+
+
+@pytest.mark.parametrize("found", [None, ["no work"]])
+def test_a_probe_that_returns_something_else_is_out(found, make_look):
+    meter = Meter()
+    look = make_look(meter)
+    meter.delta = lambda before, after: found
+    assert look(step, meter).work == ()
+    assert look.watch.unwatched() == {"meter": "delta raised TypeError"}
+
+
+def test_a_reading_may_be_an_array_whose_comparison_is_no_bool(make_look):
+    meter = Meter()
+    meter.snapshot = lambda: np.array([meter.value, meter.value])
+    meter.delta = lambda before, after: [OneTimeWork(kind="meter.step", count=int((after - before)[0]))]
+    assert described(make_look(meter)(step, meter)) == [("meter.step", 1, "own")]
 
 
 def test_the_users_exception_is_let_through_and_the_run_is_closed(look):

@@ -158,5 +158,5 @@ def test_children_are_dormant_without_dynamo_and_armed_with_it(monkeypatch, fake
     probe.disarm()
     monkeypatch.delitem(sys.modules, "torch._dynamo.callback")
     assert probe.arm().reason == "not loaded"
-    monkeypatch.setattr(process, "CHILDREN_TOLD", False)
+    monkeypatch.setattr(process, "USAGE", None)
     assert probe.arm().state == "unavailable"

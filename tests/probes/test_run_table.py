@@ -297,20 +297,25 @@ def test_a_forked_child_has_no_runs_of_its_parent(child):
 def test_a_run_that_opens_while_another_is_told_loses_nobody(hub):
     """A collection inside ``list()`` can let another thread in: the table changes size under us."""
 
-    class Changing(dict):
+    class Values:
         tries = 0
 
-        def values(self):
+        def __iter__(self):
             self.tries += 1
             if self.tries < 3:
                 raise RuntimeError("dictionary changed size during iteration")
-            return super().values()
+            return iter([token])
 
+    class Changing(dict):
+        def values(self):
+            return changing
+
+    changing = Values()
     hub.live = Changing()
     token = entered(hub)
     hub.push("gc", WORK)
     assert described(token) == [("gc.collect", True)]
-    hub.live.tries = -100
+    changing.tries = -100
     hub.push("gc", WORK)
     hub.leave(token)
     assert len(token.hook_events) == 1

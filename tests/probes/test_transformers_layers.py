@@ -87,6 +87,20 @@ def test_while_torch_traces_the_wrap_is_the_method_itself(cache_utils, make_look
     assert look.value == "done"
 
 
+def test_compiled_code_passes_the_hook_without_a_graph_break(cache_utils, make_look, torch):
+    class Mine(cache_utils.CacheLayerMixin):
+        def lazy_initialization(self, keys):
+            return keys + 1
+
+    Mine.__module__ = MODULE
+    cache_utils.Mine = Mine
+    look = make_look(Transformers())
+    compiled = torch.compile(lambda keys: Mine().lazy_initialization(keys), backend="eager", fullgraph=True)
+    assert described(look(compiled, torch.ones(1))) == []
+    assert look.value == torch.full((1,), 2.0)
+    assert described(look(Mine().lazy_initialization, torch.ones(1))) == [("kv_cache.allocate", 1, "Mine")]
+
+
 def test_the_methods_are_put_back(cache_utils, make_look):
     before = cache_utils.StaticLayer.lazy_initialization
     probe = Transformers()

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from jitwarmup.probes import triton as triton_probe
+from jitwarmup.probes.run_table import RUNS
 from jitwarmup.probes.triton import Triton
 
 
@@ -111,17 +112,23 @@ def test_a_later_owner_who_chains_ours_keeps_the_slot_and_ours_falls_silent(inst
     ]
 
 
-def test_a_kernel_that_inductor_builds_is_left_to_its_record(install, make_look, monkeypatch):
+def test_a_kernel_that_inductor_builds_is_left_to_its_record(install, make_look, monkeypatch, module):
     triton = install(listener=True)
+    guards = module("torch._guards", CompileContext=SimpleNamespace(try_get=lambda: "a compile"))
+    monkeypatch.setitem(sys.modules, "torch._guards", guards)
     look = make_look(Triton())
-    monkeypatch.setattr(triton_probe, "compiling", lambda: True)
     assert described(look(compiled, triton.knobs.compilation.listener)) == []
 
 
 def test_a_hook_never_breaks_a_launch(install, make_look, monkeypatch):
     triton = install(listener=True)
+
+    def fail(*args, **kwargs):
+        raise RuntimeError
+
     look = make_look(Triton())
-    monkeypatch.setattr(triton_probe, "compiling", lambda: 1 / 0)
+    monkeypatch.setattr(type(RUNS), "push", fail)
+    monkeypatch.setitem(sys.modules, "torch._guards", SimpleNamespace())  # not as known
     assert described(look(compiled, triton.knobs.compilation.listener)) == []
 
 

@@ -219,6 +219,8 @@ def read(report: Report, warmed_function: Warmed[[str], bytes]) -> None:
 
 assert_type(generate.warm_all(["hi"], weights=[1.0], budget_s=3.0), Preparation)
 assert_type(service.generate.warm_all(["hi"]), Preparation)
+generate.warm_all(["hi"], polcy="ready")  # type: ignore[call-arg]
+generate.warm_all(["hi"], policy=3)  # type: ignore[arg-type]
 assert_type(generate.coverage(), Coverage)
 assert_type(generate.status(), dict[str, Any])
 assert_type(readiness(generate, service.generate).ready, bool)

@@ -3,8 +3,7 @@
 from dataclasses import replace
 
 from jitwarmup.analysis.compose import compose
-from jitwarmup.records.ranks import RankTimes
-from jitwarmup.records.report import Failure
+from jitwarmup.records.report import Failure, RankTimes
 from jitwarmup.records.runs import OneTimeWork, Phase, Run
 from jitwarmup.records.verdict import Reason, Verdict
 from jitwarmup.views import report_text as explain

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.report import Report
 from jitwarmup.views import charts, html
 
@@ -49,10 +50,9 @@ def test_many_reports_stay_under_150_kb_and_say_what_is_left_out(make_report):
     assert "left out to keep the page small" in page
 
 
-def test_too_many_reports_for_one_page_are_refused_in_words(make_report, monkeypatch):
-    monkeypatch.setattr(html, "MOST_BYTES", 15_000)
-    with pytest.raises(ValueError, match="one page each"):
-        html.page([make_report()])
+def test_too_many_reports_for_one_page_are_refused_in_words(make_report, no_matplotlib):
+    with pytest.raises(ArgumentError, match=r"99 reports are too many .* one page each"):
+        html.page([make_report()] * 99)
 
 
 def test_nothing_is_fetched_and_nothing_runs(make_report):
@@ -169,3 +169,10 @@ def test_a_notebook_shows_the_same_figures_without_a_page_around_them(make_repor
     assert "body{" not in shown  # a rule of ours must not reach the notebook's own page
     assert "Warm-up curve" in shown
     assert "<svg" in shown
+
+
+def test_without_jinja2_a_notebook_shows_the_text_and_the_page_says_what_to_install(make_report, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    assert make_report()._repr_html_() is None
+    with pytest.raises(ImportError, match=r"pip install 'jitwarmup\[report\]'"):
+        html.page([make_report()])

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jitwarmup.records.units import SCALES, span
-from jitwarmup.views.text import table
+from jitwarmup.views.text import columns
 
 SPANS = [
     (None, "-"),
@@ -41,4 +41,4 @@ def test_what_is_shown_is_the_number_to_three_digits(seconds):
 
 
 def test_a_table_has_its_second_column_flush_right():
-    assert table([("cold", "3 s"), ("steady median", "348 ms")]) == "cold              3 s\nsteady median  348 ms"
+    assert columns([("cold", "3 s"), ("steady median", "348 ms")]) == ["cold              3 s", "steady median  348 ms"]

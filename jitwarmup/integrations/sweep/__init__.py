@@ -6,19 +6,8 @@ The sweep: many configurations of one generation, each validated first, warmed u
 
 from __future__ import annotations
 
-from jitwarmup.integrations.sweep.configurations import Configuration, distinct, from_file, level, product
+from jitwarmup.integrations.sweep.configurations import Configuration, from_file, level, product
 from jitwarmup.integrations.sweep.results import Fault, Result, ResultFile
 from jitwarmup.integrations.sweep.runner import Sweep, exit_code
 
-__all__ = [
-    "Configuration",
-    "Fault",
-    "Result",
-    "ResultFile",
-    "Sweep",
-    "distinct",
-    "exit_code",
-    "from_file",
-    "level",
-    "product",
-]
+__all__ = ["Configuration", "Fault", "Result", "ResultFile", "Sweep", "exit_code", "from_file", "level", "product"]

@@ -1,8 +1,7 @@
 """
 Configurations, and where they come from: levels as in HuggingFace's framework, a file, or a product of lists.
 
-Nothing is adapted in silence: what cannot work fails when it is tried, under its own name (the framework turns
-``flash_attention_2`` into ``sdpa`` with a log line, and compile off).
+Nothing is adapted in silence (the framework turns ``flash_attention_2`` into ``sdpa`` with a log line, and compile off).
 """
 
 from __future__ import annotations
@@ -11,26 +10,19 @@ import hashlib
 import importlib.util
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from jitwarmup.records.checks import one_of, shown, whole
+from jitwarmup.records.checks import one_of, whole
 from jitwarmup.records.codec import Record
 from jitwarmup.records.errors import ArgumentError
 
 ATTENTION = ("flash_attention_2", "eager", "sdpa", "flex_attention")
 MODES = (None, "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 DTYPES = ("float32", "float16", "bfloat16")
-SDPA = {  # ours -> torch's SDPBackend
-    "math": "MATH",
-    "flash": "FLASH_ATTENTION",
-    "efficient": "EFFICIENT_ATTENTION",
-    "cudnn": "CUDNN_ATTENTION",
-    "overrideable": "OVERRIDEABLE",
-}
-LEVELS = (0, 1, 2, 3, 4)
+SDPA = ("math", "flash", "efficient", "cudnn", "overrideable")  # how the names in torch's SDPBackend begin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +30,10 @@ class Configuration(Record):
     """
     One way to generate. ``model`` is ``smollm2``, ``tiny``, a folder or a hub name.
 
-    ``attention``, ``dtype`` and ``device`` None leave the choice to transformers (device: the accelerator there is, else
-    the CPU). ``compile_mode`` None does not compile; with one, decode is compiled by ``compile_backend``, on a CPU too
-    where ``compile_all_devices`` says so. ``cache`` is ``cache_implementation``; compiling wants a static one, which is
-    what None then means.
+    ``attention`` None leaves the choice to transformers, ``dtype`` None is float32, ``device`` None the accelerator there
+    is, else the CPU. ``compile_mode`` None does not compile; with one, decode is compiled by ``compile_backend``, on a CPU
+    too where ``compile_all_devices`` says so. ``cache`` is ``cache_implementation``; compiling wants a static one, which
+    is what None then means.
     """
 
     model: str = "smollm2"
@@ -80,8 +72,7 @@ class Configuration(Record):
         parts = (
             self.model.rstrip("/").rpartition("/")[2],
             f"b{self.batch}-p{self.prompt_tokens}-n{self.new_tokens}",
-            self.attention,
-            self.dtype,
+            *(self.attention, self.dtype),
             f"sdpa_{self.sdpa}" if self.sdpa else None,
             f"compiled_{self.compile_mode}{backend}" if self.compile_mode else "uncompiled",
             f"cache_{self.cache}" if self.cache else None,
@@ -89,34 +80,17 @@ class Configuration(Record):
         )
         return "-".join(filter(None, parts))
 
-    @property
-    def cache_asked(self) -> str | None:
-        """The cache that generate() is asked for."""
-        return self.cache or ("static" if self.compile_mode is not None else None)
-
 
 LOWEST = {"batch": 1, "prompt_tokens": 1, "new_tokens": 1, "iterations": 0, "measurements": 1}
 FIELDS = tuple(field.name for field in fields(Configuration))
 
 
-def configuration(given: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> Configuration:
-    """
-    A configuration from what a file or a command line says; what is said explicitly wins over ``defaults``.
-
-    Raises:
-        ArgumentError: a key is unknown, or a value cannot work.
-
-    """
-    unknown = sorted(set(_mapping(given)) - set(FIELDS))
+def configuration(given: Mapping[str, Any]) -> Configuration:
+    """A configuration from what a file or a command line says; an ArgumentError names the key or value that is wrong."""
+    unknown = sorted(set(given) - set(FIELDS))
     if unknown:
         raise ArgumentError(f"a configuration got the unknown key {unknown[0]!r}; wanted some of {', '.join(FIELDS)}")
-    return Configuration(**{**(defaults or {}), **given})
-
-
-def _mapping(given: Any) -> Mapping[str, Any]:
-    if not isinstance(given, Mapping):
-        raise ArgumentError(f"a configuration got {shown(given)}; wanted a mapping of {', '.join(FIELDS)}")
-    return given
+    return Configuration(**given)
 
 
 def distinct(configurations: Iterable[Configuration]) -> list[Configuration]:
@@ -124,38 +98,14 @@ def distinct(configurations: Iterable[Configuration]) -> list[Configuration]:
     return list({one.hash: one for one in configurations}.values())
 
 
-def product(lists: Mapping[str, Any], bases: Sequence[Configuration] = ()) -> list[Configuration]:
+def product(lists: Mapping[str, Any]) -> list[Configuration]:
     """
-    Every combination of the values given for each field, for each of ``bases`` (one default configuration if none).
+    Every combination of the values given for each field, once; a value that is no list stands for itself.
 
-    A value that is no list stands for itself.
-
-    Raises:
-        ArgumentError: a field is unknown, or a value cannot work.
-
+    Raises ArgumentError as ``configuration`` does.
     """
     values = itertools.product(*(each if isinstance(each, list | tuple) else [each] for each in lists.values()))
-    given = [dict(zip(lists, each, strict=True)) for each in values]
-    return distinct(configuration(one, start) for one in given for start in [asdict(base) for base in bases] or [{}])
-
-
-def level(number: int, base: Mapping[str, Any] | None = None) -> list[Configuration]:
-    """
-    The framework's levels: 0 flex attention compiled; 1 and 2 add the usual ones; 3 all attentions, compiled or not,
-    with kernels where that package is installed; 4 all compile modes. Continuous batching is left out: it is no
-    ``generate``.
-
-    Raises:
-        ArgumentError: there is no such level.
-
-    """
-    if isinstance(number, bool) or number not in LEVELS:
-        raise ArgumentError(f"level got {number!r}; wanted one of {', '.join(map(str, LEVELS))}")
-    if number >= 3:
-        modes = MODES if number == 4 else [None, "default"]
-        kernels = [False, True] if kernels_installed() else [False]
-        return product({**(base or {}), "attention": ATTENTION, "compile_mode": modes, "kernels": kernels})
-    return distinct(configuration(one, base) for at, one in BY_LEVEL if at <= number)
+    return distinct(configuration(dict(zip(lists, each, strict=True))) for each in values)
 
 
 COMPILED = "reduce-overhead"  # what the framework's empty ``compile_kwargs`` comes to
@@ -169,29 +119,38 @@ BY_LEVEL: tuple[tuple[int, dict[str, Any]], ...] = (
 )
 
 
-def kernels_installed() -> bool:
-    return importlib.util.find_spec("kernels") is not None
+def level(number: int, base: Mapping[str, Any] | None = None) -> list[Configuration]:
+    """
+    The framework's levels: 0 flex attention compiled; 1 and 2 add the usual ones; 3 all attentions, compiled or not,
+    with kernels where that package is installed; 4 all compile modes; another raises ArgumentError. Continuous batching
+    is left out: it is no ``generate``. ``base`` holds the other fields, as for ``product``.
+    """
+    if number not in range(5):
+        raise ArgumentError(f"level got {number!r}; wanted one of 0, 1, 2, 3, 4")
+    chosen = [lists for at, lists in BY_LEVEL if at <= number]
+    if number >= 3:
+        kernels = [False, True] if importlib.util.find_spec("kernels") else [False]
+        modes = MODES if number == 4 else [None, "default"]
+        chosen = [{"attention": ATTENTION, "compile_mode": modes, "kernels": kernels}]
+    return distinct(one for lists in chosen for one in product({**(base or {}), **lists}))
 
 
 def from_file(path: str | Path, base: Mapping[str, Any] | None = None) -> list[Configuration]:
     """
     Configurations of a JSON (a list, or one), JSONL or YAML file; in each a list stands for a product.
 
-    Raises:
-        ArgumentError: the file cannot be read as one, or holds an unknown key; the message names the place.
-
+    Raises ArgumentError with the place where the file cannot be read as one, or holds an unknown key.
     """
-    path = Path(path)
-    found: list[Configuration] = []
-    for number, entry in enumerate(_entries(path), start=1):
+    path, found = Path(path), []
+    for number, entry in enumerate(entries(path), start=1):
         try:
-            found += product({**(base or {}), **_mapping(entry)})
-        except ArgumentError as error:
+            found += product({**(base or {}), **entry})
+        except TypeError as error:  # no mapping, or an ArgumentError
             raise ArgumentError(f"{path}, entry {number}: {error}") from error
     return distinct(found)
 
 
-def _entries(path: Path) -> list[Any]:
+def entries(path: Path) -> list[Any]:
     """What the file holds, by its ending."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -203,8 +162,6 @@ def _entries(path: Path) -> list[Any]:
             held = yaml.safe_load(text)
         else:
             held = json.loads(text)
-    except ImportError as error:
-        raise ArgumentError("a YAML file needs PyYAML: pip install pyyaml, or write JSON") from error
-    except Exception as error:  # the libraries have errors of their own
+    except Exception as error:  # the libraries have errors of their own, or are not there
         raise ArgumentError(f"cannot read configurations from {path}: {error}; wanted JSON, JSONL or YAML") from error
     return held if isinstance(held, list) else [held]

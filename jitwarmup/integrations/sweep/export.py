@@ -10,47 +10,39 @@ failure stands in ``metadata.failure``, what we saw in ``metadata.jitwarmup``.
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from jitwarmup.analysis.compose import timed
 from jitwarmup.integrations.sweep.configurations import Configuration
-from jitwarmup.integrations.sweep.results import Result, finite
+from jitwarmup.integrations.sweep.results import Result
 from jitwarmup.records.runs import Run
+
+STAMP = "%Y%m%d_%H%M%S"
 
 
 def to_framework(results: Sequence[Result], folder: str | Path) -> Path:
-    """
-    Write one JSON for each model.
-
-    Returns:
-        The file of the last model; each lies in a folder named after its model.
-
-    """
-    stamp, written = timestamp(), Path(folder)
+    """Write one JSON for each model, in a folder named after it; the file of the last one."""
+    stamp, written = datetime.now(UTC).strftime(STAMP), Path(folder)
     for model in dict.fromkeys(result.configuration.model for result in results):
         name = model.replace("/", "_")
-        entries = {one.hash: entry(one, summarized=False) for one in results if one.configuration.model == model}
+        found = {one.hash: entry(one, summarized=False) for one in results if one.configuration.model == model}
         written = Path(folder) / name / f"{name}_benchmark_{stamp}.json"
-        write(written, json.dumps(entries, indent=4, allow_nan=False))
+        write(written, json.dumps(found, indent=4))
     return written
 
 
 def to_datasets(results: Sequence[Result], folder: str | Path) -> Path:
-    """
-    Write the rows that the framework pushes to a hub, as a folder: ``datasets.load_dataset(folder, "full_results")``.
-
-    Plain files, whether ``datasets`` is installed or not.
-    """
-    stamp, place = timestamp(), Path(folder)
+    """Write the rows that the framework pushes to a hub, as a folder: ``datasets.load_dataset(folder, "full_results")``."""
+    stamp, place = datetime.now(UTC).strftime(STAMP), Path(folder)
     for name in ("full_results", "summarized_results"):
         rows = [{"benchmark_config_hash": one.hash, **entry(one, summarized=name[0] == "s")} for one in results]
-        lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
         write(place / name / f"benchmark_run_{stamp}.jsonl", lines)
     write(place / "README.md", CARD)
     return place
@@ -68,30 +60,24 @@ Written by `jitwarmup sweep`, in the rows of HuggingFace transformers' `benchmar
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file in one piece: it is either there in full, or as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
-
-
-def timestamp() -> str:
-    return datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
+    path.write_text(text, encoding="utf-8")
 
 
 def entry(result: Result, *, summarized: bool) -> dict[str, Any]:
-    """One configuration: metadata, measurements, config."""
-    document = {
-        "metadata": metadata_of(result),
-        "measurements": measurements_of(result, summarized=summarized),
-        "config": config_of(result.configuration),
-    }
-    return dict(finite(document))
+    """One configuration; the keys are the framework's, but for ``failure`` and ``jitwarmup``."""
+    measurements, config = measurements_of(result, summarized=summarized), config_of(result.configuration)
+    return {"metadata": metadata_of(result), "measurements": measurements, "config": config}
 
 
 def metadata_of(result: Result) -> dict[str, Any]:
-    """The framework's keys, and ours beside them."""
     facts, report, fault = result.metadata, result.report, result.fault
+    ours = report and {
+        "verdict": report.verdict.state,
+        "reasons": [reason.kind for reason in report.verdict.reasons],
+        "contaminated_runs": sum(run.contaminated for run in report.measured),
+        "configuration": result.configuration.to_dict(),
+    }
     return {
         "model_id": result.configuration.model,
         "timestamp": datetime.fromtimestamp(result.started_at, UTC).isoformat(),
@@ -106,14 +92,7 @@ def metadata_of(result: Result) -> dict[str, Any]:
         },
         "success": not result.failed,
         "failure": fault and {"kind": fault.kind, "phase": fault.phase, "type": fault.type, "message": fault.message},
-        "jitwarmup": None
-        if report is None
-        else {
-            "verdict": report.verdict.state,
-            "reasons": [reason.kind for reason in report.verdict.reasons],
-            "contaminated_runs": sum(run.contaminated for run in report.measured),
-            "configuration": result.configuration.to_dict(),
-        },
+        "jitwarmup": ours,
     }
 
 
@@ -127,7 +106,7 @@ def measurements_of(result: Result, *, summarized: bool) -> dict[str, Any]:
     return {
         "e2e_latency": [run.duration_s for run in runs],
         "time_to_first_token": [run.first_item_s for run in runs if run.first_item_s is not None],
-        "inter_token_latency": [sum(run.item_gaps_s) / len(run.item_gaps_s) for run in runs if run.item_gaps_s],
+        "inter_token_latency": [fmean(run.item_gaps_s) for run in runs if run.item_gaps_s],
         "shape_and_decoded_outputs": [output] * len(runs),
         "gpu_metrics": None,
         "timestamps": None if summarized else [[token_times_s(run)] for run in runs],
@@ -140,14 +119,8 @@ def token_times_s(run: Run) -> list[float]:
 
 
 def config_of(configuration: Configuration) -> dict[str, Any]:
-    """The framework's eleven keys."""
-    compiled = {
-        "fullgraph": configuration.compile_fullgraph,
-        "dynamic": None,
-        "backend": configuration.compile_backend,
-        "mode": configuration.compile_mode,
-        "options": None,
-    }
+    mode, backend = configuration.compile_mode, configuration.compile_backend
+    compiled = {"fullgraph": configuration.compile_fullgraph, "backend": backend, "mode": mode}
     return {
         "name": configuration.name,
         "warmup_iterations": configuration.iterations,
@@ -158,6 +131,6 @@ def config_of(configuration: Configuration) -> dict[str, Any]:
         "sequence_length": configuration.prompt_tokens,
         "num_tokens_to_generate": configuration.new_tokens,
         "attn_implementation": configuration.attention,
-        "compile_kwargs": compiled if configuration.compile_mode is not None else None,
+        "compile_kwargs": None if mode is None else {**compiled, "dynamic": None, "options": None},
         "kernelize": configuration.kernels,
     }

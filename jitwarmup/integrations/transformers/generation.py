@@ -14,8 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jitwarmup.integrations.transformers.tokens import Fact, Stamps
-from jitwarmup.records.protocols import RunAnnotation
+from jitwarmup.integrations.transformers.tokens import Fact, Facts, Notes, Stamps
 from jitwarmup.records.runs import Phase, Run
 from jitwarmup.records.verdict import Reason
 
@@ -78,14 +77,6 @@ def asks_for_compile(model: Any, cache: Any, config: Any, *, disabled: bool) -> 
     return by_hand or config is not None or (static and device in AUTO_COMPILED)
 
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """What an audit of one run saw: decode steps, and how many calls compiled code served meanwhile."""
-
-    steps: int
-    calls: int
-
-
 class Generated:
     """The note of one ``generate()``: what it asked for and, when the clock has stopped, what shape and hash came out."""
 
@@ -96,7 +87,7 @@ class Generated:
         self.output: Any = None
         self.shape: tuple[int, ...] = ()
         self.hash: str | None = None
-        self.audited: Compiled | None = None
+        self.audited: tuple[int, int] | None = None  # decode steps, and calls that compiled code served meanwhile
         self.untimed: str | None = None
 
     def finish(self, _t0_ns: int) -> Mapping[str, Any]:
@@ -117,18 +108,16 @@ class Generated:
             return None
         return self.shape[-1] - (1 if self.asked.encoder_decoder else self.asked.input_tokens or 0)
 
-    def facts(
-        self, notes: Sequence[tuple[Run, RunAnnotation]], runs: Sequence[Run]
-    ) -> tuple[Mapping[str, Fact], Sequence[Reason]]:
+    def facts(self, notes: Notes, runs: Sequence[Run]) -> Facts:
         """Everything that the calls of one measurement tell together."""
-        calls = [(run, note) for run, note in notes if isinstance(note, Generated)]
-        times = [note.times for run, note in notes if isinstance(note, Stamps) and run.phase is Phase.MEASURE]
-        facts: dict[str, Fact] = {**shapes(calls), **outputs(calls), **static_cache(runs), **recompiles(runs)}
-        facts |= compiled(calls, runs)
-        counts = [count for found in times if found is not None for count in found.counts]
+        calls = [note for _, note in notes if isinstance(note, Generated)]
+        measured = [note for run, note in notes if run.phase is Phase.MEASURE]
+        kept = [note for note in measured if isinstance(note, Generated)] or calls
+        facts = {**shapes(kept), **outputs(kept), **static_cache(runs), **recompiles(runs), **compiled(calls, runs)}
+        counts = [count for note in measured if isinstance(note, Stamps) and note.times for count in note.times.counts]
         if counts:
             facts |= {"new_tokens_min": min(counts), "new_tokens_max": max(counts)}
-        return facts, advice(facts, calls)
+        return facts, advice(facts, [call.asked for call in calls])
 
 
 def hash_of(tokens: Any) -> str:
@@ -137,45 +126,32 @@ def hash_of(tokens: Any) -> str:
     return hashlib.blake2b(repr((data.dtype.str, data.shape)).encode() + data.tobytes(), digest_size=8).hexdigest()
 
 
-Calls = Sequence[tuple[Run, Generated]]
-
-
-def measured_of(calls: Calls) -> Calls:
-    """The calls of measured runs, or all of them where nothing was measured."""
-    return [(run, call) for run, call in calls if run.phase is Phase.MEASURE] or calls
-
-
-def shapes(calls: Calls) -> dict[str, Fact]:
+def shapes(calls: Sequence[Generated]) -> dict[str, Fact]:
     """Batch, tokens in and out; the largest, and the smallest where they differ."""
-    kept = [call for _, call in measured_of(calls)]
     series = {
-        "batch": [call.asked.batch for call in kept],
-        "input_tokens": [call.asked.input_tokens for call in kept],
-        "output_tokens": [call.new_tokens for call in kept],
+        "batch": [call.asked.batch for call in calls],
+        "input_tokens": [call.asked.input_tokens for call in calls],
+        "output_tokens": [call.new_tokens for call in calls],
     }
-    facts: dict[str, Fact] = {"generate_calls": len(kept)}
+    facts: dict[str, Fact] = {"generate_calls": len(calls), "greedy": all(call.asked.greedy for call in calls)}
     for name, values in series.items():
-        known = [value for value in values if value is not None]
+        known = {value for value in values if value is not None}
         facts |= {name: max(known)} if known else {}
-        facts |= {f"{name}_min": min(known)} if len(set(known)) > 1 else {}
-    facts["greedy"] = all(call.asked.greedy for call in kept)
-    untimed = next((call.untimed for call in kept if call.untimed), None)
+        facts |= {f"{name}_min": min(known)} if len(known) > 1 else {}
+    untimed = next((call.untimed for call in calls if call.untimed), None)
     return facts if untimed is None else {**facts, "untimed": untimed}
 
 
-def outputs(calls: Calls) -> dict[str, Fact]:
+def outputs(calls: Sequence[Generated]) -> dict[str, Fact]:
     """Whether equal inputs gave equal outputs in all measured runs; greedy ones that did not are marked."""
-    by_input: dict[str | None, set[str]] = {}
-    for _, call in measured_of(calls):
-        if call.hash is not None:
-            by_input.setdefault(call.inputs, set()).add(call.hash)
-    if not by_input:
+    found = {(call.inputs, call.hash) for call in calls if call.hash is not None}
+    if not found:
         return {}
-    equal = all(len(found) == 1 for found in by_input.values())
-    facts: dict[str, Fact] = {"outputs_equal": equal, "outputs_distinct": sum(map(len, by_input.values()))}
-    if equal and len(by_input) == 1:
-        facts["output_hash"] = next(iter(next(iter(by_input.values()))))
-    if not equal and all(call.asked.greedy for _, call in calls):
+    equal = len({inputs for inputs, _ in found}) == len(found)
+    facts: dict[str, Fact] = {"outputs_equal": equal, "outputs_distinct": len(found)}
+    if len(found) == 1:
+        facts["output_hash"] = next(iter(found))[1]
+    if not equal and all(call.asked.greedy for call in calls):
         facts["greedy_outputs_differ"] = True
     return facts
 
@@ -215,49 +191,40 @@ def cause_of(reason: str) -> str:
     return "batch" if found[1] == "0" else "prompt_length"
 
 
-def compiled(calls: Calls, runs: Sequence[Run]) -> dict[str, Fact]:
+def compiled(calls: Sequence[Generated], runs: Sequence[Run]) -> dict[str, Fact]:
     """Whether decode was asked to be compiled, and whether it was: by an audited run, else by captures that were seen."""
-    facts: dict[str, Fact] = {"compile_asked": any(call.asked.compiles for _, call in calls)}
-    audits = [call.audited for _, call in calls if call.audited is not None]
-    cache = next((call.asked.cache for _, call in calls if call.asked.cache), None)
+    facts: dict[str, Fact] = {"compile_asked": any(call.asked.compiles for call in calls)}
+    audits = [call.audited for call in calls if call.audited is not None]
+    cache = next((call.asked.cache for call in calls if call.asked.cache), None)
     facts |= {} if cache is None else {"cache_implementation": cache}
     if audits:
-        last = audits[-1]
-        steps = {"decode_steps": last.steps, "decode_compiled_steps": min(last.calls, last.steps)}
-        return {**facts, **steps, "decode_compiled": is_compiled(last), "decode_evidence": "audit"}
-    if facts["compile_asked"]:
-        captured = any(work.kind.startswith("dynamo.") for run in runs for work in run.work if work.scope == "own")
-        known: dict[str, Fact] = {"decode_compiled": True} if captured else {}
-        return {**facts, **known, "decode_evidence": "captures" if captured else "none: no warm-up run was audited"}
-    return facts
+        steps, served = audits[-1]  # a step with graph breaks makes several calls
+        facts |= {"decode_steps": steps, "decode_compiled_steps": min(served, steps)}
+        return {**facts, "decode_compiled": 0 < steps <= served, "decode_evidence": "audit"}
+    if not facts["compile_asked"]:
+        return facts
+    if any(work.kind.startswith("dynamo.") for run in runs for work in run.work if work.scope == "own"):
+        return {**facts, "decode_compiled": True, "decode_evidence": "captures"}
+    return {**facts, "decode_evidence": "none: no warm-up run was audited"}
 
 
-def is_compiled(found: Compiled) -> bool:
-    """Whether all decode steps went through compiled code (a step with graph breaks makes several calls)."""
-    return found.steps > 0 and found.calls >= found.steps
-
-
-def advice(facts: Mapping[str, Fact], calls: Calls) -> list[Reason]:
+def advice(facts: Mapping[str, Fact], calls: Sequence[Asked]) -> list[Reason]:
     """The fixes that are known for what was seen."""
     found: list[Reason] = []
-    by_length = facts.get("recompiles_prompt_length", 0)
+    by_length, by_batch = facts.get("recompiles_prompt_length", 0), facts.get("recompiles_batch", 0)
+    largest = {name: float(max(getattr(call, name) or 0 for call in calls)) for name in ("input_tokens", "batch")}
     if by_length and facts.get("static_cache_len"):
         numbers = {"max_cache_len": float(facts["static_cache_len"]), "recompiles": float(by_length)}
         found.append(Reason(kind="pin_max_cache_len", numbers=numbers))
-    if by_length or facts.get("recompiles_batch"):
-        largest = {name: float(size) for name in ("input_tokens", "batch") if (size := largest_of(calls, name))}
-        found.append(Reason(kind="warm_with_largest_shape", numbers=largest))
-    lengths = {call.asked.input_tokens for _, call in calls} - {None}
+    if by_length or by_batch:
+        known = {name: size for name, size in largest.items() if size}
+        found.append(Reason(kind="warm_with_largest_shape", numbers=known))
+    lengths = {call.input_tokens for call in calls} - {None}
     if by_length and len(lengths) > 1:
         found.append(Reason(kind="pad_to_buckets", numbers={"lengths": float(len(lengths))}, subject="input_tokens"))
-    if facts.get("recompiles_batch"):
-        found.append(Reason(kind="pad_to_buckets", numbers={"batch": largest_of(calls, "batch")}, subject="batch"))
+    if by_batch:
+        found.append(Reason(kind="pad_to_buckets", numbers={"batch": largest["batch"]}, subject="batch"))
     if facts.get("compile_asked") and facts.get("decode_compiled") is False:
-        static = any("static" in (call.asked.cache or "") for _, call in calls)
+        static = any("static" in (call.cache or "") for call in calls)
         found.append(Reason(kind="compile_on_a_supported_device" if static else "use_static_cache"))
     return found
-
-
-def largest_of(calls: Calls, name: str) -> float:
-    """The largest size that was asked for in any run."""
-    return float(max((getattr(call.asked, name) or 0 for _, call in calls), default=0))

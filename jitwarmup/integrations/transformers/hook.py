@@ -12,10 +12,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from jitwarmup.host.scope import current, leave_note
-from jitwarmup.integrations.transformers.generation import Asked, Compiled, Generated, given_to, is_compiled
+from jitwarmup.integrations.transformers.generation import Asked, Generated, given_to
 from jitwarmup.integrations.transformers.tokens import TokenTimer
 from jitwarmup.probes import CompiledCallCounter
 from jitwarmup.probes.run_table import RUNS
@@ -24,23 +25,15 @@ from jitwarmup.records.runs import OneTimeWork, Phase
 STREAMER_POSITION = 7  # of generate(inputs, generation_config, ..., streamer) where it is not given by keyword
 
 
+@dataclass(eq=False)
 class GenerationHook:
-    """
-    Looks at the calls of one model's ``generate`` that are made in runs of ours.
+    """Looks at the calls of one model's ``generate`` that are made in runs of ours; as of ``warmed_generation``."""
 
-    Args:
-        model: the model.
-        tokens: give ``generate`` a streamer that notes when tokens come.
-        audit: look, in the first warm-up run, whether decode that was asked to be compiled really is.
-
-    """
-
-    def __init__(self, model: Any, *, tokens: bool = True, audit: bool = True) -> None:
-        self.model = model
-        self.tokens = tokens
-        self.audit = audit
-        self.last: Generated | None = None
-        self._owed = audit
+    model: Any
+    tokens: bool = True
+    audit: bool = True
+    owed: bool = False  # from a validation on until a run was audited
+    last: Generated | None = None
 
     def call(self, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """``original(*args, **kwargs)``, looked at where a run or block is being timed."""
@@ -51,10 +44,17 @@ class GenerationHook:
         call = self.last = Generated(asked, given_to(args, kwargs))
         leave_note(call)
         timer = self._timer(call, args, kwargs)
-        if self._due(frame.phase, asked):
-            call.output = self._audited(call, timer, lambda: original(*args, **kwargs))
-        else:
-            call.output = original(*args, **kwargs)
+        if frame.phase is Phase.VALIDATE:
+            self.owed = self.audit
+        due = frame.phase is Phase.WARM and self.owed and asked.compiles  # the first warm-up run after a validation
+        self.owed = self.owed and not due
+        counter = CompiledCallCounter.under_way()
+        before = counter.served if counter is not None else 0
+        call.output = original(*args, **kwargs)
+        if due and (
+            counter is not None or "torch._dynamo" not in sys.modules
+        ):  # else another's audit: nothing is known
+            self._audited(call, timer, counter.served - before if counter is not None else 0)
         return call.output
 
     def _timer(self, call: Generated, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TokenTimer | None:
@@ -64,38 +64,20 @@ class GenerationHook:
             return None
         given = kwargs.get("streamer")
         timer = given if isinstance(given, TokenTimer) else TokenTimer(given)
-        if not timer.end_tokens:
-            timer.end_tokens = frozenset(call.asked.end_tokens)
+        timer.end_tokens = timer.end_tokens or frozenset(call.asked.end_tokens)
         kwargs["streamer"] = timer
         return timer
 
-    def _due(self, phase: Phase | None, asked: Asked) -> bool:
-        """Whether this run is the one to audit: the first warm-up run after a validation."""
-        if phase is Phase.VALIDATE:
-            self._owed = self.audit
-        if phase is not Phase.WARM or not self._owed or not asked.compiles:
-            return False
-        self._owed = False
-        return True
-
-    def _audited(self, call: Generated, timer: TokenTimer | None, run: Callable[[], Any]) -> Any:
-        """Run within the engine's audit of compiled calls, and say so where decode had none."""
-        counter = CompiledCallCounter.under_way()
-        before = counter.served if counter is not None else 0
-        value = run()
-        if counter is None and "torch._dynamo" in sys.modules:  # somebody else's audit, or no hook: nothing is known
-            return value
-        served = counter.served - before if counter is not None else 0  # without Dynamo nothing can be compiled
-        steps = timer.steps - 1 if timer is not None else 1  # the first token is the prefill's
-        call.audited = Compiled(steps=max(0, steps), calls=served)
-        if call.audited.steps and not is_compiled(call.audited):
-            reason = f"{served} compiled calls in {call.audited.steps} decode steps"
+    def _audited(self, call: Generated, timer: TokenTimer | None, served: int) -> None:
+        """Keep what the engine's audit of compiled calls saw, and say so where decode had none."""
+        steps = max(0, timer.steps - 1) if timer is not None else 1  # the first token is the prefill's
+        call.audited = steps, served
+        if served < steps:
+            reason = f"{served} compiled calls in {steps} decode steps"
             RUNS.push("transformers", OneTimeWork(kind="generate.not_compiled", reason=reason))
-        return value
 
 
 HOOK: ContextVar[GenerationHook | None] = ContextVar("jitwarmup_generation_hook", default=None)
-REPLACED: dict[int, ReplacedGenerate] = {}
 LOCK = threading.Lock()
 
 
@@ -104,8 +86,8 @@ class ReplacedGenerate:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.found = vars(model).get("generate")  # what stood on the instance before us
         self.original = model.generate
+        self.restore = replace_generate(model, self)
         self.users = 0
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
@@ -114,24 +96,28 @@ class ReplacedGenerate:
             return self.original(*args, **kwargs)
         return hook.call(self.original, args, kwargs)
 
-    def close(self) -> None:
-        """Leave the model as it was, unless somebody has put another ``generate`` there since."""
-        if vars(self.model).get("generate") is not self:
-            return
-        vars(self.model).pop("generate")
-        if self.found is not None:
-            object.__setattr__(self.model, "generate", self.found)
+
+def replace_generate(model: Any, generate: Callable[..., Any]) -> Callable[[], None]:
+    """Put ``generate`` on the model; what is returned takes it off, unless another one was put there since."""
+    found = vars(model).get("generate")
+    object.__setattr__(model, "generate", generate)
+
+    def restore() -> None:
+        if vars(model).get("generate") is generate:
+            del vars(model)["generate"]
+            if found is not None:
+                object.__setattr__(model, "generate", found)
+
+    return restore
 
 
 @contextmanager
 def watching(hook: GenerationHook) -> Iterator[None]:
     """For a while, and in this context, calls of ``model.generate`` go through the hook."""
-    model, before = hook.model, HOOK.get()
+    before = HOOK.get()
     with LOCK:
-        replaced = REPLACED.get(id(model))
-        if replaced is None:
-            replaced = REPLACED[id(model)] = ReplacedGenerate(model)
-            object.__setattr__(model, "generate", replaced)
+        standing = vars(hook.model).get("generate")
+        replaced = standing if isinstance(standing, ReplacedGenerate) else ReplacedGenerate(hook.model)
         replaced.users += 1
     HOOK.set(hook)
     try:
@@ -141,5 +127,4 @@ def watching(hook: GenerationHook) -> Iterator[None]:
         with LOCK:
             replaced.users -= 1
             if not replaced.users:
-                del REPLACED[id(model)]
-                replaced.close()
+                replaced.restore()

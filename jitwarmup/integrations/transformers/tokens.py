@@ -14,18 +14,20 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean, median
 from typing import Any
 
 from jitwarmup.analysis.classify import classify
-from jitwarmup.analysis.stats import median
 from jitwarmup.engine.instruments import PLAIN_CLOCK
 from jitwarmup.host.scope import is_warming, leave_note
 from jitwarmup.records.codec import Record
 from jitwarmup.records.protocols import Clock, RunAnnotation
-from jitwarmup.records.runs import Run
+from jitwarmup.records.runs import Phase, Run
 from jitwarmup.records.verdict import Reason
 
 Fact = str | int | float | bool
+Facts = tuple[Mapping[str, Fact], Sequence[Reason]]
+Notes = Sequence[tuple[Run, RunAnnotation]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,17 +55,17 @@ class TokenTimes(Record):
     @property
     def gap_mean_ns(self) -> float | None:
         """Mean time from token to token; None where there was one token only."""
-        return sum(self.gaps_ns) / len(self.gaps_ns) if self.gaps_ns else None
+        return fmean(self.gaps_ns) if self.gaps_ns else None
 
 
 class Stamps:
     """The clock readings of one ``generate()`` while it runs; ``times`` when it has finished. Tokens are then let go."""
 
-    def __init__(self, clock: Clock, prompt: Any, end_tokens: frozenset[int]) -> None:
+    def __init__(self, prompt: Any, end_tokens: frozenset[int]) -> None:
         shape = tuple(getattr(prompt, "shape", ()))
         self.batch = int(shape[0]) if len(shape) > 1 else 1
         self.prompt_tokens = int(shape[-1]) if shape else 0
-        self.clock = clock
+        self.clock: Clock = PLAIN_CLOCK
         self.ns: list[int] = []
         self.values: list[Any] = []
         self.end_tokens = end_tokens
@@ -72,7 +74,7 @@ class Stamps:
     def finish(self, t0_ns: int) -> Mapping[str, Any]:
         """What the run's record gets: seconds to the first token, gaps, and tokens of all sequences."""
         ns = self.ns
-        self.times = TokenTimes(
+        self.times = times = TokenTimes(
             batch=self.batch,
             prompt_tokens=self.prompt_tokens,
             steps=len(ns),
@@ -81,29 +83,24 @@ class Stamps:
             gaps_ns=tuple(after - before for before, after in itertools.pairwise(ns)),
         )
         self.values = []
-        if self.times.first_token_ns is None:
+        if times.first_token_ns is None:
             return {}
-        return {
-            "first_item_s": self.times.first_token_ns / 1e9,
-            "item_gaps_s": tuple(gap / 1e9 for gap in self.times.gaps_ns),
-            "items": self.times.tokens,
-        }
+        gaps_s = tuple(gap / 1e9 for gap in times.gaps_ns)
+        return {"first_item_s": times.first_token_ns / 1e9, "item_gaps_s": gaps_s, "items": times.tokens}
 
-    def facts(
-        self, notes: Sequence[tuple[Run, RunAnnotation]], runs: Sequence[Run]
-    ) -> tuple[Mapping[str, Fact], Sequence[Reason]]:
+    def facts(self, notes: Notes, runs: Sequence[Run]) -> Facts:
         """Prefill and decode apart, each with its own class of series; over the clean measured runs where there are any."""
         final = {run.started_at: run for run in runs}
         timed = [(final.get(run.started_at, run), note.times) for run, note in notes if isinstance(note, Stamps)]
         clean = [times for run, times in timed if times is not None and run.clean]
-        kept = clean or [times for run, times in timed if times is not None and run.phase == "measure"]
+        kept = clean or [times for run, times in timed if times is not None and run.phase is Phase.MEASURE]
         prefill = [times.first_token_ns / 1e9 for times in kept if times.first_token_ns is not None]
         decode = [times.gap_mean_ns / 1e9 for times in kept if times.gap_mean_ns is not None]
-        return {**_phase("prefill", "prefill_s", prefill), **_phase("decode", "decode_token_s", decode)}, ()
-
-
-def _phase(name: str, key: str, seconds: Sequence[float]) -> dict[str, Fact]:
-    return {key: median(seconds), f"{name}_label": classify(seconds).label} if seconds else {}
+        facts: dict[str, Fact] = {}
+        for key, name, seconds in (("prefill_s", "prefill", prefill), ("decode_token_s", "decode", decode)):
+            if seconds:
+                facts |= {key: median(seconds), f"{name}_label": classify(seconds).label}
+        return facts, ()
 
 
 def counts(values: Sequence[Any], batch: int, end_tokens: frozenset[int]) -> tuple[int, ...]:
@@ -159,16 +156,14 @@ class TokenTimer:
             self._streamer.put(value)
 
     def _begin(self, prompt: Any) -> None:
-        stamps = Stamps(self._clock or PLAIN_CLOCK, prompt, self.end_tokens)
+        self._open = stamps = Stamps(prompt, self.end_tokens)
+        self._notes.append(stamps)
         frame = leave_note(stamps)
-        if frame is not None and frame.clock is not None and self._clock is None:
-            stamps.clock = frame.clock
         self._owned = frame is not None
+        stamps.clock = self._clock or (frame.clock if frame is not None else None) or PLAIN_CLOCK
         if not self._owned and self._t0 is None:
             self.start()
         self._deliver = self._streamer is not None and not is_warming()
-        self._notes.append(stamps)
-        self._open = stamps
 
     def end(self) -> None:
         """The last token has come; this is no token."""

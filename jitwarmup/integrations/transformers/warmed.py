@@ -1,5 +1,5 @@
 """
-transformers: token times, facts of generation, and ``model.generate`` warmed up as it is.
+``model.generate`` warmed up as it is, with token times and facts.
 
     generate = warmed_generation(model.generate)            # or a pipeline, or @warmed_generation(model=model)
     report = generate.measure(**inputs, max_new_tokens=64)  # report.first_item, report.item_gap, report.facts
@@ -16,20 +16,19 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from jitwarmup.api.steady import steady_state
 from jitwarmup.api.warmed import Warmed
 from jitwarmup.engine import procedures
 from jitwarmup.engine.callables import CallableKind, innermost, kind_of
 from jitwarmup.engine.options import BlockSettings, Options, check_monitor
-from jitwarmup.integrations.transformers.hook import GenerationHook, watching
-from jitwarmup.integrations.transformers.tokens import TokenTimer, TokenTimes
+from jitwarmup.integrations.transformers.hook import GenerationHook, replace_generate, watching
+from jitwarmup.integrations.transformers.tokens import TokenTimer
 from jitwarmup.records.codec import TRANSIENT, Record
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.runs import Run
-
-__all__ = ["Timing", "TokenTimer", "TokenTimes", "WarmedGeneration", "attached", "time_generate", "warmed_generation"]
 
 
 class WarmedGeneration(Warmed[..., Any]):
@@ -42,28 +41,19 @@ class WarmedGeneration(Warmed[..., Any]):
 
     def unwrap(self) -> Callable[..., Any]:
         """What was decorated, as it was."""
-        target: Callable[..., Any] = self.__wrapped__
-        return target
+        return cast("Callable[..., Any]", self.__wrapped__)
 
     def __copy__(self) -> WarmedGeneration:
         return WarmedGeneration(self.__wrapped__, self._hook, self._core.options)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> WarmedGeneration:
         """A cold one around the copied model."""
-        model = copy.deepcopy(self._hook.model, memo)
-        hook = GenerationHook(model, tokens=self._hook.tokens, audit=self._hook.audit)
+        hook = GenerationHook(copy.deepcopy(self._hook.model, memo), self._hook.tokens, self._hook.audit)
         return WarmedGeneration(copy.deepcopy(self.__wrapped__, memo), hook, self._core.options)
 
 
 def warmed_generation(
-    target: Any = None,
-    /,
-    *,
-    model: Any = None,
-    tokens: bool = True,
-    audit: bool = True,
-    iterations: Any = 5,
-    **options: Any,
+    target: Any = None, /, *, model: Any = None, tokens: bool = True, audit: bool = True, **options: Any
 ) -> Any:
     """
     ``@warmed`` for generation: token times, facts and the audit of decode come with it. The model is not changed.
@@ -73,8 +63,7 @@ def warmed_generation(
         model: the model that ``target`` generates with; found by itself except for a function.
         tokens: time tokens by a streamer (which makes ``generate`` hand each token to the host).
         audit: look, in the first warm-up run, whether decode that was asked to be compiled really is.
-        iterations: warm-up runs, or a rule.
-        **options: as of ``warmed``.
+        **options: as of ``warmed``, such as ``iterations``.
 
     Returns:
         A `WarmedGeneration`, or a decorator where no target was given.
@@ -84,30 +73,19 @@ def warmed_generation(
 
     """
     if target is None:
-        return functools.partial(
-            warmed_generation, model=model, tokens=tokens, audit=audit, iterations=iterations, **options
-        )
-    function = target.generate if not is_pipeline(target) and hasattr(target, "generate") else target
-    found = model if model is not None else model_of(target)
+        return functools.partial(warmed_generation, model=model, tokens=tokens, audit=audit, **options)
+    # a pipeline is a callable object with a model in it
+    is_pipeline = callable(getattr(getattr(target, "model", None), "generate", None)) and not inspect.isroutine(target)
+    function = target.generate if not is_pipeline and hasattr(target, "generate") else target
+    found = model
+    if found is None:
+        found = target.model if is_pipeline else getattr(target, "__self__", target)
     if not callable(getattr(found, "generate", None)):
         raise ArgumentError(
             f"warmed_generation() got {type(target).__name__} {getattr(target, '__name__', '')!r} and no model behind "
             "it; wanted model.generate, a model, a pipeline, or a function together with model="
         )
-    checked = Options.checked(iterations=iterations, **options)
-    return WarmedGeneration(function, GenerationHook(found, tokens=tokens, audit=audit), checked)
-
-
-def is_pipeline(target: Any) -> bool:
-    """Whether it is a callable object with a model in it, as transformers' pipelines are."""
-    return callable(getattr(getattr(target, "model", None), "generate", None)) and not inspect.isroutine(target)
-
-
-def model_of(target: Any) -> Any:
-    """The model behind a bound method, a pipeline, or the model itself."""
-    if inspect.ismethod(target):
-        return target.__self__
-    return target.model if is_pipeline(target) else target
+    return WarmedGeneration(function, GenerationHook(found, tokens, audit), Options.checked(**options))
 
 
 def observed(target: Callable[..., Any], hook: GenerationHook) -> Callable[..., Any]:
@@ -119,52 +97,34 @@ def observed(target: Callable[..., Any], hook: GenerationHook) -> Callable[..., 
             "@warmed, which times its items"
         )
 
-    def directly(*args: Any, **kwargs: Any) -> Any:
-        return hook.call(target, args, kwargs)
+    its_own = inspect.ismethod(target) and target.__self__ is hook.model and target.__name__ == "generate"
 
-    def within(*args: Any, **kwargs: Any) -> Any:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if its_own:  # called as it is found: the model's attribute need not be replaced
+            return hook.call(target, args, kwargs)
         with watching(hook):
             return target(*args, **kwargs)
 
-    async def awaited(*args: Any, **kwargs: Any) -> Any:
+    async def acall(*args: Any, **kwargs: Any) -> Any:
         with watching(hook):
             return await target(*args, **kwargs)
 
-    if inspect.ismethod(target) and target.__self__ is hook.model and target.__name__ == "generate":
-        return named_as(directly, target)
-    return named_as(awaited if kind is CallableKind.COROUTINE else within, target)
-
-
-def named_as(call: Callable[..., Any], target: Any) -> Callable[..., Any]:
-    """With the target's name and documentation; of an object its class's name, never its attributes."""
-    shown = target if hasattr(target, "__qualname__") else type(target)
+    shown = target if hasattr(target, "__qualname__") else type(target)  # never an object's attributes
     names = ("__module__", "__name__", "__qualname__", "__doc__")
-    for name in names:
-        setattr(call, name, getattr(shown, name, None))
-    call.__wrapped__ = target if inspect.isroutine(target) else innermost(target).__get__(target)  # type: ignore[attr-defined]
-    return call
+    observing = functools.update_wrapper(acall if kind is CallableKind.COROUTINE else call, shown, names, ())
+    observing.__wrapped__ = target if inspect.isroutine(target) else innermost(target).__get__(target)
+    return observing
 
 
 @contextmanager
 def attached(model: Any, **options: Any) -> Iterator[WarmedGeneration]:
-    """
-    Within the block ``model.generate`` itself is warmed; afterwards the model is as it was.
-
-    Args:
-        model: a transformers model.
-        **options: as of ``warmed_generation``.
-
-    """
-    found = vars(model).get("generate")
+    """Within the block ``model.generate`` itself is warmed, afterwards as it was; options as of ``warmed_generation``."""
     generate: WarmedGeneration = warmed_generation(model.generate, model=model, **options)
-    object.__setattr__(model, "generate", generate)
+    restore = replace_generate(model, generate)
     try:
         yield generate
     finally:
-        if vars(model).get("generate") is generate:
-            vars(model).pop("generate")
-            if found is not None:
-                object.__setattr__(model, "generate", found)
+        restore()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,13 +146,6 @@ class Timing(Record):
     output_hash: str | None = None
     run: Run | None = None
     output: Any = field(default=None, compare=False, repr=False, metadata={TRANSIENT: True})
-
-
-class Silence:
-    """An emitter that says nothing."""
-
-    def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
-        """Nothing."""
 
 
 def time_generate(
@@ -220,25 +173,21 @@ def time_generate(
     arguments = {**inputs, **asked} if isinstance(inputs, Mapping) else {"inputs": inputs, **asked}
     if warmup:
         generate = warmed_generation(model.generate, model=model, iterations=0, audit=False)
-        quiet = BlockSettings(log=Silence(), monitor=monitor)
+        quiet = BlockSettings(log=SimpleNamespace(emit=lambda *_: None), monitor=monitor)
         generate._carry_out(procedures.warm, (), arguments | {"streamer": streamer}, quiet)
         return Timing(warmup=True)
     hook, timer = GenerationHook(model, audit=False), TokenTimer(streamer)
     with steady_state(monitor=monitor) as steady:
         output = hook.call(model.generate, (), {**arguments, "streamer": timer})
-    return timing(steady.block, timer, hook, output)
-
-
-def timing(run: Run | None, timer: TokenTimer, hook: GenerationHook, output: Any) -> Timing:
-    """What one block tells of the generation in it."""
-    call, times = hook.last, timer.times[-1] if timer.times else None
+    run, call = steady.block, hook.last
+    mean_ns = timer.times[-1].gap_mean_ns if timer.times else None
     return Timing(
         warmup=False,
         latency_s=run.duration_s if run is not None else None,
         first_token_s=run.first_item_s if run is not None else None,
-        inter_token_s=times.gap_mean_ns / 1e9 if times is not None and times.gap_mean_ns is not None else None,
-        gaps_ns=times.gaps_ns if times is not None else (),
-        counts=times.counts if times is not None else (),
+        inter_token_s=mean_ns / 1e9 if mean_ns is not None else None,
+        gaps_ns=timer.gaps_ns,
+        counts=timer.counts,
         output_shape=call.shape if call is not None else (),
         output_hash=call.hash if call is not None else None,
         run=run,

@@ -24,44 +24,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from jitwarmup.gpu.binding import Clocks
+
 SOURCE = Path(__file__).with_name("nvmlsim.c")
 M = TypeVar("M")
 SONAME = "libnvidia-ml.so.1"
 ALWAYS = 2**31 - 1
 
-QUANTITIES = [
-    "power_w",
-    "sm_mhz",
-    "temperature_c",
-    "memory_used_bytes",
-    "idle",
-    "limit_power",
-    "limit_thermal",
-    "limit_sync_boost",
-    "limit_board",
-    "limit_low_utilization",
-    "limit_reliability",
-    "sm_active_pct",
-    "tensor_active_pct",
-    "dram_active_pct",
-]
-SETTINGS = [
-    "energy_step_us",
-    "limit_step_us",
-    "power_average_us",
-    "counters_since_ns",
-    "energy_base_mj",
-    "ring_period_us",
-    "ring_depth",
-    "ring_offset_us",
-    "ring_kind",
-    "ring_idle",
-    "migs",
-    "gpm",
-    "sm_mhz_max",
-    "memory_total_bytes",
-    "power_limit_mw",
-]
+_QUANTITIES = """
+    power_w sm_mhz temperature_c memory_used_bytes idle
+    limit_power limit_thermal limit_sync_boost limit_board limit_low_utilization limit_reliability
+    sm_active_pct tensor_active_pct dram_active_pct
+"""
+_SETTINGS = """
+    energy_step_us limit_step_us power_average_us counters_since_ns energy_base_mj
+    ring_period_us ring_depth ring_offset_us ring_kind ring_idle
+    migs gpm sm_mhz_max memory_total_bytes power_limit_mw
+"""
+QUANTITIES, SETTINGS = _QUANTITIES.split(), _SETTINGS.split()  # in the order of nvmlsim.c
 RING_KINDS = {"mean": 0, "averaged": 1, "duty": 2}
 
 RESTING: Mapping[str, float] = {"power_w": 100.0, "sm_mhz": 1980, "temperature_c": 40, "memory_used_bytes": 2**30}
@@ -130,7 +110,7 @@ class _Call(ctypes.Structure):
 
 
 @dataclass(frozen=True, slots=True)
-class SimulatedClocks:
+class SimulatedClocks(Clocks):
     """The clocks of a machine whose time the test turns; what the monitor asks instead of the host's."""
 
     simulation: Simulation

@@ -13,9 +13,10 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jitwarmup.host.arguments import Survey, alike, of_receiver
+from jitwarmup.host.arguments.marks import of_receiver
+from jitwarmup.host.arguments.streamers import is_streamer, silent_streamer
+from jitwarmup.host.arguments.survey import Survey, alike
 from jitwarmup.host.random_streams import Rewinder
-from jitwarmup.host.streamers import is_streamer, silent_streamer
 from jitwarmup.records.errors import ArgumentError
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]

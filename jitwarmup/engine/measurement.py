@@ -39,8 +39,8 @@ from jitwarmup.engine.rules import engaged, seeks_proof
 from jitwarmup.engine.steps import Step, Steps
 from jitwarmup.engine.timed_region import RunOutcome
 from jitwarmup.host import process_size
+from jitwarmup.host.arguments.results import still_to_come
 from jitwarmup.host.identities import new_identities
-from jitwarmup.host.results import still_to_come
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.keys.single_flight import Claim, Wait
 from jitwarmup.records.errors import RankFailed

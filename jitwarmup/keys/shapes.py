@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from jitwarmup.host.signatures import lengths, looks
+from jitwarmup.host.arguments.signatures import lengths, looks
 from jitwarmup.records.checks import is_whole
 from jitwarmup.records.errors import ArgumentError
 

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from jitwarmup.host import contents
-from jitwarmup.host.arguments import DEPTH, WIDTH, Survey
-from jitwarmup.host.streamers import is_streamer, silent_streamer
+from jitwarmup.host.arguments import contents
+from jitwarmup.host.arguments.marks import WIDTH
+from jitwarmup.host.arguments.streamers import is_streamer, silent_streamer
+from jitwarmup.host.arguments.survey import DEPTH, Survey
 
 torch = pytest.importorskip("torch")
 
@@ -177,7 +178,7 @@ def test_reading_changes_nothing():
 def test_without_torch_nothing_is_a_tensor(monkeypatch):
     tensor = torch.ones(2)
     monkeypatch.delitem(sys.modules, "torch")
-    monkeypatch.setattr("jitwarmup.host.arguments.HOW", {})
+    monkeypatch.setattr("jitwarmup.host.arguments.survey.HOW", {})
     assert same(survey(tensor), tensor)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from jitwarmup.host.loaded import is_array, is_tensor
+from jitwarmup.host.arguments.loaded import is_array, is_tensor
 
 DEPTH = 4  # nested containers looked into: {"inputs": [{"ids": tensor}]} is as deep as callers go
 WIDTH = 10_000  # items looked at in one container

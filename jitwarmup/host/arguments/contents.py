@@ -10,7 +10,7 @@ import sys
 import zlib
 from typing import Any
 
-from jitwarmup.host.loaded import loaded_class
+from jitwarmup.host.arguments.loaded import loaded_class
 
 SAMPLE = 4_096  # bytes of larger data that are looked at
 WHOLE = 64 * 2**20  # bytes up to which all of it is read where a change leaves no version

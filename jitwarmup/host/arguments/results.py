@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from jitwarmup.host.loaded import is_array, is_tensor
-from jitwarmup.host.structure import can, delivers, is_shared
+from jitwarmup.host.arguments.loaded import is_array, is_tensor
+from jitwarmup.host.arguments.structure import can, delivers, is_shared
 
 FEW = 8  # items of a returned tuple, list or dict that are looked at: (stream, thread)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jitwarmup.host.loaded import loaded_class
+from jitwarmup.host.arguments.loaded import loaded_class
 
 
 def is_streamer(value: Any) -> bool:

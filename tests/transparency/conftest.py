@@ -50,7 +50,7 @@ def _no_test_hangs() -> Iterator[None]:
 
 @pytest.fixture
 def counted():
-    """A function of the same colour that counts its runs in `.runs`."""
+    """A function of the same kind that counts its runs in `.runs`."""
 
     def count(function):
         if inspect.iscoroutinefunction(function):

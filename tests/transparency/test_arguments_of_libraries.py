@@ -268,10 +268,10 @@ def request():
 
 
 def websocket():
-    heard = [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "only message"}]
+    messages = [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "only message"}]
 
     async def receive():
-        return heard.pop(0)
+        return messages.pop(0)
 
     async def send(message):
         pass

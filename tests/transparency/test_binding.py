@@ -113,7 +113,7 @@ class Bindable:
         return self if instance is None else functools.partial(self.__call__, instance)
 
 
-def test_a_callable_object_that_binds_keeps_its_colour(counted):
+def test_a_callable_object_that_binds_keeps_its_kind(counted):
     runs = counted(abs)
     function = warmed(iterations=1)(Bindable(runs))
     assert inspect.iscoroutinefunction(function)
@@ -126,7 +126,7 @@ def test_a_callable_object_that_binds_keeps_its_colour(counted):
     assert asyncio.run(Holder().run(5)) == ("Holder", 5)
 
 
-def test_generators_of_callable_objects_that_bind_keep_their_colour():
+def test_generators_of_callable_objects_that_bind_keep_their_kind():
     class Streaming(Bindable):
         def __call__(self, n):
             yield from range(n)

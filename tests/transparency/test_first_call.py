@@ -133,7 +133,9 @@ ARGUMENTS = {
     "function": Argument(lambda: len, lambda v: v("abc")),
     "module": Argument(lambda: json, lambda v: v.dumps([1])),
     "layer": Argument(lambda: torch.nn.Identity(), lambda v: v(3)),
-    "file": Argument(lambda: io.BytesIO(bytes(range(200))), lambda v: v.read(1), lambda v: v.tell(), once_only=True),
+    "file": Argument(
+        lambda: io.BytesIO(bytes(range(200))), lambda v: v.read(1), lambda v: len(v.getvalue()), once_only=True
+    ),
     "iterator": Argument(lambda: iter(range(200)), next, once_only=True),
     "generator": Argument(lambda: (n for n in range(200)), next, once_only=True),
     "queue": Argument(filled, lambda v: v.get(timeout=20), lambda v: v.qsize(), once_only=True),

@@ -278,7 +278,7 @@ def seen_of(kind, function, argument, seed):
     """Everything that a caller can see of one call: items, value, exception, argument, random streams."""
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - the process's stream is what is looked at
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
     items, raised, value = [], None, argument.make()
     try:
         consumed(kind, function, value, items)
@@ -331,8 +331,9 @@ SETTINGS = {
 
 @settings(max_examples=150, **SETTINGS)
 @DRAWN
-def test_a_first_call_cannot_be_told_from_a_plain_call(**drawn):
-    no_difference(**drawn)
+def test_a_first_call_cannot_be_told_from_a_plain_call(guard, **drawn):
+    with guard():
+        no_difference(**drawn)
 
 
 @pytest.mark.slow
@@ -340,10 +341,10 @@ def test_a_first_call_cannot_be_told_from_a_plain_call_over_2000_examples(guard)
     @settings(max_examples=2_000, **SETTINGS)
     @DRAWN
     def search(**drawn):
-        no_difference(**drawn)
+        with guard():
+            no_difference(**drawn)
 
-    with guard(600):
-        search()
+    search()
 
 
 @pytest.mark.parametrize("kind", KINDS)

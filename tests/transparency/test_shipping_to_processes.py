@@ -136,11 +136,12 @@ def script(tmp_path):
     return run
 
 
-def test_cloudpickle_ships_what_a_script_defines(script):
-    assert "all 9 are right" in script(CLOUDPICKLE)
+def test_cloudpickle_ships_what_a_script_defines(script, guard):
+    with guard(250):
+        assert "all 9 are right" in script(CLOUDPICKLE)
 
 
-def test_cloudpickle_ships_a_module_by_value_where_it_is_told_to(tmp_path, monkeypatch):
+def test_cloudpickle_ships_a_module_by_value_where_it_is_told_to(tmp_path, monkeypatch, guard):
     (tmp_path / "shipped_by_value.py").write_text(SHARED)
     monkeypatch.syspath_prepend(tmp_path)
     import shipped_by_value as module
@@ -153,7 +154,8 @@ def test_cloudpickle_ships_a_module_by_value_where_it_is_told_to(tmp_path, monke
         cloudpickle.unregister_pickle_by_value(module)
         del sys.modules["shipped_by_value"]
     command = [sys.executable, "-c", ARRIVED]
-    done = subprocess.run(command, input=held, capture_output=True, timeout=240, check=False)
+    with guard(250):
+        done = subprocess.run(command, input=held, capture_output=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr.decode()[-3000:]
     assert json.loads(done.stdout) == module.WANTED
 

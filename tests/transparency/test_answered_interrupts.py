@@ -1,6 +1,7 @@
 """An interrupt that the function answers itself: that run is the last one, and its value the caller's."""
 
 import asyncio
+import functools
 import signal
 import threading
 
@@ -37,7 +38,10 @@ ITERATIONS = 3
 
 
 async def by_wait_for(writer, function):
-    return await asyncio.wait_for(function(), 0.1)
+    loop = asyncio.get_running_loop()
+    later = functools.partial(lambda now: now() + 2 * FOREVER, loop.time)
+    writer.before = lambda: setattr(loop, "time", later)  # its time comes in that run, and not before
+    return await asyncio.wait_for(function(), FOREVER)
 
 
 async def by_timeout(writer, function):

@@ -242,8 +242,9 @@ def test_what_is_only_read_under_inference_mode_is_warmed_as_ever(check, name):
 
 
 @pytest.mark.slow  # transformers is seconds to import
-def test_a_configuration_and_a_tokenizer_of_transformers_are_warmed_as_ever(check):
-    from transformers import LlamaConfig, PreTrainedTokenizerFast
+def test_a_configuration_and_a_tokenizer_of_transformers_are_warmed_as_ever(check, guard):
+    with guard(250):
+        from transformers import LlamaConfig, PreTrainedTokenizerFast
 
     check(LlamaConfig, lambda config: config.hidden_size, "warmed")
     wrapped = lambda: PreTrainedTokenizerFast(tokenizer_object=tokenizer(), pad_token="a")  # noqa: E731, S106
@@ -268,10 +269,10 @@ def request():
 
 
 def websocket():
-    heard = [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "only message"}]
+    messages = [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "only message"}]
 
     async def receive():
-        return heard.pop(0)
+        return messages.pop(0)
 
     async def send(message):
         pass

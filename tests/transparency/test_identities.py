@@ -145,8 +145,8 @@ def test_spans_of_a_block_and_of_trials_have_ids_of_their_own(traced, events):
     assert all_new(kept) == 2 * 6
 
 
-@pytest.mark.parametrize("colour", ["async", "generator", "async generator"])
-def test_spans_of_functions_of_every_colour_have_ids_of_their_own(spanned, colour):
+@pytest.mark.parametrize("kind", ["async", "generator", "async generator"])
+def test_spans_of_functions_of_every_kind_have_ids_of_their_own(spanned, kind):
     tracer, kept = spanned
 
     @warmed(iterations=2, rng="restore")
@@ -167,10 +167,10 @@ def test_spans_of_functions_of_every_colour_have_ids_of_their_own(spanned, colou
     async def consume():
         return [item async for item in astream()]
 
-    if colour == "generator":
+    if kind == "generator":
         assert list(stream()) == [5]
     else:
-        asyncio.run(answer() if colour == "async" else consume())
+        asyncio.run(answer() if kind == "async" else consume())
     assert sum(span.name == "predict" for span in kept.spans) == 4
     all_new(kept)
 

@@ -104,6 +104,7 @@ def test_a_caller_under_trio_waits_for_a_leader_under_asyncio_and_the_other_way_
         assert begun.wait(20)
         threads.append(threading.Thread(target=call, args=(2, follow), daemon=True))
         threads[1].start()
+        threads[1].join(0.05)  # long enough to come to its waiting, mostly; right in either case
         go_on.set()
         for thread in threads:
             thread.join(20)

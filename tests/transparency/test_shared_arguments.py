@@ -21,8 +21,8 @@ import uuid
 import pytest
 
 
-class Colour(enum.Enum):
-    RED = 1
+class Level(enum.Enum):
+    LOW = 1
 
 
 def plain(value):
@@ -31,7 +31,7 @@ def plain(value):
 
 IMMUTABLE = [
     1, 1.5, True, 2j, "text", b"bytes", None, ..., range(3), slice(1, 2), (1, "a"), frozenset("ab"), float("nan"),
-    decimal.Decimal("1.5"), fractions.Fraction(1, 3), uuid.UUID(int=7), re.compile("a+"), pathlib.Path("a"), Colour.RED,
+    decimal.Decimal("1.5"), fractions.Fraction(1, 3), uuid.UUID(int=7), re.compile("a+"), pathlib.Path("a"), Level.LOW,
     pathlib.PurePosixPath("a"), dt.datetime(2020, 1, 1, tzinfo=dt.UTC), dt.date(2020, 1, 1),
     dt.time(1), dt.timedelta(1), dt.UTC, ipaddress.ip_address("10.0.0.1"), types.MappingProxyType({}),
     re.match("a", "a"), NotImplemented,

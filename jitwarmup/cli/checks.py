@@ -40,7 +40,7 @@ class Finding(Record):
 Check = Callable[[], Iterator[Finding]]
 
 
-def told(name: str, detail: str, way_out: str = "", *, bad: bool) -> Finding:
+def checked(name: str, detail: str, way_out: str = "", *, bad: bool) -> Finding:
     """A finding that is good, or would spoil a measurement and then has a way out."""
     return Finding(name, "warn", detail, way_out) if bad else Finding(name, "ok", detail)
 
@@ -117,10 +117,10 @@ def host() -> Iterator[Finding]:
     """Cores, load, governor, frequency boost, limits of a container."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     way = "other work meets yours on so few cores: compare side by side, jitwarmup measure --against"
-    yield told("cores", f"{cores} usable of {os.cpu_count()}", way, bad=cores < 4)
+    yield checked("cores", f"{cores} usable of {os.cpu_count()}", way, bad=cores < 4)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     way = "wait until it is quiet, or compare side by side: jitwarmup measure --against"
-    yield told("load", f"{load:.2f} in a minute", way, bad=load > 0.5 * cores)
+    yield checked("load", f"{load:.2f} in a minute", way, bad=load > 0.5 * cores)
     yield governor(SYS / "cpu0/cpufreq/scaling_governor")
     yield quota(Path("/sys/fs/cgroup/cpu.max"))
 
@@ -139,7 +139,7 @@ def governor(path: Path) -> Finding:
     if found is None:
         way = "nothing to do in a container or virtual machine: the host decides; compare side by side"
         return Finding("CPU governor", "absent", "cannot be read, so clocks may change unseen", way)
-    return told("CPU governor", found, "sudo cpupower frequency-set -g performance", bad=found != "performance")
+    return checked("CPU governor", found, "sudo cpupower frequency-set -g performance", bad=found != "performance")
 
 
 def quota(path: Path) -> Finding:
@@ -184,7 +184,7 @@ def caches() -> Iterator[Finding]:
         place = Path(os.environ.get(variable, default))
         count = sum(1 for _ in place.iterdir()) if place.is_dir() else 0
         way = f"for an honest cold time point {variable} to an empty folder"
-        yield told(name, f"{place}: {f'{count} entries' if count else 'empty'}", way, bad=count > 0)
+        yield checked(name, f"{place}: {f'{count} entries' if count else 'empty'}", way, bad=count > 0)
 
 
 def logging() -> Iterator[Finding]:

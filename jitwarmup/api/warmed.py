@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from types import MethodType
+from types import FunctionType, MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
-from jitwarmup.api import warm_many
+from jitwarmup.api import shipping, warm_many
 from jitwarmup.api.driven import Driven
 from jitwarmup.api.warm_many import WarmAll
 from jitwarmup.engine import drivers, procedures
@@ -43,6 +43,11 @@ class Warmed(Driven, Generic[P, R_co]):
     Calling it runs the user's function 1 + warm-up + 1 times on the first call for a key, and once afterwards; the value
     is that of the last run. See ``warm``, ``measure``, ``state`` and ``ready``; ``__wrapped__`` is the user's function.
     """
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type[Any]:
+        """A function's, for whoever asks whether it is one; not for who would take the function for the whole."""
+        return FunctionType if "__code__" in self.__dict__ and not shipping.taken_apart() else Warmed
 
     def __init__(self, raw: Callable[P, R_co], options: Options) -> None:
         core = WarmedFunction(raw, options)
@@ -220,14 +225,14 @@ class Warmed(Driven, Generic[P, R_co]):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return getattr(self._core.function, name)
+        core = self._core
+        return getattr(core.function if hasattr(core.function, name) else core.raw, name)
 
     def __repr__(self) -> str:
         return f"<warmed {self._core.name}: {self.state}>"
 
-    def __reduce__(self) -> str | tuple[Any, ...]:
-        """As functions do: by qualified name."""
-        return cast("str", self.__qualname__)
+    def __reduce_ex__(self, protocol: Any) -> str | tuple[Any, ...]:
+        return shipping.reduced(self, self._core)
 
     def __copy__(self) -> Warmed[P, R_co]:
         return Warmed(self._core.raw, self._core.options)
@@ -257,6 +262,10 @@ class Bound(Warmed[P, R_co]):
             return value
         return cast("R_co", timed_call(core, (self._instance,), args, kwargs))
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> type[Any]:
+        return Bound if shipping.taken_apart() else MethodType
+
     @property
     def __wrapped__(self) -> Any:
         """The user's function, bound."""
@@ -284,8 +293,8 @@ class Bound(Warmed[P, R_co]):
     def __hash__(self) -> int:
         return hash((id(self._core), id(self._instance)))
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return getattr, (self._instance, self._core.function.__name__)
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return shipping.reduced_bound(self, self._warmed, self._instance)
 
     def __copy__(self) -> Bound[P, R_co]:
         return self
@@ -316,4 +325,8 @@ def timed_call(core: WarmedFunction, prefix: Prefix, args: tuple[Any, ...], kwar
         CallableKind.GENERATOR: drivers.stream,
         CallableKind.ASYNC_GENERATOR: drivers.astream,
     }
-    return by_kind[kind](make)
+    made = by_kind[kind](make)
+    made.__name__, made.__qualname__ = (
+        core.function_name
+    )  # as in tracebacks, task names and warnings of the function's own
+    return made

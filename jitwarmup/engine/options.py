@@ -29,6 +29,9 @@ class Unset:
     def __repr__(self) -> str:
         return "<default>"
 
+    def __reduce__(self) -> str:
+        return "UNSET"
+
 
 UNSET: Final[Any] = Unset()
 ON_CONTAMINATION = ("mark", "redo", "raise")

@@ -97,7 +97,7 @@ EVENTS: Final[tuple[Event, ...]] = (
         MEASUREMENT_FAILED,
         "error",
         "the canonical line of one that failed",
-        (*k.FAILED, *k.MEASURED),
+        (*k.FAILED, *k.MEASURED, k.SKIPPED[0]),
         ("report_id", "error_type", "phase"),
     ),
     Event(BLOCK_COMPLETED, "info", "exactly one per `with` block", k.BLOCK, ("report_id", "duration_s")),

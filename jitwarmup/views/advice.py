@@ -57,6 +57,7 @@ FINDINGS: Mapping[str, str] = {
     "interrupted": "what was finished is kept; run it again for a verdict",
     "left_early": "the loop was left before all measurements were made",
     "arguments_mutated": "the first run changed its arguments in place: give fresh=",
+    "arguments_unknown": "nothing is known of an argument's class: say reusable= where several runs may share it, or give fresh=",
 }
 
 
@@ -80,6 +81,8 @@ WORDS: Mapping[str, str] = {
     "interrupted": "the measurement was interrupted",
     "left_early": "the loop was left early",
     "arguments_mutated": "the first run changed its arguments, so nothing more was run",
+    "arguments_unknown": "nothing is known of an argument's class, so nothing more was run",
+    "interrupt_answered": "the function answered an interrupt, so nothing more was run",
 }
 
 

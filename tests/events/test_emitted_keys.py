@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import signal
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -116,6 +118,17 @@ class Scenarios:
 
         return function
 
+    def only_runs(self) -> None:
+        with self.block():
+            warmed(iterations=1)(lambda packer: None)(zlib.compressobj())  # nothing is known of it
+
+            def stops() -> None:
+                with contextlib.suppress(KeyboardInterrupt):
+                    signal.raise_signal(signal.SIGINT)
+
+            warmed(iterations=1)(stops)()
+            warmed(iterations=1)(stops).measure()
+
     def calls(self) -> None:
         for run in range(5):  # 0: never
             function = warmed(iterations=2, log_messages=True)(self.failing_at(run))
@@ -224,6 +237,7 @@ def emitted() -> dict[str, set[str]]:
     recorder = Recorder()
     scenarios = Scenarios(recorder)
     scenarios.calls()
+    scenarios.only_runs()
     scenarios.summaries()
     scenarios.measurements()
     scenarios.proofs()

@@ -233,17 +233,17 @@ def test_of_a_tensor_that_is_split_over_ranks_the_local_part_is_looked_at():
 def test_no_mode_of_the_users_hears_that_a_tensor_is_looked_at():
     from torch.utils._python_dispatch import TorchDispatchMode
 
-    heard = []
+    listened = []
 
     class Listener(TorchDispatchMode):
         def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            heard.append(function)
+            listened.append(function)
             return function(*args, **(kwargs or {}))
 
     tensor = torch.ones(2)
     with Listener():
         survey(tensor)
-    assert heard == []
+    assert listened == []
 
 
 # ------------------------------------------------------------------------------------------------ silence

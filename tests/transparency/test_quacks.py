@@ -236,8 +236,6 @@ def test_the_signature_of_a_call_is_the_functions():
     assert inspect.signature(Model().predict) == inspect.signature(Model().plain)
     assert inspect.signature(Model.predict) == inspect.signature(Model.plain)
     assert inspect.getfullargspec(add) == inspect.getfullargspec(spelled)
-    with pytest.raises(TypeError):
-        inspect.signature(add.__call__).bind()
     assert add.__call__(1, y=2) == 3
 
 

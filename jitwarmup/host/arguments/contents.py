@@ -6,6 +6,7 @@ A checksum reads all of it up to a bound, and a sample of what is larger; on the
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import zlib
 from typing import Any
@@ -14,14 +15,15 @@ from jitwarmup.host.arguments.loaded import loaded_class
 
 SAMPLE = 4_096  # bytes of larger data that are looked at
 WHOLE = 64 * 2**20  # bytes up to which all of it is read where a change leaves no version
+SMALL = 2**23  # and where it leaves one, unless it is made behind its back
 CELLS = 2**22  # of a frame that are turned into an array
 
 Sum = tuple[Any, ...]
 
 
-def of_bytes(held: memoryview) -> int:
-    """A checksum of bytes; of many, that of a sample."""
-    if held.nbytes <= WHOLE:
+def of_bytes(held: memoryview, whole: int = WHOLE) -> int:
+    """A checksum of bytes; of more than ``whole``, that of a sample."""
+    if held.nbytes <= whole:
         return zlib.crc32(held)
     return zlib.crc32(bytes(held[:: held.nbytes // SAMPLE]))
 
@@ -87,10 +89,11 @@ def of_tensor(tensor: Any) -> Sum:
 
     Waits for the device, asks no rank: of a DTensor the local part.
     """
-    return version_of(tensor), *checksum(getattr(tensor, "_local_tensor", tensor))
+    version = version_of(tensor)
+    return version, *checksum(getattr(tensor, "_local_tensor", tensor), WHOLE if version is None else SMALL)
 
 
-def checksum(tensor: Any) -> Sum:
+def checksum(tensor: Any, whole: int) -> Sum:
     """Its shape, the sum of its bytes (up to a bound), and a checksum of a sample; empty where it cannot be read."""
     torch = sys.modules.get("torch")
     if torch is None or type(tensor) not in (loaded_class("torch", "Tensor"), loaded_class("torch.nn", "Parameter")):
@@ -101,10 +104,17 @@ def checksum(tensor: Any) -> Sum:
                 return ()  # its memory is not that of its elements, one by one
             if not tensor.data_ptr():  # it has no memory: on the meta device, or empty
                 return (tuple(tensor.shape),)
+            if tensor.device.type == "cpu":
+                return tuple(tensor.shape), of_memory(tensor.detach().contiguous(), whole)
             held = tensor.detach().reshape(-1).view(torch.uint8)
-            # A copy: memory that is shared with numpy cannot be resized any more.
-            sample = held[:: 1 + len(held) // SAMPLE].clone().cpu()
-            total = int(held.sum(dtype=torch.int64)) if SAMPLE < len(held) <= WHOLE else 0
-            return tuple(tensor.shape), total, zlib.crc32(sample.numpy())
+            sample = held[:: 1 + len(held) // SAMPLE].cpu()
+            total = int(held.sum(dtype=torch.int64)) if len(held) <= whole else 0
+            return tuple(tensor.shape), total, bytes(sample.tolist())
     except (RuntimeError, NotImplementedError, TypeError):  # under a transform, on a device without this
         return ()
+
+
+def of_memory(tensor: Any, whole: int) -> int:
+    """A checksum of a contiguous tensor in memory; its storage does not learn of it, as one shared with numpy does."""
+    size = tensor.numel() * tensor.element_size()
+    return of_bytes(memoryview((ctypes.c_ubyte * size).from_address(tensor.data_ptr())).cast("B"), whole)

@@ -6,10 +6,10 @@ no change was seen.
 from __future__ import annotations
 
 import copyreg
-from array import array
+import marshal
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -18,8 +18,8 @@ from jitwarmup.host.arguments.loaded import is_tensor
 from jitwarmup.host.arguments.structure import attributes, can, delivers, is_shared, once_only
 
 WIDTH = 100_000  # members compared one by one; of longer containers every n-th
-ATOMS = (type(None), bool, int, float, complex, str, bytes)
-NUMERIC = {int: "q", float: "d"}  # lists of these are compared as arrays, many times faster than item by item
+ATOMS = frozenset((type(None), bool, int, float, complex, str, bytes))
+HASHED = ATOMS | {set, frozenset}
 CONTAINERS: tuple[type[Any], ...] = (list, tuple, dict, set, frozenset, deque)
 Mark = Any
 
@@ -29,7 +29,9 @@ class Walk(Protocol):
 
     generators: list[Any]
     proxy: type[Any] | None
+    reusable: Callable[[Any], bool] | None
 
+    def how(self, value: Any) -> How: ...
     def look(self, value: Any, depth: int) -> Mark: ...
     def refuse(self, cls: type[Any], why: str) -> None: ...
     def nothing_known(self, cls: type[Any]) -> None: ...
@@ -112,6 +114,15 @@ def nowhere(survey: Walk, value: Any, _depth: int) -> Mark:
         survey.nothing_known(type(value))
 
 
+def are_numbers(items: list[Any]) -> bool:
+    """Whether a list holds nothing but numbers, by adding them up: many times faster than item by item."""
+    first = type(items[0]) if items else None
+    try:
+        return first in (int, float) and type(sum(items)) is first
+    except Exception:  # noqa: BLE001 - something in it cannot be added
+        return False
+
+
 def members(base: type[Any], read: Callable[[Any], dict[str, Any]] | None) -> How:
     """Of a container: who is in it, and their own marks; ``read`` gives the attributes of a user's subclass."""
 
@@ -119,12 +130,11 @@ def members(base: type[Any], read: Callable[[Any], dict[str, Any]] | None) -> Ho
         length = int(base.__len__(value))
         step = 1 + length // WIDTH
         each = dict.values(value) if base is dict else base.__iter__(value)
-        if length and base in (list, tuple) and (code := NUMERIC.get(type(base.__getitem__(value, 0)))):
-            try:
-                return length, array(code, value if step == 1 else value[::step])
-            except (TypeError, OverflowError, ValueError):  # not all of them are numbers of this kind
-                pass
+        if step == 1 and base is list and are_numbers(value):
+            return list.copy(value)
         found = list(islice(each, 0, None, step))
+        if base is list and (written := records(survey, found)) is not None:
+            return found, written
         keys = list(islice(value, 0, None, step)) if base is dict else None
         marks = [survey.look(item, depth - 1) for item in found if type(item) not in ATOMS]
         return length, found, keys, marks, None if read is None else own_attributes(survey, value, depth)
@@ -153,8 +163,14 @@ class Attributes:
     __hash__ = None  # type: ignore[assignment]
 
 
-def parts(read: Callable[[Any], dict[str, Any]], *, lazy: bool, hands_on: bool) -> How:
-    """Of an object: its attributes, and their own marks. One that hands on what it holds counts as what it holds."""
+def parts(
+    read: Callable[[Any], dict[str, Any]], together: Callable[[Any], Any] | None, *, lazy: bool, hands_on: bool
+) -> How:
+    """
+    Of an object: its attributes, and their own marks. One that hands on what it holds counts as what it holds.
+
+    ``together`` reads all attributes at once: see `records`.
+    """
 
     def look(survey: Walk, value: Any, depth: int) -> Mark:
         state = read(value)
@@ -171,7 +187,34 @@ def parts(read: Callable[[Any], dict[str, Any]], *, lazy: bool, hands_on: bool) 
         finally:
             survey.proxy = outer
 
+    look.all_attributes = together  # type: ignore[attr-defined]
     return look
+
+
+def records(survey: Walk, items: list[Any]) -> Mark:
+    """
+    Of a list of objects of one class that hold nothing but numbers and text, such as a chat of messages: all at once.
+
+    Returns:
+        What the interpreter writes down of them; None where they are anything else.
+
+    """
+    cls = type(items[0]) if items else None
+    if cls is None or survey.reusable is not None or len(set(map(type, items))) > 1:
+        return None
+    how = survey.how(items[0])
+    read = getattr(how, "all_attributes", None)
+    if read is None:
+        return None
+    try:
+        held = list(map(read, items))
+        values = chain.from_iterable(dict.values(each[0]) for each in held)
+        slots = chain.from_iterable(each[1:] for each in held)
+        if ATOMS.issuperset(map(type, values)) and HASHED.issuperset(map(type, slots)):
+            return marshal.dumps(held, 2)
+    except (ValueError, AttributeError):  # a set holds something else, or an attribute is not set
+        pass
+    return None
 
 
 def collection(survey: Walk, value: Any, depth: int) -> Mark:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from types import MemberDescriptorType
 from typing import Any
 
@@ -102,3 +103,12 @@ def attributes(cls: type[Any]) -> Callable[[Any], dict[str, Any]] | None:
         return found
 
     return read
+
+
+def all_attributes(cls: type[Any]) -> Callable[[Any], tuple[Any, ...]] | None:
+    """What reads ``__dict__`` and all slots of a class's instances at once; None where a class may answer otherwise."""
+    slots = list(slots_of(cls))
+    plain = inspect.getattr_static(cls, "__getattribute__") is vars(object)["__getattribute__"]
+    if not cls.__dictoffset__ or not plain or any(each.startswith("__") and not each.endswith("__") for each in slots):
+        return None
+    return attrgetter("__dict__", *(slots or ["__module__"]))

@@ -29,14 +29,14 @@ from jitwarmup.host.arguments import contents, marks
 from jitwarmup.host.arguments.loaded import is_array, is_tensor
 from jitwarmup.host.arguments.marks import ATOMS, CONTAINERS, How, Mark
 from jitwarmup.host.arguments.streamers import is_streamer
-from jitwarmup.host.arguments.structure import attributes, can, hides, is_shared, once_only
+from jitwarmup.host.arguments.structure import all_attributes, attributes, can, hides, is_shared, once_only
 from jitwarmup.host.random_streams import generator_kinds
 
 DEPTH = 6  # a chat is messages -> message -> parts -> part -> picture -> bytes
 MOST = 20_000  # values looked at in one call: a batch of token lists must not take longer to look at than to run
 KNOWN = 1_024  # classes of which it is remembered how they are looked at
 
-IMMUTABLE = (*ATOMS, Number, Enum, range, slice, type(...), type(NotImplemented))
+IMMUTABLE: tuple[type[Any], ...] = (*ATOMS, Number, Enum, range, slice, type(...), type(NotImplemented))
 SHARED_KINDS = (*IMMUTABLE, type, ModuleType, FunctionType)
 EQUALS = ("__eq__", "__hash__")
 
@@ -82,18 +82,18 @@ class Survey:
         if self.reusable is not None and self.reusable(value):
             return None
         try:
-            return self.how(cls, value)(self, value, depth)
+            return self.how(value)(self, value, depth)
         except Exception:  # noqa: BLE001 - whatever an object answers to being looked at: nothing is known of it
             self.nothing_known(cls)
             return None
 
-    def how(self, cls: type[Any], value: Any) -> How:
-        """How values of a class are looked at, decided once."""
-        found = HOW.get(cls)
+    def how(self, value: Any) -> How:
+        """How values of this one's class are looked at: found out for the first one, and remembered."""
+        found = HOW.get(type(value))
         if found is None:
             if len(HOW) >= KNOWN:
                 HOW.clear()
-            found = HOW[cls] = how_of(value)
+            found = HOW[type(value)] = how_of(value)
         return found
 
     def refuse(self, cls: type[Any], why: str) -> None:
@@ -164,5 +164,7 @@ def object_of(value: Any) -> How:
         by_value = isinstance(value, Hashable) and not {vars(object)[name] for name in EQUALS} & {
             getattr(cls, name) for name in EQUALS
         }
-        return marks.parts(read, lazy=by_value, hands_on=can(cls, "__getattr__"))
+        return marks.parts(
+            read, None if by_value else all_attributes(cls), lazy=by_value, hands_on=can(cls, "__getattr__")
+        )
     return marks.collection if isinstance(value, Collection) else marks.reduced

@@ -272,10 +272,12 @@ class Measurement(Plan):
         if self.pausing:
             if self.call.instruments.monitor is not None:
                 self.call.instruments.monitor.resume(self)
-            if self.end is Ending.DONE:  # else the last run is the caller's, and so is what it drew
+            if self.end is not Ending.DONE:  # the last run may be the caller's, and so is what it drew
+                self.spans.close()
+            else:
                 self.call.inputs.rewind()
-            self.spans.close()
-            self.call.inputs.remember(process_wide=self.rng_restored)  # what hooks drew is not drawn again
+                self.spans.close()
+                self.call.inputs.remember(process_wide=self.rng_restored)  # what hooks drew is not drawn again
             self.pausing = False  # last: interrupted before it, all of this is done again
 
     def enter_phase(self, step: Step) -> None:

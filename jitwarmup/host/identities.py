@@ -14,32 +14,41 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakSet
 
 METHODS = ("generate_span_id", "generate_trace_id")
 LOCK = threading.RLock()
-OPEN: list[object] = []  # who has it open
-ORIGINALS: dict[tuple[type[Any], str], Callable[..., Any]] = {}
+OPEN: WeakSet[Open] = WeakSet()  # weak: one that was interrupted on its way in or out is open no longer
+
+
+class Open:
+    """That somebody wants new identities."""
+
+    __slots__ = ("__weakref__",)
 
 
 @contextmanager
 def new_identities() -> Iterator[None]:
     """While it is open, every identity that a loaded OpenTelemetry SDK draws is a new one, whatever the random state is."""
-    mine = object()
-    with LOCK:
-        OPEN.append(mine)
-        for cls in generators():
-            for name in METHODS:
-                if (cls, name) not in ORIGINALS and name in vars(cls):
-                    ORIGINALS[cls, name] = vars(cls)[name]
-                    setattr(cls, name, fresh(vars(cls)[name]))
+    mine = Open()
     try:
+        with LOCK:
+            OPEN.add(mine)
+            for cls, name, method in methods():
+                if not hasattr(method, "draws_anew"):
+                    setattr(cls, name, fresh(method))
         yield
     finally:
         with LOCK:
-            OPEN.remove(mine)
-            while not OPEN and ORIGINALS:
-                (cls, name), original = ORIGINALS.popitem()
-                setattr(cls, name, original)
+            OPEN.discard(mine)
+            for cls, name, method in () if OPEN else methods():
+                setattr(cls, name, getattr(method, "draws_anew", method))
+
+
+def methods() -> Iterator[tuple[type[Any], str, Callable[..., Any]]]:
+    """The methods that draw identities, where the SDK is loaded."""
+    for cls in tuple(generators()):
+        yield from ((cls, name, vars(cls)[name]) for name in METHODS if name in vars(cls))
 
 
 def generators() -> Iterator[type[Any]]:
@@ -64,4 +73,5 @@ def fresh(method: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             random.setstate(state)
 
+    drawn.draws_anew = method  # type: ignore[attr-defined]
     return drawn

@@ -188,7 +188,7 @@ def test_a_task_looks_ever_less_often(monkeypatch):
     async def pause(seconds):
         pauses.append(seconds)
 
-    monkeypatch.setattr(group.asyncio, "sleep", pause)
+    monkeypatch.setattr(group.event_loops, "pause", pause)
     asyncio.run(GroupExchange(Steps(*[None] * 12), b"", 1.0).sleep())
     assert pauses[:3] == [0.0002, 0.0004, 0.0008]
     assert pauses[-1] == max(pauses) == group.LONGEST_S
@@ -200,7 +200,7 @@ def test_an_interrupted_wait_releases_the_exchange_group_at_once(asynchronous, m
         raise KeyboardInterrupt
 
     monkeypatch.setattr(group.time, "sleep", interrupt)
-    monkeypatch.setattr(group.asyncio, "sleep", interrupt)
+    monkeypatch.setattr(group.event_loops, "pause", interrupt)
     steps = Steps(None)
     exchange = GroupExchange(steps, b"", 1.0)
     with pytest.raises(KeyboardInterrupt):

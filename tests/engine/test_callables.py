@@ -239,9 +239,9 @@ def by_name(x):
 
 
 def test_it_pickles_by_qualified_name():
-    assert warmed()(plain).__reduce__() == "plain"
-    assert Methods().plain.__reduce__()[0] is getattr
-    assert by_name.__reduce__() == "by_name"
+    assert pickle.loads(pickle.dumps(by_name)) is by_name  # noqa: S301 - written in the line itself
+    assert b"by_name" in pickle.dumps(by_name)
+    assert Methods().plain.__reduce_ex__(4)[0] is getattr
 
 
 def test_copies_are_cold_and_bound_methods_follow_the_copied_instance():

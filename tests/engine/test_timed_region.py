@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import gc
 import itertools
+from functools import partial
 
 import pytest
 
@@ -144,7 +145,7 @@ def test_trials_do_the_same_for_each_pass(log) -> None:
 def test_a_block_around_a_function_pauses_for_the_warm_up_on_entry_and_times_its_body(log) -> None:
     subject = TimedFunction(log)
     monitor = subject.monitor = log.monitor()
-    with steady_state(subject.plain, clock=log.clock(), monitor=monitor, iterations=1):
+    with steady_state(subject.of("plain"), clock=log.clock(), monitor=monitor, iterations=1):
         log.append("body")
     assert log.text() == f"pause {EXTRA} {EXTRA} resume {MEASURED.replace('user', 'body')}"
 
@@ -326,7 +327,7 @@ def test_what_the_fence_after_a_run_raises_is_that_runs_own_failure(kind, error,
 
 def test_an_interrupt_at_the_fence_after_a_run_does_not_turn_later_calls_plain(log) -> None:
     subject = TimedFunction(log)
-    function = warmed(iterations=0)(subject.plain)
+    function = warmed(iterations=0)(subject.of("plain"))
     with steady_state(clock=StubbornFence(2, KeyboardInterrupt)), pytest.raises(KeyboardInterrupt):
         function()
     assert current() is None
@@ -413,13 +414,10 @@ def test_a_block_starts_and_stops_a_monitor_that_does_not_run_and_leaves_a_runni
 def test_one_monitor_paused_by_two_functions_resumes_when_both_are_done(log) -> None:
     monitor = log.monitor()
 
-    async def run(gate):
-        await gate.wait()
-
     async def main():
         gates = asyncio.Event(), asyncio.Event()
-        one, two = (warmed(monitor=monitor, iterations=0)(run) for _ in range(2))
-        tasks = [asyncio.create_task(function(gate)) for function, gate in zip((one, two), gates, strict=True)]
+        functions = [warmed(monitor=monitor, iterations=0)(partial(asyncio.Event.wait, gate)) for gate in gates]
+        tasks = [asyncio.create_task(function()) for function in functions]
         await asyncio.sleep(0)
         assert log.text() == "pause"
         gates[0].set()

@@ -93,10 +93,11 @@ def warm_for_call(call: Call, claim: Claim, visit: LiveCall) -> Generator[Any, A
         visit.runs += measurement.made
     end = measurement.end
     validated_only = bool(measurement.runs) and measurement.runs[-1].phase is Phase.VALIDATE
+    own_error = isinstance(measurement.error, Exception | SystemExit)  # a stream's items come before it
+    if validated_only and own_error and end in (Ending.FAILED, Ending.INTERRUPTED):
+        return CallResult(error=measurement.error, items=measurement.kept or ())
     if end is Ending.INTERRUPTED:
         return CallResult(error=measurement.error)
-    if end is Ending.FAILED and validated_only:  # a stream's items come before its error
-        return CallResult(error=measurement.error, items=measurement.kept or ())
     first = end in (*ONLY_RUN, Ending.REFUSED, Ending.ANSWERED) or (end is Ending.ELSEWHERE and validated_only)
     if first and own and (measurement.kept is not None or not call.kind.streams):
         return CallResult(measurement.value, items=measurement.kept or ())

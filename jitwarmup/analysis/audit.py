@@ -50,12 +50,13 @@ def audit(
     unwatched: Mapping[str, str] | None = None,
     failure: Reason | None = None,
     cut_short: Reason | None = None,
+    asked: str | None = None,
 ) -> Verdict:
     """
     The verdict over all runs of all phases, the oldest first.
 
     ``watched`` and ``unwatched`` say which probes could look; ``failure`` makes the verdict ``invalid``; ``cut_short``
-    (a loop that was left, a spent budget) makes it at best ``undecided``. Pure.
+    (a loop that was left, a spent budget) makes it at best ``undecided``; ``asked``: how compiled code was asked for. Pure.
     """
     labelled = learn_recurrence(runs)
     measured = _finished(labelled, Phase.MEASURE)
@@ -64,7 +65,7 @@ def audit(
     findings = [Finding("invalid", failure)] if failure else []
     findings += [Finding("undecided", cut_short)] if cut_short else []
     findings += [
-        *_given_up(labelled),
+        *_given_up(labelled, asked),
         *_causes(measured, series),
         *_times(measured, stretch, series, watched=bool(watched)),
     ]
@@ -87,23 +88,32 @@ def _finished(runs: Sequence[Run], *phases: Phase) -> list[Run]:
 # ------------------------------------------------------------------ the causes
 
 
-def _given_up(runs: Sequence[Run]) -> list[Finding]:
+def _given_up(runs: Sequence[Run], asked: str | None) -> list[Finding]:
     """Compiled code that was given up stays given up, and makes no further event: seen once is seen for good."""
     works = (work for run in runs for work in run.work if work.scope != "foreign")
     seen = [work for work in works if any(part in work.kind for part in GIVEN_UP)]
-    never = [work for work in seen if work.kind.endswith(NEVER)]
+    refused = [work for work in seen if work.kind.endswith(NEVER)]
     given_up = [work for work in seen if not work.kind.endswith(NEVER)]
-    reasons = [*_by_kind(NEVER, never), *_by_kind("compiled_code_given_up", given_up)]
-    return [*(Finding("degraded", reason) for reason in reasons), *_not_compiled(runs)]
+    reasons = [*_by_kind(NEVER, refused), *_by_kind("compiled_code_given_up", given_up)]
+    reasons += [never] if (never := never_compiled(runs, asked)) is not None else []
+    return [Finding("degraded", reason) for reason in reasons]
 
 
-def _not_compiled(runs: Sequence[Run]) -> list[Finding]:
-    """The audit run called compiled functions, none was served by compiled code, and none was being compiled."""
-    for run in runs:
-        compiling = any(is_compiling(work.kind) for work in run.work)
-        if run.compiled_calls == 0 and run.uncompiled_calls and not compiling:
-            return [Finding.of("degraded", "not_compiled", calls=float(run.uncompiled_calls))]
-    return []
+def never_compiled(runs: Sequence[Run], asked: str | None = None) -> Reason | None:
+    """
+    Why compiled code did not run, by the audited run; None where it did, or nobody asked for it.
+
+    Calls that asked for it ran without, all or some of them, though nothing was being compiled; or no call was served by it,
+    and it was ``asked`` for (in words), or failed.
+    """
+    audited = next((run for run in runs if run.compiled_calls is not None), None)
+    if audited is None:
+        return None
+    if audited.uncompiled_calls and not any(is_compiling(work.kind) for work in audited.work):
+        return Reason(kind=NEVER, numbers={"calls": float(audited.uncompiled_calls)})
+    kinds = {work.kind for run in runs for work in run.work if work.scope != "foreign" and is_compiling(work.kind)}
+    why = "dynamo.failed" if kinds == {"dynamo.failed"} else None if kinds else asked
+    return Reason(kind=NEVER, subject=why) if why is not None and not audited.compiled_calls else None
 
 
 def _causes(measured: Sequence[Run], series: Classification) -> list[Finding]:

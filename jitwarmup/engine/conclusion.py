@@ -17,6 +17,7 @@ from jitwarmup.engine.rules import would_have_said
 from jitwarmup.gpu.reasons import with_devices
 from jitwarmup.host.environment import environment
 from jitwarmup.host.process_size import Size, series_of
+from jitwarmup.probes import asked_for
 from jitwarmup.records.errors import RankFailed
 from jitwarmup.records.protocols import RunAnnotation
 from jitwarmup.records.report import Failure, RankTimes, Report
@@ -128,6 +129,7 @@ def verdict_of(plan: Plan, runs: Sequence[Run]) -> Verdict:
         unwatched={**probe_set.unwatched(), **unread},
         failure=failure,
         cut_short=cut_short,
+        asked=asked_for(plan.call.function),
     )
     verdict = with_devices(verdict, [run.device for run in runs if run.device is not None])
     grown = growth_of(plan)

@@ -17,16 +17,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from jitwarmup.analysis.audit import never_compiled
 from jitwarmup.analysis.recurrence import own_one_time
 from jitwarmup.engine import announce
 from jitwarmup.engine.commands import Call, TimedFunction
 from jitwarmup.keys.state import Demotion, KeyState
-from jitwarmup.probes import Usage, usage
+from jitwarmup.probes import Usage, asked_for, usage
 from jitwarmup.records.errors import MeasurementFailed
 from jitwarmup.records.runs import OneTimeWork, Run, State
 
 CLEAN_CALLS = 3  # in a row, after which a key that was marked is warm again
 EAGER_FALLBACK = "eager_fallback"
+NOT_COMPILED = "not_compiled"
 NEARLY_SPENT = "recompile limit nearly spent"
 
 
@@ -35,21 +37,20 @@ def after_call(function: TimedFunction, entry: KeyState, run: Run, *, was_warm: 
     if not run.contaminated:
         recover(function, entry, run)
         return None
+    note_limit(function, entry, [run])
     if not was_warm:
         return None
     paid, spent = own_one_time(run), usage([run])
     reason = next((work.reason for work in paid if work.reason), paid[0].kind)
     announce.announce_lost(function, entry, run, paid, reason=reason, spent=spent)
     demote(function, entry, reason)
-    note_fallback(function, entry, [run])
-    warn_of_limit(function, entry, spent)
     return error_of(function, paid) if function.options.on_loss == "raise" else None
 
 
 def demote(function: TimedFunction, entry: KeyState, reason: str) -> None:
     """Demote the key as ``on_loss`` asks; a key that somebody is warming already is left to them."""
     policy, registry = function.options.on_loss, function.registry
-    given_up = entry.demotion is not None and entry.demotion.reason == EAGER_FALLBACK
+    given_up = entry.demotion is not None and entry.demotion.reason in (EAGER_FALLBACK, NOT_COMPILED)
     if policy == "unready":
         registry.take_readiness_back(entry, reason)
     with registry.lock:
@@ -76,20 +77,31 @@ def recover(function: TimedFunction, entry: KeyState, run: Run) -> None:
 
 
 def after_warmup(function: TimedFunction, entry: KeyState | None, runs: Sequence[Run]) -> None:
-    """Look at a warm-up that ended well: did it use up what torch allows?"""
-    if entry is not None and any(run.work for run in runs):
-        note_fallback(function, entry, runs)
-        warn_of_limit(function, entry, usage(runs))
-
-
-def note_fallback(function: TimedFunction, entry: KeyState, runs: Sequence[Run]) -> None:
-    """Once the limit is hit the function runs eagerly, silently, for as long as the process lives."""
-    own = (work for run in runs for work in run.work if work.scope == "own")
-    if not any(work.kind == "dynamo.eager_fallback" for work in own):
+    """Look at a warm-up that ended well: did compiled code run, and was what torch allows used up?"""
+    if entry is None:
         return
+    note_limit(function, entry, runs)
+    if never_compiled(runs, asked_for(function.function)) is not None:
+        give_up(function, entry, NOT_COMPILED)
+
+
+def note_limit(function: TimedFunction, entry: KeyState, runs: Sequence[Run]) -> None:
+    """Torch's limit belongs to the function, whichever key uses it up; once it is hit, new programs run eagerly, silently."""
+    if not any(run.work for run in runs):
+        return
+    if any(work.kind == "dynamo.eager_fallback" and work.scope == "own" for run in runs for work in run.work):
+        function.registry.given_up = EAGER_FALLBACK
+        give_up(function, entry, EAGER_FALLBACK)
+    warn_of_limit(function, entry, usage(runs))
+
+
+def give_up(function: TimedFunction, entry: KeyState, reason: str) -> None:
+    """Compiled code was given up, or never ran, for as long as the process lives."""
     with function.registry.lock:
+        if entry.demotion is not None and entry.demotion.reason == EAGER_FALLBACK:
+            return
         policy = entry.demotion.policy if entry.demotion is not None else "mark"
-        entry.reason, entry.demotion = EAGER_FALLBACK, Demotion(EAGER_FALLBACK, policy)
+        entry.reason, entry.demotion = reason, Demotion(reason, policy)
         if entry.is_warm:
             entry.state = State.DEGRADED
 

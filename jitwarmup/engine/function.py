@@ -88,6 +88,7 @@ class WarmedFunction:
             self.registry.entries.clear()
             self.registry.latched.clear()
             self.registry.limit_announced = False
+            self.registry.given_up = None
             self.registry.counts.clear()
         self.refresh()
 

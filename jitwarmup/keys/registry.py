@@ -35,6 +35,7 @@ class KeyRegistry:
         self.counts = HitCounter()
         self.rounds: deque[Size] = deque(maxlen=ROUNDS)  # what the process held after each of the newest warm-ups
         self.limit_announced = False
+        self.given_up: str | None = None  # why compiled code was given up, for new programs of any key
         self.unknown_classes: set[str] = set()  # of arguments, that were announced
         REGISTRIES.add(self)
         fork_safe.after_fork_in_child(self.after_fork)
@@ -111,7 +112,7 @@ class KeyRegistry:
     def state(self, instance_id: int | None) -> State:
         """All keys in one word: the least of them."""
         states = {entry.state for entry in self.requested_or_met(instance_id)}
-        if any(entry.left_over for entry in self.met(instance_id)):
+        if self.given_up is not None or any(entry.left_over for entry in self.met(instance_id)):
             states.add(State.DEGRADED)
         return next((state for state in WORST_FIRST if state in states), State.COLD)
 

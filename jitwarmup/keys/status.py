@@ -41,7 +41,7 @@ def status_of(registry: KeyRegistry, instance_id: int | None) -> dict[str, Any]:
             "planned": None if None in planned or not planned else sum(planned),
         },
         "eta_s": eta_s(registry, entries),
-        "last_reason": last_reason(registry.met(instance_id)),
+        "last_reason": registry.given_up or last_reason(registry.met(instance_id)),
         "keys": keys[:KEYS_SHOWN],
         "keys_cut": max(0, len(keys) - KEYS_SHOWN),
     }

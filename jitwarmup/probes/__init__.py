@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jitwarmup.probes.compiled_calls import CompiledCallCounter
+from jitwarmup.probes.compiled_calls import CompiledCallCounter, asked_for
 from jitwarmup.probes.probe_set import DEFAULT, Observation, ProbeSet
 from jitwarmup.probes.recompile_limit import Usage, usage
 from jitwarmup.records.protocols import Probe
@@ -14,6 +14,7 @@ __all__ = [
     "Observation",
     "ProbeSet",
     "Usage",
+    "asked_for",
     "probe_set_of",
     "usage",
 ]

@@ -68,3 +68,18 @@ class CompiledCallCounter:
         else:
             self.missed += 1
         return hit
+
+
+def asked_for(function: Any) -> str | None:
+    """
+    How compiled code was asked for, in words; None where it was not, as far as can be known.
+
+    By ``torch.compile`` around the function, its object or what it is a partial of, by ``model.compile()``, or refused to
+    all compiled functions by a stance.
+    """
+    things = (function, *(getattr(function, name, None) for name in ("__self__", "func", "forward")))
+    attributes = [getattr(thing, "__dict__", {}) for thing in things]
+    if any("_torchdynamo_orig_callable" in each or each.get("_compiled_call_impl") is not None for each in attributes):
+        return "torch.compile"
+    stance = getattr(sys.modules.get("torch._dynamo.eval_frame"), "_stance", None)
+    return "force_eager" if getattr(stance, "stance", None) == "force_eager" else None

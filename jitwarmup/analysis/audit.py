@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from jitwarmup.analysis.classify import SHORTEST, Classification, classify
-from jitwarmup.analysis.recurrence import is_compiling, learn_recurrence, own_one_time
+from jitwarmup.analysis.recurrence import learn_recurrence, one_time_of
 from jitwarmup.analysis.rest import FALLING, CleanTail, fall_per_run
 from jitwarmup.analysis.stats import CONTENDED
 from jitwarmup.records.runs import OneTimeWork, Phase, Run
@@ -109,16 +109,16 @@ def never_compiled(runs: Sequence[Run], asked: str | None = None) -> Reason | No
     audited = next((run for run in runs if run.compiled_calls is not None), None)
     if audited is None:
         return None
-    if audited.uncompiled_calls and not any(is_compiling(work.kind) for work in audited.work):
+    if audited.uncompiled_calls and not any(work.compiles for work in audited.work):
         return Reason(kind=NEVER, numbers={"calls": float(audited.uncompiled_calls)})
-    kinds = {work.kind for run in runs for work in run.work if work.scope != "foreign" and is_compiling(work.kind)}
+    kinds = {work.kind for run in runs for work in run.work if work.charged and work.compiles}
     why = "dynamo.failed" if kinds == {"dynamo.failed"} else None if kinds else asked
     return Reason(kind=NEVER, subject=why) if why is not None and not audited.compiled_calls else None
 
 
 def _causes(measured: Sequence[Run], series: Classification) -> list[Finding]:
     paying = [run for run in measured if run.contaminated]
-    works = [work for run in paying for work in own_one_time(run)]
+    works = [work for run in paying for work in one_time_of(run)]
     found = [Finding("contaminated", reason) for reason in _by_kind("one_time_work", works)]
     if paying and series.label == "flat":
         numbers = {"contaminated_runs": float(len(paying)), "runs": float(len(measured))}
@@ -127,7 +127,7 @@ def _causes(measured: Sequence[Run], series: Classification) -> list[Finding]:
 
 
 def _compiles_every_run(measured: Sequence[Run]) -> list[Finding]:
-    compiles = [[work for work in run.work if work.scope == "own" and is_compiling(work.kind)] for run in measured]
+    compiles = [[work for work in run.work if work.charged and work.compiles] for run in measured]
     if len(measured) < FEW or not all(compiles):
         return []
     return [Finding("degraded", reason) for reason in _by_kind("recompiles_every_run", list(chain(*compiles)))[:1]]

@@ -28,9 +28,9 @@ def exclusive_costs(work: Sequence[OneTimeWork], wall_s: float) -> dict[str, flo
     Seconds by kind, nested ones taken from what they are nested in; at most ``wall_s`` in all.
 
     The seconds of all compile kinds together are the frames' seconds, which is what torch's own records sum to. Only
-    ``own`` work is charged; work without a duration is not guessed at.
+    work that the run bears is charged; work without a duration is not guessed at.
     """
-    own = [item for item in work if item.scope == "own" and 0.0 < (item.duration_s or 0.0) < math.inf]
+    own = [item for item in work if item.charged and 0.0 < (item.duration_s or 0.0) < math.inf]
     frames = _by_kind(item for item in own if item.kind in FRAMES)
     nested = _by_kind(item for item in own if item.reason == WITHIN and item.kind != INDUCTOR)
     inductor = sum(item.duration_s or 0.0 for item in own if item.kind == INDUCTOR)

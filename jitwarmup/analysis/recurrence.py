@@ -22,7 +22,6 @@ from jitwarmup.records.checks import whole
 from jitwarmup.records.runs import OneTimeWork, Phase, Run
 
 AMBIENT = ("gc", "page_fault")
-COMPILING = ("dynamo", "aot", "inductor", "triton", "autotune", "cudagraph", "fx", "cpp")
 ENOUGH = 3  # equal runs in a row that make a cost a recurring one
 ENOUGH_COMPILES = 10  # of compiles: torch gives up after 8, so fewer in a row may be new shapes only
 
@@ -72,7 +71,7 @@ class RecurringWork:
         for place, work in cheapest_first:  # the dear ones of a kind are the surplus: a build beside loads from a cache
             parts[place] = _parts(work, usual, left)
         result = replace(run, work=tuple(part for place in sorted(parts) for part in parts[place]))
-        return replace(result, contaminated=run.phase is Phase.MEASURE and bool(own_one_time(result)))
+        return replace(result, contaminated=run.phase is Phase.MEASURE and bool(one_time_of(result)))
 
     def usual(self, kinds: set[str] | None = None) -> dict[str, OneTimeWork]:
         """Of each recurring kind, what one run pays: the count, and the median of the seconds that are known."""
@@ -90,7 +89,7 @@ class RecurringWork:
         self._seen = min(self._seen + 1, self._enough)
         paid: dict[str, tuple[int, float]] = {}
         for work in run.work:
-            if work.scope == "own" and not _is_ambient(work) and not (self._in_service and is_compiling(work.kind)):
+            if work.charged and not _is_ambient(work) and not (self._in_service and work.compiles):
                 count, seconds = paid.get(work.kind, (0, 0.0))
                 paid[work.kind] = (count + work.count, seconds + (work.duration_s or 0.0))
         # a kind that this run did not pay for has lost its streak
@@ -99,7 +98,7 @@ class RecurringWork:
             self.streaks[kind].append(cost)
 
     def _wanted(self, kind: str) -> int:
-        return max(self._enough, ENOUGH_COMPILES) if is_compiling(kind) else self._enough
+        return max(self._enough, ENOUGH_COMPILES) if OneTimeWork(kind=kind).compiles else self._enough
 
     def _recurs(self, kind: str, streak: Sequence[tuple[int, float]]) -> bool:
         if self._in_service:
@@ -121,14 +120,9 @@ def learn_recurrence(runs: Sequence[Run], enough: int = ENOUGH) -> tuple[Run, ..
     return tuple(learner.label(run) for run in runs)
 
 
-def is_compiling(kind: str) -> bool:
-    """Whether this kind of work makes code: it must not pass for a running cost lightly."""
-    return kind.split(".", 1)[0].startswith(COMPILING)
-
-
-def own_one_time(run: Run) -> tuple[OneTimeWork, ...]:
-    """The work that this run paid for itself and that does not come back."""
-    return tuple(work for work in run.work if work.scope == "own" and work.recurrence == "one_time")
+def one_time_of(run: Run) -> tuple[OneTimeWork, ...]:
+    """The work that this run paid for and that does not come back."""
+    return tuple(work for work in run.work if work.charged and work.recurrence == "one_time")
 
 
 def _is_ambient(work: OneTimeWork) -> bool:
@@ -139,7 +133,7 @@ def _parts(work: OneTimeWork, usual: Mapping[str, OneTimeWork], left: Counter[st
     """The regular part, with no more seconds than one run usually pays, and the surplus."""
     if _is_ambient(work):
         return [replace(work, recurrence="ambient")]
-    if work.scope != "own":
+    if not work.charged:
         return [work]
     regular = min(work.count, left[work.kind])
     left[work.kind] -= regular

@@ -17,7 +17,6 @@ from statistics import median_high
 from typing import Any
 
 from jitwarmup.analysis.compose import timed
-from jitwarmup.analysis.recurrence import is_compiling
 from jitwarmup.analysis.rest import CleanTail
 from jitwarmup.records.codec import Record
 from jitwarmup.records.errors import ArgumentError
@@ -179,7 +178,7 @@ def compiles_in(runs: Iterable[Run]) -> Counter[str]:
     """Compiling works of these runs, by kind."""
     found: Counter[str] = Counter()
     for work in chain.from_iterable(run.work for run in runs):
-        if work.scope == "own" and is_compiling(work.kind):
+        if work.charged and work.compiles:
             found[work.kind] += work.count
     return found
 

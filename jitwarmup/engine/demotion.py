@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from jitwarmup.analysis.audit import never_compiled
-from jitwarmup.analysis.recurrence import own_one_time
+from jitwarmup.analysis.recurrence import one_time_of
 from jitwarmup.engine import announce
 from jitwarmup.engine.commands import Call, TimedFunction
 from jitwarmup.keys.state import Demotion, KeyState
@@ -40,7 +40,7 @@ def after_call(function: TimedFunction, entry: KeyState, run: Run, *, was_warm: 
     note_limit(function, entry, [run])
     if not was_warm:
         return None
-    paid, spent = own_one_time(run), usage([run])
+    paid, spent = one_time_of(run), usage([run])
     reason = next((work.reason for work in paid if work.reason), paid[0].kind)
     announce.announce_lost(function, entry, run, paid, reason=reason, spent=spent)
     demote(function, entry, reason)
@@ -89,7 +89,7 @@ def note_limit(function: TimedFunction, entry: KeyState, runs: Sequence[Run]) ->
     """Torch's limit belongs to the function, whichever key uses it up; once it is hit, new programs run eagerly, silently."""
     if not any(run.work for run in runs):
         return
-    if any(work.kind == "dynamo.eager_fallback" and work.scope == "own" for run in runs for work in run.work):
+    if any(work.kind == "dynamo.eager_fallback" and work.charged for run in runs for work in run.work):
         function.registry.given_up = EAGER_FALLBACK
         give_up(function, entry, EAGER_FALLBACK)
     warn_of_limit(function, entry, usage(runs))

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
-from jitwarmup.analysis.recurrence import RecurringWork, is_compiling, learn_recurrence, own_one_time
+from jitwarmup.analysis.recurrence import RecurringWork, learn_recurrence, one_time_of
 from jitwarmup.analysis.rest import NORMAL, STRICT, CleanTail, Rest, find_rest, rest_start, waited_s
 from jitwarmup.analysis.stats import cov
 from jitwarmup.records.checks import seconds as check_seconds
@@ -281,8 +281,8 @@ def _ends_stretch(run: Run) -> bool:
 
     A validation run always does, since what it paid first is never the steady cost.
     """
-    compiles = any(work.scope == "own" and is_compiling(work.kind) for work in run.work)
-    return run.phase is Phase.VALIDATE or compiles or bool(own_one_time(run))
+    compiles = any(work.charged and work.compiles for work in run.work)
+    return run.phase is Phase.VALIDATE or compiles or bool(one_time_of(run))
 
 
 def _numbers(stretch: GrowingTail, rest: Rest | None) -> dict[str, float]:

@@ -135,7 +135,7 @@ class TimedRegion:
     def run(self, **streamed: Any) -> Run:
         """The Run that comes of it; made on demand, since a call that is only counted needs none."""
         seen = self.seen
-        paid = bool(seen.work) and any(work.scope == "own" and work.recurrence == "one_time" for work in seen.work)
+        paid = bool(seen.work) and any(work.charged and work.recurrence == "one_time" for work in seen.work)
         fields = streamed or self.annotated
         outcome = streamed.pop("outcome", None) or outcome_of(self.error)
         return Run(

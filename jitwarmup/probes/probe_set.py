@@ -265,7 +265,7 @@ class Scopes:
                 self._matched.add(id(compiled))
                 if compiled.ended is not None and compiled.ended <= self._run.seq:
                     return None
-                return relation(self._run, compiled, compiled.owners[compiled.ids.index(name)])
+                return relation(self._run, compiled.owners[compiled.ids.index(name)])
         return self.default_scope
 
     def pushed(self, names: set[str]) -> list[OneTimeWork]:
@@ -274,13 +274,11 @@ class Scopes:
         for event, own in self._run.hook_events:
             compiled = event.compile
             if event.source in names and not (event.backstop and id(compiled) in self._matched):
-                scope: Scope = "own" if own else "foreign"
-                if compiled is not None and not own:
-                    scope = relation(self._run, compiled, compiled.owners[-1])
+                scope: Scope = "own" if own else "shared" if event.work.compiles else "foreign"
                 work.append(replace(event.work, scope=scope))
         if {"dynamo", "cudagraph"} & names:
             for compiled in list(RUNS.open):
-                scope = relation(self._run, compiled, compiled.owners[0])
+                scope = relation(self._run, compiled.owners[0])
                 work.append(replace(unexplained_compile(compiled), scope=scope))
         return work
 

@@ -37,7 +37,7 @@ class Usage:
 
 def usage(runs: Sequence[Run]) -> Usage | None:
     """What the frames that these runs compiled anew have used up; None where none did, or it cannot be told."""
-    paying = [run for run in runs if any(w.scope == "own" and w.kind in COMPILED_AGAIN for w in run.work)]
+    paying = [run for run in runs if any(w.charged and w.kind in COMPILED_AGAIN for w in run.work)]
     limit = getattr(loaded("torch._dynamo.config"), "recompile_limit", None)
     utils = dynamo_records.utils()
     if not paying or not limit or not callable(getattr(utils, "get_compilation_metrics", None)):

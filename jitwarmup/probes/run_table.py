@@ -162,11 +162,9 @@ class RunTable:
         self.lock = threading.RLock()
 
 
-def relation(run: RunContext, compiled: Compile, owner: RunContext | None) -> Scope:
-    """Whose ``compiled`` is, seen from ``run``; a thread that Python did not start cannot be told: ``shared``."""
-    if run in ancestors(owner):
-        return "own"
-    return "shared" if owner is None and compiled.native else "foreign"
+def relation(run: RunContext, owner: RunContext | None) -> Scope:
+    """Whose a compile is, seen from ``run``: its own, or that of all runs that were open, since it took their time."""
+    return "own" if run in ancestors(owner) else "shared"
 
 
 RUNS = RunTable()

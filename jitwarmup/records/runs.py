@@ -15,6 +15,16 @@ from typing import Literal
 from jitwarmup.records.codec import Record
 
 Outcome = Literal["ok", "error", "cancelled", "closed"]
+COMPILING = (
+    "dynamo",
+    "aot",
+    "inductor",
+    "triton",
+    "autotune",
+    "cudagraph",
+    "fx",
+    "cpp",
+)  # kinds begin with one of these
 Scope = Literal["own", "foreign", "shared"]
 Recurrence = Literal["one_time", "recurring", "ambient"]
 
@@ -49,7 +59,8 @@ class OneTimeWork(Record):
         count: how often it happened in the run.
         duration_s: its wall seconds; None where the source does not know them.
         reason: why, rebuilt from known forms, so that no argument's value is in it; None where it is not known.
-        scope: whose work it was: the run's (``own``), another thread's (``foreign``), of all open runs (``shared``).
+        scope: whose work it was: the run's (``own``), another thread's (``foreign``), of all open runs (``shared``: a
+            compile in any other thread took the time of all of them).
         recurrence: whether it comes back: ``one_time``, ``recurring``, or ``ambient`` (of the process's surroundings).
         rank: the rank that did it, where several measured in step, else None.
     """
@@ -61,6 +72,16 @@ class OneTimeWork(Record):
     scope: Scope = "own"
     recurrence: Recurrence = "one_time"
     rank: int | None = None
+
+    @property
+    def compiles(self) -> bool:
+        """Whether this kind of work makes code: it must not pass for a running cost lightly."""
+        return self.kind.split(".", 1)[0].startswith(COMPILING)
+
+    @property
+    def charged(self) -> bool:
+        """Whether the run bears it: its own work, and a compile anywhere in the process, which took its time as well."""
+        return self.scope == "own" or (self.scope == "shared" and self.compiles)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -170,7 +170,7 @@ def verdict_lines(report: Report, width: int, paint: Paint) -> list[str]:
 
 def own_work(runs: Iterable[Run]) -> Iterable[OneTimeWork]:
     """Own work of some runs."""
-    return (work for run in runs for work in run.work if work.scope == "own")
+    return (work for run in runs for work in run.work if work.charged)
 
 
 def in_words(work: OneTimeWork) -> str:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jitwarmup.analysis.recurrence import is_compiling, learn_recurrence, own_one_time
+from jitwarmup.analysis.recurrence import learn_recurrence, one_time_of
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.runs import OneTimeWork, Phase, Run
 
@@ -115,9 +115,12 @@ def test_fewer_than_three_is_refused(enough):
 
 def test_kinds_that_make_code_are_known():
     assert all(
-        map(is_compiling, ["dynamo.capture", "inductor.compile", "autotune", "aot.cache_miss", "cudagraph.record"])
+        OneTimeWork(kind=kind).compiles
+        for kind in ["dynamo.capture", "inductor.compile", "autotune", "aot.cache_miss", "cudagraph.record"]
     )
-    assert not any(map(is_compiling, ["kv_cache.allocate", "allocator.grow", "import", "gc.collect"]))
+    assert not any(
+        OneTimeWork(kind=kind).compiles for kind in ["kv_cache.allocate", "allocator.grow", "import", "gc.collect"]
+    )
 
 
 KINDS = st.sampled_from(["dynamo.recompile", "kv_cache.allocate", "gc.collect", "import"])
@@ -146,4 +149,4 @@ def test_no_work_and_no_second_is_lost(runs):
         assert sum(work.count for work in before.work) == sum(work.count for work in after.work)
         seconds = [sum(work.duration_s or 0.0 for work in run.work) for run in (before, after)]
         assert seconds[0] == pytest.approx(seconds[1])
-        assert after.contaminated == (after.phase is Phase.MEASURE and bool(own_one_time(after)))
+        assert after.contaminated == (after.phase is Phase.MEASURE and bool(one_time_of(after)))

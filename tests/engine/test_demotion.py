@@ -1,6 +1,7 @@
 """Steady state lost in service: the event on that very call, and the four policies. Only own work counts."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -49,8 +50,16 @@ def test_the_reason_is_told_while_it_is_degraded(watch) -> None:
     assert function.status()["last_reason"] == "size of x changed"
 
 
-@pytest.mark.parametrize("seen", [FOREIGN, SHARED, QUIET])
-def test_only_own_work_counts(watch, events, seen) -> None:
+def test_a_compile_that_took_the_time_of_all_open_runs_counts(watch, events) -> None:
+    function, _ = warm_one(watch)
+    watch.seen = [SHARED]
+    function()
+    assert len(lost(events)) == 1
+    assert function.state is State.DEGRADED
+
+
+@pytest.mark.parametrize("seen", [FOREIGN, QUIET, replace(SHARED, kind="import")])
+def test_work_of_others_counts_for_nothing(watch, events, seen) -> None:
     function, _ = warm_one(watch, on_loss="raise")
     watch.seen = [seen]
     assert function() == 3

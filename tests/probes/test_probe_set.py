@@ -365,7 +365,7 @@ def test_a_module_that_is_still_being_imported_is_asked_again_at_the_next_run(ma
     assert look.watch.unwatched()["triton"] == "triton has no compilation hook that is known"
 
 
-def test_a_run_wholly_inside_another_threads_compile_is_foreign(make_look, fake_dynamo, kinds):
+def test_a_run_wholly_inside_another_threads_compile_shares_it(make_look, fake_dynamo, kinds):
     look = make_look(*DEFAULT)
     started, done = threading.Event(), threading.Event()
 
@@ -381,10 +381,10 @@ def test_a_run_wholly_inside_another_threads_compile_is_foreign(make_look, fake_
     inside = look(lambda: None)
     ends = look(lambda: (done.set(), thread.join()))
     after = look(lambda: None)
-    assert kinds(inside, "foreign") == ["dynamo.capture"]
+    assert kinds(inside, "shared") == ["dynamo.capture"]
     assert inside.work[0].reason == "under way in another thread"
-    assert kinds(ends, "foreign") == ["dynamo.capture"]
-    assert kinds(after, "foreign") == kinds(after) == []
+    assert kinds(ends, "shared") == ["dynamo.capture"]
+    assert kinds(after, "shared") == kinds(after) == []
 
 
 def test_a_record_that_torch_appends_after_its_compile_belongs_to_the_former_run(
@@ -405,8 +405,8 @@ def test_a_record_that_torch_appends_after_its_compile_belongs_to_the_former_run
     first = look(compiles)
     late = RUNS.compiles[-1].started_us
     second = look(fake_dynamo.records.append, record(compile_id="7/0", start_time_us=late - 5, end_time_us=late + 5))
-    assert kinds(first, "foreign") == ["dynamo.capture"]
-    assert kinds(second, "foreign") == kinds(second) == kinds(second, "shared") == []
+    assert kinds(first, "shared") == ["dynamo.capture"]
+    assert kinds(second, "shared") == kinds(second) == []
 
 
 def test_an_id_that_starts_again_after_a_reset_is_matched_by_its_time(make_look, fake_dynamo, kinds, record):

@@ -134,7 +134,7 @@ def test_5_stance_an_error_in_place_of_a_recompile_leaves_no_work(torch, look, k
         assert kinds(look(compiled, torch.ones(8))) == QUIET
 
 
-def test_6_threads_a_compile_in_another_thread_is_foreign(torch, look, kinds):
+def test_6_threads_a_compile_in_another_thread_is_shared(torch, look, kinds):
     mine = torch.compile(lambda x: x + 1, backend="eager")
     theirs = torch.compile(lambda x: x - 1, backend="eager")
     look(mine, torch.ones(2))
@@ -155,13 +155,13 @@ def test_6_threads_a_compile_in_another_thread_is_foreign(torch, look, kinds):
     both = look(lambda: in_thread(theirs, torch.ones(2)))
 
     assert kinds(inside) == QUIET
-    assert kinds(inside, "foreign") == ["dynamo.capture"]
+    assert kinds(inside, "shared") == ["dynamo.capture"]
     assert kinds(end) == QUIET
-    assert kinds(end, "foreign") == ["dynamo.capture"]
+    assert kinds(end, "shared") == ["dynamo.capture"]
     assert end.work[0].duration_s > 0
-    assert kinds(quiet) == kinds(quiet, "foreign") == QUIET
+    assert kinds(quiet) == kinds(quiet, "shared") == QUIET
     assert kinds(both) == QUIET
-    assert kinds(both, "foreign") == ["dynamo.capture"]
+    assert kinds(both, "shared") == ["dynamo.capture"]
 
 
 def in_thread(function, *args):
@@ -188,8 +188,8 @@ def test_6b_threads_that_compile_at_once_each_own_their_compile(torch, look, kin
     for thread in threads:
         thread.join()
     assert [kinds(one) for one in seen] == [["dynamo.capture"]] * 3
-    foreign = [[w.count for w in one.work if w.scope == "foreign" and w.kind == "dynamo.capture"] for one in seen]
-    assert [sum(counts) for counts in foreign] == [2, 2, 2]
+    shared = [[w.count for w in one.work if w.scope == "shared" and w.kind == "dynamo.capture"] for one in seen]
+    assert [sum(counts) for counts in shared] == [2, 2, 2]
 
 
 def test_7_async_tasks_and_to_thread_come_out_right(torch, look, kinds):
@@ -217,12 +217,12 @@ def test_7_async_tasks_and_to_thread_come_out_right(torch, look, kinds):
 
     first, second = asyncio.run(round_of_three()), asyncio.run(round_of_three())
     assert [kinds(seen) for seen in first] == [["dynamo.capture"], QUIET, ["dynamo.recompile"]]
-    assert [kinds(seen, "foreign") for seen in first] == [
+    assert [kinds(seen, "shared") for seen in first] == [
         ["dynamo.recompile"],
         ["dynamo.capture", "dynamo.recompile"],
         ["dynamo.capture"],
     ]
-    assert [kinds(seen) + kinds(seen, "foreign") for seen in second] == [QUIET] * 3
+    assert [kinds(seen) + kinds(seen, "shared") for seen in second] == [QUIET] * 3
 
 
 @pytest.fixture(scope="module")

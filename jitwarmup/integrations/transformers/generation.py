@@ -203,7 +203,7 @@ def compiled(calls: Sequence[Generated], runs: Sequence[Run]) -> dict[str, Fact]
         return {**facts, "decode_compiled": 0 < steps <= served, "decode_evidence": "audit"}
     if not facts["compile_asked"]:
         return facts
-    if any(work.kind.startswith("dynamo.") for run in runs for work in run.work if work.scope == "own"):
+    if any(work.kind.startswith("dynamo.") for run in runs for work in run.work if work.charged):
         return {**facts, "decode_compiled": True, "decode_evidence": "captures"}
     return {**facts, "decode_evidence": "none: no warm-up run was audited"}
 

@@ -1,7 +1,6 @@
 """Steady state lost in service: the event on that very call, and the four policies. Only own work counts."""
 
 import threading
-from dataclasses import replace
 
 import pytest
 
@@ -58,7 +57,7 @@ def test_a_compile_that_took_the_time_of_all_open_runs_counts(watch, events) -> 
     assert function.state is State.DEGRADED
 
 
-@pytest.mark.parametrize("seen", [FOREIGN, QUIET, replace(SHARED, kind="import")])
+@pytest.mark.parametrize("seen", [FOREIGN, QUIET])
 def test_work_of_others_counts_for_nothing(watch, events, seen) -> None:
     function, _ = warm_one(watch, on_loss="raise")
     watch.seen = [seen]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 from jitwarmup.records.units import span
 from jitwarmup.records.verdict import Reason
@@ -30,6 +31,33 @@ WORK: Mapping[str, str] = {
     "compiler.subprocess": "compilers ran beside: keep the compile caches between starts",
     "unexplained": "no probe saw why: lazy initialisation, cold CPU caches, page faults, or the machine's other work",
 }
+
+RECOMPILED: Sequence[tuple[str, str]] = (  # what a reason says -> what to do; the first that fits
+    (
+        r"(expected|got) [01]\b",
+        (
+            "torch makes a program of its own for the sizes 0 and 1: warm up with them too, or mark the "
+            "size as one that is not looked at (torch._dynamo.decorators.mark_unbacked)"
+        ),
+    ),
+    (r"^(size|stride|rank) of ", WORK["dynamo.recompile"]),
+    (
+        r"^global state changed",
+        (
+            "set threads, grad mode, autocast, default dtype and determinism before the warm-up, and warm "
+            "up under what is served"
+        ),
+    ),
+    (r"^(dispatch keys|requires_grad) of ", "warm up and serve under the same mode: inference_mode or no_grad in both"),
+    (r"^(dtype|device) of ", "warm up once with each dtype and device that is served, or convert the inputs"),
+    (
+        r"^value of ",
+        (
+            "a value that changes is compiled into the program: keep it in a tensor, or out of the compiled part "
+            "(of a module's counter: torch._dynamo.config.allow_unspec_int_on_nn_module)"
+        ),
+    ),
+)
 
 FINDINGS: Mapping[str, str] = {
     "compiled_code_given_up": "calls run uncompiled now; see the recompile limit and the shapes of the inputs",
@@ -86,13 +114,17 @@ WORDS: Mapping[str, str] = {
 }
 
 
-def about_work(kind: str) -> str | None:
-    """Advice on a kind of work, by its name or what it begins with."""
+def about_work(kind: str, reasons: Iterable[str] = ()) -> str | None:
+    """Advice on a kind of work: by what the reasons of a recompile say, else by its name or what it begins with."""
+    if kind == "dynamo.recompile":
+        known = [next((way for form, way in RECOMPILED if re.search(form, reason)), None) for reason in reasons]
+        if found := list(dict.fromkeys(filter(None, known))):
+            return "; ".join(found[:2])
     return WORK.get(kind) or WORK.get(kind.split(".", 1)[0])
 
 
-def words(reason: Reason) -> tuple[str, str]:
-    """What was found, and what to do next; the kind itself where it is not known here."""
+def words(reason: Reason, causes: Iterable[str] = ()) -> tuple[str, str]:
+    """What was found, and what to do next, by the ``causes`` of its work; the kind itself where it is not known here."""
     if reason.kind.startswith("failed_in_"):
         found = f"{reason.kind.removeprefix('failed_in_')} run {reason.numbers.get('index', 0):.0f} failed"
         return f"{found} with {reason.subject}", "the report's failure holds the message and the traceback"
@@ -103,10 +135,10 @@ def words(reason: Reason) -> tuple[str, str]:
         found = unknown
     count, seconds = reason.numbers.get("count"), reason.numbers.get("duration_s")
     found += f", {count:.0f} times" if count and count > 1 else ""
-    return (f"{found}, {span(seconds)}" if seconds else found), way_out(reason)
+    return (f"{found}, {span(seconds)}" if seconds else found), way_out(reason, causes)
 
 
-def way_out(reason: Reason) -> str:
+def way_out(reason: Reason, causes: Iterable[str]) -> str:
     """What to do next: about the kind of work where the finding is about one, else about the finding."""
-    about = about_work(reason.subject) if reason.kind == "one_time_work" and reason.subject else None
+    about = about_work(reason.subject, causes) if reason.kind == "one_time_work" and reason.subject else None
     return about or FINDINGS.get(reason.kind) or ""

@@ -80,7 +80,10 @@ def causes(report: Report) -> list[tuple[str, float]]:
 
 def findings(report: Report) -> list[tuple[str, str]]:
     """The verdict's reasons in words with their way out, each once."""
-    return list(dict.fromkeys(words(reason) for reason in report.verdict.reasons))
+    causes: dict[str | None, list[str]] = {}
+    for work in (work for run in report.measured for work in run.work if work.reason):
+        causes.setdefault(work.kind, []).append(work.reason or "")
+    return list(dict.fromkeys(words(reason, causes.get(reason.subject, ())) for reason in report.verdict.reasons))
 
 
 def headline(report: Report) -> str:
@@ -133,7 +136,9 @@ def cause_lines(report: Report, width: int, paint: Paint) -> list[str]:
     for cause, seconds in spent:
         if reasons := because(cold, cause):
             lines += folded(f"  {cause}: {reasons}", width, indent=4)
-        if seconds > TINY * whole and (advice := about_work(cause)):
+        if seconds > TINY * whole and (
+            advice := about_work(cause, [work.reason for work in cold if work.kind == cause and work.reason])
+        ):
             lines += [paint(line, "advice") for line in folded(f"  next, {cause}: {advice}", width, indent=4)]
     return lines
 

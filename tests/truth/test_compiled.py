@@ -91,3 +91,47 @@ def test_what_is_compiled_or_never_asked_to_be_is_not_blamed(how):
         "eager": lambda x: layer(x),
     }[how]
     assert measured(function, ONES(3, 2))[1] == []
+
+
+@pytest.mark.parametrize(
+    ("between", "advice"),
+    [
+        (lambda n: torch.set_num_threads(1 + (n >= 1)), "set threads, grad mode"),
+        (lambda n: None, "keep it in a tensor"),
+    ],
+    ids=["threads", "attribute"],
+)
+def test_the_advice_is_about_what_changed(between, advice):
+    class Counted(torch.nn.Module):
+        step = 0
+
+        def forward(self, x):
+            if advice != "set threads, grad mode":
+                self.step += 1
+            return x * self.step
+
+    program, calls, threads = torch.compile(Counted(), backend="eager"), iter(range(99)), torch.get_num_threads()
+
+    def run():
+        between(next(calls))
+        return program(ONES(4))
+
+    try:
+        with steady_state(iterations=1, measurements=6) as steady:
+            text = " ".join(steady.measure(run).explain().split())
+    finally:
+        torch.set_num_threads(threads)
+    assert advice in text
+    assert "pad to buckets" not in text
+
+
+def test_equal_ragged_batches_have_one_key():
+    def ragged(*lengths):
+        return torch.nested.nested_tensor([ONES(n, 4) for n in lengths], layout=torch.jagged)
+
+    encode = warmed(iterations=1, key=by_shape)(lambda batch: batch.sin())
+    with capture_events():
+        for _ in range(4):
+            encode(ragged(2, 3))
+    assert len(encode.status()["keys"]) == 1
+    assert encode.coverage().hits == 3

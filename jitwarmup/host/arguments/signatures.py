@@ -50,7 +50,9 @@ def look_of(array: Any, bucket: Bucket = str) -> str:
     """One tensor or array: ``float32[1,8] cpu``."""
     device = getattr(array, "device", None)
     dtype = str(array.dtype).removeprefix("torch.")
-    return f"{dtype}[{','.join(map(bucket, array.shape))}] {device if device is not None else 'cpu'}"
+    # a ragged size is a symbol that torch counts up for each tensor: equal batches shall have equal looks
+    sizes = ",".join(bucket(size) if isinstance(size, int) else "j" for size in array.shape)
+    return f"{dtype}[{sizes}] {device if device is not None else 'cpu'}"
 
 
 def lengths(args: tuple[Any, ...], kwargs: Mapping[str, Any], bucket: Bucket) -> Iterator[str]:

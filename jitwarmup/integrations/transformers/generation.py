@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jitwarmup.integrations.transformers.tokens import Fact, Facts, Notes, Stamps
+from jitwarmup.probes import asked_for
 from jitwarmup.records.runs import Phase, Run
 from jitwarmup.records.verdict import Reason
 
@@ -69,7 +70,8 @@ def given_to(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
 
 def asks_for_compile(model: Any, cache: Any, config: Any, *, disabled: bool) -> bool:
     """Whether a caller expects compiled decode: by ``compile_config``, a static cache on a GPU, or ``torch.compile``."""
-    by_hand = any(hasattr(thing, "_torchdynamo_orig_callable") for thing in (model, getattr(model, "forward", None)))
+    layers = model.modules() if callable(getattr(model, "modules", None)) else (model,)
+    by_hand = any(asked_for(layer) == "torch.compile" for layer in layers)
     if disabled:
         return by_hand
     device = getattr(getattr(model, "device", None), "type", None)
@@ -199,6 +201,8 @@ def compiled(calls: Sequence[Generated], runs: Sequence[Run]) -> dict[str, Fact]
     facts |= {} if cache is None else {"cache_implementation": cache}
     if audits:
         steps, served = audits[-1]  # a step with graph breaks makes several calls
+        if not steps:
+            return {**facts, "decode_steps": 0, "decode_evidence": "no decode step"}
         facts |= {"decode_steps": steps, "decode_compiled_steps": min(served, steps)}
         return {**facts, "decode_compiled": 0 < steps <= served, "decode_evidence": "audit"}
     if not facts["compile_asked"]:
@@ -224,6 +228,8 @@ def advice(facts: Mapping[str, Fact], calls: Sequence[Asked]) -> list[Reason]:
         found.append(Reason(kind="pad_to_buckets", numbers={"lengths": float(len(lengths))}, subject="input_tokens"))
     if by_batch:
         found.append(Reason(kind="pad_to_buckets", numbers={"batch": largest["batch"]}, subject="batch"))
+    if facts.get("compile_asked") and facts.get("decode_steps") == 0:
+        found.append(Reason(kind="warm_with_decode_steps"))
     if facts.get("compile_asked") and facts.get("decode_compiled") is False:
         static = any("static" in (call.cache or "") for call in calls)
         found.append(Reason(kind="compile_on_a_supported_device" if static else "use_static_cache"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from jitwarmup.gpu.monitor import GPUMonitor
-from jitwarmup.testing.nvmlsim.fixture import nvmlsim
+from jitwarmup.testing import nvmlsim
 
 __all__ = ["nvmlsim"]
 

@@ -40,13 +40,17 @@ def _reason(failure: Exception, place: str) -> str:
 
 
 class Degraded(Locked):
-    """What could not be read, each (metric, reason) once; a listener that comes late is told what it missed."""
+    """
+    What could not be read, each (metric, reason) once; a listener that comes late is told what it missed.
+
+    There is room for two: ``listener`` is the user's, and the one of the events stands beside it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._seen: dict[tuple[str, str], None] = {}
-        self._unheard: list[tuple[str, str]] = []
-        self._listener: Listener | None = None
+        self._listeners: dict[str, Listener] = {}
+        self._unheard: list[tuple[str, str, str]] = []  # by whom, and what
 
     @property
     def seen(self) -> tuple[tuple[str, str], ...]:
@@ -56,13 +60,20 @@ class Degraded(Locked):
     @property
     def listener(self) -> Listener | None:
         """Who is told of (metric, reason), once each; setting it tells at once what was seen before."""
-        return self._listener
+        return self._listeners.get("user")
 
     @listener.setter
     def listener(self, listener: Listener | None) -> None:
+        self.listen("user", listener)
+
+    def listen(self, who: str, listener: Listener | None) -> None:
+        """Put a listener in the place of ``who``'s."""
         with self._lock:
-            self._listener = listener
-            self._unheard = list(self._seen)
+            self._unheard = [entry for entry in self._unheard if entry[0] != who]
+            self._listeners.pop(who, None)
+            if listener is not None:
+                self._listeners[who] = listener
+                self._unheard += [(who, *noted) for noted in self._seen]
         self.notify()
 
     def note(self, metric: str, reason: str) -> None:
@@ -70,23 +81,40 @@ class Degraded(Locked):
         with self._lock:
             if (metric, reason) not in self._seen:
                 self._seen[metric, reason] = None
-                self._unheard.append((metric, reason))
+                self._unheard += [(who, metric, reason) for who in self._listeners]
 
     def notify(self) -> None:
-        """Tell the listener what it does not know yet; called where no lock is held. A listener that raises is dropped."""
-        if self._listener is None or not self._unheard:
+        """Tell the listeners what they do not know yet; called where no lock is held. One that raises is dropped."""
+        if not self._unheard:
             return
         with self._lock:
-            listener, unheard, self._unheard = self._listener, self._unheard, []
-        try:
-            for metric, reason in unheard:
+            unheard, self._unheard = self._unheard, []
+        for who, metric, reason in unheard:
+            try:
+                if (listener := self._listeners.get(who)) is not None:
+                    listener(metric, reason)
+            except Exception:  # noqa: BLE001 - a listener's failure must not reach the user's function
+                self._listeners.pop(who, None)
+
+
+class Chained:
+    """A listener of ours on a monitor of another make, and after it the one that the user had set there."""
+
+    def __init__(self, ours: Listener | None, users: Listener | None) -> None:
+        self.ours = ours
+        self.users: Listener | None = users.users if isinstance(users, Chained) else users
+
+    def __call__(self, metric: str, reason: str) -> None:
+        """Tell both; what the user's raises is his monitor's affair."""
+        for listener in (self.ours, self.users):
+            if listener is not None:
                 listener(metric, reason)
-        except Exception:  # noqa: BLE001 - a listener's failure must not reach the user's function
-            self._listener = None
 
 
 class Uncounted:
     """A monitor whose own pauses its `SharedMonitor` counts too, and tells it of the first and the last of all."""
+
+    _degraded: Degraded
 
     def _turn_to(self, *, paused: bool) -> None:
         raise NotImplementedError
@@ -164,7 +192,8 @@ class SharedMonitor(Locked):
 
     Get one with `SharedMonitor.of(monitor)` and hold it as long as pauses, starts or windows of it are open. ``problems``
     maps a place (``start``, ``stop``, ``pause``, ``resume``, ``window``) to the first reason seen there.
-    ``on_degraded(place, reason)`` hears each of them once, and is handed on to a monitor that has such an attribute.
+    ``on_degraded(place, reason)`` hears each of them once, and is handed on to a monitor that has such an attribute,
+    beside the user's.
     """
 
     def __init__(self, monitor: Any, *, patience_s: float = PATIENCE_S) -> None:
@@ -204,8 +233,10 @@ class SharedMonitor(Locked):
     def on_degraded(self, listener: Listener | None) -> None:
         self._degraded.listener = listener
         try:
-            if hasattr(self.monitor, "on_degraded"):
-                self.monitor.on_degraded = listener
+            if isinstance(self.monitor, Uncounted):
+                self.monitor._degraded.listen("events", listener)
+            elif hasattr(self.monitor, "on_degraded"):
+                self.monitor.on_degraded = Chained(listener, self.monitor.on_degraded)
         except Exception as failure:  # noqa: BLE001 - the monitor is the user's and may raise anything
             self._note("on_degraded", _reason(failure, "on_degraded"))
 

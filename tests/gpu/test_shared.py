@@ -265,7 +265,8 @@ def test_a_listener_is_handed_on_to_the_monitor_and_a_failing_one_is_dropped():
         raise RuntimeError
 
     shared.on_degraded = listener
-    assert monitor.on_degraded is listener
+    with pytest.raises(RuntimeError):
+        monitor.on_degraded("metric", "reason")
     with shared.window("measure"):
         pass
     assert shared.problems == {"window": "not a DeviceReading"}

@@ -2,10 +2,9 @@
 
 import pytest
 
+from jitwarmup import OneTimeWork, Phase, Reason, Run
 from jitwarmup.analysis.audit import audit
 from jitwarmup.analysis.stops import mark_stops, stopped_s
-from jitwarmup.records.runs import OneTimeWork, Phase, Run
-from jitwarmup.records.verdict import Reason
 
 
 @pytest.mark.parametrize(

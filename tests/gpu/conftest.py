@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jitwarmup.gpu.monitor import GPUMonitor
+from jitwarmup import GPUMonitor
 from jitwarmup.testing import nvmlsim
 
 __all__ = ["nvmlsim"]

@@ -8,9 +8,8 @@ import weakref
 
 import pytest
 
+from jitwarmup import DeviceReading, MonitorStateError
 from jitwarmup.gpu.shared import SharedMonitor
-from jitwarmup.records.errors import MonitorStateError
-from jitwarmup.records.runs import DeviceReading
 
 
 class Recorder:

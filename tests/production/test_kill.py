@@ -6,13 +6,12 @@ monitor, the random streams and the waiter are right. The matrix is printed.
 import asyncio
 import random
 import threading
+from contextvars import copy_context
 
 import pytest
 
-from jitwarmup import State, warmed
-from jitwarmup.engine import instruments
+from jitwarmup import State, steady_state, warmed
 from jitwarmup.events import emit
-from jitwarmup.probes import ProbeSet, probe_set
 from jitwarmup.probes.run_table import RUNS
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.testing import RecordingMonitor
@@ -36,15 +35,9 @@ ERRORS = (RuntimeError, KeyboardInterrupt)
 OURS_TO_CATCH = ("probe", "monitor", "emitter")  # a failing one of these never breaks a user's call
 
 
-WATCHES: list[ProbeSet] = []
-
-
 @pytest.fixture(autouse=True)
 def _nothing_of_another_test():
     RUNS.live.clear()
-    yield
-    while WATCHES:
-        WATCHES.pop().disarm()
 
 
 class Fuse:
@@ -91,12 +84,10 @@ class FusedEmitter:
 class Scene:
     """One leader that blows, one waiter that has to get its value all the same."""
 
-    def __init__(self, place, error, monkeypatch) -> None:
+    def __init__(self, place, error) -> None:
         self.fuse = fuse = Fuse(place, error)
         self.monitor = RecordingMonitor(fail=lambda note: fuse.at(f"monitor {note}"))
-        eyes = ProbeSet((*probe_set.DEFAULT, FusedProbe(fuse)))
-        WATCHES.append(eyes)
-        monkeypatch.setattr(instruments, "probe_set_of", lambda probes: eyes)
+        self.block = steady_state(probes=[FusedProbe(fuse)])
         self.begun = threading.Event()
         self.runs = 0
         self.function = warmed(
@@ -140,8 +131,8 @@ class Scene:
         random.seed(7)
         states = [random.getstate(), random.random() and random.getstate()]
         random.seed(7)
-        leader = self.fuse.leader = threading.Thread(target=self.call, args=("leader",))
-        waiter = threading.Thread(target=self.call, args=("waiter",))
+        leader = self.fuse.leader = threading.Thread(target=copy_context().run, args=(self.call, "leader"))
+        waiter = threading.Thread(target=copy_context().run, args=(self.call, "waiter"))
         leader.start()
         assert self.begun.wait(30)
         waiter.start()
@@ -154,10 +145,10 @@ class Scene:
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
 @pytest.mark.parametrize("place", PLACES)
-def test_after_a_kill_everything_is_right(place, error, monkeypatch, capsys) -> None:
-    scene = Scene(place, error, monkeypatch)
+def test_after_a_kill_everything_is_right(place, error, capsys) -> None:
+    scene = Scene(place, error)
     fuse = scene.fuse
-    with emit.captured(FusedEmitter(fuse)):
+    with emit.captured(FusedEmitter(fuse)), scene.block:
         scene.play()
     with capsys.disabled():
         print(
@@ -185,17 +176,17 @@ def test_after_a_kill_everything_is_right(place, error, monkeypatch, capsys) -> 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
 @pytest.mark.parametrize("place", [place for place in PLACES if place != "timed run"])
 def test_alone_the_random_streams_are_as_one_plain_call_or_none_leaves_them(place, error, monkeypatch) -> None:
-    scene = Scene(place, error, monkeypatch)
-    scene.fuse.leader = threading.current_thread()
+    scene = Scene(place, error)
     random.seed(7)
     untouched = random.getstate()
     random.random()
     once = random.getstate()
     random.setstate(untouched)
     monkeypatch.setattr(threading.Event, "wait", lambda *_: True)  # nobody comes: do not wait for them
-    with emit.captured(FusedEmitter(scene.fuse)):
+    with emit.captured(FusedEmitter(scene.fuse)), scene.block:
+        scene.fuse.leader = threading.current_thread()
         scene.call("leader")
-    assert scene.fuse.blown
+        assert scene.fuse.blown
     assert random.getstate() in (untouched, once)
     assert RUNS.live == {}
 

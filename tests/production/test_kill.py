@@ -7,14 +7,13 @@ import asyncio
 import random
 import threading
 from contextvars import copy_context
+from types import SimpleNamespace
 
 import pytest
 
-from jitwarmup import State, steady_state, warmed
+from jitwarmup import OneTimeWork, State, steady_state, warmed
 from jitwarmup.events import emit
-from jitwarmup.probes.run_table import RUNS
-from jitwarmup.records.protocols import ArmState
-from jitwarmup.testing import RecordingMonitor
+from jitwarmup.testing import RecordingMonitor, capture_events
 
 PLACES = (
     "validation run",
@@ -35,9 +34,27 @@ ERRORS = (RuntimeError, KeyboardInterrupt)
 OURS_TO_CATCH = ("probe", "monitor", "emitter")  # a failing one of these never breaks a user's call
 
 
-@pytest.fixture(autouse=True)
-def _nothing_of_another_test():
-    RUNS.live.clear()
+class StepByStep:
+    """A probe of the user's that sees work in every run; whose it is depends on which other runs are open."""
+
+    name = "steps"
+
+    def arm(self):
+        return SimpleNamespace(state="armed", reason=None)
+
+    def snapshot(self) -> None: ...
+
+    def delta(self, before, after):
+        return [OneTimeWork(kind="step")]
+
+    def disarm(self) -> None: ...
+
+
+def no_run_was_left_open():
+    """A run that was never closed would make the work of every later one shared."""
+    with capture_events(), steady_state(probes=[StepByStep()]) as steady:
+        pass
+    return [work.scope for work in steady.block.work if work.kind == "step"] == ["own"]
 
 
 class Fuse:
@@ -61,7 +78,7 @@ class FusedProbe:
         self.fuse = fuse
 
     def arm(self):
-        return ArmState("armed")
+        return SimpleNamespace(state="armed", reason=None)
 
     def snapshot(self):
         self.fuse.at("probe snapshot")
@@ -162,7 +179,7 @@ def test_after_a_kill_everything_is_right(place, error, capsys) -> None:
     failed = place == "warm-up run" and error is RuntimeError
     assert scene.function.state is (State.COLD if refused else State.FAILED if failed else State.WARM)
     assert scene.monitor.paused <= 0 or place == "monitor resume", "the monitor was left paused"
-    assert RUNS.live == {}
+    assert no_run_was_left_open()
     assert scene.function._core.entry((), (1,), {}).in_flight is None
     before = random.getstate()
     scene.function.warm(1)
@@ -188,7 +205,7 @@ def test_alone_the_random_streams_are_as_one_plain_call_or_none_leaves_them(plac
         scene.call("leader")
         assert scene.fuse.blown
     assert random.getstate() in (untouched, once)
-    assert RUNS.live == {}
+    assert no_run_was_left_open()
 
 
 @pytest.mark.parametrize("at", ["validate", "warm", "measure", "waiting"])
@@ -219,4 +236,4 @@ def test_a_cancelled_task_frees_its_waiters_and_keeps_its_finished_runs(at, even
     state, runs = asyncio.run(main())
     assert state is State.WARM
     assert runs == {"validate": 1 + 5, "warm": 1 + 5, "measure": 4 + 1 + 1, "waiting": 5}[at]
-    assert RUNS.live == {}
+    assert no_run_was_left_open()

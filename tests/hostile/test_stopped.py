@@ -49,14 +49,11 @@ def test_a_run_in_which_the_process_was_stopped_is_marked():
         time.sleep(0.4)
         os.kill(child.pid, signal.SIGCONT)
         report, text = json.loads(child.communicate("go")[0])
-    stops = [
-        (run["phase"], run["index"], work["recurrence"], run["contaminated"])
-        for run in report["runs"]
-        for work in run["work"]
-        if work["kind"] == "process.stopped"
-    ]
-    assert stops == [("measure", 4, "ambient", False)]
+    (run,) = [run for run in report["runs"] if (run["phase"], run["index"]) == ("measure", 4)]
+    (stop,) = [work for work in run["work"] if work["kind"] == "process.stopped"]
+    assert (stop["recurrence"], run["contaminated"]) == ("ambient", False)
+    assert stop["duration_s"] >= 0.39
     (reason,) = [reason for reason in report["verdict"]["reasons"] if reason["kind"] == "process_stopped"]
-    assert reason["numbers"]["runs"] == 1
+    assert reason["numbers"]["runs"] >= 1  # a busy machine may hold up others too
     assert reason["numbers"]["duration_s"] >= 0.39
-    assert "1 measured runs stood still" in text
+    assert "measured runs stood still" in text

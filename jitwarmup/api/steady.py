@@ -175,7 +175,8 @@ def steady_state(  # noqa: D417 - the options that it has in common with `warmed
         clock: an object with ``now() -> int`` (ns) and ``fence()``.
         ranks: the ranks that measure in step, as with ``warmed``; by default all where torch.distributed is initialised.
             None to agree with nobody (a block that one rank alone enters).
-        processes: processes that ``measure`` is made in (1), this one included; ``report.processes`` summarises them.
+        processes: processes that ``measure`` is made in (1), this one included; ``report.processes`` summarises them, and
+            a reason ``process_missing`` of the verdict counts those that were killed, crashed, exited or raised.
 
     Raises:
         ArgumentError: a setting cannot work.

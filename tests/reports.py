@@ -4,10 +4,9 @@ import random
 
 import pytest
 
+from jitwarmup import DeviceReading, Failure, OneTimeWork, Phase, Run
 from jitwarmup.analysis.audit import audit
 from jitwarmup.analysis.compose import compose
-from jitwarmup.records.report import Failure
-from jitwarmup.records.runs import DeviceReading, OneTimeWork, Phase, Run
 
 COLD = [
     OneTimeWork(kind="dynamo.capture", duration_s=4.1),

@@ -11,15 +11,13 @@ from typing import Any
 
 import pytest
 
-from jitwarmup import steady_state
+from jitwarmup import OneTimeWork, RankFailed, steady_state
 from jitwarmup.engine import instruments, options
 from jitwarmup.events.sinks import Recorder
 from jitwarmup.host import process_size
 from jitwarmup.host.scope import RunContext
 from jitwarmup.probes import Observation
-from jitwarmup.records.errors import RankFailed
 from jitwarmup.records.protocols import Exchanged
-from jitwarmup.records.runs import OneTimeWork
 from jitwarmup.testing import FakeClock, RecordingMonitor
 
 

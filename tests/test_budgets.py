@@ -4,7 +4,7 @@ import pytest
 from figures import LIMITS, figures, to_pynvml
 
 from jitwarmup import GPUMonitor
-from jitwarmup.testing.nvmlsim.fixture import nvmlsim
+from jitwarmup.testing import nvmlsim
 
 __all__ = ["nvmlsim"]
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -168,9 +169,7 @@ def test_nothing_is_read_between_the_clock_reads():
         name = "counter"
 
         def arm(self):
-            from jitwarmup.records.protocols import ArmState
-
-            return ArmState("armed")
+            return SimpleNamespace(state="armed", reason=None)
 
         def snapshot(self):
             log.append("read")

@@ -17,6 +17,7 @@ from jitwarmup.analysis.classify import SHORTEST, Classification, classify
 from jitwarmup.analysis.recurrence import learn_recurrence, one_time_of
 from jitwarmup.analysis.rest import FALLING, CleanTail, fall_per_run
 from jitwarmup.analysis.stats import CONTENDED
+from jitwarmup.analysis.stops import KIND as STOPPED
 from jitwarmup.records.runs import OneTimeWork, Phase, Run
 from jitwarmup.records.verdict import Reason, Verdict, VerdictState
 
@@ -69,6 +70,7 @@ def audit(
         *_causes(measured, series),
         *_times(measured, stretch, series, watched=bool(watched)),
     ]
+    findings += _stopped(measured)
     findings.sort(key=lambda finding: -WEIGHT[finding.state or "steady"])
     whole = classify(CleanTail.of(_finished(labelled, Phase.WARM, Phase.MEASURE)).corrected_s)
     return Verdict(
@@ -149,6 +151,13 @@ def _by_kind(finding: str, works: Sequence[OneTimeWork]) -> list[Reason]:
         )
         for kind in dearest
     ]
+
+
+def _stopped(measured: Sequence[Run]) -> list[Finding]:
+    """Worth knowing: the median does not feel it, the mean and the longest do."""
+    seconds = [work.duration_s or 0.0 for run in measured for work in run.work if work.kind == STOPPED]
+    numbers = {"runs": float(len(seconds)), "duration_s": sum(seconds)}
+    return [Finding.of(None, "process_stopped", **numbers)] if seconds else []
 
 
 # ------------------------------------------------------------------ the clock

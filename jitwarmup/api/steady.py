@@ -7,6 +7,7 @@ on an inline block.
 
 from __future__ import annotations
 
+import inspect
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -128,12 +129,15 @@ class SteadyState(Block):
             )
 
 
-def measure_packed(work: bytes) -> float | None:
-    """In a fresh process: measure, in silence, and give the median back."""
+def measure_packed(work: bytes) -> others.Answer:
+    """In a fresh process: measure, in silence, and give back the median, or what the function raised."""
+    import asyncio  # only here, where it can wait
+
     (function, args, kwargs), settings = pickle.loads(work)  # noqa: S301 - from the pipe of our own parent
     with SteadyState(None, (), BlockSettings(**settings, log=Fanout())) as steady:
-        report: Report = steady.measure(function, *args, **kwargs)
-    return report.latency_s
+        measured = steady.measure(function, *args, **kwargs)
+        report: Report = asyncio.run(measured) if inspect.iscoroutine(measured) else measured
+    return (None, report.failure.type) if report.failure is not None else (report.latency_s, None)
 
 
 def steady_state(  # noqa: D417 - the options that it has in common with `warmed` are described there
@@ -171,7 +175,8 @@ def steady_state(  # noqa: D417 - the options that it has in common with `warmed
         clock: an object with ``now() -> int`` (ns) and ``fence()``.
         ranks: the ranks that measure in step, as with ``warmed``; by default all where torch.distributed is initialised.
             None to agree with nobody (a block that one rank alone enters).
-        processes: processes that ``measure`` is made in (1), this one included; ``report.processes`` summarises them.
+        processes: processes that ``measure`` is made in (1), this one included; ``report.processes`` summarises them, and
+            a reason ``process_missing`` of the verdict counts those that were killed, crashed, exited or raised.
 
     Raises:
         ArgumentError: a setting cannot work.

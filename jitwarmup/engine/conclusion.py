@@ -11,6 +11,7 @@ from jitwarmup.analysis.compose import compose, costs_of, facts_of, ledger_of, t
 from jitwarmup.analysis.growth import growths
 from jitwarmup.analysis.ranks import RemoteError
 from jitwarmup.analysis.recurrence import learn_recurrence
+from jitwarmup.analysis.stops import mark_stops
 from jitwarmup.engine.agreement import RankAgreement, failure_elsewhere
 from jitwarmup.engine.commands import SKIPS, WRONG, Call, Ending, refused
 from jitwarmup.engine.rules import would_have_said
@@ -111,6 +112,11 @@ def note_failure(plan: Plan) -> None:
             plan.failure = replace(plan.failure, type=NOT_ACCEPTED)
 
 
+def labelled(runs: Sequence[Run]) -> tuple[Run, ...]:
+    """All runs with what only their neighbours tell: which work comes back on every run, and where the process stood still."""
+    return mark_stops(learn_recurrence(runs))
+
+
 def verdict_of(plan: Plan, runs: Sequence[Run]) -> Verdict:
     """What the series of runs shows."""
     probe_set = plan.call.instruments.probe_set
@@ -143,8 +149,8 @@ def growth_of(plan: Plan) -> list[Reason]:
 
 
 def report_of(plan: Plan) -> Report:
-    """The report of all runs; which work comes back on every run has been learnt from them."""
-    runs = learn_recurrence(plan.runs)
+    """The report of all runs, labelled."""
+    runs = labelled(plan.runs)
     facts, advice = facts_of(plan.annotations, runs)
     first, last, agreement = runs[0], runs[-1], plan.agreement
     return compose(

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from jitwarmup.analysis.growth import growths
 from jitwarmup.analysis.ranks import TEXT, RankEnding, RankReport, RemoteError, of_rank
-from jitwarmup.analysis.recurrence import RecurringWork, learn_recurrence
+from jitwarmup.analysis.recurrence import RecurringWork
 from jitwarmup.engine import announce
 from jitwarmup.engine.agreement import RankAgreement
 from jitwarmup.engine.callables import check_kind, lazy
@@ -33,7 +33,7 @@ from jitwarmup.engine.commands import (
     planned,
     refused,
 )
-from jitwarmup.engine.conclusion import NOT_ACCEPTED, Plan, note_failure, verdict_of
+from jitwarmup.engine.conclusion import NOT_ACCEPTED, Plan, labelled, note_failure, verdict_of
 from jitwarmup.engine.inputs import rewinds_process
 from jitwarmup.engine.rules import engaged, seeks_proof
 from jitwarmup.engine.steps import Step, Steps
@@ -244,7 +244,7 @@ class Measurement(Plan):
         if agreement is None or agreement.lost is not None or self.end is Ending.INTERRUPTED or not self.runs:
             return
         note_failure(self)
-        self.agreed_verdict = yield from agreement.verdict(verdict_of(self, learn_recurrence(self.runs)))
+        self.agreed_verdict = yield from agreement.verdict(verdict_of(self, labelled(self.runs)))
         if self.agreed_verdict is None and self.end is Ending.DONE:
             self.end, self.error = Ending.ELSEWHERE, agreement.lost
 

@@ -20,11 +20,11 @@ from queue import Empty, SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
 from jitwarmup.gpu.binding import Clocks, Unavailable
+from jitwarmup.gpu.degraded import Degraded
 from jitwarmup.gpu.devices import Device, Wanted, wanted
 from jitwarmup.gpu.power_history import Uninitialised
 from jitwarmup.gpu.reader import Reader
 from jitwarmup.gpu.reading import joined, unread
-from jitwarmup.gpu.shared import Degraded
 from jitwarmup.records.runs import DeviceReading
 
 P = ParamSpec("P")

@@ -23,9 +23,10 @@ from typing import Literal, Self
 
 from jitwarmup.gpu.binding import Clocks, Unavailable
 from jitwarmup.gpu.connection import BUSY, FOREIGN, OVERLAP, STILL_PAUSED, STOPPED, Connection
+from jitwarmup.gpu.degraded import Degraded, Listener
 from jitwarmup.gpu.devices import checked, cuda_in_use, peaks_of
 from jitwarmup.gpu.reading import INTERRUPTED, as_interrupted, joined, with_peak
-from jitwarmup.gpu.shared import Degraded, Listener, SharedMonitor, Turn, Uncounted
+from jitwarmup.gpu.shared import SharedMonitor, Turn, Uncounted
 from jitwarmup.host.fork_safe import Locked, after_fork_in_child
 from jitwarmup.host.scope import RunContext, ancestors, current
 from jitwarmup.records.errors import ArgumentError, MonitorStateError

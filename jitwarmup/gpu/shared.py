@@ -18,16 +18,15 @@ settles the state they asked for as soon as it returns.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
+from jitwarmup.gpu.degraded import Chained, Degraded, Listener
 from jitwarmup.gpu.reading import as_interrupted
 from jitwarmup.host.fork_safe import Locked
 from jitwarmup.records.runs import DeviceReading
-
-Listener = Callable[[str, str], None]
 
 PATIENCE_S = 5.0  # longer than any sane monitor's own time-out, shorter than a person's patience with a hung program
 
@@ -39,54 +38,10 @@ def _reason(failure: Exception, place: str) -> str:
     return f"{type(failure).__name__} in {place}"
 
 
-class Degraded(Locked):
-    """What could not be read, each (metric, reason) once; a listener that comes late is told what it missed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._seen: dict[tuple[str, str], None] = {}
-        self._unheard: list[tuple[str, str]] = []
-        self._listener: Listener | None = None
-
-    @property
-    def seen(self) -> tuple[tuple[str, str], ...]:
-        """All of it so far."""
-        return tuple(self._seen)
-
-    @property
-    def listener(self) -> Listener | None:
-        """Who is told of (metric, reason), once each; setting it tells at once what was seen before."""
-        return self._listener
-
-    @listener.setter
-    def listener(self, listener: Listener | None) -> None:
-        with self._lock:
-            self._listener = listener
-            self._unheard = list(self._seen)
-        self.notify()
-
-    def note(self, metric: str, reason: str) -> None:
-        """Remember; `notify` tells."""
-        with self._lock:
-            if (metric, reason) not in self._seen:
-                self._seen[metric, reason] = None
-                self._unheard.append((metric, reason))
-
-    def notify(self) -> None:
-        """Tell the listener what it does not know yet; called where no lock is held. A listener that raises is dropped."""
-        if self._listener is None or not self._unheard:
-            return
-        with self._lock:
-            listener, unheard, self._unheard = self._listener, self._unheard, []
-        try:
-            for metric, reason in unheard:
-                listener(metric, reason)
-        except Exception:  # noqa: BLE001 - a listener's failure must not reach the user's function
-            self._listener = None
-
-
 class Uncounted:
     """A monitor whose own pauses its `SharedMonitor` counts too, and tells it of the first and the last of all."""
+
+    _degraded: Degraded
 
     def _turn_to(self, *, paused: bool) -> None:
         raise NotImplementedError
@@ -164,7 +119,8 @@ class SharedMonitor(Locked):
 
     Get one with `SharedMonitor.of(monitor)` and hold it as long as pauses, starts or windows of it are open. ``problems``
     maps a place (``start``, ``stop``, ``pause``, ``resume``, ``window``) to the first reason seen there.
-    ``on_degraded(place, reason)`` hears each of them once, and is handed on to a monitor that has such an attribute.
+    ``on_degraded(place, reason)`` hears each of them once, and is handed on to a monitor that has such an attribute,
+    beside the user's.
     """
 
     def __init__(self, monitor: Any, *, patience_s: float = PATIENCE_S) -> None:
@@ -204,8 +160,10 @@ class SharedMonitor(Locked):
     def on_degraded(self, listener: Listener | None) -> None:
         self._degraded.listener = listener
         try:
-            if hasattr(self.monitor, "on_degraded"):
-                self.monitor.on_degraded = listener
+            if isinstance(self.monitor, Uncounted):
+                self.monitor._degraded.listen("events", listener)
+            elif hasattr(self.monitor, "on_degraded"):
+                self.monitor.on_degraded = Chained(listener, self.monitor.on_degraded)
         except Exception as failure:  # noqa: BLE001 - the monitor is the user's and may raise anything
             self._note("on_degraded", _reason(failure, "on_degraded"))
 

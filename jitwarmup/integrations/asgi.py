@@ -37,8 +37,8 @@ class Lifespan:
     Call it with the application for an async context manager, as Starlette and FastAPI do. ``ready`` is true once all
     that was to be warmed is warm, and latches; ``status()`` is the document of ``/readyz``.
 
-    A function that fails leaves the application not ready for good, and its exception goes to the event loop's
-    exception handler, which logs it. Stopping waits for no warm-up, but a compile that is under way in its thread ends
+    A function that fails, or raises SystemExit, leaves the application not ready for good, and its exception goes to the
+    event loop's exception handler, which logs it. Stopping waits for no warm-up, but a compile that is under way in its thread ends
     before the process does.
 
     Args:
@@ -84,7 +84,7 @@ class Lifespan:
         except asyncio.CancelledError:
             self.phase = "stopped"
             raise
-        except Exception as error:  # noqa: BLE001 - of the user's functions: told to the loop's handler; never ready
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - of the user's functions: for the loop's handler; never ready
             self.phase, self.error_type = "failed", type(error).__name__
             context = {"message": "jitwarmup: the warm-up in the background failed", "exception": error}
             asyncio.get_running_loop().call_exception_handler(context)

@@ -19,7 +19,7 @@ class Reason:
     ``recompiles_every_run``, ``one_time_work`` (subject: its kind), ``flat_but_not_cause_clean``, ``still_falling``,
     ``not_flat`` (subject: the class of the measured runs), ``cause_clean_but_drifting``, ``too_few_runs``,
     ``too_noisy``, ``contended``, ``host_disagrees`` (subject: the class of the wall times, waits included),
-    ``causes_not_watched``.
+    ``causes_not_watched``, ``process_stopped``.
     """
 
     kind: str

@@ -8,8 +8,10 @@ of a simulated NVIDIA driver over which the real nvidia-ml-py runs.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from types import ModuleType
 from typing import Any, Self
 
 from jitwarmup.events import emit
@@ -18,13 +20,22 @@ from jitwarmup.host.switch import SWITCH
 from jitwarmup.records.runs import DeviceReading
 
 
-def __getattr__(name: str) -> Any:
-    """``nvmlsim``, the pytest fixture of a simulated NVIDIA driver; found late, since it needs pytest."""
-    if name == "nvmlsim":
+class _Testing(ModuleType):
+    """A module whose ``nvmlsim`` is the fixture, although an import of the subpackage of that name sets it too."""
+
+    @property
+    def nvmlsim(self) -> Any:
+        """The pytest fixture of a simulated NVIDIA driver; found late, since it needs pytest."""
         from jitwarmup.testing.nvmlsim.fixture import nvmlsim
 
         return nvmlsim
-    raise AttributeError(f"module 'jitwarmup.testing' has no attribute {name!r}")
+
+    @nvmlsim.setter
+    def nvmlsim(self, _subpackage: ModuleType) -> None:
+        pass
+
+
+sys.modules[__name__].__class__ = _Testing
 
 
 def inactive() -> AbstractContextManager[None]:

@@ -29,6 +29,7 @@ WORK: Mapping[str, str] = {
     "import": "modules were imported on first use: import them, or call .warm(), at start-up",
     "dlopen": "libraries were loaded on first use: call .warm() at start-up",
     "compiler.subprocess": "compilers ran beside: keep the compile caches between starts",
+    "process.stopped": "stopped, or its machine paused, or waiting for what other runs did not: measure again",
     "unexplained": "no probe saw why: lazy initialisation, cold CPU caches, page faults, or the machine's other work",
 }
 
@@ -82,6 +83,9 @@ FINDINGS: Mapping[str, str] = {
     "clock_not_settled": "the device's clock moved while measuring: warm up longer, or lock the clocks",
     "temperature_drift": "the device warmed up while measuring",
     "device_shared": "other processes used the device meanwhile",
+    "process_stopped": "the process was stopped or its machine paused, or a run waited for what the others did not: "
+    "measure again, and look at the median meanwhile",
+    "process_missing": "call the function by itself in a fresh process, where it ends or fails like this",
     "interrupted": "what was finished is kept; run it again for a verdict",
     "left_early": "the loop was left before all measurements were made",
     "arguments_mutated": "the first run changed its arguments in place: give fresh=",
@@ -106,6 +110,8 @@ WORDS: Mapping[str, str] = {
     "contended": "{contention_share:.0%} of the time was spent waiting for a processor",
     "host_disagrees": "by the wall clock, waits included, the runs would be called {subject}",
     "causes_not_watched": "no probe could look for one-time work",
+    "process_stopped": "{runs:.0f} measured runs stood still: no CPU was used and none was waited for",
+    "process_missing": "{missing:.0f} of {processes:.0f} processes gave no time ({subject})",
     "interrupted": "the measurement was interrupted",
     "left_early": "the loop was left early",
     "arguments_mutated": "the first run changed its arguments, so nothing more was run",

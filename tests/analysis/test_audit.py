@@ -2,9 +2,8 @@ from dataclasses import replace
 
 import pytest
 
+from jitwarmup import OneTimeWork, Phase, Reason, Run, Verdict
 from jitwarmup.analysis.audit import audit
-from jitwarmup.records.runs import OneTimeWork, Phase, Run
-from jitwarmup.records.verdict import Reason, Verdict
 
 CAPTURE = OneTimeWork(kind="dynamo.capture", duration_s=3.0)
 RECOMPILE = OneTimeWork(kind="dynamo.recompile", duration_s=0.5)

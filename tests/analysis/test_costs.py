@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jitwarmup import OneTimeWork
 from jitwarmup.analysis.costs import FRAMES, WITHIN, exclusive_costs
-from jitwarmup.records.runs import OneTimeWork
 
 
 def work(kind, seconds, reason=None, scope="own"):

@@ -5,11 +5,10 @@ import random
 
 import pytest
 
+from jitwarmup import OneTimeWork, Phase, Run, classify, until_steady
 from jitwarmup.analysis.audit import audit
-from jitwarmup.analysis.classify import classify
 from jitwarmup.analysis.stats import across_processes, summarize
-from jitwarmup.engine.rules import until_steady, would_have_said
-from jitwarmup.records.runs import OneTimeWork, Phase, Run
+from jitwarmup.engine.rules import would_have_said
 
 RULES = [until_steady(), until_steady(strict=True), until_steady(at_least=0).with_hooks(True)]
 WORK = OneTimeWork(kind="dynamo.recompile")

@@ -2,10 +2,10 @@
 
 import pytest
 
+from jitwarmup import ArgumentError
 from jitwarmup.analysis.compare import Comparison, Ratio, compare
 from jitwarmup.analysis.gates import Gate, judge, parse_gates
 from jitwarmup.analysis.sides import side_of
-from jitwarmup.records.errors import ArgumentError
 
 
 def judged(gates, *ratios, **more):

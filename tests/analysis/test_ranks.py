@@ -7,12 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jitwarmup import DeviceReading, Failure, OneTimeWork, Phase, RankTimes, Reason, Report, Run, Verdict
 from jitwarmup.analysis.audit import WEIGHT
 from jitwarmup.analysis.compose import compose
 from jitwarmup.analysis.ranks import RankReport, RemoteError, agreed, first_failed, of_rank, one_verdict, slowest
-from jitwarmup.records.report import Failure, RankTimes, Report
-from jitwarmup.records.runs import DeviceReading, OneTimeWork, Phase, Run
-from jitwarmup.records.verdict import Reason, Verdict
 
 CAPTURE = OneTimeWork(kind="dynamo.capture", duration_s=3.0)
 GROW = OneTimeWork(kind="allocator.grow", count=2)

@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jitwarmup import ArgumentError, OneTimeWork, Phase, Run
 from jitwarmup.analysis.recurrence import learn_recurrence, one_time_of
-from jitwarmup.records.errors import ArgumentError
-from jitwarmup.records.runs import OneTimeWork, Phase, Run
 
 KV_CACHE = OneTimeWork(kind="kv_cache.allocate", count=4)
 RECOMPILE = OneTimeWork(kind="dynamo.recompile")

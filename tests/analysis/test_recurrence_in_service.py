@@ -2,8 +2,8 @@
 
 import pytest
 
+from jitwarmup import OneTimeWork, Phase, Run
 from jitwarmup.analysis.recurrence import RecurringWork
-from jitwarmup.records.runs import OneTimeWork, Phase, Run
 
 CACHE = OneTimeWork(kind="kv_cache.allocate", count=4)
 IMPORT = OneTimeWork(kind="import")

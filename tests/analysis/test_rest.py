@@ -2,8 +2,8 @@ import math
 
 import pytest
 
+from jitwarmup import Phase, Run
 from jitwarmup.analysis.rest import STRICT, CleanTail, contention_share, fall_per_run, find_rest, log_ratio, rest_start
-from jitwarmup.records.runs import Phase, Run
 
 
 def stretch(*wall_s, wait_s=None):

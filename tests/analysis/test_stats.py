@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jitwarmup import ArgumentError, Summary
 from jitwarmup.analysis.stats import (
     across_processes,
     cov,
@@ -19,8 +20,6 @@ from jitwarmup.analysis.stats import (
     summarize,
     t_quantile,
 )
-from jitwarmup.records.errors import ArgumentError
-from jitwarmup.records.report import Summary
 
 ALTERNATING = [1.0, 1.2, 0.9, 1.1, 1.05]
 SECONDS = st.floats(min_value=0, max_value=1e9, allow_nan=False)

@@ -15,10 +15,10 @@ import time
 from importlib.metadata import version
 from itertools import pairwise
 
+from jitwarmup import GPUMonitor
 from jitwarmup.gpu.binding import Binding, Clocks, Refused, Unavailable, load
 from jitwarmup.gpu.devices import Wanted, resolve
 from jitwarmup.gpu.energy import COUNTER_STEP_S, clock_of
-from jitwarmup.gpu.monitor import GPUMonitor
 
 NO_GPU = 4
 FIELDS = [*range(74, 84), *range(185, 193)]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from jitwarmup.gpu.monitor import GPUMonitor
-from jitwarmup.testing.nvmlsim.fixture import nvmlsim
+from jitwarmup import GPUMonitor
+from jitwarmup.testing import nvmlsim
 
 __all__ = ["nvmlsim"]
 

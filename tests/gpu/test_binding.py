@@ -11,7 +11,7 @@ from jitwarmup.gpu import binding as module
 from jitwarmup.gpu.binding import LASTING, Binding, Refused, Unavailable, conflict, load
 
 START = (
-    "from jitwarmup.gpu.monitor import GPUMonitor\n"
+    "from jitwarmup import GPUMonitor\n"
     "with GPUMonitor() as gpu, gpu.window('x') as w: pass\n"
     "print(w.reading.status, '|', w.reading.missing['device'])"
 )

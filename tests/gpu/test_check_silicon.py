@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jitwarmup.testing.nvmlsim.fixture import nvmlsim
+from jitwarmup.testing import nvmlsim
 
 __all__ = ["nvmlsim"]
 SCRIPT = str(Path(__file__).with_name("check_silicon.py"))

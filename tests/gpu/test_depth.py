@@ -6,20 +6,20 @@ import threading
 import pynvml
 from figures import stack
 
-from jitwarmup.gpu.shared import SharedMonitor, SharedWindow
+from jitwarmup import steady_state
 
 MOST = 9
-WINDOW = {SharedWindow.__enter__.__code__, SharedWindow.__exit__.__code__}
+WINDOW = {"SharedWindow.__enter__", "SharedWindow.__exit__"}
 
 
-def test_a_window_reaches_the_driver_in_at_most_nine_functions_whatever_it_asks(make_monitor, nvmlsim):
+def test_a_window_reaches_the_driver_in_at_most_nine_functions_whatever_it_asks(make_monitor, nvmlsim, events):
     caller, passed = threading.get_ident(), {}
 
     def profile(frame, event, _):
         if event != "call" or frame.f_code.co_filename != pynvml.__file__:
             return
         frames = [*stack(frame), *stack(sys._current_frames()[caller])]
-        places = [place for place, each in enumerate(frames) if each.f_code in WINDOW]
+        places = [place for place, each in enumerate(frames) if each.f_code.co_qualname in WINDOW]
         if places:  # the outermost is the engine's
             names = tuple(each.f_code.co_qualname for each in frames[: places[-1] + 1])
             passed.setdefault(names, frame.f_code.co_name)
@@ -35,10 +35,10 @@ def test_a_window_reaches_the_driver_in_at_most_nine_functions_whatever_it_asks(
     nvmlsim.processes(4_000_001)
     sources = set()
     for seconds in (0.3, 5.03, 5.03):  # after the longer ones a step of the counter is awaited
-        with SharedMonitor.of(gpu).window("measure") as window:
-            nvmlsim.advance(seconds)
-        assert window.reading.status == "ok"
-        sources.add(window.reading.energy_source)
+        with steady_state(monitor=gpu, iterations=0, measurements=1) as steady:
+            reading = steady.measure(nvmlsim.advance, seconds).device
+        assert reading.status == "ok"
+        sources.add(reading.energy_source)
     gpu.stop()
     assert sources == {"ring", "counter"}
     functions = {name for names in passed for name in names}

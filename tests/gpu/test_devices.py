@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pynvml
 import pytest
 
+from jitwarmup import ArgumentError
 from jitwarmup.gpu.binding import Binding, Unavailable
 from jitwarmup.gpu.devices import Place, Want, Wanted, checked, resolve, visible, wanted
-from jitwarmup.records.errors import ArgumentError
 
 A, B = "GPU-aaaaaaaa", "GPU-bbbbbbbb"
 
@@ -277,7 +277,7 @@ def test_on_a_machine_of_different_gpus_a_share_by_cuda_s_order_is_refused(bindi
 
 RANK = """
 import json
-from jitwarmup.gpu.monitor import GPUMonitor
+from jitwarmup import GPUMonitor
 gpu = GPUMonitor(timeout_s=10)
 with gpu, gpu.window("measure") as window:
     pass

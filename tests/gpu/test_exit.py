@@ -104,10 +104,7 @@ def script_output(body, **environment):
 @pytest.mark.parametrize("end", ["pass", "gpu.pause()", "w = gpu.window('x'); w.__enter__()", "del gpu"])
 def test_the_interpreter_ends_in_any_state_and_gives_nvml_back(nvmlsim, end):
     nvmlsim.host_clock()
-    body = (
-        "from jitwarmup.gpu.monitor import GPUMonitor\n"
-        f"gpu = GPUMonitor(timeout_s=60)\ngpu.start()\n{end}\nprint('done')"
-    )
+    body = f"from jitwarmup import GPUMonitor\ngpu = GPUMonitor(timeout_s=60)\ngpu.start()\n{end}\nprint('done')"
     began = time.perf_counter()
     assert script_output(body) == (0, "done", "")
     assert time.perf_counter() - began < 30  # no time-out was waited for
@@ -121,7 +118,7 @@ def test_the_interpreter_ends_while_the_driver_hangs(nvmlsim):
     nvmlsim.host_clock()
     nvmlsim.fault("nvmlDeviceGetFieldValues", hang=True)
     body = (
-        "import time\nfrom jitwarmup.gpu.monitor import GPUMonitor\n"
+        "import time\nfrom jitwarmup import GPUMonitor\n"
         "gpu = GPUMonitor(timeout_s=0.1)\ngpu.on_degraded = print\ngpu.start()\nprint('done')"
     )
     began = time.perf_counter()
@@ -131,7 +128,7 @@ def test_the_interpreter_ends_while_the_driver_hangs(nvmlsim):
 
 def test_without_a_driver_the_monitor_says_so_once_and_the_program_is_as_without_it():
     body = (
-        "from jitwarmup.gpu.monitor import GPUMonitor\n"
+        "from jitwarmup import GPUMonitor\n"
         "gpu = GPUMonitor(timeout_s=10)\ngpu.on_degraded = lambda *told: print(*told)\n"
         "with gpu:\n"
         "    for _ in range(3):\n"

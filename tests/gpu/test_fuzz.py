@@ -16,9 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from jitwarmup.gpu.monitor import GPUMonitor
-from jitwarmup.records.errors import MonitorStateError
-from jitwarmup.records.runs import DeviceReading
+from jitwarmup import DeviceReading, GPUMonitor, MonitorStateError
 
 SCHEDULES = int(os.environ.get("JITWARMUP_FUZZ", "250"))
 TIMEOUT_S = 0.03

@@ -12,11 +12,7 @@ import weakref
 import pynvml
 import pytest
 
-from jitwarmup.gpu.monitor import GPUMonitor
-from jitwarmup.gpu.reading import INTERRUPTED
-from jitwarmup.records.errors import ArgumentError, MonitorStateError
-from jitwarmup.records.protocols import Monitor
-from jitwarmup.records.runs import DeviceReading
+from jitwarmup import ArgumentError, DeviceReading, GPUMonitor, MonitorStateError
 
 
 def assert_every_gap_has_a_reason(reading):
@@ -59,7 +55,6 @@ def held_up(gpu):
 
 def test_it_goes_through_its_states(make_monitor):
     gpu = make_monitor()
-    assert isinstance(gpu, Monitor)
     assert (gpu.state, gpu.running) == ("new", False)
     gpu.start()
     assert (gpu.state, gpu.running) == ("running", True)
@@ -400,7 +395,10 @@ def test_a_window_cut_by_a_pause_keeps_its_reading_and_says_so(gpu, nvmlsim):
         with gpu.paused():
             nvmlsim.advance(1)
         nvmlsim.advance(0.1)
-    assert (window.reading.status, window.reading.missing["window"]) == ("partial", INTERRUPTED)
+    assert (window.reading.status, window.reading.missing["window"]) == (
+        "partial",
+        "interrupted by a pause or by another run",
+    )
     assert window.reading.energy_j is not None
 
 
@@ -463,7 +461,10 @@ def test_of_two_runs_that_overlap_only_the_last_to_end_may_look(gpu, nvmlsim):
         assert nvmlsim.count() == before
     assert readings[0].status == "unavailable"
     assert "overlapped" in readings[0].missing["window"]
-    assert (window.reading.status, window.reading.missing["window"]) == ("partial", INTERRUPTED)
+    assert (window.reading.status, window.reading.missing["window"]) == (
+        "partial",
+        "interrupted by a pause or by another run",
+    )
 
 
 def test_a_run_that_ends_while_another_goes_on_makes_no_call(gpu, nvmlsim):

@@ -2,11 +2,11 @@
 
 import pytest
 
+from jitwarmup import DeviceReading
 from jitwarmup.gpu.devices import Device
 from jitwarmup.gpu.energy import Comparison, Energy, SampleHistory
 from jitwarmup.gpu.reading import Edge, Span, joined, reading_of, reasons_of, unread
 from jitwarmup.gpu.reasons import clock_settled, foreign_pids, temperature_drift_c, throttled_share
-from jitwarmup.records.runs import DeviceReading
 
 SECOND = 1_000_000_000
 

@@ -4,8 +4,7 @@ import time
 
 from opentelemetry._logs import SeverityNumber
 
-from jitwarmup.events import schema
-from jitwarmup.events.processors import GenAI
+from jitwarmup.events import GenAI, schema
 from jitwarmup.integrations.opentelemetry import OpenTelemetryLogs
 
 

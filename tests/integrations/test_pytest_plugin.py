@@ -33,21 +33,27 @@ def test_untouched():
 """
 COMPILES = """
 import pytest
-import sys, types
-from dataclasses import dataclass
-from jitwarmup.records.runs import OneTimeWork, Phase
-from jitwarmup.probes.probe_set import ProbeSet
+from types import SimpleNamespace
+from jitwarmup import OneTimeWork, steady_state
 
 late = {late}
 runs = 0
 
+class Recompiles:
+    name = "recompiles"
+    def arm(self):
+        return SimpleNamespace(state="armed", reason=None)
+    def snapshot(self):
+        return runs
+    def delta(self, before, after):
+        return [OneTimeWork(kind="dynamo.recompile")] if before < late == after else []
+    def disarm(self):
+        pass
+
 @pytest.fixture
-def counted(monkeypatch):
-    real = ProbeSet.close
-    def close(self, context):
-        from dataclasses import replace
-        return replace(real(self, context), work=(OneTimeWork(kind="dynamo.recompile"),) if runs == late else ())
-    monkeypatch.setattr(ProbeSet, "close", close)
+def counted():
+    with steady_state(probes=[Recompiles()]):
+        yield
 
 def work():
     global runs

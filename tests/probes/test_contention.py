@@ -65,16 +65,22 @@ def test_a_run_that_ends_on_another_thread_says_nothing(probe):
     assert page_faults(*readings) == ()
 
 
-def test_each_thread_keeps_one_descriptor_and_gives_it_back(probe, monkeypatch):
-    opened, closed = [], []
-    really_open, really_close = os.open, os.close
-    monkeypatch.setattr(contention.os, "open", lambda *a: opened.append(really_open(*a)) or opened[-1])
-    monkeypatch.setattr(contention.os, "close", lambda fd: closed.append(fd) or really_close(fd))
-    thread = threading.Thread(target=lambda: [probe.read() for _ in range(5)])
+@linux
+def test_each_thread_keeps_one_descriptor_and_gives_it_back(probe, schedstat):
+    def descriptors():
+        return [fd for fd in Path("/proc/self/fd").iterdir() if fd.exists() and fd.samefile(schedstat)]
+
+    def read():
+        for _ in range(5):
+            probe.read()
+        held.extend(descriptors())
+
+    held = []
+    thread = threading.Thread(target=read)
     thread.start()
     thread.join()
-    assert len(opened) == 1
-    assert closed == opened
+    assert len(held) == 1
+    assert descriptors() == []
 
 
 def test_without_schedstat_the_wait_is_absent_and_the_rest_is_there(tmp_path):

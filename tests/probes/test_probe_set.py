@@ -9,13 +9,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from jitwarmup import OneTimeWork
 from jitwarmup.host.scope import CURRENT
 from jitwarmup.probes import probe_set
 from jitwarmup.probes.probe_set import DEFAULT, THREAD, Observation, ProbeSet, merged
 from jitwarmup.probes.process import Collections, Imports
 from jitwarmup.probes.run_table import RUNS
 from jitwarmup.records.protocols import ArmState
-from jitwarmup.records.runs import OneTimeWork
 
 
 class Meter:

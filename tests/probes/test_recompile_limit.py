@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from jitwarmup import OneTimeWork, Phase, Run
 from jitwarmup.probes.recompile_limit import Usage, usage
-from jitwarmup.records.runs import OneTimeWork, Phase, Run
 
 AT_S = 1_700_000_000.0
 

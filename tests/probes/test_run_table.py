@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
+from jitwarmup import OneTimeWork
 from jitwarmup.host.scope import CURRENT, RunContext, ancestors, current
 from jitwarmup.probes.run_table import RunTable, relation
-from jitwarmup.records.runs import OneTimeWork
 
 WORK = OneTimeWork(kind="gc.collect")
 

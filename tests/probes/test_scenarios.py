@@ -13,7 +13,11 @@ import threading
 
 import pytest
 
+from jitwarmup import steady_state
+from jitwarmup.probes import probe_set_of
+
 QUIET = []
+NO_CAUSES = ("run", "unexplained")  # of a ledger
 
 
 @pytest.fixture
@@ -377,12 +381,14 @@ def test_eight_shapes_cycling_the_contaminated_set_is_the_set_with_a_new_record(
     assert sum(truth) == 8
 
 
-def test_the_ledger_is_torchs_own_seconds(torch, look):
-    from jitwarmup.analysis.costs import exclusive_costs
-
+def test_the_ledger_is_torchs_own_seconds(torch, events):
     compiled = torch.compile(lambda x: (x.sin() @ x).cos(), backend="aot_eager")
-    seen = [look(compiled, torch.ones(size, size)) for size in (4, 4, 5)]
-    charged = sum(sum(exclusive_costs([w for w in one.work if w.kind != "gc.collect"], 1e9).values()) for one in seen)
+    with steady_state(iterations=0, measurements=1) as steady:
+        reports = [steady.measure(compiled, torch.ones(size, size)) for size in (4, 5)]  # each once more, measured
+    probe_set_of(None).disarm()
+    assert all(run.clean for report in reports for run in report.measured)
+    costs = [seconds for report in reports for cause, seconds in report.ledger.items() if cause not in NO_CAUSES]
+    charged = sum(costs)
     torchs = sum(metrics.duration_us / 1e6 for metrics in torch._dynamo.utils.get_compilation_metrics())
     assert charged == pytest.approx(torchs, rel=0.05)
 
@@ -472,18 +478,14 @@ def test_the_first_compile_of_a_process_is_explained_although_dynamo_was_not_loa
     script = """
         import json, sys
         import torch
-        from jitwarmup.probes.probe_set import ProbeSet
-        watch = ProbeSet()
-        watch.arm()
-        rows = []
+        from jitwarmup import steady_state
         def user():
             torch.compile(lambda x: x + 1, backend="eager")(torch.ones(3))
-        before = watch.unwatched()["dynamo"]
-        for _ in range(2):
-            token = watch.open()
-            user()
-            rows.append([[w.kind, w.count, w.scope] for w in watch.close(token).work])
-        print(json.dumps([before, rows, sorted(watch.watched())]))
+        with steady_state(iterations=0, measurements=1) as steady:
+            before = steady.measure(lambda: None).verdict.unwatched["dynamo"]
+            report = steady.measure(user)
+        rows = [[[w.kind, w.count, w.scope] for w in run.work] for run in report.runs]
+        print(json.dumps([before, rows, report.verdict.watched]))
     """
     before, (first, second), watched = child(script)
     assert before == "not loaded"
@@ -496,17 +498,16 @@ def test_the_first_compile_of_a_process_is_explained_although_dynamo_was_not_loa
 RESETTING = """
 import json, threading
 import torch
-from jitwarmup.probes.probe_set import ProbeSet
+from jitwarmup import steady_state
 
-watch, errors, seen = ProbeSet(), [], []
-watch.arm()
+errors, seen = [], []
 
 def look(function, *args):
-    token = watch.open()
-    try:
-        function(*args)
-    finally:
-        seen.append(len(watch.close(token).work))
+    with steady_state() as steady:
+        try:
+            function(*args)
+        finally:
+            seen.append(steady)
 
 def work(index):
     compiled = torch.compile(lambda x: x + index, backend="eager")
@@ -527,7 +528,7 @@ for thread in threads:
     thread.start()
 for thread in threads:
     thread.join(60)
-print(json.dumps({"errors": errors, "hung": sum(thread.is_alive() for thread in threads), "seen": len(seen)}))
+print(json.dumps({"errors": errors, "hung": sum(thread.is_alive() for thread in threads), "seen": sum(one.block is not None for one in seen)}))
 """
 
 

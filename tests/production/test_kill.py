@@ -6,16 +6,14 @@ monitor, the random streams and the waiter are right. The matrix is printed.
 import asyncio
 import random
 import threading
+from contextvars import copy_context
+from types import SimpleNamespace
 
 import pytest
 
-from jitwarmup import State, warmed
-from jitwarmup.engine import instruments
+from jitwarmup import OneTimeWork, State, steady_state, warmed
 from jitwarmup.events import emit
-from jitwarmup.probes import ProbeSet, probe_set
-from jitwarmup.probes.run_table import RUNS
-from jitwarmup.records.protocols import ArmState
-from jitwarmup.testing import RecordingMonitor
+from jitwarmup.testing import RecordingMonitor, capture_events
 
 PLACES = (
     "validation run",
@@ -36,15 +34,27 @@ ERRORS = (RuntimeError, KeyboardInterrupt)
 OURS_TO_CATCH = ("probe", "monitor", "emitter")  # a failing one of these never breaks a user's call
 
 
-WATCHES: list[ProbeSet] = []
+class StepByStep:
+    """A probe of the user's that sees work in every run; whose it is depends on which other runs are open."""
+
+    name = "steps"
+
+    def arm(self):
+        return SimpleNamespace(state="armed", reason=None)
+
+    def snapshot(self) -> None: ...
+
+    def delta(self, before, after):
+        return [OneTimeWork(kind="step")]
+
+    def disarm(self) -> None: ...
 
 
-@pytest.fixture(autouse=True)
-def _nothing_of_another_test():
-    RUNS.live.clear()
-    yield
-    while WATCHES:
-        WATCHES.pop().disarm()
+def no_run_was_left_open():
+    """A run that was never closed would make the work of every later one shared."""
+    with capture_events(), steady_state(probes=[StepByStep()]) as steady:
+        pass
+    return [work.scope for work in steady.block.work if work.kind == "step"] == ["own"]
 
 
 class Fuse:
@@ -68,7 +78,7 @@ class FusedProbe:
         self.fuse = fuse
 
     def arm(self):
-        return ArmState("armed")
+        return SimpleNamespace(state="armed", reason=None)
 
     def snapshot(self):
         self.fuse.at("probe snapshot")
@@ -91,12 +101,10 @@ class FusedEmitter:
 class Scene:
     """One leader that blows, one waiter that has to get its value all the same."""
 
-    def __init__(self, place, error, monkeypatch) -> None:
+    def __init__(self, place, error) -> None:
         self.fuse = fuse = Fuse(place, error)
         self.monitor = RecordingMonitor(fail=lambda note: fuse.at(f"monitor {note}"))
-        eyes = ProbeSet((*probe_set.DEFAULT, FusedProbe(fuse)))
-        WATCHES.append(eyes)
-        monkeypatch.setattr(instruments, "probe_set_of", lambda probes: eyes)
+        self.block = steady_state(probes=[FusedProbe(fuse)])
         self.begun = threading.Event()
         self.runs = 0
         self.function = warmed(
@@ -140,8 +148,8 @@ class Scene:
         random.seed(7)
         states = [random.getstate(), random.random() and random.getstate()]
         random.seed(7)
-        leader = self.fuse.leader = threading.Thread(target=self.call, args=("leader",))
-        waiter = threading.Thread(target=self.call, args=("waiter",))
+        leader = self.fuse.leader = threading.Thread(target=copy_context().run, args=(self.call, "leader"))
+        waiter = threading.Thread(target=copy_context().run, args=(self.call, "waiter"))
         leader.start()
         assert self.begun.wait(30)
         waiter.start()
@@ -154,10 +162,10 @@ class Scene:
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
 @pytest.mark.parametrize("place", PLACES)
-def test_after_a_kill_everything_is_right(place, error, monkeypatch, capsys) -> None:
-    scene = Scene(place, error, monkeypatch)
+def test_after_a_kill_everything_is_right(place, error, capsys) -> None:
+    scene = Scene(place, error)
     fuse = scene.fuse
-    with emit.captured(FusedEmitter(fuse)):
+    with emit.captured(FusedEmitter(fuse)), scene.block:
         scene.play()
     with capsys.disabled():
         print(
@@ -171,7 +179,7 @@ def test_after_a_kill_everything_is_right(place, error, monkeypatch, capsys) -> 
     failed = place == "warm-up run" and error is RuntimeError
     assert scene.function.state is (State.COLD if refused else State.FAILED if failed else State.WARM)
     assert scene.monitor.paused <= 0 or place == "monitor resume", "the monitor was left paused"
-    assert RUNS.live == {}
+    assert no_run_was_left_open()
     assert scene.function._core.entry((), (1,), {}).in_flight is None
     before = random.getstate()
     scene.function.warm(1)
@@ -185,19 +193,19 @@ def test_after_a_kill_everything_is_right(place, error, monkeypatch, capsys) -> 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
 @pytest.mark.parametrize("place", [place for place in PLACES if place != "timed run"])
 def test_alone_the_random_streams_are_as_one_plain_call_or_none_leaves_them(place, error, monkeypatch) -> None:
-    scene = Scene(place, error, monkeypatch)
-    scene.fuse.leader = threading.current_thread()
+    scene = Scene(place, error)
     random.seed(7)
     untouched = random.getstate()
     random.random()
     once = random.getstate()
     random.setstate(untouched)
     monkeypatch.setattr(threading.Event, "wait", lambda *_: True)  # nobody comes: do not wait for them
-    with emit.captured(FusedEmitter(scene.fuse)):
+    with emit.captured(FusedEmitter(scene.fuse)), scene.block:
+        scene.fuse.leader = threading.current_thread()
         scene.call("leader")
-    assert scene.fuse.blown
+        assert scene.fuse.blown
     assert random.getstate() in (untouched, once)
-    assert RUNS.live == {}
+    assert no_run_was_left_open()
 
 
 @pytest.mark.parametrize("at", ["validate", "warm", "measure", "waiting"])
@@ -228,4 +236,4 @@ def test_a_cancelled_task_frees_its_waiters_and_keeps_its_finished_runs(at, even
     state, runs = asyncio.run(main())
     assert state is State.WARM
     assert runs == {"validate": 1 + 5, "warm": 1 + 5, "measure": 4 + 1 + 1, "waiting": 5}[at]
-    assert RUNS.live == {}
+    assert no_run_was_left_open()

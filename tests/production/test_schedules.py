@@ -5,8 +5,7 @@ import random
 import pytest
 import torch
 
-from jitwarmup import State, until_steady, warmed
-from jitwarmup.engine import instruments
+from jitwarmup import State, steady_state, until_steady, warmed
 from jitwarmup.testing import FakeClock
 
 SCHEDULES = 200
@@ -14,11 +13,10 @@ CLEAN = 3  # the rule's quiet path: so many clean runs in a row before it may ca
 
 
 @pytest.fixture(autouse=True)
-def _even_clock(monkeypatch):
+def _even_clock():
     """Every run takes exactly a second, so that causes alone decide, and 200 schedules take as long as 20 runs."""
-    clock = FakeClock(step_ns=10**9)
-    monkeypatch.setattr(instruments, "FULL_CLOCK", clock)
-    monkeypatch.setattr(instruments, "PLAIN_CLOCK", clock)
+    with steady_state(clock=FakeClock(step_ns=10**9)):
+        yield
 
 
 def lost(events):
@@ -32,7 +30,7 @@ class Schedule:
         self.ours, self.recompiles, self.size = compiled(), recompiles, 2
         self.paid: list[bool] = []
         self.ready: list[bool] = []
-        self.function = warmed(iterations=until_steady(at_most=30))(self.body)
+        self.function = warmed(iterations=until_steady(at_most=30))(lambda: self.body())  # a bound one has an argument
 
     def body(self):
         self.paid.append(len(self.paid) in self.recompiles)

@@ -1,3 +1,3 @@
-from jitwarmup.testing.nvmlsim.fixture import nvmlsim
+from jitwarmup.testing import nvmlsim
 
 __all__ = ["nvmlsim"]

@@ -9,7 +9,7 @@ import pytest
 THEIRS = """
 import pynvml
 import pytest
-from jitwarmup.testing.nvmlsim.fixture import nvmlsim
+from jitwarmup.testing import nvmlsim
 
 def test_a_lost_gpu(nvmlsim):
     nvmlsim.gpus(2)
@@ -51,3 +51,17 @@ def test_without_a_compiler_they_are_skipped_and_say_why(theirs):
     result = theirs(PATH="/nowhere", CC="")
     assert "2 skipped" in result
     assert "no C compiler" in result
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_name_is_the_fixture_whatever_is_imported_first(order):
+    imports = [
+        "from jitwarmup.testing import nvmlsim",
+        "from jitwarmup.testing.nvmlsim import Simulation",
+        "import jitwarmup.testing.nvmlsim.driver",
+        "from jitwarmup.testing.nvmlsim.fixture import nvmlsim as fixture",
+    ]
+    code = "; ".join(
+        [*imports[::order], "from jitwarmup import testing", "assert nvmlsim is testing.nvmlsim is fixture"]
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from jitwarmup.analysis.recurrence import own_one_time
+from jitwarmup.analysis.recurrence import one_time_of
 from jitwarmup.analysis.stats import quantile
 from jitwarmup.records.runs import OneTimeWork, Phase, Run
 
@@ -51,7 +51,7 @@ def still_s(run: Run) -> float | None:
     if (
         run.outcome != "ok"
         or run.phase is Phase.VALIDATE
-        or own_one_time(run)
+        or one_time_of(run)
         or run.cpu_s is None
         or run.wait_s is None
     ):

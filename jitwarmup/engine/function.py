@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Any
 
-from jitwarmup.engine.callables import CallableKind, innermost, kind_of, name_of
+from jitwarmup.engine.callables import CallableKind, innermost, kind_of, name_of, runs_later
 from jitwarmup.engine.commands import Call, TimedFunction, planned
 from jitwarmup.engine.inputs import Inputs
 from jitwarmup.engine.instruments import Instruments, open_instruments
@@ -63,6 +63,7 @@ class WarmedFunction:
         self.options = options
         self.name = options.name or name_of(self.function)
         self.kind = kind_of(raw)
+        self.lazy = runs_later(self.function)
         check_dry_run(options.dry_run, self.kind)
         self.owner: type[Any] | None = None
         self.bypass = False

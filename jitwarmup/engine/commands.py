@@ -162,9 +162,7 @@ class CallResult:
         try:
             raise self.error
         finally:
-            self.error.__context__ = (
-                context  # where the caller handles another exception, Python wrote that one over it
-            )
+            self.error.__context__ = context  # where the caller handles another one, Python wrote that over it
             self.error = None  # an exception that refers to the frame that refers to it is garbage for the collector
 
     def pass_on_interrupt(self) -> None:

@@ -88,15 +88,14 @@ def warm_for_call(call: Call, claim: Claim, visit: LiveCall) -> Generator[Any, A
         announce.announce_ended_early(measurement)
     finally:
         visit.runs += measurement.made
-    end, kept = measurement.end, measurement.kept
+    end, kept, streams = measurement.end, measurement.kept, call.kind.streams
     validated_only = bool(measurement.runs) and measurement.runs[-1].phase is Phase.VALIDATE
-    again = call.kind.streams and kept is None  # the items before an exception come in a run of the caller's own
     checked = call.options.dry_run is not None or call.options.accept is not None or measurement.agreement is not None
-    failed = end is Ending.FAILED and validated_only and (checked or not again)
-    if end is Ending.INTERRUPTED or failed:
+    at_once = checked or not streams or kept == deque()  # else its consumer meets the items first, in a run of its own
+    if end is Ending.INTERRUPTED or (end is Ending.FAILED and validated_only and at_once):
         return CallResult(error=measurement.error, items=kept or deque())
     first = end in (*ONLY_RUN, Ending.REFUSED, Ending.ANSWERED) or (end is Ending.ELSEWHERE and validated_only)
-    if first and own and (not again or end is Ending.ANSWERED):
+    if first and own and (kept is not None or not streams or end is Ending.ANSWERED):
         return CallResult(measurement.value, items=kept or deque())
     call.inputs.rewind()
     return None
@@ -117,9 +116,7 @@ def streamed_first(call: Call, visit: LiveCall) -> Generator[Any, Any, CallResul
         if measurement.end not in WELL:
             announce.announce_ended_early(measurement)
             return CallResult(result.value, measurement.error)
-        claim = Claim(
-            call.registry, call.entry
-        )  # not before: the consumer takes his time, and others shall not wait for him
+        claim = Claim(call.registry, call.entry)  # not before: nobody shall wait for a consumer
         with claim, claim:
             if (yield from claim.acquire(policy="pass", wait_s=None, demand=False, name=call.name)):
                 measurement.claim = claim

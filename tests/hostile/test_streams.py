@@ -417,3 +417,41 @@ def test_a_stream_that_swallows_its_closing_ends_as_plainly(asynchronous, events
         with pytest.raises(StopIteration):
             stream.throw(GeneratorExit)
     assert [each["outcome"] for each in events.named("jitwarmup.call")] == ["closed"]
+
+
+def test_an_interrupt_of_the_warm_up_after_a_stream_reaches_its_consumer_and_the_next_call_goes_on():
+    runs = []
+
+    def stream(_):
+        runs.append(is_warming())
+        yield len(runs)
+        if len(runs) == 3:
+            raise KeyboardInterrupt
+
+    function = warmed(iterations=3)(stream)
+    running = function([])
+    assert next(running) == 1
+    with pytest.raises(KeyboardInterrupt):
+        next(running)
+    assert function.state is State.COLD
+    assert list(function([])) == [4]
+    assert function.state is State.WARM
+
+
+def test_tasks_that_stream_side_by_side_each_get_their_own_run():
+    async def stream(numbers):
+        for number in numbers:
+            await asyncio.sleep(0)
+            yield number
+
+    async def main():
+        function = warmed(iterations=1)(stream)
+
+        async def task(*numbers):
+            return [item async for item in function(list(numbers))]
+
+        found = await asyncio.gather(*(task(number, number + 1) for number in range(20)))
+        assert found == [[number, number + 1] for number in range(20)]
+        assert function.state is State.WARM
+
+    asyncio.run(main())

@@ -66,7 +66,8 @@ def warmed(function: Any = None, /, **options: Any) -> Any:  # noqa: D417 - the 
             ``.warm`` was called, then ``"pass"``.
         fresh: ``fresh(*args, **kwargs)`` -> (args, kwargs) makes the inputs of every extra run.
         accept: ``accept(value)`` -> bool; a validation run whose value it refuses has failed.
-        drain: items an extra run of a stream is drained for at most; None for all.
+        drain: items an extra run of a stream is drained for at most; None for all, but without ``budget_s`` or ``accept``
+            for 1,000 items or 60 s of its own at most where no report is wanted, since the stream may be an endless one.
         idempotent: False where running twice does harm; needs ``fresh=`` or ``dry_run=``.
         dry_run: what is run in the place of extra runs.
         budget_s: seconds for validation and warm-up together; a run that has begun is not interrupted.

@@ -314,6 +314,11 @@ def timed_call(core: WarmedFunction, prefix: Prefix, args: tuple[Any, ...], kwar
             return procedures.warm_call(core.shared or core.timed_function(), entry, (*prefix, *args), kwargs)
         return drivers.call(lambda: procedures.plain(core.call(prefix, args, kwargs, entry=entry)), kind)
 
+    if core.lazy:  # wrong arguments fail here, as the function's own call would
+        made = core.function(*prefix, *args, **kwargs)
+        if kind is not CallableKind.ASYNC_GENERATOR:
+            made.close()  # it never began
+
     def make() -> Procedure:
         """The procedure is chosen when the body begins to run, where a task's or consumer's scope is known."""
         if core.passes_through():

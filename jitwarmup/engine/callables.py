@@ -66,6 +66,12 @@ def kind_of(function: Callable[..., Any]) -> CallableKind:
     return next((kind for kind, test in tests.items() if test(function) or test(code_holder)), CallableKind.FUNCTION)
 
 
+def runs_later(function: Any) -> bool:
+    """Whether calling it only binds its arguments; a proxy may do more, whatever code it shows."""
+    inner, lazy = innermost(function), inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+    return type(inner) is FunctionType and bool(inner.__code__.co_flags & lazy)
+
+
 def name_of(function: Any) -> str:
     """Module and qualified name, never a repr: a partial's shows its arguments."""
     named = function

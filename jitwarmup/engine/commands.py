@@ -6,9 +6,12 @@ Nothing here runs anything.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, fields, replace
+import sys
+from collections import deque
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from typing import Any
 
@@ -21,6 +24,7 @@ from jitwarmup.engine.rules import Fixed
 from jitwarmup.engine.steps import Step
 from jitwarmup.engine.timed_region import RunOutcome
 from jitwarmup.events import schema
+from jitwarmup.host.arguments.marks import ATOMS
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.keys.registry import KeyRegistry
 from jitwarmup.keys.single_flight import Wait
@@ -30,6 +34,8 @@ from jitwarmup.records.errors import MeasurementFailed
 from jitwarmup.records.protocols import Clock
 from jitwarmup.records.report import text_of
 from jitwarmup.records.runs import Run
+
+MOST_BYTES = 2**20  # of items that are kept while a stream runs in silence
 
 
 def event_of(event: str, level: str | None, fields: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
@@ -83,10 +89,42 @@ class Call(TimedFunction):
         """The key's label."""
         return key_of(self.entry)
 
+    @property
+    def streams_at_once(self) -> bool:
+        """
+        Whether the caller's own run of a stream has to be its validation run, since it may be the only run that is made.
+
+        Several ranks make the same runs, whatever their arguments are; with ``dry_run`` another function is validated.
+        """
+        if not self.kind.streams or self.options.dry_run is not None or self.instruments.ranks() is not None:
+            return False
+        self.inputs.examine()
+        return not self.inputs.repeatable
+
 
 def key_of(entry: KeyState | None) -> str:
     """A key's label; ``other`` beyond the bound on keys."""
     return entry.label if entry is not None else "other"
+
+
+class KeptItems(deque[Any]):
+    """
+    The items of a silent run of a stream, for the case that it turns out to be the only run: interrupted, or failed.
+
+    Numbers and texts, up to a bound; of anything else nobody knows what it holds, and a stream of frames would fill the
+    memory. Of several ``ranks``, which have to make the same runs, all are kept.
+    """
+
+    def __init__(self, *, ranks: bool = False) -> None:
+        super().__init__()
+        self.left_bytes = math.inf if ranks else MOST_BYTES
+
+    def take(self, item: Any) -> bool:
+        """Keep one more; False where that is one too many."""
+        if self.left_bytes is not math.inf:
+            self.left_bytes -= sys.getsizeof(item) if type(item) in ATOMS else math.inf
+        self.append(item)
+        return self.left_bytes >= 0
 
 
 @dataclass(slots=True)
@@ -100,9 +138,12 @@ class RunRequest:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     live: bool = False
+    validates: bool = False  # live, and the validation run too: whether it answers an interrupt is looked at
     drain: int | None = None
     left_s: float | None = None
-    kept: list[Any] | None = None  # a stream's items, where they may have to be handed on; None again where it was cut
+    kept: KeptItems | None = (
+        None  # a stream's items, where they may have to be handed on; None again where they are not all
+    )
 
 
 @dataclass(slots=True, eq=False)
@@ -111,16 +152,23 @@ class CallResult:
 
     value: Any = None
     error: BaseException | None = None
-    items: Sequence[Any] = ()  # of a stream whose validation run was its only run
+    items: deque[Any] = field(default_factory=deque)  # of a stream whose silent validation run was its only run
 
     def unwrap(self) -> Any:
-        """Return the value or raise the exception, as the user's function would have done."""
+        """Return the value or raise the exception, as the user's function would have done, its context included."""
         if self.error is None:
             return self.value
+        context = self.error.__context__
         try:
             raise self.error
         finally:
+            self.error.__context__ = context  # where the caller handles another one, Python wrote that over it
             self.error = None  # an exception that refers to the frame that refers to it is garbage for the collector
+
+    def pass_on_interrupt(self) -> None:
+        """The consumer leaves before the error: he never meets it, unless it came to stop him."""
+        if not isinstance(self.error, Exception):
+            self.unwrap()
 
 
 Procedure = Generator[Wait | RunRequest, Any, Any]

@@ -13,13 +13,13 @@ from jitwarmup.analysis.ranks import RemoteError
 from jitwarmup.analysis.recurrence import learn_recurrence
 from jitwarmup.analysis.stops import mark_stops
 from jitwarmup.engine.agreement import RankAgreement, failure_elsewhere
-from jitwarmup.engine.commands import SKIPS, WRONG, Call, Ending, refused
+from jitwarmup.engine.commands import SKIPS, WRONG, Call, Ending, KeptItems, refused
 from jitwarmup.engine.rules import would_have_said
 from jitwarmup.gpu.reasons import with_devices
 from jitwarmup.host.environment import environment
 from jitwarmup.host.process_size import Size, series_of
 from jitwarmup.probes import asked_for
-from jitwarmup.records.errors import RankFailed
+from jitwarmup.records.errors import MeasurementFailed, RankFailed
 from jitwarmup.records.protocols import RunAnnotation
 from jitwarmup.records.report import Failure, RankTimes, Report
 from jitwarmup.records.runs import Decision, Phase, Run, Warmup
@@ -50,7 +50,7 @@ class Plan:
     sizes: list[Size] = field(default_factory=list)
     annotations: list[tuple[Run, RunAnnotation]] = field(default_factory=list)
     value: Any = None
-    kept: list[Any] | None = None
+    kept: KeptItems | None = None
     error: BaseException | None = None
     failure: Failure | None = None
     end: Ending = Ending.DONE
@@ -171,4 +171,13 @@ def report_of(plan: Plan) -> Report:
         advice=advice,
         ranks=agreement and RankTimes.of(timed(runs), rank=agreement.rank, members=agreement.members),
         device=next((run.device for run in reversed(runs) if run.device is not None), None),
+    )
+
+
+def contaminated(call: Call, run: Run) -> MeasurementFailed:
+    """The error of ``on_contamination="raise"``."""
+    kinds = ", ".join(dict.fromkeys(work.kind for work in run.work if work.recurrence == "one_time"))
+    return MeasurementFailed(
+        f"measured run {run.index} of {call.name} paid for one-time work ({kinds}) and on_contamination='raise' was "
+        "chosen; warm up with until_steady() or with the shapes that are measured, or choose 'mark' or 'redo'"
     )

@@ -154,6 +154,14 @@ def was_requested(call: Call) -> bool:
     return any(entry.requested for entry in call.registry.met(instance_id))
 
 
+def passes(call: Call) -> bool:
+    """Whether a plain call of this cold key shall run plainly, since warm-up was asked for by name and not for it."""
+    entry, chosen = call.entry, call.options.on_new_key
+    if entry is None or entry.is_warm or entry.requested or entry.in_flight is not None or entry.warmup is not None:
+        return False
+    return chosen != "warm" and (chosen == "pass" or was_requested(call))
+
+
 def why_cold(entry: KeyState | None) -> str:
     """Why a key is not warm, in fixed words."""
     if entry is None:

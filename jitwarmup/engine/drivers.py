@@ -119,8 +119,9 @@ def once(request: RunRequest, *, asynchronous: bool) -> Carrying[RunOutcome]:
 
 
 def interrupts_of(request: RunRequest, *, asynchronous: bool) -> AbstractContextManager[InterruptWatch | None]:
-    """What hears the interrupts of a run that is not the caller's own; there the function's answer arrives as it is."""
-    return nullcontext() if request.live else InterruptWatch(asynchronous=asynchronous)
+    """What hears the interrupts of a run that more runs may follow; of the caller's own the function's answer arrives as it is."""
+    own = request.live and not request.validates
+    return nullcontext() if own else InterruptWatch(asynchronous=asynchronous)
 
 
 def outcome_of(region: TimedRegion, watch: InterruptWatch | None) -> RunOutcome:
@@ -147,8 +148,8 @@ def drained(request: RunRequest, *, asynchronous: bool) -> Carrying[RunOutcome]:
                 stream = request.function(*request.args, **request.kwargs)
                 while True:
                     item = (yield from anext(stream).__await__()) if asynchronous else next(stream)
-                    if request.kept is not None:  # it may turn out to be the only run that is made
-                        request.kept.append(item)
+                    if request.kept is not None and not request.kept.take(item):
+                        request.kept = None
                     del item
                     region.leave_step()
                     done = satisfied(request, region)
@@ -179,36 +180,40 @@ def stream(make: Make) -> Generator[Any, Any, Any]:
     """
     procedure = make()
     region: TimedStream = UntimedRegion()
+    watch: InterruptWatch | None = None
     try:
         request = at_once(carry(procedure, CallableKind.GENERATOR))
         if isinstance(request, RunRequest):
             region = stream_of(request)
+            watching = interrupts_of(request, asynchronous=False)
             with region:
                 try:
                     inner = request.function(*request.args, **request.kwargs)
                     step, given = inner.send, None
                     while True:
-                        item = step(given)
+                        with watching as watch:
+                            item = step(given)
                         region.leave_step()
                         try:
                             given = yield item
                             step = inner.send
-                        except GeneratorExit:  # the consumer left
-                            region.enter_step()
-                            region.closed = True
-                            inner.close()
-                            raise
-                        except BaseException as thrown:  # noqa: BLE001 - the consumer's throw() is the user's generator's
+                        except BaseException as thrown:  # noqa: BLE001 - what is thrown in, or closes it, is the user's generator's
                             step, given = inner.throw, thrown
                         del item
+                        region.closed = isinstance(given, GeneratorExit)  # the consumer leaves
                         region.enter_step()
                 except StopIteration as stop:
                     region.value = stop.value
-            request = at_once(carry(procedure, CallableKind.GENERATOR, region.outcome()))
+            request = at_once(carry(procedure, CallableKind.GENERATOR, outcome_of(region, watch)))
     finally:
         region.abandon()
         procedure.close()
-    yield from request.items
+    try:
+        while request.items:
+            yield request.items.popleft()
+    except GeneratorExit:  # the consumer leaves
+        request.pass_on_interrupt()
+        raise
     return request.unwrap()
 
 
@@ -216,32 +221,35 @@ async def astream(make: Make) -> AsyncGenerator[Any, Any]:
     """Driver for async generators: as ``stream``, with ``asend``, ``athrow`` and ``aclose``."""
     procedure = make()
     region: TimedStream = UntimedRegion()
+    watch: InterruptWatch | None = None
     try:
         request = await in_task(procedure, CallableKind.ASYNC_GENERATOR)
         if isinstance(request, RunRequest):
             region = stream_of(request)
+            watching = interrupts_of(request, asynchronous=True)
             with region, suppress(StopAsyncIteration):
                 inner = request.function(*request.args, **request.kwargs)
                 step, given = inner.asend, None
                 while True:
-                    item = await step(given)
+                    with watching as watch:
+                        item = await step(given)
                     region.leave_step()
                     try:
                         given = yield item
                         step = inner.asend
-                    except GeneratorExit:
-                        region.enter_step()
-                        region.closed = True
-                        await inner.aclose()
-                        raise
-                    except BaseException as thrown:  # noqa: BLE001 - the consumer's athrow() is the user's generator's
+                    except BaseException as thrown:  # noqa: BLE001 - as in ``stream``
                         step, given = inner.athrow, thrown
                     del item
+                    region.closed = isinstance(given, GeneratorExit)
                     region.enter_step()
-            request = await in_task(procedure, CallableKind.ASYNC_GENERATOR, region.outcome())
+            request = await in_task(procedure, CallableKind.ASYNC_GENERATOR, outcome_of(region, watch))
     finally:
         region.abandon()
         procedure.close()
-    for item in request.items:
-        yield item
+    try:
+        while request.items:
+            yield request.items.popleft()
+    except GeneratorExit:
+        request.pass_on_interrupt()
+        raise
     request.unwrap()

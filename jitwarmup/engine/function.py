@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Any
 
-from jitwarmup.engine.callables import CallableKind, innermost, kind_of, name_of, wrapper_attributes
+from jitwarmup.engine.callables import CallableKind, innermost, kind_of, name_of, runs_later, wrapper_attributes
 from jitwarmup.engine.commands import Call, TimedFunction, planned
 from jitwarmup.engine.inputs import Inputs
 from jitwarmup.engine.instruments import Instruments, open_instruments
@@ -65,6 +65,7 @@ class WarmedFunction:
         self.kind = kind_of(raw)
         found = wrapper_attributes(self.function)
         self.function_name = found["__name__"], found["__qualname__"]
+        self.lazy = runs_later(self.function)
         check_dry_run(options.dry_run, self.kind)
         self.owner: type[Any] | None = None
         self.bypass = False

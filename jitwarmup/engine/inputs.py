@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jitwarmup.host.arguments.marks import of_receiver
+from jitwarmup.host.arguments.marks import of_receiver, sizes
 from jitwarmup.host.arguments.streamers import is_streamer, silent_streamer
 from jitwarmup.host.arguments.survey import Survey, alike
 from jitwarmup.host.random_streams import Rewinder
@@ -86,6 +86,15 @@ class Inputs:
     def unknown(self) -> type[Any] | None:
         """The class of an argument of which nothing is known, so that a second run might do harm; None without one."""
         return None if self.seen is None or self.fresh is not None else self.seen[0].unknown
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether one run can do no harm to the next: inputs are made anew, or nothing among them can change."""
+        if self.fresh is not None or self.seen is None:
+            return self.fresh is not None
+        survey, owner = self.seen
+        holds_nothing = owner is None or alike(owner, sizes({}))
+        return survey.unknown is None and not survey.changeable and holds_nothing
 
     def places(self) -> list[tuple[int | str, Any]]:
         """Each argument with its position or name."""

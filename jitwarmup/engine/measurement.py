@@ -26,6 +26,7 @@ from jitwarmup.engine.commands import (
     WELL,
     Call,
     Ending,
+    KeptItems,
     Procedure,
     RunRequest,
     audited,
@@ -49,6 +50,7 @@ from jitwarmup.records.report import text_of
 from jitwarmup.records.runs import Decision, Phase, Run, State
 
 CAUSES = {"dynamo", "inductor", "cudagraph", "allocator"}  # probes whose silence is worth something
+MOST_ITEMS, MOST_S = 1_000, 60.0  # of a silent run of a stream that nobody bounds, which may be an endless one
 ENDINGS: dict[Ending, RankEnding] = {
     Ending.DONE: "ok",
     Ending.FAILED: "failed",
@@ -75,7 +77,7 @@ class Measurement(Plan):
         self.claim = claim
         self.clock = clock
         self.recurring = RecurringWork()
-        self.replay = False  # the items of a stream's validation run are kept, since it may be the only run
+        self.replay = False  # a stream's silent run may turn out to be the only run: its items are kept, up to a bound
         self.pausing = False
         self.measures = False  # a report is wanted, not a value
         self.spans = ExitStack()  # emitters that span the warm-up
@@ -120,11 +122,7 @@ class Measurement(Plan):
         function = call.options.dry_run if extra and call.options.dry_run is not None else call.function
         request = RunRequest(call.instruments, step, self.clock, function, args, kwargs)
         if extra:
-            request.drain, budget_s = call.options.drain, call.options.budget_s
-            if budget_s is not None and self.agreement is None:  # ranks would not stop at the same item
-                request.left_s = max(0.0, budget_s - self.spent_s)
-        if self.replay and extra:
-            request.kept = []
+            self.bound(request)
         del args, kwargs
         if step.phase is Phase.WARM and step.index == 0:
             outcome: RunOutcome = yield from audited(request)
@@ -133,6 +131,18 @@ class Measurement(Plan):
         run = yield from self.record(step, outcome)
         self.kept = request.kept if self.end is not Ending.DONE else None
         return run
+
+    def bound(self, request: RunRequest) -> None:
+        """How far an extra run of a stream is drained, and whether its items are kept."""
+        options = self.call.options
+        request.drain = options.drain
+        request.kept = KeptItems(ranks=self.agreement is not None) if self.replay else None
+        if self.agreement is not None:  # ranks would not stop at the same item
+            return
+        if options.budget_s is not None:
+            request.left_s = max(0.0, options.budget_s - self.spent_s)
+        elif options.drain is None and options.accept is None and not self.measures:
+            request.drain, request.left_s = MOST_ITEMS, MOST_S
 
     def record(self, step: Step, outcome: RunOutcome) -> Generator[Wait, Any, Run]:
         """Note a run, and whether it is the last one; its value is dropped unless it is the validation's."""

@@ -9,7 +9,9 @@ sent what came of it, and returns a `CallResult`. A driver carries it out.
 from __future__ import annotations
 
 import functools
+from collections import deque
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import Any
 
 from jitwarmup.engine import announce, demotion
@@ -24,9 +26,9 @@ from jitwarmup.engine.commands import (
     TimedFunction,
     refused,
 )
-from jitwarmup.engine.conclusion import note_failure, report_of
-from jitwarmup.engine.demotion import LiveCall, was_requested
-from jitwarmup.engine.instruments import PLAIN_CLOCK
+from jitwarmup.engine.conclusion import contaminated, note_failure, report_of
+from jitwarmup.engine.demotion import LiveCall, passes
+from jitwarmup.engine.instruments import PLAIN_CLOCK, Instruments
 from jitwarmup.engine.measurement import Measurement
 from jitwarmup.engine.rules import seeks_proof
 from jitwarmup.engine.steps import Step, plan_steps
@@ -41,6 +43,7 @@ from jitwarmup.records.runs import Phase, Run, State, Warmup
 Keep = Callable[[Report], None] | None
 INTERRUPTED: tuple[State, WarmupOutcome] = (State.COLD, "interrupted")
 FAILED: tuple[State, WarmupOutcome] = (State.FAILED, "failed")
+VALIDATION = Step(Phase.VALIDATE, 0)
 STEP = Step(Phase.MEASURE, 0)  # a plain call is a measured run of its own
 
 
@@ -49,12 +52,14 @@ def plain(call: Call) -> Procedure:
     visit = LiveCall(call)
     try:
         if call.entry is not None and not call.entry.is_warm and not passes(call):
-            claim = Claim(call.registry, call.entry)
+            live, claim = False, Claim(call.registry, call.entry)
             with claim, claim:
                 if (yield from acquire(call, claim, demand=False)):
-                    ended = yield from warm_for_call(call, claim, visit)
-                    if ended is not None:
+                    live = call.streams_at_once
+                    if not live and (ended := (yield from warm_for_call(call, claim, visit))) is not None:
                         return ended
+            if live:
+                return (yield from streamed_first(call, visit))
         return (yield from timed(call, visit))
     finally:
         visit.over()
@@ -70,14 +75,6 @@ def acquire(call: Call, claim: Claim, *, demand: bool, wait: bool = True) -> Gen
     return (yield from claim.acquire(policy=policy, wait_s=wait_s, demand=demand, name=call.name))
 
 
-def passes(call: Call) -> bool:
-    """Whether a plain call of this cold key shall run plainly, since warm-up was asked for by name and not for it."""
-    entry, chosen = call.entry, call.options.on_new_key
-    if entry is None or entry.is_warm or entry.requested or entry.in_flight is not None or entry.warmup is not None:
-        return False
-    return chosen != "warm" and (chosen == "pass" or was_requested(call))
-
-
 def warm_for_call(call: Call, claim: Claim, visit: LiveCall) -> Generator[Any, Any, CallResult | None]:
     """Warm up for a plain call; a Result where the call is over, None where its own run is still to be made."""
     measurement = Measurement(call, claim, call.instruments.plain_clock, call.report_id)
@@ -91,18 +88,42 @@ def warm_for_call(call: Call, claim: Claim, visit: LiveCall) -> Generator[Any, A
         announce.announce_ended_early(measurement)
     finally:
         visit.runs += measurement.made
-    end = measurement.end
+    end, kept, streams = measurement.end, measurement.kept, call.kind.streams
     validated_only = bool(measurement.runs) and measurement.runs[-1].phase is Phase.VALIDATE
-    own_error = isinstance(measurement.error, Exception | SystemExit)  # a stream's items come before it
-    if validated_only and own_error and end in (Ending.FAILED, Ending.INTERRUPTED):
-        return CallResult(error=measurement.error, items=measurement.kept or ())
-    if end is Ending.INTERRUPTED:
-        return CallResult(error=measurement.error)
+    checked = call.options.dry_run is not None or call.options.accept is not None or measurement.agreement is not None
+    at_once = checked or not streams or kept == deque()  # else its consumer meets the items first, in a run of its own
+    if end is Ending.INTERRUPTED or (end is Ending.FAILED and validated_only and at_once):
+        return CallResult(error=measurement.error, items=kept or deque())
     first = end in (*ONLY_RUN, Ending.REFUSED, Ending.ANSWERED) or (end is Ending.ELSEWHERE and validated_only)
-    if first and own and (measurement.kept is not None or not call.kind.streams):
-        return CallResult(measurement.value, items=measurement.kept or ())
+    if first and own and (kept is not None or not streams or end is Ending.ANSWERED):
+        return CallResult(measurement.value, items=kept or deque())
     call.inputs.rewind()
     return None
+
+
+def streamed_first(call: Call, visit: LiveCall) -> Generator[Any, Any, CallResult]:
+    """The first call of a stream whose arguments a run may change: the caller's own run, live, validates; then warm-up."""
+    outcome: RunOutcome = yield live_run(call, call.instruments, validates=True)
+    result = CallResult(outcome.value, outcome.error)
+    if outcome.run.outcome in ("closed", "cancelled"):
+        visit.runs.append(outcome.run)
+        after_run(call, call.entry, outcome.run, was_warm=False)
+        return result  # the key stays cold
+    measurement = Measurement(call, None, call.instruments.plain_clock, call.report_id)
+    outcome.run = replace(outcome.run, phase=Phase.VALIDATE, contaminated=False)
+    try:
+        yield from measurement.record(VALIDATION, outcome)
+        if measurement.end not in WELL:
+            announce.announce_ended_early(measurement)
+            return CallResult(result.value, measurement.error)
+        claim = Claim(call.registry, call.entry)  # not before: nobody shall wait for a consumer
+        with claim, claim:
+            if (yield from claim.acquire(policy="pass", wait_s=None, demand=False, name=call.name)):
+                measurement.claim = claim
+                yield from rewound(measurement)
+    finally:
+        visit.runs += measurement.made
+    return CallResult(error=measurement.error) if measurement.end is Ending.INTERRUPTED else result
 
 
 def rewound(measurement: Measurement, measurements: int = 0) -> Procedure:
@@ -122,11 +143,14 @@ def carried_out(measurement: Measurement, measurements: int = 0) -> Procedure:
     call, claim = measurement.call, measurement.claim
     redo = call.options.on_contamination == "redo" or seeks_proof(call.options.rule)
     measurement.measures = measurements > 0
-    call.inputs.examine()
+    if measurement.end is Ending.DONE:
+        call.inputs.examine()
     with measurement, measurement:
         yield from measurement.join()
         measurement.prepare()
-        yield from measurement.follow(plan_steps(measurement.rule, measurements, history=measurement.runs, redo=redo))
+        steps = plan_steps(measurement.rule, measurements, history=measurement.runs, redo=redo)
+        if measurement.end is Ending.DONE:
+            yield from measurement.follow(steps)
         if measurements:
             measurement.resume_monitor()
             yield from measurement.agree_verdict()
@@ -158,16 +182,19 @@ def timed(call: Call, visit: LiveCall) -> Generator[Any, Any, CallResult]:
     entry = call.entry
     was_warm = entry is not None and entry.is_warm
     unread = was_warm and call.options.emit == "off"
-    args, kwargs = call.inputs.own()
-    instruments = None if unread else call.instruments
-    request = RunRequest(instruments, STEP, call.instruments.plain_clock, call.function, args, kwargs, live=True)
-    del args, kwargs
-    outcome: RunOutcome = yield request
+    outcome: RunOutcome = yield live_run(call, None if unread else call.instruments)
     if unread:
         return CallResult(outcome.value, outcome.error)
     visit.runs.append(outcome.run)
     lost = after_run(call, entry, outcome.run, was_warm=was_warm, error=outcome.error)
     return CallResult(outcome.value, outcome.error if outcome.error is not None else lost)
+
+
+def live_run(call: Call, instruments: Instruments | None, *, validates: bool = False) -> RunRequest:
+    """The request for the caller's own run, of the caller's own arguments."""
+    args, kwargs = call.inputs.own()
+    clock = call.instruments.plain_clock
+    return RunRequest(instruments, STEP, clock, call.function, args, kwargs, live=True, validates=validates)
 
 
 def passthrough(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Procedure:
@@ -285,15 +312,6 @@ def conclude(measurement: Measurement, keep: Keep = None) -> CallResult:
     if paid is not None and measurement.call.options.on_contamination == "raise":
         return CallResult(error=contaminated(measurement.call, paid))
     return CallResult(report)
-
-
-def contaminated(call: Call, run: Run) -> MeasurementFailed:
-    """The error of ``on_contamination="raise"``."""
-    kinds = ", ".join(dict.fromkeys(work.kind for work in run.work if work.recurrence == "one_time"))
-    return MeasurementFailed(
-        f"measured run {run.index} of {call.name} paid for one-time work ({kinds}) and on_contamination='raise' was "
-        "chosen; warm up with until_steady() or with the shapes that are measured, or choose 'mark' or 'redo'"
-    )
 
 
 def trials(measurement: Measurement, keep: Keep) -> Procedure:

@@ -231,7 +231,7 @@ class TimedStream(TimedRegion):
 
     def run(self, **streamed: Any) -> Run:
         """The Run, with what is known of its items."""
-        left = self.closed and isinstance(self.error, GeneratorExit)
+        left = self.closed and (self.error is None or isinstance(self.error, GeneratorExit))
         return super().run(
             outcome="closed" if left else outcome_of(self.error),
             first_item_s=None if self.first_ns is None else self.first_ns / 1e9,

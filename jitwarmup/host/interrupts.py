@@ -26,7 +26,7 @@ def cancellations() -> int:
 
 
 class InterruptWatch:
-    """Entered around one run; ``answered`` then says whether an interrupt came that the run did not raise."""
+    """Entered around one run, or around each of its steps; ``answered`` then says whether an interrupt came that the run did not raise."""
 
     __slots__ = ("answered", "asynchronous", "before", "installed", "theirs")
 
@@ -65,6 +65,6 @@ class InterruptWatch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.asynchronous:
-            self.answered = cancellations() > self.before
+            self.answered = self.answered or cancellations() > self.before
         elif self.installed is not None and signal.getsignal(signal.SIGINT) is self.installed:
             signal.signal(signal.SIGINT, self.theirs)  # else the run has set one, which stays

@@ -29,7 +29,7 @@ from jitwarmup.host.arguments import contents, marks
 from jitwarmup.host.arguments.loaded import is_array, is_tensor
 from jitwarmup.host.arguments.marks import ATOMS, CONTAINERS, How, Mark
 from jitwarmup.host.arguments.streamers import is_streamer
-from jitwarmup.host.arguments.structure import all_attributes, attributes, can, hides, is_shared, once_only
+from jitwarmup.host.arguments.structure import attributes, can, hides, is_shared, once_only
 from jitwarmup.host.random_streams import generator_kinds
 
 DEPTH = 6  # a chat is messages -> message -> parts -> part -> picture -> bytes
@@ -51,7 +51,19 @@ class Survey:
 
     """
 
-    __slots__ = ("generators", "left", "marks", "nested", "place", "proxy", "refused", "reusable", "seen", "unknown")
+    __slots__ = (
+        "changeable",
+        "generators",
+        "left",
+        "marks",
+        "nested",
+        "place",
+        "proxy",
+        "refused",
+        "reusable",
+        "seen",
+        "unknown",
+    )
 
     def __init__(
         self,
@@ -66,6 +78,7 @@ class Survey:
         self.seen: dict[int, Any] = {}  # by identity; holding them keeps an identity from being used twice
         self.refused: tuple[Any, type[Any], str] | None = None  # place, class, why
         self.unknown: type[Any] | None = None
+        self.changeable = False  # whether a value was seen that a run could change in place
         self.generators: list[Any] = []  # of random numbers: their state is put back before each run
         self.marks: list[Mark] = []
         self.place: Any = None
@@ -82,10 +95,12 @@ class Survey:
         if self.reusable is not None and self.reusable(value):
             return None
         try:
-            return self.how(value)(self, value, depth)
+            mark = self.how(value)(self, value, depth)
         except Exception:  # noqa: BLE001 - whatever an object answers to being looked at: nothing is known of it
             self.nothing_known(cls)
             return None
+        self.changeable = self.changeable or (mark is not None and not is_fixed(value))
+        return mark
 
     def how(self, value: Any) -> How:
         """How values of this one's class are looked at: found out for the first one, and remembered."""
@@ -161,10 +176,23 @@ def object_of(value: Any) -> How:
         return marks.lengths
     read = attributes(cls)
     if read is not None and not hides(cls):
-        by_value = isinstance(value, Hashable) and not {vars(object)[name] for name in EQUALS} & {
-            getattr(cls, name) for name in EQUALS
-        }
-        return marks.parts(
-            read, None if by_value else all_attributes(cls), lazy=by_value, hands_on=can(cls, "__getattr__")
-        )
+        mark = self.how(value)(self, value, depth)
     return marks.collection if isinstance(value, Collection) else marks.reduced
+
+
+def is_by_value(value: Any) -> bool:
+    """Whether a value's class hashes and compares by what its values are, not by which they are."""
+    own = {getattr(type(value), name) for name in EQUALS}
+    return isinstance(value, Hashable) and not {vars(object)[name] for name in EQUALS} & own
+
+
+def is_fixed(value: Any) -> bool:
+    """Whether nobody can change a value in place, but for its members: a tuple, a frozen dataclass, a date."""
+    cls = type(value)
+    if not is_by_value(value) or is_tensor(value):  # a tensor's hash is its identity's
+        return False
+    try:
+        hash(value)
+    except Exception:  # noqa: BLE001 - it cannot be hashed after all, as a frame: it may change
+        return False
+    return attributes(cls) is None or any("__setattr__" in vars(base) for base in cls.__mro__[:-1])  # that refuses it

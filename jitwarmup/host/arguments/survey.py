@@ -176,7 +176,9 @@ def object_of(value: Any) -> How:
         return marks.lengths
     read = attributes(cls)
     if read is not None and not hides(cls):
-        mark = self.how(value)(self, value, depth)
+        by_value = is_by_value(value)
+        together = None if by_value else all_attributes(cls)
+        return marks.parts(read, together, lazy=by_value, hands_on=can(cls, "__getattr__"))
     return marks.collection if isinstance(value, Collection) else marks.reduced
 
 

@@ -29,7 +29,7 @@ from jitwarmup.host.arguments import contents, marks
 from jitwarmup.host.arguments.loaded import is_array, is_tensor
 from jitwarmup.host.arguments.marks import ATOMS, CONTAINERS, How, Mark
 from jitwarmup.host.arguments.streamers import is_streamer
-from jitwarmup.host.arguments.structure import attributes, can, hides, is_shared, once_only
+from jitwarmup.host.arguments.structure import all_attributes, attributes, can, hides, is_shared, once_only
 from jitwarmup.host.random_streams import generator_kinds
 
 DEPTH = 6  # a chat is messages -> message -> parts -> part -> picture -> bytes

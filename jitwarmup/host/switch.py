@@ -12,7 +12,7 @@ class Switch:
     """Counts the reasons to be off; any is enough."""
 
     def __init__(self, *, off: bool) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.reasons = int(off)
 
     @contextmanager

@@ -20,7 +20,7 @@ from prometheus_client.core import GaugeMetricFamily
 from jitwarmup.integrations.metrics import BUCKETS, FROM_EVENTS, READY, STATE, EventMetrics, Metric, state_readings
 
 _VERBS: Final = {"histogram": "observe", "counter": "inc", "gauge": "set"}
-_REGISTERING = threading.Lock()
+_REGISTERING = threading.RLock()
 
 
 class PrometheusMetrics(EventMetrics):

@@ -43,7 +43,7 @@ class Block:
         self._function = None if function is None else as_warmed(function)
         self._kind = CallableKind.FUNCTION if self._function is None else self._function._core.kind
         self._args = args
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._entered = False
         self._measurement: Measurement | None = None  # of the entry, then of the body
         self._owes_stop = False

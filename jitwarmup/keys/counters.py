@@ -23,7 +23,7 @@ KEYS_AT_MOST = 1024  # an unbounded key function must not become a leak
 FOLD = 64  # sums that wait until they are added up
 
 
-class Misses:
+class KeyMisses:
     """Misses of one key: how many, what the first one took, and what all of them paid for one-time work."""
 
     def __init__(self, first_s: float | None) -> None:
@@ -48,7 +48,7 @@ class HitCounter:
         """Count from nothing."""
         self._hits = itertools.count()
         self.hit: Callable[[], Any] = self._hits.__next__
-        self._misses: dict[str | None, Misses] = {}
+        self._misses: dict[str | None, KeyMisses] = {}
 
     @property
     def hits(self) -> int:
@@ -59,7 +59,7 @@ class HitCounter:
         """Count a miss; returns how many its key has now."""
         if label not in self._misses and len(self._misses) > KEYS_AT_MOST:
             label = None  # instances come and go, and their keys' labels with them
-        misses = self._misses.setdefault(label, Misses(sum(run.duration_s for run in runs) if runs else None))
+        misses = self._misses.setdefault(label, KeyMisses(sum(run.duration_s for run in runs) if runs else None))
         if paid := sum(paid_s(run) for run in runs):
             misses.pay(paid)
         return next(misses.count) + 1

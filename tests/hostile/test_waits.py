@@ -53,7 +53,7 @@ async def all_of(stream):
 
 
 class Value:
-    """What the functions return; somebody may wish to know when it goes."""
+    """What the functions return; ``gone`` is called when one goes."""
 
     gone = None
 

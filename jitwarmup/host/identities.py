@@ -10,13 +10,14 @@ from __future__ import annotations
 import functools
 import random
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from jitwarmup.host.fork_safe import Locked
+
 METHODS = ("generate_span_id", "generate_trace_id")
-LOCK = threading.RLock()
+LOCK = Locked()
 OPEN: list[object] = []  # who has it open
 ORIGINALS: dict[tuple[type[Any], str], Callable[..., Any]] = {}
 
@@ -25,7 +26,7 @@ ORIGINALS: dict[tuple[type[Any], str], Callable[..., Any]] = {}
 def new_identities() -> Iterator[None]:
     """While it is open, every identity that a loaded OpenTelemetry SDK draws is a new one, whatever the random state is."""
     mine = object()
-    with LOCK:
+    with LOCK._lock:
         OPEN.append(mine)
         for cls in generators():
             for name in METHODS:
@@ -35,7 +36,7 @@ def new_identities() -> Iterator[None]:
     try:
         yield
     finally:
-        with LOCK:
+        with LOCK._lock:
             OPEN.remove(mine)
             while not OPEN and ORIGINALS:
                 (cls, name), original = ORIGINALS.popitem()

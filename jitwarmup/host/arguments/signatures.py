@@ -28,6 +28,7 @@ def walk(value: Any) -> Iterator[tuple[Place, Any]]:
     A container that holds more items than may still be looked at is passed over, and its neighbours are not.
     """
     left = WIDTH
+    ordered: dict[type[Any], bool] = {}  # by class: an abstract one is slow to ask for every item
 
     def inside(value: Any, depth: int, place: Place) -> Iterator[tuple[Place, Any]]:
         nonlocal left
@@ -36,7 +37,10 @@ def walk(value: Any) -> Iterator[tuple[Place, Any]]:
             return
         left -= len(value)
         for index, item in enumerate(tuple(value.values() if isinstance(value, Mapping) else value)):
-            if isinstance(item, ORDERED):
+            kind = type(item)
+            if kind not in ordered:
+                ordered[kind] = issubclass(kind, ORDERED)
+            if ordered[kind]:
                 yield from inside(item, depth - 1, (*place, index))
             else:
                 yield (*place, index), item

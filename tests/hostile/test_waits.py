@@ -448,7 +448,7 @@ def built(kind, place, calls, emit):
 
 @pytest.mark.parametrize("kind", CALL)
 @pytest.mark.parametrize(("place", "emit"), [*((place, "calls") for place in PLACES), *COUNTED])
-@pytest.mark.parametrize("target", ["itself", "another", "each other"])
+@pytest.mark.parametrize("target", ["itself", "another", pytest.param("each other", marks=pytest.mark.slow)])
 def test_a_call_from_within_ends_with_its_own_value(kind, place, target, emit):
     calls, back = Calls(kind), Calls(kind)
     function, around, argument = built(kind, place, calls, emit)

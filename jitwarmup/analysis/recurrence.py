@@ -12,7 +12,7 @@ end: its calls are read against the runs before them.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -43,7 +43,8 @@ class RecurringWork:
         self._enough = enough
         self._in_service = in_service
         self._seen = 0  # finished runs, of which no more than ``enough`` matter
-        self.streaks: dict[str, deque[tuple[int, float]]] = {}  # count and seconds of a kind in each of the newest runs
+        # Count and seconds of a kind in each of the newest runs. Replaced whole: several threads call a warm key.
+        self.streaks: Mapping[str, tuple[tuple[int, float], ...]] = {}
 
     def observe(self, run: Run) -> Run:
         """Learn from a run, and give it back with its work labelled; O(1)."""
@@ -93,9 +94,8 @@ class RecurringWork:
                 count, seconds = paid.get(work.kind, (0, 0.0))
                 paid[work.kind] = (count + work.count, seconds + (work.duration_s or 0.0))
         # a kind that this run did not pay for has lost its streak
-        self.streaks = {kind: self.streaks.get(kind, deque(maxlen=self._wanted(kind))) for kind in paid}
-        for kind, cost in paid.items():
-            self.streaks[kind].append(cost)
+        streaks = self.streaks
+        self.streaks = {kind: (*streaks.get(kind, ()), cost)[-self._wanted(kind) :] for kind, cost in paid.items()}
 
     def _wanted(self, kind: str) -> int:
         return max(self._enough, ENOUGH_COMPILES) if OneTimeWork(kind=kind).compiles else self._enough

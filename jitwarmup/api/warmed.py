@@ -256,8 +256,8 @@ class Bound(Warmed[P, R_co]):
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         core = self._core
-        warm = id(self._instance) in core.bypass_instances and not core.registry.dead
-        if warm or (Tracing.compiling() and Tracing.here()):
+        watch = core.bypass_instances.get(id(self._instance))
+        if (watch is not None and watch() is self._instance) or (Tracing.compiling() and Tracing.here()):
             value: R_co = core.function(self._instance, *args, **kwargs)
             return value
         return cast("R_co", timed_call(core, (self._instance,), args, kwargs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from jitwarmup.engine.commands import Call, TimedFunction, planned
 from jitwarmup.engine.inputs import Inputs
 from jitwarmup.engine.instruments import Instruments, open_instruments
 from jitwarmup.engine.options import UNSET, BlockSettings, Options, enclosing_settings
+from jitwarmup.host.fork_safe import snapshot_of
 from jitwarmup.host.scope import CURRENT, enclosing_run
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.host.tracing import Tracing
@@ -69,7 +71,7 @@ class WarmedFunction:
         check_dry_run(options.dry_run, self.kind)
         self.owner: type[Any] | None = None
         self.bypass = False
-        self.bypass_instances: frozenset[int] = frozenset()
+        self.bypass_instances: dict[int, weakref.ref[Any]] = {}  # by identity, which may be used again
         self.instruments_of: dict[bool, Instruments] = {}
         self.shared: TimedFunction | None = None
         self.registry = KeyRegistry(self.name, planned(options))
@@ -79,14 +81,16 @@ class WarmedFunction:
         """With ``emit="off"`` warm calls go straight to the function; note for whom that holds now."""
         if self.options.emit != "off" or self.options.key is not None:
             return
-        warm = [key[0] for key, entry in tuple(self.registry.entries.items()) if entry.is_warm]
+        warm = {key[0] for key, entry in snapshot_of(self.registry.entries.items()) if entry.is_warm}
         self.bypass = 0 in warm
-        self.bypass_instances = frozenset(warm)
+        watches = ((instance_id, self.registry.watching.get(instance_id)) for instance_id in warm)
+        self.bypass_instances = {instance_id: watch for instance_id, watch in watches if watch is not None}
 
     def reset(self) -> None:
         """Forget what is warm: the next call of every key is a first call."""
         with self.registry.lock:
             self.registry.entries.clear()
+            self.registry.keys_of.clear()
             self.registry.latched.clear()
             self.registry.limit_announced = False
             self.registry.given_up = None

@@ -52,7 +52,7 @@ def plain(call: Call) -> Procedure:
     visit = LiveCall(call)
     try:
         if call.entry is not None and not call.entry.is_warm and not passes(call):
-            live, claim = False, Claim(call.registry, call.entry)
+            live, claim = False, Claim(call.registry, call.entry, asynchronous=call.kind.asynchronous)
             with claim, claim:
                 if (yield from acquire(call, claim, demand=False)):
                     live = call.streams_at_once
@@ -254,7 +254,7 @@ def warm(call: Call, *, wait: bool = True) -> Procedure:
     entry = call.entry
     if entry is not None:
         entry.requested = True
-    claim = Claim(call.registry, entry)
+    claim = Claim(call.registry, entry, asynchronous=call.kind.asynchronous)
     with claim, claim:
         if not (yield from acquire(call, claim, demand=True, wait=wait)):
             return CallResult(known_warmup(call))
@@ -283,7 +283,7 @@ def known_warmup(call: Call) -> Warmup:
 
 def measure(call: Call, keep: Keep = None) -> Procedure:
     """``f.measure(x)``: the whole plan, whatever is warm already; a Report, also given to ``keep``."""
-    claim = Claim(call.registry, call.entry)
+    claim = Claim(call.registry, call.entry, asynchronous=call.kind.asynchronous)
     with claim, claim:
         held = yield from acquire(call, claim, demand=True)
         if held and call.entry is not None:
@@ -340,7 +340,7 @@ def body(measurement: Measurement, run: Run, error: BaseException | None) -> Pro
 def prepare(measurement: Measurement) -> Procedure:
     """``with steady_state(fn, *args)``: validate and warm up on entry, so that the key is warm in the body."""
     call = measurement.call
-    claim = Claim(call.registry, call.entry)
+    claim = Claim(call.registry, call.entry, asynchronous=call.kind.asynchronous)
     with claim, claim:
         measurement.claim = claim if (yield from acquire(call, claim, demand=True)) else None
         yield from rewound(measurement)

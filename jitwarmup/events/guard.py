@@ -8,6 +8,7 @@ the caller's own thread, so whoever has one wraps it in ``QueueSink``.
 from __future__ import annotations
 
 import atexit
+import itertools
 import queue
 import threading
 import time
@@ -25,6 +26,7 @@ from jitwarmup.records.protocols import Emitter
 QUEUE: Final = 1000  # events that may wait for a slow sink
 EXIT_S: Final = 1.0  # what slow sinks together get at a normal exit
 
+Waiting = tuple[Context, str, str, Mapping[str, Any]]
 _NOTED: set[str] = set()  # sinks whose first loss was noted on stderr: once a process, not once a block
 
 
@@ -149,8 +151,9 @@ class QueueSink:
         _QUEUES.add(self)
 
     def _begin(self) -> None:
-        self._queue: queue.Queue[tuple[Context, str, str, Mapping[str, Any]]] = queue.Queue(self._size)
-        self._thread: threading.Thread | None = None
+        self._queue: queue.SimpleQueue[Waiting | threading.Event] = queue.SimpleQueue()  # bears a signal in its put()
+        self._starts = itertools.count()
+        self._started = False
 
     @property
     def lost(self) -> int:
@@ -159,27 +162,30 @@ class QueueSink:
 
     def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
         """Put the event into the queue, or lose it where the queue is full."""
-        if self._thread is None:
-            feed = threading.Thread(target=self._feed, args=(self._queue,), name="jitwarmup-events", daemon=True)
-            self._thread = feed
-            feed.start()
-        try:
-            self._queue.put_nowait((copy_context(), event, level, fields))
-        except queue.Full:
+        if not self._started and next(self._starts) == 0:
+            self._started = True
+            threading.Thread(target=self._feed, args=(self._queue,), name="jitwarmup-events", daemon=True).start()
+        if self._queue.qsize() < self._size:
+            self._queue.put((copy_context(), event, level, fields))
+        else:
             self._sink.lose("stands still")
 
     def flush(self, timeout_s: float = EXIT_S) -> bool:
-        """Wait until the queue is empty and its last event is through; whether that came in time."""
-        with self._queue.all_tasks_done:
-            return self._queue.all_tasks_done.wait_for(lambda: not self._queue.unfinished_tasks, timeout_s)
+        """Wait until what is in the queue now is through; whether that came in time."""
+        if not self._started:
+            return True
+        through = threading.Event()
+        self._queue.put(through)
+        return through.wait(timeout_s)
 
-    def _feed(self, waiting: queue.Queue[tuple[Context, str, str, Mapping[str, Any]]]) -> None:
+    def _feed(self, waiting: queue.SimpleQueue[Waiting | threading.Event]) -> None:
         while True:
-            context, event, level, fields = waiting.get()
-            try:
-                context.run(self._sink.emit, event, level, fields)
-            finally:
-                waiting.task_done()
+            item = waiting.get()
+            if isinstance(item, threading.Event):
+                item.set()
+                continue
+            context, event, level, fields = item
+            context.run(self._sink.emit, event, level, fields)
 
 
 _QUEUES: WeakSet[QueueSink] = WeakSet()

@@ -238,12 +238,19 @@ class SharedMonitor(Locked):
         with self._turn.taken(self._patience_s) as mine:
             if not mine:
                 self._held_up("pause")
-            while mine and self._paused != (wanted := bool(self._holders)):
-                self._turn_to(wanted=wanted)
+            while mine and self._turn_to_holders():
+                pass
 
-    def _turn_to(self, *, wanted: bool) -> None:
-        """One call of ``pause`` or ``resume``. A pause that failed is owed no resume, but is not tried again either."""
-        self._paused = wanted
+    def _turn_to_holders(self) -> bool:
+        """
+        One call of ``pause`` or ``resume``, where one is due; whether it was.
+
+        A pause that failed is owed no resume, but is not tried again either.
+        """
+        wanted = bool(self._holders)
+        if self._paused == wanted:
+            return False
+        self._paused = wanted  # nothing is called since the look: a signal handler may pause and resume in between
         try:
             if isinstance(self.monitor, Uncounted):
                 self.monitor._turn_to(paused=wanted)
@@ -259,6 +266,7 @@ class SharedMonitor(Locked):
         except BaseException:
             self._paused = True  # it may be or not, so it will be resumed
             raise
+        return True
 
     def _call(self, place: str) -> bool:
         """Call a method of the monitor; whether it returned."""

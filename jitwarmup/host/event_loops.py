@@ -1,12 +1,13 @@
 """
 Waiting in whatever event loop runs this code: asyncio (also under anyio), or trio; where none runs, not at all.
 
-A coroutine that is driven by hand has no loop that could wake it: it is told at once that its time is up.
+A coroutine that is driven by hand has no loop that could wake it: it never waits.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -34,7 +35,9 @@ def here() -> bool:
     return trio_here() is not None or asyncio_here() is not None
 
 
-async def until_woken(join: Callable[[Wake], bool], leave: Callable[[Wake], None], seconds: float | None) -> bool:
+async def until_woken(
+    join: Callable[[Wake], bool], leave: Callable[[Wake], None], seconds: float | None
+) -> bool | None:
     """
     Wait until another thread or task calls what ``join`` got.
 
@@ -44,29 +47,56 @@ async def until_woken(join: Callable[[Wake], bool], leave: Callable[[Wake], None
         seconds: to wait at most; None for no limit.
 
     Returns:
-        False where the time is up, or no loop runs that could wait.
+        False where the time is up; None where nobody could wake us: no loop runs this, or somebody steps it by hand.
 
     """
-    trio, loop = trio_here(), asyncio_here()
-    if trio is None and loop is None:
-        return False
-    event = asyncio.Event() if trio is None else trio.Event()
-    soon = loop.call_soon_threadsafe if loop is not None else trio.lowlevel.current_trio_token().run_sync_soon
+    wait = in_asyncio if trio_here() is None else in_trio
+    return await wait(join, leave, seconds)
+
+
+async def in_asyncio(join: Callable[[Wake], bool], leave: Callable[[Wake], None], seconds: float | None) -> bool | None:
+    """``until_woken`` in a task of asyncio."""
+    loop = asyncio_here()
+    if loop is None or asyncio.current_task() is None:
+        return None
+    future: asyncio.Future[bool] = loop.create_future()
+
+    def resolve(*, woken: bool) -> None:
+        if not future.done():
+            future.set_result(woken)
 
     def wake_up() -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
-            soon(event.set)
+            loop.call_soon_threadsafe(functools.partial(resolve, woken=True))
 
-    if not join(wake_up):
-        return True
+    timer = None if seconds is None else loop.call_later(seconds, functools.partial(resolve, woken=False))
     try:
-        if trio is not None:
+        return await future if join(wake_up) else True
+    except RuntimeError:  # "await wasn't used with future": stepped by hand
+        if future.done():
+            raise
+        return None
+    finally:
+        leave(wake_up)
+        if timer is not None:
+            timer.cancel()
+
+
+async def in_trio(join: Callable[[Wake], bool], leave: Callable[[Wake], None], seconds: float | None) -> bool:
+    """``until_woken`` in a task of trio."""
+    trio = trio_here()
+    event, token = trio.Event(), trio.lowlevel.current_trio_token()
+
+    def wake_up() -> None:
+        with suppress(RuntimeError):  # the run is over
+            token.run_sync_soon(event.set)
+
+    try:
+        if join(wake_up):
             with trio.move_on_after(float("inf") if seconds is None else seconds):
                 await event.wait()
-        else:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(event.wait(), seconds)
-        return bool(event.is_set())
+            return bool(event.is_set())
+        return True
     finally:
         leave(wake_up)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 from weakref import WeakMethod, WeakSet
 
@@ -27,6 +28,16 @@ def snapshot_of(collection: Iterable[_T]) -> list[_T]:
         except RuntimeError:
             continue
     return []
+
+
+def taken(waiting: deque[_T]) -> Iterator[_T]:
+    """What waits, each taken out by one step."""
+    while waiting:
+        try:
+            item = waiting.popleft()
+        except IndexError:  # another thread was quicker
+            return
+        yield item
 
 
 def after_fork_in_child(callback: Callable[[], Any]) -> None:

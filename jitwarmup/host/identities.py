@@ -10,14 +10,15 @@ from __future__ import annotations
 import functools
 import random
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakSet
 
+from jitwarmup.host.fork_safe import Locked
+
 METHODS = ("generate_span_id", "generate_trace_id")
-LOCK = threading.RLock()
+LOCK = Locked()
 OPEN: WeakSet[Open] = WeakSet()  # weak: one that was interrupted on its way in or out is open no longer
 
 
@@ -32,14 +33,14 @@ def new_identities() -> Iterator[None]:
     """While it is open, every identity that a loaded OpenTelemetry SDK draws is a new one, whatever the random state is."""
     mine = Open()
     try:
-        with LOCK:
+        with LOCK._lock:
             OPEN.add(mine)
             for cls, name, method in methods():
                 if not hasattr(method, "draws_anew"):
                     setattr(cls, name, fresh(method))
         yield
     finally:
-        with LOCK:
+        with LOCK._lock:
             OPEN.discard(mine)
             for cls, name, method in () if OPEN else methods():
                 setattr(cls, name, getattr(method, "draws_anew", method))

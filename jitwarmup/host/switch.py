@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from jitwarmup.host.fork_safe import Locked
 
-class Switch:
+
+class Switch(Locked):
     """Counts the reasons to be off; any is enough."""
 
     def __init__(self, *, off: bool) -> None:
-        self._lock = threading.Lock()
+        super().__init__()
         self.reasons = int(off)
 
     @contextmanager

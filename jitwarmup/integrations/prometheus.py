@@ -10,17 +10,17 @@ The metrics for Prometheus (the extra ``jitwarmup[prometheus]``).
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import prometheus_client
 from prometheus_client.core import GaugeMetricFamily
 
+from jitwarmup.host.fork_safe import Locked
 from jitwarmup.integrations.metrics import BUCKETS, FROM_EVENTS, READY, STATE, EventMetrics, Metric, state_readings
 
 _VERBS: Final = {"histogram": "observe", "counter": "inc", "gauge": "set"}
-_REGISTERING = threading.Lock()
+_REGISTERING = Locked()
 
 
 class PrometheusMetrics(EventMetrics):
@@ -64,7 +64,7 @@ class _StateCollector:
 
 def _on_registry(registry: Any, buckets: tuple[float, ...]) -> Any:
     """The metrics on a registry, made at the first call; a second registration would be an error there."""
-    with _REGISTERING:
+    with _REGISTERING._lock:
         if getattr(registry, "_jitwarmup", None) is None:
             processes = "PROMETHEUS_MULTIPROC_DIR" in os.environ
             metrics = (*FROM_EVENTS, STATE, READY) if processes else FROM_EVENTS

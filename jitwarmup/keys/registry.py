@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Hashable
+from itertools import islice
 from typing import Any
 
 from jitwarmup.host import fork_safe
@@ -16,6 +17,7 @@ from jitwarmup.keys.summary import CallSummary
 from jitwarmup.records.runs import State
 
 ROUNDS = 64  # warm-ups that are remembered to see whether the process grows by each
+SWEPT = 64  # instances that one call forgets at most
 Key = tuple[int, Hashable]
 
 
@@ -27,6 +29,7 @@ class KeyRegistry:
         self.planned = planned  # runs of a warm-up, where a count decides
         self.lock = threading.RLock()
         self.entries: dict[Key, KeyState] = {}
+        self.keys_of: dict[int, list[Key]] = {}  # of each instance, so that forgetting it costs no more than its own
         self.latched: set[int] = set()
         self.dead: deque[tuple[int, weakref.ref[Any]]] = deque()
         self.watching: dict[int, weakref.ref[Any]] = {}
@@ -59,44 +62,46 @@ class KeyRegistry:
         """
         if instance is None:
             return 0
-        self.sweep()
+        if self.dead:
+            self.sweep()
         instance_id = id(instance)
         known = self.watching.get(instance_id)
         if known is not None and known() is instance:
             return instance_id
         try:  # the callback may run anywhere, in any thread, so it only leaves a note
-            self.watching[instance_id] = weakref.ref(instance, lambda gone: self.dead.append((instance_id, gone)))
+            watch = weakref.ref(instance, lambda gone: self.dead.append((instance_id, gone)))
         except TypeError:
             return self.instance_id_of(type(instance))
-        if known is not None:  # of one that is gone, whose address this one has
-            self.forget(instance_id)
+        with self.lock:
+            known = self.watching.get(instance_id)
+            if known is None or known() is not instance:
+                if known is not None:  # of one that is gone, whose address this one has
+                    self.forget(instance_id)
+                self.watching[instance_id] = watch  # last: from here on its keys are looked up without the lock
         return instance_id
 
     def sweep(self) -> None:
-        """Forget instances that are gone."""
-        while self.dead:
-            with self.lock:
-                try:
-                    instance_id, gone = self.dead.popleft()
-                except IndexError:  # another thread was quicker
-                    return
+        """Forget instances that are gone; no more than a few at a time, since a call pays for it."""
+        with self.lock:
+            for instance_id, gone in islice(fork_safe.taken(self.dead), SWEPT):
                 if self.watching.get(instance_id) is gone:
-                    del self.watching[instance_id]
                     self.forget(instance_id)
+                    self.watching.pop(instance_id, None)
 
     def forget(self, instance_id: int) -> None:
         """Forget the keys of an instance."""
         with self.lock:
             self.latched.discard(instance_id)
-            for key in [key for key in self.entries if key[0] == instance_id]:
-                del self.entries[key]
-        self.changed()
+            for key in self.keys_of.pop(instance_id, ()):
+                self.entries.pop(key, None)
 
     def entry(self, key: Key) -> KeyState | None:
         """The state of a key, made where there is room; None where the bound on keys is reached."""
         with self.lock:
             if len(self.entries) >= KEYS_AT_MOST and key not in self.entries:
                 return None
+            if key not in self.entries:
+                self.keys_of.setdefault(key[0], []).append(key)
             return self.entries.setdefault(key, KeyState(label_of(key[1], len(self.entries) + 1), key[0]))
 
     def met(self, instance_id: int | None) -> list[KeyState]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from jitwarmup.host.callers import Caller, between_steps
 from jitwarmup.host.event_loops import until_woken
 from jitwarmup.keys.registry import KeyRegistry
 from jitwarmup.keys.state import InFlight, KeyState, WarmupOutcome
@@ -21,6 +22,7 @@ from jitwarmup.records.errors import NotReady
 from jitwarmup.records.runs import Phase, Run, State, Warmup
 
 BEING_WARMED = "being_warmed"
+LOOK_S = 1.0  # between two looks whether whoever leads can still end it
 
 
 class Wait:
@@ -42,21 +44,39 @@ class WaitForWarmup(Wait):
     in_flight: InFlight
     deadline: float | None
 
-    def seconds(self) -> float | None:
-        """Seconds left, None for no limit."""
-        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+    def hopeful(self, *, asleep: bool) -> bool:
+        """Whether whoever leads can end it while we wait; else the call is the plain call, at once."""
+        return self.in_flight.leader.goes_on(asleep=asleep) and not between_steps()
+
+    def seconds(self) -> float:
+        """How long to wait until the next look whether that still holds: a loop may stop, a thread may end."""
+        return LOOK_S if self.deadline is None else min(LOOK_S, max(0.0, self.deadline - time.monotonic()))
+
+    @property
+    def late(self) -> bool:
+        """Whether the time is up."""
+        return self.deadline is not None and time.monotonic() >= self.deadline
 
     def block(self) -> bool:
         event = threading.Event()
         if not self.in_flight.join(event.set):
             return True
         try:
-            return event.wait(self.seconds())
+            while self.hopeful(asleep=False):
+                if event.wait(self.seconds()):
+                    return True
+                if self.late:
+                    return False
+            return self.in_flight.outcome is not None
         finally:
             self.in_flight.leave(event.set)
 
     async def sleep(self) -> bool:
-        return await until_woken(self.in_flight.join, self.in_flight.leave, self.seconds())
+        while self.hopeful(asleep=True):
+            woken = await until_woken(self.in_flight.join, self.in_flight.leave, self.seconds())
+            if woken or woken is None or self.late:
+                return bool(woken)
+        return self.in_flight.outcome is not None
 
 
 class Claim:
@@ -64,13 +84,15 @@ class Claim:
     The right and duty to warm one key, once ``acquire`` got it. Left without ``finish``, it counts as interrupted.
 
     Entered before it is acquired, and twice (``with claim, claim:``): an interrupt may come at the very beginning of an
-    exit, and a key that nobody gives back is waited for for ever. ``entry`` is None beyond the bound on keys.
+    exit, and a key that nobody gives back is waited for for ever. ``entry`` is None beyond the bound on keys. Whoever
+    makes it leads, a coroutine where it is ``asynchronous``.
     """
 
-    def __init__(self, registry: KeyRegistry, entry: KeyState | None) -> None:
+    def __init__(self, registry: KeyRegistry, entry: KeyState | None, *, asynchronous: bool = False) -> None:
         self.registry = registry
         self.entry = entry
-        self.in_flight = InFlight()
+        self.asynchronous = asynchronous
+        self.in_flight = InFlight(Caller(asynchronous=asynchronous))
 
     @property
     def held(self) -> KeyState | None:
@@ -92,12 +114,15 @@ class Claim:
         if entry is None:
             return None
         with self.registry.lock:
-            if entry.in_flight is not None:
-                return entry.in_flight
+            before = entry.in_flight
+            if before is not None and not before.leader.ended:
+                return before
             warm = entry.is_warm and not (demand and entry.unready)
             if not warm and (demand or entry.state is not State.FAILED):
                 entry.in_flight = self.in_flight
                 entry.state = State.WARMING if entry.resumable_runs else State.VALIDATING
+        if before is not None:  # whoever led is gone without an end: those who wait for it come here
+            before.end("interrupted")
         return None
 
     def acquire(
@@ -106,14 +131,15 @@ class Claim:
         """Whether the key is ours to warm; False where it is warm or the call shall run plainly. May raise NotReady."""
         deadline = None if wait_s is None else time.monotonic() + wait_s
         while (other := self.take(demand=demand)) is not None:
+            wait = WaitForWarmup(other, deadline)
+            if policy == "pass" or not wait.hopeful(asleep=self.asynchronous):
+                return False
             if policy == "raise":
                 raise NotReady(
                     f"{name} is being warmed up by another caller and while_warming='raise' was chosen; try again when "
                     f".ready is true, or choose while_warming='wait' or 'pass'"
                 )
-            if policy == "pass":
-                return False
-            in_time = yield WaitForWarmup(other, deadline)
+            in_time = yield wait
             if not in_time or (other.outcome == "failed" and not demand):
                 return False
         return self.held is not None

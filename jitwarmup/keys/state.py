@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from jitwarmup.analysis.recurrence import RecurringWork
+from jitwarmup.host.callers import Caller
 from jitwarmup.records.runs import Run, State, Warmup
 
 BUDGET_SPENT = "budget_spent"
@@ -16,33 +17,32 @@ WarmupOutcome = Literal["warm", "failed", "interrupted"]
 
 
 class InFlight:
-    """A warm-up in progress; those who wait for it are woken when it ends, in threads and event loops alike."""
+    """
+    A warm-up in progress, and its ``leader``; those who wait are woken when it ends, in threads and event loops alike.
 
-    def __init__(self) -> None:
+    Takes no lock: a signal handler may join while its thread joins, leaves or ends.
+    """
+
+    def __init__(self, leader: Caller | None = None) -> None:
+        self.leader = Caller() if leader is None else leader
         self.outcome: WarmupOutcome | None = None
-        self._lock = threading.Lock()
         self._wakers: list[Callable[[], Any]] = []
 
     def end(self, outcome: WarmupOutcome) -> None:
         """Wake everybody who still waits; only the first outcome counts."""
-        with self._lock:
-            self.outcome = self.outcome or outcome
-            wakers = list(self._wakers)
-        for wake in wakers:
+        self.outcome = self.outcome or outcome
+        for wake in list(self._wakers):
             wake()
 
     def join(self, wake: Callable[[], Any]) -> bool:
         """Ask to be woken; False where it has ended already."""
-        with self._lock:
-            if self.outcome is None:
-                self._wakers.append(wake)
+        self._wakers.append(wake)  # before the look: who ends it sets the outcome first, then wakes
         return self.outcome is None
 
     def leave(self, wake: Callable[[], Any]) -> None:
         """Do not wake this one."""
-        with self._lock:
-            if wake in self._wakers:
-                self._wakers.remove(wake)
+        with suppress(ValueError):
+            self._wakers.remove(wake)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,18 @@ import math
 import time
 import weakref
 from collections import deque
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol, Self
 
 from jitwarmup.analysis.stats import quantile
 from jitwarmup.events import schema
-from jitwarmup.host.fork_safe import Locked, after_fork_in_child, snapshot_of
+from jitwarmup.host.fork_safe import after_fork_in_child, snapshot_of, taken
 from jitwarmup.records.runs import Run
 
 PERIOD_S = 60.0
 RECENT = 10_000
+FOLD = 64  # calls that wait until they are added up, some microseconds of one call in so many
 SHARES = {"median_s": 0.5, "p90_s": 0.9, "p95_s": 0.95, "p99_s": 0.99}
 
 
@@ -34,24 +37,57 @@ class Summarised(Protocol):
     def emit(self, event: str, **facts: Any) -> None: ...
 
 
-class CallSummary(Locked):
-    """Durations of calls between two summaries of one function."""
+@dataclass(slots=True)
+class Sums:
+    """Calls added up."""
+
+    calls: int = 0
+    errors: int = 0
+    contaminated: int = 0
+    sum_ns: int = 0
+    min_ns: float = math.inf
+    max_ns: int = 0
+
+    def add(self, ns: int | None) -> None:
+        """One call: its duration, ``~duration`` where it was contaminated, None where it failed."""
+        if ns is None:
+            self.errors += 1
+            return
+        if ns < 0:
+            self.contaminated += 1
+            ns = ~ns
+        self.calls += 1
+        self.sum_ns += ns
+        self.min_ns = min(self.min_ns, ns)
+        self.max_ns = max(self.max_ns, ns)
+
+    def merge(self, other: Sums) -> None:
+        """Add what another one holds."""
+        self.calls += other.calls
+        self.errors += other.errors
+        self.contaminated += other.contaminated
+        self.sum_ns += other.sum_ns
+        self.min_ns = min(self.min_ns, other.min_ns)
+        self.max_ns = max(self.max_ns, other.max_ns)
+
+
+class CallSummary:
+    """
+    Durations of calls between two summaries of one function.
+
+    A call takes no lock, since a signal handler or finalizer may call the same function in the middle of it. It is
+    handed in by one step; each is taken and added up by one thread alone, and so are the sums.
+    """
 
     def __init__(self) -> None:
-        super().__init__()
-        self._recent: deque[int] = deque(maxlen=RECENT)
         self._timed_function: Summarised | None = None
         self._clear()
         after_fork_in_child(self._clear)  # what was counted before is the parent's to emit
 
     def _clear(self) -> None:
-        self._recent.clear()
-        self.calls = 0
-        self.errors = 0
-        self.contaminated = 0
-        self.sum_ns = 0
-        self.min_ns: float = math.inf
-        self.max_ns = 0
+        self._new: deque[int | None] = deque()  # calls that are not added up yet, as `Sums.add` takes them
+        self._sums: deque[Sums] = deque()
+        self._recent: deque[int] = deque(maxlen=RECENT)
         self.due = time.monotonic() + PERIOD_S
 
     def add(self, timed_function: Summarised, run: Run) -> None:
@@ -59,28 +95,32 @@ class CallSummary(Locked):
         if run.outcome == "ok":
             self.count(timed_function, run.duration_ns, contaminated=run.contaminated)
         elif run.outcome != "closed":
-            with self._lock:
-                self._begin(timed_function)
-                self.errors += 1
-            if time.monotonic() >= self.due:
-                self.flush()
+            self._begin(timed_function)
+            self._hand_in(None)
 
     def count(self, timed_function: Summarised, ns: int, *, contaminated: bool = False) -> None:
         """Count one call that ended well; emit when a minute has passed."""
-        with self._lock:
-            if self._timed_function is None or self._timed_function.instruments is not timed_function.instruments:
-                self._begin(timed_function)
-            self.calls += 1
-            self.sum_ns += ns
-            if contaminated:
-                self.contaminated += 1
-            if ns < self.min_ns:  # noqa: PLR1730 - on the path of every call, where min() costs twice as much
-                self.min_ns = ns
-            if ns > self.max_ns:  # noqa: PLR1730 - see above
-                self.max_ns = ns
-            self._recent.append(ns)
+        if self._timed_function is None or self._timed_function.instruments is not timed_function.instruments:
+            self._begin(timed_function)
+        self._hand_in(~ns if contaminated else ns)
+
+    def _hand_in(self, call: int | None) -> None:
+        self._new.append(call)
+        if len(self._new) >= FOLD:
+            self._add_up()
         if time.monotonic() >= self.due:
             self.flush()
+
+    def _add_up(self) -> None:
+        """Add up some of the new calls."""
+        sums = next(taken(self._sums), None) or Sums()
+        try:
+            for call in islice(taken(self._new), FOLD):
+                sums.add(call)
+                if call is not None:
+                    self._recent.append(max(call, ~call))
+        finally:
+            self._sums.append(sums)
 
     def _begin(self, timed_function: Summarised) -> None:
         """Remember whose calls these are, for the exit too, and where the newest call's events go."""
@@ -89,24 +129,29 @@ class CallSummary(Locked):
 
     def flush(self) -> None:
         """Emit what was counted, and begin anew; nothing where nothing was counted."""
-        with self._lock:
-            timed_function, fields = self._timed_function, self._fields()
-            self._clear()
-        if timed_function is not None and fields["count"] + fields["errors"] > 0:
-            timed_function.emit(schema.SUMMARY, **fields)
+        self.due = time.monotonic() + PERIOD_S
+        while self._new:
+            self._add_up()
+        recent, self._recent = snapshot_of(self._recent), deque(maxlen=RECENT)
+        total = Sums()
+        for sums in taken(self._sums):
+            total.merge(sums)
+        if self._timed_function is not None and total.calls + total.errors > 0:
+            self._timed_function.emit(schema.SUMMARY, **fields_of(total, sorted(recent)))
 
-    def _fields(self) -> dict[str, Any]:
-        recent = sorted(self._recent)
-        extremes = {"min_s": self.min_ns, "max_s": self.max_ns, "mean_s": self.sum_ns / max(1, self.calls)}
-        return {
-            "count": self.calls,
-            "errors": self.errors,
-            "contaminated_count": self.contaminated,
-            "sum_s": self.sum_ns / 1e9,
-            **{name: ns / 1e9 if self.calls else None for name, ns in extremes.items()},
-            "recent": len(recent),
-            **{name: quantile(recent, share) / 1e9 for name, share in SHARES.items() if recent},
-        }
+
+def fields_of(total: Sums, recent: list[int]) -> dict[str, Any]:
+    """A summary's own fields."""
+    extremes = {"min_s": total.min_ns, "max_s": total.max_ns, "mean_s": total.sum_ns / max(1, total.calls)}
+    return {
+        "count": total.calls,
+        "errors": total.errors,
+        "contaminated_count": total.contaminated,
+        "sum_s": total.sum_ns / 1e9,
+        **{name: ns / 1e9 if total.calls else None for name, ns in extremes.items()},
+        "recent": len(recent),
+        **{name: quantile(recent, share) / 1e9 for name, share in SHARES.items() if recent},
+    }
 
 
 PENDING: weakref.WeakSet[CallSummary] = weakref.WeakSet()

@@ -110,3 +110,12 @@ def test_pieces_of_one_kind_are_counted_together():
 def test_nothing_is_usual_before_anything_was_seen():
     assert RecurringWork(in_service=True).usual() == {}
     assert not RecurringWork(in_service=True).streaks
+
+
+def test_what_one_thread_reads_does_not_move_while_another_one_learns():
+    learner = learnt(*[a_run(CACHE)] * 3)
+    read = learner.streaks.items()
+    for kind, streak in read:
+        learner.observe(call(CACHE, IMPORT))
+        assert (kind, streak) == ("kv_cache.allocate", ((4, 0.0),) * 3)
+    assert len(learner.streaks) == 2

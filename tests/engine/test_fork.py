@@ -76,7 +76,7 @@ def test_a_fork_during_warming_starts_cold_in_the_child_and_warms_there() -> Non
     held, release = threading.Event(), threading.Event()
 
     def hold():
-        with ledger.lock, ledger.counts._lock, ledger.summary._lock:
+        with ledger.lock:
             held.set()
             release.wait(30)
 

@@ -6,7 +6,6 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from unittest import mock
 
 import pytest
 
@@ -256,30 +255,17 @@ def test_a_cancelled_waiter_disturbs_nobody() -> None:
 
 
 def test_an_event_loop_that_closes_while_it_is_woken_keeps_nobody_else_from_waking() -> None:
-    class Closing:
-        def is_closed(self):
-            return False
-
-        def call_soon_threadsafe(self, *_):
-            raise RuntimeError("Event loop is closed")
-
-    class Forever:
-        def __await__(self):
-            yield
-
-    def wait_for(coroutine, _):
-        coroutine.close()
-        return Forever()
-
-    in_flight = InFlight()
-    with mock.patch("asyncio.get_running_loop", Closing), mock.patch("asyncio.wait_for", wait_for):
-        gone = WaitForWarmup(in_flight, None).sleep()
-        gone.send(None)
     woken = []
-    in_flight.join(lambda: woken.append(1))
-    in_flight.end("warm")
-    gone.close()
+    with ThreadPoolExecutor(1) as another:
+        in_flight = another.submit(InFlight).result()
+        loop = asyncio.new_event_loop()
+        gone = loop.create_task(WaitForWarmup(in_flight, None).sleep())
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+        in_flight.join(lambda: woken.append(1))
+        in_flight.end("warm")
     assert woken == [1]
+    gone.get_coro().close()
 
 
 def holding(**options):

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from jitwarmup.host.arguments.loaded import is_array, is_tensor
+from jitwarmup.host.arguments.loaded import loaded_class
 
 DEPTH = 4  # nested containers looked into: {"inputs": [{"ids": tensor}]} is as deep as callers go
-WIDTH = 10_000  # items looked at in one container
+WIDTH = 10_000  # items looked at in one argument: a key is asked for at every call, which it must not hold up
 
 SIZED = (str, bytes, bytearray, list, tuple)
 ORDERED = (list, tuple, Mapping)  # what has positions that are the same in every call
@@ -21,15 +21,31 @@ Place = tuple[int, ...]
 Bucket = Callable[[int], str]
 
 
-def walk(value: Any, depth: int = DEPTH, place: Place = ()) -> Iterator[tuple[Place, Any]]:
-    """The value, then what is in ordered containers, depth first; each with the positions that lead to it."""
-    yield place, value
-    if depth and isinstance(value, ORDERED) and len(value) <= WIDTH:
+def walk(value: Any) -> Iterator[tuple[Place, Any]]:
+    """
+    The value, then what is in ordered containers, depth first; each with the positions that lead to it.
+
+    A container that holds more items than may still be looked at is passed over, and its neighbours are not.
+    """
+    left = WIDTH
+    ordered: dict[type[Any], bool] = {}  # by class: an abstract one is slow to ask for every item
+
+    def inside(value: Any, depth: int, place: Place) -> Iterator[tuple[Place, Any]]:
+        nonlocal left
+        yield place, value
+        if not depth or len(value) > left:
+            return
+        left -= len(value)
         for index, item in enumerate(tuple(value.values() if isinstance(value, Mapping) else value)):
-            if isinstance(item, ORDERED):
-                yield from walk(item, depth - 1, (*place, index))
+            kind = type(item)
+            if kind not in ordered:
+                ordered[kind] = issubclass(kind, ORDERED)
+            if ordered[kind]:
+                yield from inside(item, depth - 1, (*place, index))
             else:
                 yield (*place, index), item
+
+    return inside(value, DEPTH if isinstance(value, ORDERED) else 0, ())
 
 
 def named(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -40,9 +56,11 @@ def named(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[tuple[st
 
 def looks(args: tuple[Any, ...], kwargs: Mapping[str, Any], bucket: Bucket = str) -> Iterator[str]:
     """Every tensor and array of a call with its place, as ``inputs.0.1 float32[1,8] cpu``."""
+    known = loaded_class("torch", "Tensor"), loaded_class("numpy", "ndarray")
+    kinds = tuple(kind for kind in known if kind is not None)
     for name, value in named(args, kwargs):
         for place, leaf in walk(value):
-            if is_tensor(leaf) or is_array(leaf):
+            if isinstance(leaf, kinds):
                 yield f"{'.'.join(map(str, (name, *place)))} {look_of(leaf, bucket)}"
 
 
@@ -62,10 +80,15 @@ def lengths(args: tuple[Any, ...], kwargs: Mapping[str, Any], bucket: Bucket) ->
             yield f"{place} {type(value).__name__}[{','.join(map(bucket, extent(value)))}]"
 
 
-def extent(value: Any, depth: int = DEPTH) -> tuple[int, ...]:
+def extent(value: Any) -> tuple[int, ...]:
     """Its length and, of a list, the largest extent of what is in it: a batch of prompts is (prompts, longest prompt)."""
-    if not isinstance(value, list | tuple) or not depth:
-        return (len(value),)
-    inner = [extent(item, depth - 1) for item in value if isinstance(item, SIZED)]
-    deepest = max(map(len, inner), default=0)
-    return (len(value), *(max(e[level] for e in inner if len(e) > level) for level in range(deepest)))
+    found, level = [len(value)], [value]
+    for _ in range(DEPTH):
+        containers = [each for each in level if isinstance(each, list | tuple)]
+        if sum(map(len, containers)) > WIDTH:
+            break
+        level = [item for each in containers for item in each if isinstance(item, SIZED)]
+        if not level:
+            break
+        found.append(max(map(len, level)))
+    return tuple(found)

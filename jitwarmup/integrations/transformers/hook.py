@@ -8,13 +8,13 @@ copied, pickled or used by others is the model as it was. Calls from other conte
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+from jitwarmup.host.fork_safe import Locked
 from jitwarmup.host.scope import current, leave_note
 from jitwarmup.integrations.transformers.generation import Asked, Generated, given_to
 from jitwarmup.integrations.transformers.tokens import TokenTimer
@@ -78,7 +78,7 @@ class GenerationHook:
 
 
 HOOK: ContextVar[GenerationHook | None] = ContextVar("jitwarmup_generation_hook", default=None)
-LOCK = threading.Lock()
+LOCK = Locked()
 
 
 class ReplacedGenerate:
@@ -115,7 +115,7 @@ def replace_generate(model: Any, generate: Callable[..., Any]) -> Callable[[], N
 def watching(hook: GenerationHook) -> Iterator[None]:
     """For a while, and in this context, calls of ``model.generate`` go through the hook."""
     before = HOOK.get()
-    with LOCK:
+    with LOCK._lock:
         standing = vars(hook.model).get("generate")
         replaced = standing if isinstance(standing, ReplacedGenerate) else ReplacedGenerate(hook.model)
         replaced.users += 1
@@ -124,7 +124,7 @@ def watching(hook: GenerationHook) -> Iterator[None]:
         yield
     finally:
         HOOK.set(before)
-        with LOCK:
+        with LOCK._lock:
             replaced.users -= 1
             if not replaced.users:
                 replaced.restore()

@@ -1,0 +1,28 @@
+"""
+Text that came from elsewhere (names, reasons, messages), made fit for people: one printable line of a bounded length.
+
+Every text for a terminal, a log line, Markdown or a page passes here: a terminal obeys control characters, a line end
+forges a line, and a bidirectional override reads as what it is not.
+"""
+
+from __future__ import annotations
+
+MOST = 2_000  # characters of one line that people read
+
+
+def one_line(text: str) -> str:
+    """The text with everything that is not printable (line ends, controls, lone surrogates) turned into a space."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
+
+
+def printable(text: str) -> str:
+    """As `one_line`, but line ends stay."""
+    return "\n".join(map(one_line, text.split("\n")))
+
+
+def shortened(text: str, width: int = MOST) -> str:
+    """One line that fits: the middle goes first, since of a name both module and function matter."""
+    if len(text) > width:
+        keep = max(1, width - 3)
+        text = f"{text[: keep // 2]}...{text[len(text) - (keep - keep // 2) :]}"
+    return one_line(text)

@@ -3,10 +3,8 @@
 import os
 import sys
 
-if sys.path and sys.path[0] in ("", os.getcwd()):
-    del sys.path[
-        0
-    ]  # else a json.py that lies here would be taken for the standard library's; targets are found all the same
+if sys.path and sys.path[0] in ("", os.getcwd()):  # noqa: PTH109 - nothing more is imported before this
+    del sys.path[0]  # else a json.py that lies here would be the standard library's to all that follows
 
 from jitwarmup.cli import main
 

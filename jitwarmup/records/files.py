@@ -70,6 +70,12 @@ def parse_json(text: str) -> Any:
         raise ValueError("nested too deeply") from error
 
 
+def make_folder(path: Name) -> None:
+    """Make a folder and those around it, where they are missing; raises ArgumentError where that cannot be."""
+    with refusing("make the folder", path, "a folder that can be written to"):
+        Path(path).mkdir(parents=True, exist_ok=True)
+
+
 def save_text(path: Name, text: str) -> None:
     """
     Write a file: a temporary one beside it, flushed to the disk, that takes its place; a link stays a link.

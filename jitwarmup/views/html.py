@@ -9,13 +9,12 @@ middle is left out, with a remark.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.report import Report
 from jitwarmup.records.text import shortened
-from jitwarmup.records.units import span
+from jitwarmup.records.units import moment, span
 from jitwarmup.views import charts
 from jitwarmup.views.summary import causes, figures, findings, run_rows, verdict_words
 from jitwarmup.views.text import share
@@ -89,10 +88,7 @@ def shortened_rows(report: Report, kept: float) -> tuple[Sequence[Sequence[str]]
 
 def facts(report: Report) -> list[str]:
     """When and where."""
-    try:
-        when = datetime.fromtimestamp(report.started_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except (OverflowError, ValueError, OSError):
-        when = "at no known time"
+    when = f"{moment(report.started_at):%Y-%m-%d %H:%M:%S UTC}"
     named = [
         f"{name} {report.environment[name]}" for name in ("python", "torch", "device") if name in report.environment
     ]

@@ -7,15 +7,19 @@ forges a line, and a bidirectional override reads as what it is not.
 
 from __future__ import annotations
 
+from itertools import groupby
+
 MOST = 2_000  # characters of one line that people read
 
 
 def one_line(text: str) -> str:
-    """The text with everything that is not printable (line ends, controls, lone surrogates) turned into a space."""
-    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
+    """The text with all that is not printable (line ends, controls, lone surrogates) turned into a space, a run into one."""
+    if text.isprintable():
+        return text
+    return "".join("".join(run) if printable else " " for printable, run in groupby(text, str.isprintable))
 
 
-def printable(text: str) -> str:
+def clean_lines(text: str) -> str:
     """As `one_line`, but line ends stay."""
     return "\n".join(map(one_line, text.split("\n")))
 

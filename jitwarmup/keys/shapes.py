@@ -7,8 +7,9 @@ A compiled function is warm for the shapes it has met. Keys hold shapes, dtypes,
 from __future__ import annotations
 
 import hashlib
+import inspect
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from jitwarmup.host.arguments.signatures import lengths, looks
@@ -19,17 +20,47 @@ LABEL = 120  # characters that an event keeps of a key
 
 
 class ShapeKey(str):
-    """A key that can be shown as it is. ``label`` is itself; cut, with a digest of the whole, where it is very long."""
+    """A key made of shapes and places; the ``names`` among the places are the keywords of the call."""
 
-    __slots__ = ()
+    __slots__ = ("names", "parts")
 
-    @property
-    def label(self) -> str:
-        """The key in words, at most 120 characters; different keys have different labels."""
-        if len(self) <= LABEL:
-            return str(self)
-        digest = hashlib.blake2s(self.encode(), digest_size=4).hexdigest()
-        return f"{self[: LABEL - 12]}... {digest}"
+    names: tuple[str, ...]
+    parts: tuple[str, ...]
+
+    @classmethod
+    def of(cls, parts: Iterable[str], names: Iterable[str], nothing: str) -> ShapeKey:
+        """The key of these parts, or of ``nothing``."""
+        parts = tuple(parts)
+        key = cls("; ".join(parts) or nothing)
+        key.parts, key.names = parts or (nothing,), tuple(names)
+        return key
+
+    def label(self, declared: Collection[str]) -> str:
+        """
+        The key in words, at most 120 characters; different keys have different labels.
+
+        A keyword that the function does not declare (``**kwargs``) may be anybody's data: it reads as a digest.
+        """
+        text = "; ".join(self._public(part, declared) for part in self.parts)
+        return text if len(text) <= LABEL else f"{text[: LABEL - 12]}... {digest(self)}"
+
+    def _public(self, part: str, declared: Collection[str]) -> str:
+        name = max((name for name in self.names if part.startswith((f"{name} ", f"{name}."))), key=len, default="")
+        return part if name in ("", *declared) else f"*{digest(name)}{part[len(name) :]}"
+
+
+def digest(text: str) -> str:
+    """Eight digits that stand for a text."""
+    return hashlib.blake2s(text.encode(errors="surrogatepass"), digest_size=4).hexdigest()
+
+
+def declared_names(function: Callable[..., Any]) -> frozenset[str]:
+    """The names of a function's parameters, as far as it shows them."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return frozenset()
+    return frozenset(one.name for one in parameters if one.kind is not one.VAR_KEYWORD)
 
 
 def by_shape(*args: Any, **kwargs: Any) -> ShapeKey:
@@ -39,7 +70,7 @@ def by_shape(*args: Any, **kwargs: Any) -> ShapeKey:
     Nested lists, tuples and mappings are looked into, four deep. ``f(x)`` and ``f(x=x)`` are different keys: a key
     function does not know the names of positional arguments.
     """
-    return ShapeKey("; ".join(looks(args, kwargs)) or "no tensors")
+    return ShapeKey.of(looks(args, kwargs), kwargs, "no tensors")
 
 
 def by_bucket(sizes: Iterable[int]) -> Callable[..., ShapeKey]:
@@ -65,6 +96,6 @@ def by_bucket(sizes: Iterable[int]) -> Callable[..., ShapeKey]:
         return str(steps[at]) if at < len(steps) else f">{steps[-1]}"
 
     def by_size(*args: Any, **kwargs: Any) -> ShapeKey:
-        return ShapeKey("; ".join((*looks(args, kwargs, bucket), *lengths(args, kwargs, bucket))) or "no sizes")
+        return ShapeKey.of((*looks(args, kwargs, bucket), *lengths(args, kwargs, bucket)), kwargs, "no sizes")
 
     return by_size

@@ -89,7 +89,7 @@ class _Appender(WatchedFileHandler):
     def _is_glued(self, line: bytes) -> bool:
         """Whether the line just written follows one that another process could not finish (a full disk)."""
         try:
-            start: int = self.stream.tell() - len(line)
+            start: int = self.stream.seek(0, os.SEEK_CUR) - len(line)
             return start > 0 and os.pread(self.stream.fileno(), 1, start - 1) not in (b"\n", b"")
         except OSError:  # a pipe, a file that may only be written
             return False

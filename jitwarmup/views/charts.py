@@ -69,7 +69,7 @@ def figure(height_in: float, salt: str) -> Iterator[tuple[Any, list[str]]]:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({**STYLE, "svg.hashsalt": salt}):
+    with mpl.rc_context({**STYLE, "svg.hashsalt": one_line(salt)}):
         drawn = Figure(figsize=(WIDE_IN, height_in), layout="constrained")
         FigureCanvasSVG(drawn)
         found: list[str] = []

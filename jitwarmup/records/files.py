@@ -117,7 +117,7 @@ def append_text(path: Name, text: str) -> None:
         lasting = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
         start = os.fstat(file.fileno()).st_size if lasting else 0
         if start and os.pread(file.fileno(), 1, start - 1) != b"\n":
-            data = b"\n" + data
+            data = b"\n" + data if data else data
         left = memoryview(data)
         try:
             while left:

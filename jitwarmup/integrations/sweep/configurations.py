@@ -108,8 +108,8 @@ def product(lists: Mapping[str, Any]) -> list[Configuration]:
     Raises ArgumentError as ``configuration`` does.
     """
     lists = {name: each if isinstance(each, list | tuple) else [each] for name, each in lists.items()}
-    if (count := math.prod(map(len, lists.values()))) > MOST:
-        raise ArgumentError(f"got lists whose product is {count:,} configurations; wanted {MOST:,} at most")
+    if not 0 < (count := math.prod(map(len, lists.values()))) <= MOST:
+        raise ArgumentError(f"got lists whose product is {count:,} configurations; wanted 1 to {MOST:,}")
     values = itertools.product(*lists.values())
     return distinct(configuration(dict(zip(lists, each, strict=True))) for each in values)
 

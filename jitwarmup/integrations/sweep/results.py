@@ -102,10 +102,10 @@ class ResultFile:
             found[result.hash] = result
         return found
 
-    def append(self, result: Result) -> None:
-        """Write one line in one piece, and wait until it is on the disk; an ArgumentError where there is no room."""
+    def append(self, *results: Result) -> None:
+        """Write a line for each in one piece and wait until it is on the disk; ArgumentError where it cannot be written."""
         make_folder(self.path.parent)
-        append_text(self.path, json.dumps(result.to_dict()) + "\n")
+        append_text(self.path, "".join(json.dumps(result.to_dict()) + "\n" for result in results))
 
 
 def revision(folder: Path | None = None) -> dict[str, str]:

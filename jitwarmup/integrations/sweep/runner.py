@@ -78,6 +78,7 @@ class Sweep:
     def run(self) -> list[Result]:
         """Run what is missing; the results of all configurations, in their order, those that could not be saved too."""
         missing, made = self.missing(), {}
+        self.file.append()  # nothing yet: a file that cannot be written is refused before anything is run
         spent_s = 0.0
         for number, configuration in enumerate(missing, start=1):
             result = made[configuration.hash] = self.one(configuration)

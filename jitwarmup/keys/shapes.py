@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from jitwarmup.host.arguments.signatures import lengths, looks
@@ -20,47 +20,39 @@ LABEL = 120  # characters that an event keeps of a key
 
 
 class ShapeKey(str):
-    """A key made of shapes and places; the ``names`` among the places are the keywords of the call."""
+    """A key made of shapes and places. A keyword is a digest in it, since in ``**kwargs`` it may be anybody's data."""
 
-    __slots__ = ("names", "parts")
+    __slots__ = ()
 
-    names: tuple[str, ...]
-    parts: tuple[str, ...]
-
-    @classmethod
-    def of(cls, parts: Iterable[str], names: Iterable[str], nothing: str) -> ShapeKey:
-        """The key of these parts, or of ``nothing``."""
-        parts = tuple(parts)
-        key = cls("; ".join(parts) or nothing)
-        key.parts, key.names = parts or (nothing,), tuple(names)
-        return key
-
-    def label(self, declared: Collection[str]) -> str:
+    def label(self, declared: Iterable[str]) -> str:
         """
-        The key in words, at most 120 characters; different keys have different labels.
+        The key in words, at most 120 characters, with the keywords that the function declares; others stay digests.
 
-        A keyword that the function does not declare (``**kwargs``) may be anybody's data: it reads as a digest.
+        Different keys have different labels.
         """
-        text = "; ".join(self._public(part, declared) for part in self.parts)
-        return text if len(text) <= LABEL else f"{text[: LABEL - 12]}... {digest(self)}"
-
-    def _public(self, part: str, declared: Collection[str]) -> str:
-        name = max((name for name in self.names if part.startswith((f"{name} ", f"{name}."))), key=len, default="")
-        return part if name in ("", *declared) else f"*{digest(name)}{part[len(name) :]}"
+        text = str(self)
+        for name in declared:
+            text = text.replace(digest(name), name)
+        return text if len(text) <= LABEL else f"{text[: LABEL - 12]}... {digest(self)[1:]}"
 
 
 def digest(text: str) -> str:
-    """Eight digits that stand for a text."""
-    return hashlib.blake2s(text.encode(errors="surrogatepass"), digest_size=4).hexdigest()
+    """What stands for a text: a star and eight digits."""
+    return f"*{hashlib.blake2s(text.encode(errors='surrogatepass'), digest_size=4).hexdigest()}"
 
 
-def declared_names(function: Callable[..., Any]) -> frozenset[str]:
+def hidden(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments by the digests of their names."""
+    return {digest(name): value for name, value in kwargs.items()}
+
+
+def declared_names(function: Callable[..., Any]) -> tuple[str, ...]:
     """The names of a function's parameters, as far as it shows them."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
-        return frozenset()
-    return frozenset(one.name for one in parameters if one.kind is not one.VAR_KEYWORD)
+        return ()
+    return tuple(one.name for one in parameters if one.kind is not one.VAR_KEYWORD)
 
 
 def by_shape(*args: Any, **kwargs: Any) -> ShapeKey:
@@ -70,7 +62,7 @@ def by_shape(*args: Any, **kwargs: Any) -> ShapeKey:
     Nested lists, tuples and mappings are looked into, four deep. ``f(x)`` and ``f(x=x)`` are different keys: a key
     function does not know the names of positional arguments.
     """
-    return ShapeKey.of(looks(args, kwargs), kwargs, "no tensors")
+    return ShapeKey("; ".join(looks(args, hidden(kwargs))) or "no tensors")
 
 
 def by_bucket(sizes: Iterable[int]) -> Callable[..., ShapeKey]:
@@ -96,6 +88,7 @@ def by_bucket(sizes: Iterable[int]) -> Callable[..., ShapeKey]:
         return str(steps[at]) if at < len(steps) else f">{steps[-1]}"
 
     def by_size(*args: Any, **kwargs: Any) -> ShapeKey:
-        return ShapeKey.of((*looks(args, kwargs, bucket), *lengths(args, kwargs, bucket)), kwargs, "no sizes")
+        kwargs = hidden(kwargs)
+        return ShapeKey("; ".join((*looks(args, kwargs, bucket), *lengths(args, kwargs, bucket))) or "no sizes")
 
     return by_size

@@ -27,6 +27,7 @@ from jitwarmup.cli.target import arguments, resolve
 from jitwarmup.cli.terminal import command, painter, positive, width, with_messages
 from jitwarmup.records.files import append_text, save_text
 from jitwarmup.records.report import SENTINEL_S, Failure, Report
+from jitwarmup.records.text import shortened
 from jitwarmup.records.verdict import Reason
 from jitwarmup.views.comparison import comparison_markdown, comparison_text
 from jitwarmup.views.markdown import report_markdown
@@ -92,7 +93,10 @@ def run(argv: Sequence[str]) -> int:
         finally:  # after it, so that nothing is lost where it cannot be saved; and where nobody reads what is shown
             save(asked, outcome, comparison, judged)
     if outcome.interrupted:
-        print("interrupted" + (f"; what was finished is in {asked.save}" if asked.save else ""), file=sys.stderr)
+        print(
+            "interrupted" + (f"; what was finished is in {shortened(asked.save)}" if asked.save else ""),
+            file=sys.stderr,
+        )
         return Exit.INTERRUPTED
     if any(report.failure is not None for report in outcome.reports):
         return Exit.VALIDATION

@@ -88,7 +88,7 @@ def is_taken(name: str, path: Path) -> bool:
     else:
         found = importlib.machinery.PathFinder.find_spec(name, paths_elsewhere()) if name.isidentifier() else None
         origin = found.origin if found is not None else str(path)
-    return name in sys.stdlib_module_names or origin is None or os.path.realpath(origin) != os.path.realpath(path)
+    return origin is None or os.path.realpath(origin) != os.path.realpath(path)
 
 
 def arguments(text: str | None, option: str, kind: type[Any]) -> Any:

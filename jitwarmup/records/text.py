@@ -19,11 +19,6 @@ def one_line(text: str) -> str:
     return "".join("".join(run) if printable else " " for printable, run in groupby(text, str.isprintable))
 
 
-def clean_lines(text: str) -> str:
-    """As `one_line`, but line ends stay."""
-    return "\n".join(map(one_line, text.split("\n")))
-
-
 def shortened(text: str, width: int = MOST) -> str:
     """One line that fits: the middle goes first, since of a name both module and function matter."""
     if len(text) > width:

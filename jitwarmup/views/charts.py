@@ -18,7 +18,7 @@ from typing import Any
 
 from jitwarmup.records.report import Report
 from jitwarmup.records.runs import Phase, Run
-from jitwarmup.records.text import clean_lines, one_line
+from jitwarmup.records.text import one_line
 from jitwarmup.records.units import span
 from jitwarmup.views.summary import causes
 
@@ -91,7 +91,7 @@ def themed(svg: str) -> str:
     svg = svg.replace("'DejaVu Sans', sans-serif", "inherit").replace("'DejaVu Sans'", "system-ui")
     for name, mark in MARKS.items():
         svg = svg.replace(mark, f"var(--{name})")
-    return clean_lines(re.sub(r"\s*\n\s*", "\n", svg))
+    return re.sub(r"\s*\n\s*", "\n", svg)
 
 
 def compact(path: str) -> str:

@@ -55,6 +55,11 @@ def test_a_report_shows_none_of_them(nasty_report):
     assert is_clean(str(caught.value))
 
 
+def test_a_short_name_in_a_table_is_cleaned_too(make_report):
+    odd = make_report().to_dict() | {"ledger": {"a\x1b\u202eb": 0.5, "run": 2.0}}
+    assert is_clean(Report.from_dict(odd).explain())
+
+
 def test_a_page_in_a_notebook_shows_none_of_them(nasty_report):
     pytest.importorskip("jinja2")
     assert is_clean(nasty_report._repr_html_())

@@ -158,7 +158,7 @@ ARGUMENTS = [
     "compare good.jsonl good.jsonl --fail-on recompiles:1%|compare good.jsonl good.jsonl --fail-on steady:-5%",
     "compare good.jsonl good.jsonl --fail-on steady:5|compare good.jsonl good.jsonl good.jsonl",
     "compare good.jsonl good.jsonl --markdown folder|compare good.jsonl good.jsonl --markdown nowhere/x",
-    "report good.jsonl -o folder|report good.jsonl -o nowhere/x.html|report good.jsonl -o good.jsonl/x|report good.jsonl -o",
+    "report good.jsonl -o folder|report good.jsonl -o nowhere/x.md|report good.jsonl -o good.jsonl/x.md|report good.jsonl -o",
     "report good.jsonl -o /dev/full",
     "sweep --level 5|sweep --level -1|sweep --level x|sweep --level 1 --file good.jsonl|sweep --batch 0|sweep --batch x",
     "sweep --new-tokens -1|sweep --prompt-tokens 0|sweep --dtype int8 --list|sweep --sdpa x --list|sweep --compile-mode x",

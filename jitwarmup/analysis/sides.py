@@ -7,7 +7,6 @@ lines (reports, or the events ``jitwarmup/1`` of a log). Lines of other programs
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -18,8 +17,10 @@ from typing import Any
 
 from jitwarmup.analysis.compose import timed
 from jitwarmup.analysis.rest import CleanTail
+from jitwarmup.records.checks import is_number
 from jitwarmup.records.codec import Record
 from jitwarmup.records.errors import ArgumentError
+from jitwarmup.records.files import parse_json
 from jitwarmup.records.report import Report
 from jitwarmup.records.runs import Run
 
@@ -78,9 +79,12 @@ def read_sides(text: str) -> dict[str, Measured]:
             name = str(document.get("test") or document.get("callable"))
             named.setdefault(name, []).append(Report.from_dict(document))
     found = {name: side_of(reports, name) for name, reports in named.items()}
-    events = [document for document in documents if is_a(document, EVENT)]
-    for name in dict.fromkeys(str(event.get("callable")) for event in events):
-        if name not in found and (side := side_of_events(name, events)) is not None:
+    events: dict[str, list[Mapping[str, Any]]] = {}
+    for document in documents:
+        if is_a(document, EVENT):
+            events.setdefault(str(document.get("callable")), []).append(document)
+    for name, of_name in events.items():
+        if name not in found and (side := side_of_events(name, of_name)) is not None:
             found[name] = side
     if not found:
         raise ArgumentError(
@@ -104,21 +108,26 @@ def read_reports(text: str) -> list[Report]:
 def read_documents(text: str) -> Iterator[Mapping[str, Any]]:
     """Every JSON object of a document or of JSON lines; what is no JSON is passed over."""
     try:
-        yield from unfold(json.loads(text))
+        yield from unfold(parse_json(text))
     except ValueError:
         for line in text.splitlines():
             with suppress(ValueError):
-                yield from unfold(json.loads(line))
+                yield from unfold(parse_json(line))
 
 
 def unfold(value: Any) -> Iterator[Mapping[str, Any]]:
-    """The reports in a list or in a document that carries them."""
-    if isinstance(value, list):
-        for item in value:
-            yield from unfold(item)
-    elif isinstance(value, Mapping):
-        carried = value.get("report", value.get("reports"))
-        yield from [value] if carried is None else unfold(carried)
+    """The reports in a list or in a document that carries them, in order, however deep."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting += reversed(value)
+        elif isinstance(value, Mapping):
+            carried = value.get("report", value.get("reports"))
+            if carried is None:
+                yield value
+            else:
+                waiting.append(carried)
 
 
 def is_a(document: Mapping[str, Any], schema: str) -> bool:
@@ -186,13 +195,12 @@ def compiles_in(runs: Iterable[Run]) -> Counter[str]:
 # ------------------------------------------------------------------ from events
 
 
-def side_of_events(name: str, events: Sequence[Mapping[str, Any]]) -> Measured | None:
+def side_of_events(name: str, mine: Sequence[Mapping[str, Any]]) -> Measured | None:
     """
     One function as its log tells it: its timed calls, else the medians of its measurements. None where nothing is timed.
 
     A log does not count compiles by kind, so nothing is said of them.
     """
-    mine = [event for event in events if event.get("callable") == name]
     colds = seconds_in(mine, "jitwarmup.validation.completed", "duration_s")
     clean = [event for event in mine if event.get("outcome") == "ok" and not event.get("contaminated")]
     calls = seconds_in(clean, "jitwarmup.call", "duration_s")
@@ -205,5 +213,5 @@ def side_of_events(name: str, events: Sequence[Mapping[str, Any]]) -> Measured |
 
 def seconds_in(events: Iterable[Mapping[str, Any]], event: str, key: str) -> tuple[float, ...]:
     """The numbers under one key of one kind of event."""
-    found = [entry.get(key) for entry in events if entry.get("event") == event]
-    return tuple(float(value) for value in found if isinstance(value, int | float) and value >= 0)
+    found: list[Any] = [entry.get(key) for entry in events if entry.get("event") == event]
+    return tuple(float(value) for value in found if is_number(value) and value >= 0)

@@ -27,6 +27,7 @@ from jitwarmup.keys.state import WARM_STATES
 from jitwarmup.keys.status import status_of
 from jitwarmup.records.report import Report
 from jitwarmup.records.runs import Coverage, Preparation, State, Warmup
+from jitwarmup.records.text import shortened
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -229,7 +230,7 @@ class Warmed(Driven, Generic[P, R_co]):
         return getattr(core.function if hasattr(core.function, name) else core.raw, name)
 
     def __repr__(self) -> str:
-        return f"<warmed {self._core.name}: {self.state}>"
+        return f"<warmed {shortened(self._core.name)}: {self.state}>"
 
     def __reduce_ex__(self, protocol: Any) -> str | tuple[Any, ...]:
         return shipping.reduced(self, self._core)

@@ -7,14 +7,15 @@ usage, 3 the validation run failed, 4 the environment lacks something required, 
 
 from __future__ import annotations
 
-import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
 from enum import IntEnum
 
 from jitwarmup import __version__
+from jitwarmup.cli.terminal import Parser
 from jitwarmup.records.errors import JitwarmupError, RankFailed
 
 COMMANDS = {
@@ -42,12 +43,15 @@ class Exit(IntEnum):
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the words of the command line and carry the command out."""
     words = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(prog="jitwarmup", description="Timings of (text-)generation code made true.")
+    parser = Parser(prog="jitwarmup", description="Timings of (text-)generation code made true.")
     parser.add_argument("--version", action="version", version=f"jitwarmup {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, about in COMMANDS.items():
         commands.add_parser(name, help=about, add_help=False)
     asked, rest = parser.parse_known_args(words)
+    for stream in (sys.stdout, sys.stderr):  # a character that a terminal does not know is no reason to fail
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     module = importlib.import_module(f"jitwarmup.cli.{asked.command}")
     try:
         code = int(module.run(rest))
@@ -55,13 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return Exit.INTERRUPTED
-    except RankFailed as error:
-        print(f"jitwarmup {asked.command}: {error}", file=sys.stderr)
-        return Exit.ENVIRONMENT
     except JitwarmupError as error:
         print(f"jitwarmup {asked.command}: {error}", file=sys.stderr)
+        return Exit.ENVIRONMENT if isinstance(error, RankFailed) else Exit.USAGE
+    except OSError as error:  # of stdout: every other file has its own ArgumentError
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what waits to be written is given up
+        if isinstance(error, BrokenPipeError):
+            return Exit.GOOD  # the reader left
+        print(f"jitwarmup {asked.command}: cannot write the result: {error.strerror}", file=sys.stderr)
         return Exit.USAGE
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; nothing more to say to it
-        return Exit.GOOD
     return code

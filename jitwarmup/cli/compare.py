@@ -14,8 +14,10 @@ from jitwarmup.analysis.compare import compare
 from jitwarmup.analysis.gates import judge, parse_gates
 from jitwarmup.analysis.sides import Measured, read_sides
 from jitwarmup.cli import Exit
-from jitwarmup.cli.terminal import command, painter, read, width, write
+from jitwarmup.cli.terminal import command, painter, read, width
 from jitwarmup.records.errors import ArgumentError
+from jitwarmup.records.files import append_text
+from jitwarmup.records.text import shortened
 from jitwarmup.views.comparison import comparison_markdown, comparison_text
 
 
@@ -27,18 +29,18 @@ def run(argv: Sequence[str]) -> int:
     words.add_argument("--fail-on", default="", metavar="GATES", help="steady:5%%,cold:20%%,recompiles:0")
     asked = words.parse_args(argv)
     limits = parse_gates(asked.fail_on)
-    matched, missing = match(read_sides(read(asked.a)), read_sides(read(asked.b)))
+    matched, missing = match(read(asked.a, read_sides), read(asked.b, read_sides))
     compared = [compare(a, b) for a, b in matched]
     judged = [judge(one, limits) for one in compared]
-    if asked.markdown:
-        write(asked.markdown, "\n".join(map(comparison_markdown, compared, judged)), append=True)
     if asked.json:
         shown = [one.to_dict() | {"gates": [g.to_dict() for g in of]} for one, of in zip(compared, judged, strict=True)]
         print(json.dumps({"comparisons": shown, "only_in_one": missing}))
     else:
         paint, wide = painter(asked), width()
         parts = [comparison_text(one, of, wide, paint) for one, of in zip(compared, judged, strict=True)]
-        print("\n\n".join([*parts, *(paint(f"only in one file: {name}", "warn") for name in missing)]))
+        print("\n\n".join([*parts, *(paint(shortened(f"only in one file: {name}"), "warn") for name in missing)]))
+    if asked.markdown:
+        append_text(asked.markdown, "\n".join(map(comparison_markdown, compared, judged)))
     failed = any(gate.failed for of in judged for gate in of)
     return Exit.GATE if failed or (missing and limits) else Exit.GOOD
 

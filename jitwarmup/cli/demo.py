@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from jitwarmup.cli import Exit
 from jitwarmup.cli.models import DemoModel, load
 from jitwarmup.cli.progress import Progress
-from jitwarmup.cli.terminal import command, painter, positive, width
+from jitwarmup.cli.terminal import command, painter, positive, width, with_messages
 from jitwarmup.records.report import Report
+from jitwarmup.records.text import shortened
 from jitwarmup.records.units import span
 from jitwarmup.views.summary import summary
 
@@ -28,14 +29,17 @@ def run(argv: Sequence[str]) -> int:
     words.add_argument("--new-tokens", type=positive, default=16, metavar="N", help="tokens to generate at most (16)")
     words.add_argument("--iterations", type=int, default=5, metavar="N", help="warm-up runs (5)")
     words.add_argument("--measurements", type=positive, default=20, metavar="N", help="timed runs (20)")
+    with_messages(words)
     asked = words.parse_args(argv)
     configure_json()
     try:
         model = load(asked.model)
     except (FileNotFoundError, ImportError) as error:
-        print(f"jitwarmup demo: {error}", file=sys.stderr)
+        print(f"jitwarmup demo: {shortened(str(error))}", file=sys.stderr)
         return Exit.ENVIRONMENT
     report, answer, block_s = measure(model, asked)
+    if not asked.messages:
+        report = report.without_messages()
     if asked.json:
         document = {"model": model.name, "origin": model.origin, "answer": answer, "block_s": block_s}
         print(json.dumps(document | {"report": report.to_dict()}))
@@ -44,7 +48,7 @@ def run(argv: Sequence[str]) -> int:
     if report.failure is not None:
         return Exit.VALIDATION
     if not asked.json:
-        print(f"\na call in a `with` block: {span(block_s)}\nanswer: {answer}")
+        print(f"\na call in a `with` block: {span(block_s)}\nanswer: {shortened(answer or '')}")
     return Exit.GOOD
 
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from jitwarmup.cli import Exit
 from jitwarmup.cli.checks import CHECKS, Check, Finding
-from jitwarmup.cli.terminal import command, painter, width, write
+from jitwarmup.cli.terminal import command, painter, width
+from jitwarmup.records.files import append_text
 from jitwarmup.views.markdown import md_table
 from jitwarmup.views.text import Paint, folded
 
@@ -22,9 +23,6 @@ def run(argv: Sequence[str]) -> int:
     asked = command("doctor", __doc__).parse_args(argv)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     found = [finding for check in CHECKS for finding in examined(check)]
-    if asked.markdown:
-        rows = [(f.area, f.name, f.state, f.detail, f.way_out) for f in found]
-        write(asked.markdown, md_table(("", "what", "state", "detail", "way out"), rows), append=True)
     if asked.json:
         print(
             json.dumps(
@@ -36,6 +34,9 @@ def run(argv: Sequence[str]) -> int:
         )
     else:
         print("\n".join(lines(found, width(), painter(asked))))
+    if asked.markdown:
+        rows = [(f.area, f.name, f.state, f.detail, f.way_out) for f in found]
+        append_text(asked.markdown, md_table(("", "what", "state", "detail", "way out"), rows))
     return Exit.GOOD
 
 

@@ -15,7 +15,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jitwarmup.analysis.compare import Comparison, compare
@@ -24,8 +24,11 @@ from jitwarmup.analysis.sides import side_of
 from jitwarmup.cli import Exit
 from jitwarmup.cli.progress import Progress
 from jitwarmup.cli.target import arguments, resolve
-from jitwarmup.cli.terminal import command, painter, positive, width, write
-from jitwarmup.records.report import Report
+from jitwarmup.cli.terminal import command, painter, positive, width, with_messages
+from jitwarmup.records.files import append_text, save_text
+from jitwarmup.records.report import SENTINEL_S, Failure, Report
+from jitwarmup.records.text import shortened
+from jitwarmup.records.verdict import Reason
 from jitwarmup.views.comparison import comparison_markdown, comparison_text
 from jitwarmup.views.markdown import report_markdown
 from jitwarmup.views.summary import summary
@@ -50,6 +53,7 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     words.add_argument("--budget", type=float, metavar="S", help="seconds for validation and warm-up")
     words.add_argument("--monitor", action="store_true", help="read the GPU around each measured run")
     words.add_argument("--fail-on", default="", metavar="GATES", help="with --against: steady:5%%,recompiles:0")
+    with_messages(words)
     asked = words.parse_args(argv)
     if asked.fail_on and not asked.against:
         words.error("--fail-on compares, so it needs --against FUNCTION; for saved reports: jitwarmup compare A B")
@@ -84,10 +88,15 @@ def run(argv: Sequence[str]) -> int:
     comparison = outcome.comparison()
     judged = judge(comparison, asked.fail_on) if comparison is not None else []
     if outcome.speaks:
-        save(asked, outcome, comparison, judged)
-        show(asked, outcome, comparison, judged)
+        try:
+            show(asked, outcome, comparison, judged)
+        finally:  # after it, so that nothing is lost where it cannot be saved; and where nobody reads what is shown
+            save(asked, outcome, comparison, judged)
     if outcome.interrupted:
-        print("interrupted" + (f"; what was finished is in {asked.save}" if asked.save else ""), file=sys.stderr)
+        print(
+            "interrupted" + (f"; what was finished is in {shortened(asked.save)}" if asked.save else ""),
+            file=sys.stderr,
+        )
         return Exit.INTERRUPTED
     if any(report.failure is not None for report in outcome.reports):
         return Exit.VALIDATION
@@ -115,11 +124,26 @@ def measured(asked: argparse.Namespace) -> Outcome:
         listener=drawing,
     )
     with drawing, SteadyState(None, (), settings) as steady:
+        left: BaseException | None = None
         try:
             carried_out(steady, calls)
-        except KeyboardInterrupt:
-            return Outcome(steady.reports, interrupted=True)
-        return Outcome(steady.reports, interrupted=False)
+        except (KeyboardInterrupt, SystemExit) as error:
+            left = error
+        reports = [exited(report, left) if isinstance(left, SystemExit) else report for report in steady.reports]
+        if not asked.messages:
+            reports = [report.without_messages() for report in reports]
+        return Outcome(tuple(reports), interrupted=isinstance(left, KeyboardInterrupt))
+
+
+def exited(report: Report, error: SystemExit) -> Report:
+    """A measurement whose function asked the process to exit: the report of a failed run."""
+    last = report.runs[-1]
+    if last.error_type != type(error).__name__:
+        return report  # the other side's did
+    why = Reason(kind=f"failed_in_{last.phase}", numbers={"index": float(last.index)}, subject=last.error_type)
+    verdict = replace(report.verdict, state="invalid", reasons=(why,))
+    latency_s = report.latency_s if report.latency.n else SENTINEL_S
+    return replace(report, failure=Failure.of(last, error), verdict=verdict, latency_s=latency_s)
 
 
 def carried_out(steady: Any, calls: Sequence[Any]) -> None:
@@ -164,11 +188,11 @@ def made_by(kind: Callable[..., Any]) -> Callable[..., Any]:
 def save(asked: argparse.Namespace, outcome: Outcome, comparison: Comparison | None, judged: Sequence[Judged]) -> None:
     """The reports as JSON lines, and the Markdown summary."""
     if asked.save and outcome.reports:
-        write(asked.save, "".join(json.dumps(report.to_dict()) + "\n" for report in outcome.reports))
+        save_text(asked.save, "".join(json.dumps(report.to_dict()) + "\n" for report in outcome.reports))
     if asked.markdown and outcome.reports:
         parts = [report_markdown(report) for report in outcome.reports]
         parts += [comparison_markdown(comparison, judged)] if comparison is not None else []
-        write(asked.markdown, "\n".join(parts), append=True)
+        append_text(asked.markdown, "\n".join(parts))
 
 
 def show(asked: argparse.Namespace, outcome: Outcome, comparison: Comparison | None, judged: Sequence[Judged]) -> None:

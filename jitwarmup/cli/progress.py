@@ -11,6 +11,7 @@ import sys
 from typing import Any, Self, TextIO
 
 from jitwarmup.records.runs import Phase, Run
+from jitwarmup.records.text import one_line
 from jitwarmup.records.units import span
 
 
@@ -59,4 +60,4 @@ def line(run: Run) -> str:
     marks = [work.kind for work in run.work if work.recurrence == "one_time"]
     paid = f"  paid for {', '.join(dict.fromkeys(marks))}" if marks else ""
     failed = f"  {run.error_type}" if run.error_type else ""
-    return f"  {run.phase:9} {run.index:3}  {span(run.duration_s):>9}{paid}{failed}"
+    return one_line(f"  {run.phase:9} {run.index:3}  {span(run.duration_s):>9}{paid}{failed}")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 
+from jitwarmup.cli.terminal import Parser
 
-def parser() -> argparse.ArgumentParser:
+
+def parser() -> Parser:
     """The words of the command."""
-    words = argparse.ArgumentParser(prog="jitwarmup schema", description=__doc__)
+    words = Parser(prog="jitwarmup schema", description=__doc__)
     words.add_argument("--json", action="store_true", help="on one line")
     words.add_argument("--table", action="store_true", help="the table of events as Markdown")
     return words

@@ -8,10 +8,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
 
+from jitwarmup.cli.terminal import Parser, with_messages
 from jitwarmup.integrations.sweep import Configuration, Result, Sweep, exit_code, from_file, level, product
 from jitwarmup.integrations.sweep.configurations import ATTENTION, DTYPES, FIELDS, LOWEST, MODES, SDPA
 from jitwarmup.integrations.sweep.export import to_datasets, to_framework
 from jitwarmup.records.codec import encode
+from jitwarmup.records.text import shortened
 from jitwarmup.records.units import span
 
 OFF = "none"  # on the command line: the field's None
@@ -31,9 +33,11 @@ LISTS = {  # what takes several values, and its help; the API checks them
 }
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The words of the command."""
-    words = argparse.ArgumentParser(prog="jitwarmup sweep", description=__doc__, epilog=ABOUT)
+    words = Parser(prog="jitwarmup sweep", description=__doc__)
+    with_messages(words)
+    words.epilog = f"{ABOUT} {words.epilog}"
     words.add_argument("--results", default="sweep.jsonl", metavar="FILE", help="resumed, appended to (sweep.jsonl)")
     source = words.add_mutually_exclusive_group()
     source.add_argument("--level", type=int, metavar="N", help="the framework's levels, 0 to 4")
@@ -87,14 +91,18 @@ def run(argv: Sequence[str]) -> int:
     if asked.list:
         missing = {one.hash for one in sweep.missing()}
         for one in sweep.configurations:
-            print(f"{one.hash}  {'to do' if one.hash in missing else 'done '}  {one.name}")
+            print(shortened(f"{one.hash}  {'to do' if one.hash in missing else 'done '}  {one.name}"))
         return 0
     results = sweep.run()
+    if not asked.messages:
+        results = [result.without_messages() for result in results]
     code, rows = exit_code(results), [summary(result) for result in results]
     print(json.dumps({"exit_code": code, "results": rows}) if asked.json else table(rows))
     for export, folder in ((to_framework, asked.export_framework), (to_datasets, asked.export_datasets)):
         if folder:
-            print(f"written: {export(results, folder)}", file=sys.stderr)
+            print(shortened(f"written: {export(results, folder)}"), file=sys.stderr)
+    if sweep.unsaved is not None:
+        raise sweep.unsaved  # last: all that could be had has been shown
     return code
 
 
@@ -132,9 +140,9 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         lines.append("* asked to be compiled and was not")
     for row in rows:
         if row["failed"]:
-            words = row["message"].strip().split("\n")[0][:100]
+            words = shortened(row["message"].strip().split("\n")[0], 100)
             lines.append(f"failed in {row['phase']}: {row['name']}: {row['kind']}: {row['type']}: {words}")
-    return "\n".join(lines)
+    return "\n".join(map(shortened, lines))
 
 
 def tick(done: int, total: int, result: Result, left_s: float, out: TextIO | None = None) -> None:
@@ -144,5 +152,5 @@ def tick(done: int, total: int, result: Result, left_s: float, out: TextIO | Non
         fault, report = result.fault, result.report
         came = f"failed in {fault.phase}: {fault.type}" if fault else span(report.latency_s if report else None)
         eta = f"  about {span(left_s)} left" if done < total else ""
-        out.write(f"[{done}/{total}] {result.name}: {came} ({span(result.duration_s)}){eta}\n")
+        out.write(shortened(f"[{done}/{total}] {result.name}: {came} ({span(result.duration_s)}){eta}") + "\n")
         out.flush()

@@ -6,11 +6,15 @@ import argparse
 import os
 import shutil
 import sys
-from pathlib import Path
+from collections.abc import Callable
+from typing import NoReturn, TypeVar
 
 from jitwarmup.records.errors import ArgumentError
+from jitwarmup.records.files import read_text
+from jitwarmup.records.text import shortened
 from jitwarmup.views.text import Paint, plain
 
+T = TypeVar("T")
 WIDEST = 120  # longer lines are hard to read, however wide the terminal
 GREEN, YELLOW, RED = "32", "33", "31"
 COLORS = {
@@ -26,7 +30,7 @@ def width() -> int:
     """Columns to fill: of the terminal, at most `WIDEST`; piped, what ``COLUMNS`` says or 80."""
     try:
         found = os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else 0
-    except (OSError, ValueError):  # no file behind it
+    except (AttributeError, OSError, ValueError):  # no file behind it
         found = 0
     return max(40, min(WIDEST, found or shutil.get_terminal_size((80, 24)).columns))
 
@@ -34,7 +38,7 @@ def width() -> int:
 def painter(asked: argparse.Namespace) -> Paint:
     """Color where stdout is a terminal, unless ``NO_COLOR`` (no-color.org) or ``--no-color`` says no."""
     refused = asked.no_color or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return painted if sys.stdout.isatty() and not refused else plain
+    return painted if sys.stdout is not None and sys.stdout.isatty() and not refused else plain
 
 
 def painted(text: str, kind: str) -> str:
@@ -43,15 +47,29 @@ def painted(text: str, kind: str) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if code else text
 
 
-def command(name: str, about: str | None, *, markdown: bool = True) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """Parses the words of a command; what it refuses is one line and exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {shortened(message)}; see {self.prog} --help\n")
+
+
+def command(name: str, about: str | None, *, markdown: bool = True) -> Parser:
     """The words of a command: those that all share, to which it adds its own."""
-    words = argparse.ArgumentParser(prog=f"jitwarmup {name}", description=about)
+    words = Parser(prog=f"jitwarmup {name}", description=about)
     words.add_argument("--json", action="store_true", help="print one JSON document in place of the text")
     words.add_argument("--no-color", action="store_true", help="no color, as NO_COLOR=1 does it")
     if markdown:
         about_file = 'append a summary as Markdown, e.g. to "$GITHUB_STEP_SUMMARY"'
         words.add_argument("--markdown", metavar="FILE", help=about_file)
     return words
+
+
+def with_messages(words: Parser) -> None:
+    """For a command that shows reports: that they hold messages, and the way to leave them out."""
+    words.epilog = "A report holds the message and traceback of an exception, which may show the function's own data."
+    about = "leave an exception's message and traceback out of all that is shown and written"
+    words.add_argument("--no-messages", dest="messages", action="store_false", help=about)
 
 
 def positive(text: str) -> int:
@@ -61,18 +79,18 @@ def positive(text: str) -> int:
     return number
 
 
-def read(path: str) -> str:
-    """A file's text; ``-`` is stdin. Raises ArgumentError where it cannot be read."""
-    try:
-        return sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArgumentError(f"cannot read {path}: {type(error).__name__}; wanted a file that can be read") from error
+def read(path: str, meaning: Callable[[str], T]) -> T:
+    """
+    What a file's text means; ``-`` is stdin. Bytes that are no UTF-8 spoil their own line only.
 
-
-def write(path: str, text: str, *, append: bool = False) -> None:
-    """Write a file, whole or at its end. Raises ArgumentError where it cannot be written."""
+    Raises ArgumentError with the file's name where it cannot be read or means nothing.
+    """
+    if path == "-":
+        data = sys.stdin.buffer.read() if sys.stdin is not None else b""
+        text = data.decode("utf-8-sig", "surrogateescape")
+    else:
+        text = read_text(path, errors="surrogateescape")
     try:
-        with Path(path).open("a" if append else "w", encoding="utf-8") as out:
-            out.write(text)
-    except OSError as error:
-        raise ArgumentError(f"cannot write {path}: {error.strerror}; wanted a file in a folder that exists") from error
+        return meaning(text)
+    except ArgumentError as error:
+        raise ArgumentError(f"{path}: {error}") from error

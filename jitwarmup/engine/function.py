@@ -18,6 +18,7 @@ from jitwarmup.host.scope import CURRENT, enclosing_run
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.host.tracing import Tracing
 from jitwarmup.keys.registry import KeyRegistry
+from jitwarmup.keys.shapes import declared_names
 from jitwarmup.keys.state import KeyState
 from jitwarmup.records.errors import ArgumentError
 
@@ -74,7 +75,7 @@ class WarmedFunction:
         self.bypass_instances: dict[int, weakref.ref[Any]] = {}  # by identity, which may be used again
         self.instruments_of: dict[bool, Instruments] = {}
         self.shared: TimedFunction | None = None
-        self.registry = KeyRegistry(self.name, planned(options))
+        self.registry = KeyRegistry(self.name, planned(options), declared_names(self.function))
         self.registry.changed = self.refresh
 
     def refresh(self) -> None:

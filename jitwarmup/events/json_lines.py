@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
+from pathlib import Path
 from typing import Any
 from weakref import finalize
 
@@ -64,23 +65,42 @@ class _Appender(WatchedFileHandler):
     """The standard library's file that notices rotation, written to in whole lines instead of log records."""
 
     stream: Any
+    _owner = 0  # the process that opened it
 
     def append(self, line: bytes) -> None:
         """Write the line at once, to the file that the path names by now."""
         self.acquire()
         try:
             self.reopenIfNeeded()
-            if self.stream is None:
+            if self.stream is None or self._owner != os.getpid():  # forked processes would share one position
                 self.stream = self._open()
+                self._owner = os.getpid()
                 self._statstream()
-            if self.stream.write(line) != len(line):  # None where a pipe has no room
-                raise OSError("the line was cut short")
+            self._write(line)
+            while self._is_glued(line):
+                self._write(line)
         finally:
             self.release()
 
+    def _write(self, line: bytes) -> None:
+        if self.stream.write(line) != len(line):  # None where a pipe has no room
+            raise OSError("the line was cut short")
+
+    def _is_glued(self, line: bytes) -> bool:
+        """Whether the line just written follows one that another process could not finish (a full disk)."""
+        try:
+            start: int = self.stream.seek(0, os.SEEK_CUR) - len(line)
+            return start > 0 and os.pread(self.stream.fileno(), 1, start - 1) not in (b"\n", b"")
+        except OSError:  # a pipe, a file that may only be written
+            return False
+
     def _open(self) -> Any:
         """Unbuffered, so that a failed line is not written later; never waits for a pipe's reader."""
-        at_once = getattr(os, "O_NONBLOCK", 0)
-        return open(
-            self.baseFilename, "ab", buffering=0, opener=lambda path, flags: os.open(path, flags | at_once, 0o644)
-        )
+        return open(self.baseFilename, "ab+", buffering=0, opener=_open_at_once)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """A file for reading as well, where it may be; a pipe for writing alone, since its own reader would be none."""
+    if Path(path).exists() and not (Path(path).is_file() and os.access(path, os.R_OK)):
+        flags = flags & ~os.O_RDWR | os.O_WRONLY
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o644)

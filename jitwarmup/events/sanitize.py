@@ -15,6 +15,8 @@ from enum import Enum
 from math import isfinite
 from typing import Any
 
+from jitwarmup.records.text import one_line
+
 MAX_BYTES = 4000  # of one event as JSON, envelope included; a pipe keeps writes up to 4,096 whole
 ENVELOPE = 320  # room for event, level, timestamp, logger, trace_id and span_id, which processors add
 MAX_INT = 2**53  # beyond it a JSON reader that knows only doubles reads another number
@@ -64,11 +66,6 @@ def to_text(value: Any, limit: int) -> str | None:
         return None
     # A subclass may override what it likes, so the characters are copied by str's own method.
     return cut_text(one_line(str.__getitem__(value, slice(limit + 1))), limit)
-
-
-def one_line(text: str) -> str:
-    """The text with everything that is not printable (line ends, controls, lone surrogates) turned into a space."""
-    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
 
 
 def cut_text(text: str, limit: int) -> str:

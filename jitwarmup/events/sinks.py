@@ -20,6 +20,7 @@ from jitwarmup.events.sanitize import to_json
 from jitwarmup.events.schema import CALL
 from jitwarmup.events.text import short_line
 from jitwarmup.host.fork_safe import Locked
+from jitwarmup.records.text import one_line
 
 LEVEL_NUMBERS: Final[Mapping[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 FIRST: Final = ("timestamp", "level", "event")  # where a reader of the raw JSON lines looks
@@ -47,7 +48,7 @@ class LineWriter:
         try:
             self._stalled = not is_writable(stream, 0.0 if self._stalled else self._patience_s)
             if not self._stalled:
-                stream.write(line + "\n")
+                stream.write(one_line(line) + "\n")
                 stream.flush()
         except (OSError, ValueError):  # a closed stream or pipe, a full disk: a line is not worth an exception
             pass

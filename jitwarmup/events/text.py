@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from jitwarmup.events import schema as s
-from jitwarmup.events.sanitize import one_line
+from jitwarmup.records.text import one_line
 from jitwarmup.records.units import span
 
 Fields = Mapping[str, Any]

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -60,10 +59,11 @@ def baseline(path: str, gates: str) -> Mapping[str, Any]:
     from jitwarmup.analysis.gates import parse_gates
     from jitwarmup.analysis.sides import read_sides
     from jitwarmup.records.errors import ArgumentError
+    from jitwarmup.records.files import read_text
 
     try:
-        return {"sides": read_sides(Path(path).read_text(encoding="utf-8")), "gates": parse_gates(gates)}
-    except (OSError, ArgumentError) as error:
+        return {"sides": read_sides(read_text(path, errors="surrogateescape")), "gates": parse_gates(gates)}
+    except ArgumentError as error:
         raise pytest.UsageError(f"--jitwarmup-compare {path}: {error}") from error
 
 
@@ -112,6 +112,8 @@ class Steady:
 
     def _keep(self, report: Report) -> Report:
         """Note the report for the table, and fail the test where something says so."""
+        from jitwarmup.records.text import shortened
+
         report.raise_for_failure()
         self.reports.append(report)
         number = len(self.reports)
@@ -123,7 +125,7 @@ class Steady:
         if BASELINE in self._config.stash:
             problems += compared(self._config.stash[BASELINE], name, report, row)
         if problems:
-            pytest.fail("; ".join(problems), pytrace=False)
+            pytest.fail(shortened("; ".join(problems)), pytrace=False)
         return report
 
     def _recompiled(self, report: Report) -> list[str]:
@@ -192,15 +194,23 @@ class Output:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._rows: list[dict[str, Any]] = []
+        self._unsaved = ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._rows += getattr(report, CARRIED, [])
 
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        from jitwarmup.records.errors import ArgumentError
+        from jitwarmup.records.files import save_text
+
         path = self._config.getoption("--jitwarmup-save")
         if path:
             kept = [{**row["report"], "test": row["test"]} for row in self._rows if row["report"]]
-            Path(path).write_text("".join(json.dumps(one) + "\n" for one in kept), encoding="utf-8")
+            try:
+                save_text(path, "".join(json.dumps(one) + "\n" for one in kept))
+            except ArgumentError as error:
+                session.exitstatus = session.exitstatus or pytest.ExitCode.USAGE_ERROR
+                self._unsaved = str(error)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The table, where anything was measured."""
@@ -213,6 +223,8 @@ class Output:
         names = ["test", "cold", "steady", "interval", "runs", "verdict", *more]
         for line in columns([names, *([str(row[name]) for name in names] for row in self._rows)], 10_000):
             terminalreporter.write_line(line)
+        if self._unsaved:
+            terminalreporter.write_line(f"--jitwarmup-save: {self._unsaved}", red=True)
         if self._config.getoption("numprocesses", None):
             words = "measured beside xdist's other workers: they disturb each other; for figures to keep use -n 0"
             terminalreporter.write_line(words)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from itertools import islice
 from typing import Any
 
 from jitwarmup.host import fork_safe
 from jitwarmup.host.process_size import Size
 from jitwarmup.keys.counters import KEYS_AT_MOST, HitCounter
+from jitwarmup.keys.shapes import ShapeKey
 from jitwarmup.keys.state import Demotion, KeyState
 from jitwarmup.keys.summary import CallSummary
 from jitwarmup.records.runs import State
@@ -24,8 +25,9 @@ Key = tuple[int, Hashable]
 class KeyRegistry:
     """The keys of one warmed function."""
 
-    def __init__(self, name: str = "", planned: int | None = None) -> None:
+    def __init__(self, name: str = "", planned: int | None = None, declared: Collection[str] = ()) -> None:
         self.name = name
+        self.declared = declared  # names of the function's parameters: those in its source code
         self.planned = planned  # runs of a warm-up, where a count decides
         self.lock = threading.RLock()
         self.entries: dict[Key, KeyState] = {}
@@ -102,7 +104,8 @@ class KeyRegistry:
                 return None
             if key not in self.entries:
                 self.keys_of.setdefault(key[0], []).append(key)
-            return self.entries.setdefault(key, KeyState(label_of(key[1], len(self.entries) + 1), key[0]))
+            label = label_of(key[1], len(self.entries) + 1, self.declared)
+            return self.entries.setdefault(key, KeyState(label, key[0]))
 
     def met(self, instance_id: int | None) -> list[KeyState]:
         """The keys met so far (of one instance). Takes no lock: whoever asks for the state never waits."""
@@ -149,9 +152,8 @@ REGISTRIES: weakref.WeakSet[KeyRegistry] = weakref.WeakSet()
 WORST_FIRST = (State.FAILED, State.DEGRADED, State.VALIDATING, State.WARMING, State.COLD, State.WARM, State.STEADY)
 
 
-def label_of(key: Hashable, number: int) -> str:
-    """A key in words that hold no argument's value: shape keys name themselves, others get a number."""
-    label = getattr(key, "label", None)
-    if isinstance(label, str):
-        return label
+def label_of(key: Hashable, number: int, declared: Collection[str] = ()) -> str:
+    """A key in words that hold no argument's value: our shape keys name themselves, a user's own get a number."""
+    if isinstance(key, ShapeKey):
+        return key.label(declared)
     return "default" if key is None else f"key-{number}"

@@ -7,8 +7,9 @@ A compiled function is warm for the shapes it has met. Keys hold shapes, dtypes,
 from __future__ import annotations
 
 import hashlib
+import inspect
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from jitwarmup.host.arguments.signatures import lengths, looks
@@ -19,17 +20,39 @@ LABEL = 120  # characters that an event keeps of a key
 
 
 class ShapeKey(str):
-    """A key that can be shown as it is. ``label`` is itself; cut, with a digest of the whole, where it is very long."""
+    """A key made of shapes and places. A keyword is a digest in it, since in ``**kwargs`` it may be anybody's data."""
 
     __slots__ = ()
 
-    @property
-    def label(self) -> str:
-        """The key in words, at most 120 characters; different keys have different labels."""
-        if len(self) <= LABEL:
-            return str(self)
-        digest = hashlib.blake2s(self.encode(), digest_size=4).hexdigest()
-        return f"{self[: LABEL - 12]}... {digest}"
+    def label(self, declared: Iterable[str]) -> str:
+        """
+        The key in words, at most 120 characters, with the keywords that the function declares; others stay digests.
+
+        Different keys have different labels.
+        """
+        text = str(self)
+        for name in declared:
+            text = text.replace(digest(name), name)
+        return text if len(text) <= LABEL else f"{text[: LABEL - 12]}... {digest(self)[1:]}"
+
+
+def digest(text: str) -> str:
+    """What stands for a text: a star and eight digits."""
+    return f"*{hashlib.blake2s(text.encode(errors='surrogatepass'), digest_size=4).hexdigest()}"
+
+
+def hidden(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments by the digests of their names."""
+    return {digest(name): value for name, value in kwargs.items()}
+
+
+def declared_names(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of a function's parameters, as far as it shows them."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return ()
+    return tuple(one.name for one in parameters if one.kind is not one.VAR_KEYWORD)
 
 
 def by_shape(*args: Any, **kwargs: Any) -> ShapeKey:
@@ -39,7 +62,7 @@ def by_shape(*args: Any, **kwargs: Any) -> ShapeKey:
     Nested lists, tuples and mappings are looked into, four deep and 10,000 items of an argument. ``f(x)`` and ``f(x=x)`` are different keys: a key
     function does not know the names of positional arguments.
     """
-    return ShapeKey("; ".join(looks(args, kwargs)) or "no tensors")
+    return ShapeKey("; ".join(looks(args, hidden(kwargs))) or "no tensors")
 
 
 def by_bucket(sizes: Iterable[int]) -> Callable[..., ShapeKey]:
@@ -65,6 +88,7 @@ def by_bucket(sizes: Iterable[int]) -> Callable[..., ShapeKey]:
         return str(steps[at]) if at < len(steps) else f">{steps[-1]}"
 
     def by_size(*args: Any, **kwargs: Any) -> ShapeKey:
+        kwargs = hidden(kwargs)
         return ShapeKey("; ".join((*looks(args, kwargs, bucket), *lengths(args, kwargs, bucket))) or "no sizes")
 
     return by_size

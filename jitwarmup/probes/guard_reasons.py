@@ -5,8 +5,8 @@ A guard's text holds values: ``n == 41``, ``s == 'my password'``, ``2 <= x.size(
 was compared with a size). So no text passes: a reason is *rebuilt* from the forms that torch prints (read in
 ``torch/csrc/dynamo/guards.cpp`` and ``torch/_dynamo/guards.py`` of 2.8 to 2.15, and collected from 2.13), and only the
 numbers of tensor sizes, strides, ranks and device indices are kept. Of everything else only the name of the guarded
-variable is told, since that is in the source code: ``value of n changed``. A key of a dict is data, except the keyword
-of a ``**kwargs`` and the attribute names that torch spells as keys (``_modules['proj']``).
+variable is told, since that is in the source code: ``value of n changed``. A key of a dict is data, and so are the
+keywords of a ``**kwargs`` and the names in a ``ModuleDict``, which torch spells as an attribute's (``_modules['proj']``).
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ def rebuild(text: str) -> str:
 
 def public_name(source: str) -> str:
     """
-    The guarded variable as its source code names it: ``L['kwargs']['x'].shape`` reads ``kwargs['x'].shape``.
+    The guarded variable as its source code names it: ``L['x'].shape`` reads ``x.shape``.
 
-    Keys and indices that could be data read ``[...]``.
+    Keys, and indices that could be data, read ``[...]``.
     """
     parts = re.findall(rf"[LG]\[['\"]({_WORD})['\"]\]|^({_WORD})|\.({_WORD})|\[({_STRING}|-?\d+)\]", source)
     name, before = "", ""
@@ -87,13 +87,9 @@ def public_name(source: str) -> str:
 
 
 def _public_key(key: str, owner: str) -> str:
-    """A key that is a name in somebody's source code, or a position; all other keys are data."""
-    if key.lstrip("-").isdigit():
-        position = (owner.startswith(".") or owner.endswith("args")) and len(key) <= 3
-        return f"[{key}]" if position else "[...]"
-    spelled = owner.endswith("kwargs") or owner in {"._modules", "._parameters", "._buffers"}
-    word = key[1:-1]
-    return f"['{word}']" if spelled and word.isidentifier() and len(word) <= LONGEST_PART else "[...]"
+    """A position as it is; all other keys are data."""
+    position = key.isdigit() and len(key) <= 3 and (owner.startswith(".") or owner.endswith("args"))
+    return f"[{key}]" if position else "[...]"
 
 
 def _leading_name(head: str) -> str | None:

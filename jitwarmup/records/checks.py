@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from jitwarmup.records.errors import ArgumentError
+from jitwarmup.records.text import shortened
+
+SMALLEST, LARGEST = 1e-100, 1e100  # of numbers that are given: sums, products and ratios of a few stay finite
 
 
 def shown(value: Any) -> str:
-    """A setting in an error message: plain values as they are, anything else by its type."""
-    return repr(value) if isinstance(value, str | int | float | bool | None) else f"a {type(value).__name__}"
+    """A setting in an error message: plain values of a bounded length, anything else by its type."""
+    if isinstance(value, int) and abs(value) > LARGEST:
+        return "a huge number"
+    return (
+        shortened(repr(value), 200)
+        if isinstance(value, str | int | float | bool | None)
+        else f"a {type(value).__name__}"
+    )
 
 
 def is_whole(value: Any, at_least: int) -> bool:
@@ -19,8 +27,10 @@ def is_whole(value: Any, at_least: int) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a finite number; True is no number here."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether it is a number that can be computed with: finite, not huge, not next to nothing; True is no number here."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return value == 0 or SMALLEST <= abs(value) <= LARGEST
 
 
 def whole(name: str, value: Any, *, at_least: int, way_out: str = "") -> None:

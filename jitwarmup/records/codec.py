@@ -6,6 +6,7 @@ The annotations are the schema: a field's type says how its JSON is read. Nothin
 
 from __future__ import annotations
 
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from enum import Enum
 from functools import cache
 from typing import Any, Self
 
+from jitwarmup.records.checks import is_number
 from jitwarmup.records.errors import ArgumentError
 
 TRANSIENT = "transient"  # metadata key of fields that live in this process only
@@ -49,10 +51,11 @@ def encode(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Mapping):
-        return {str(key): encode(item) for key, item in value.items()}
+        found = {str(key): (item, encode(item)) for key, item in value.items()}
+        return {key: plain for key, (item, plain) in found.items() if item is None or plain is not None}
     if isinstance(value, tuple | list):
         return [encode(item) for item in value]
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value  # JSON has no such numbers
 
 
 def decode_record(kind: Any, document: Any) -> Any:
@@ -61,14 +64,16 @@ def decode_record(kind: Any, document: Any) -> Any:
         raise ArgumentError(f"cannot read a {kind.__name__} from {type(document).__name__}; wanted what to_dict() gave")
     known = {f.name: f for f in fields(kind) if not f.metadata.get(TRANSIENT)}
     check_schema(kind, known, document)
-    hints = field_types(kind)
+    hints, found, name = field_types(kind), {}, ""
     try:
-        return kind(**{name: decode(hints[name], document[name]) for name in known if name in document})
+        for name in filter(document.__contains__, known):
+            found[name] = decode(hints[name], document[name])
+        return kind(**found)
     except ArgumentError:
         raise
     except (TypeError, ValueError) as error:
         raise ArgumentError(
-            f"cannot read a {kind.__name__}: {error}; wanted the dict that {kind.__name__}.to_dict() wrote"
+            f"cannot read a {kind.__name__}, {name}: {error}; wanted the dict that {kind.__name__}.to_dict() wrote"
         ) from error
 
 
@@ -94,7 +99,7 @@ def decode(kind: Any, value: Any) -> Any:  # noqa: PLR0911 - one way out for eac
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         if any(isinstance(one, type) and isinstance(value, one) for one in inner):
-            return value
+            return bounded(value)
         return decode([one for one in inner if one is not types.NoneType][-1], value)
     if origin is tuple:  # of any length, or a pair
         items = checked(value, (list, tuple), "a list")
@@ -117,11 +122,19 @@ def decode(kind: Any, value: Any) -> Any:  # noqa: PLR0911 - one way out for eac
 
 def decode_plain(kind: Any, value: Any) -> Any:
     """Read str, int, float, bool."""
+    bounded(value)
     if kind is float and type(value) is int:  # JSON readers may have turned 1.0 into 1
         return float(value)
     if kind is int and isinstance(value, bool):
         raise ValueError("got bool where int is wanted")
     return checked(value, kind, kind.__name__)
+
+
+def bounded(value: Any) -> Any:
+    """The value, or an error when it is a number that nothing can be computed with."""
+    if type(value) in (int, float) and not is_number(value):
+        raise ValueError("got a number that is huge, next to nothing, or not finite")
+    return value
 
 
 def checked(value: Any, kind: Any, wanted: Any) -> Any:

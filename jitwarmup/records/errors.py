@@ -4,9 +4,14 @@ Every error jitwarmup raises of its own accord. A user's own exception is never 
 Each message says what was got, what was wanted, and the way out.
 """
 
+from jitwarmup.records.text import shortened
+
 
 class JitwarmupError(Exception):
-    """Base of every error raised by jitwarmup itself."""
+    """Base of every error raised by jitwarmup itself; its text is one printable line, whatever was given."""
+
+    def __str__(self) -> str:
+        return shortened(super().__str__())
 
 
 class ArgumentError(JitwarmupError, TypeError):

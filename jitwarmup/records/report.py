@@ -11,7 +11,7 @@ import statistics
 import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from jitwarmup.records.checks import whole
@@ -264,6 +264,10 @@ class Report(Record):
             f"{self.callable} failed in phase {self.failure.phase} run {self.failure.index} with "
             f"{self.failure.type}: {self.failure.message}; report.failure.traceback holds the original traceback"
         )
+
+    def without_messages(self) -> Report:
+        """The same report without what an exception's message and traceback say, which may be values of the user's."""
+        return replace(self, failure=self.failure and replace(self.failure, message="", traceback=""))
 
     def explain(self) -> str:
         """Plain text: what the time went into, biggest cause first, and what to do next."""

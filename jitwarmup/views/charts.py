@@ -18,6 +18,7 @@ from typing import Any
 
 from jitwarmup.records.report import Report
 from jitwarmup.records.runs import Phase, Run
+from jitwarmup.records.text import one_line
 from jitwarmup.records.units import span
 from jitwarmup.views.summary import causes
 
@@ -68,7 +69,7 @@ def figure(height_in: float, salt: str) -> Iterator[tuple[Any, list[str]]]:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({**STYLE, "svg.hashsalt": salt}):
+    with mpl.rc_context({**STYLE, "svg.hashsalt": one_line(salt)}):
         drawn = Figure(figsize=(WIDE_IN, height_in), layout="constrained")
         FigureCanvasSVG(drawn)
         found: list[str] = []
@@ -146,7 +147,7 @@ def draw_work(axes: Any, rows: Sequence[tuple[str, list[int]]]) -> None:
     """One row for each kind, a mark for each run."""
     for at, (_, numbers) in enumerate(rows):
         dots(axes, [(number, at) for number in numbers], "marked", size=6)
-    labels = [kind if len(kind) <= 22 else f"{kind[:21]}…" for kind, _ in rows]  # room is left for the curve
+    labels = [one_line(kind if len(kind) <= 22 else f"{kind[:21]}…") for kind, _ in rows]  # room is left for the curve
     axes.set_yticks(range(len(rows)), labels)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.tick_params(length=0, labelbottom=False, bottom=False)
@@ -289,7 +290,7 @@ STRIPS: dict[str, Callable[[Run], float | None]] = {
 def device_strip(report: Report) -> str:
     """Power, clocks, throttling and temperature over the measured runs; nothing where no run has any of them."""
     strips = {
-        name: [(run.index, value) for run in report.measured if (value := read(run)) is not None]
+        name: [(float(run.index), value) for run in report.measured if (value := read(run)) is not None]
         for name, read in STRIPS.items()
     }
     strips = {name: points for name, points in strips.items() if points}

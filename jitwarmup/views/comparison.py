@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from jitwarmup.analysis.compare import Comparison, Ratio
 from jitwarmup.analysis.gates import Judged, percent
+from jitwarmup.records.text import shortened
 from jitwarmup.records.units import span
 from jitwarmup.views.markdown import md_table, safe
-from jitwarmup.views.text import Paint, columns, folded, plain, shortened
+from jitwarmup.views.text import Paint, columns, folded, plain
 
 NAMES = {
     "cold": "cold",

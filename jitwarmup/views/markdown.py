@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from jitwarmup.records.report import Report
+from jitwarmup.records.text import shortened
 from jitwarmup.records.units import span
 from jitwarmup.views.summary import causes, figures, findings, verdict_words
 from jitwarmup.views.text import share
@@ -17,7 +18,7 @@ MOST_BARS = 60
 
 def safe(text: str) -> str:
     """Text that stays text in a cell: no markup, no new cell, no new line."""
-    flat = re.sub(r"\s+", " ", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    flat = re.sub(r" +", " ", shortened(text)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_{}\[\]|#!~$@])", r"\\\1", flat)
 
 

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Sequence
 
 from jitwarmup.records.report import Report
 from jitwarmup.records.runs import OneTimeWork, Run
+from jitwarmup.records.text import shortened
 from jitwarmup.records.units import span
 from jitwarmup.views.advice import about_work, words
-from jitwarmup.views.text import Paint, columns, folded, plain, share, shortened
+from jitwarmup.views.text import Paint, columns, folded, plain, share
 
 Figure = tuple[str, str]
 FEW_RANKS = 8  # that are shown one by one

@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Sequence
 
+from jitwarmup.records.text import shortened
+
 Paint = Callable[[str, str], str]  # (text, what it is) -> text; see `plain`
 
 
@@ -20,6 +22,7 @@ def share(part: float, whole: float) -> str:
 
 def columns(rows: Sequence[Sequence[str]], width: int = 80) -> list[str]:
     """Lines of a table whose first column is flush left, the others right; a last column that is too long is wrapped."""
+    rows = [[shortened(cell) for cell in row] for row in rows]
     wide = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     lines = []
     for row in rows:
@@ -32,12 +35,4 @@ def columns(rows: Sequence[Sequence[str]], width: int = 80) -> list[str]:
 def folded(text: str, width: int, indent: int = 2) -> list[str]:
     """Text in lines of at most ``width`` characters, all but the first indented."""
     pad = " " * min(indent, width // 2)
-    return textwrap.wrap(text, max(20, width), subsequent_indent=pad, break_on_hyphens=False) or [""]
-
-
-def shortened(name: str, width: int) -> str:
-    """A name that fits: the middle goes first, since both its module and its function tell."""
-    if len(name) <= width:
-        return name
-    keep = max(1, width - 3)
-    return f"{name[: keep // 2]}...{name[len(name) - (keep - keep // 2) :]}"
+    return textwrap.wrap(shortened(text), max(20, width), subsequent_indent=pad, break_on_hyphens=False) or [""]

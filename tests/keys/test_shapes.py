@@ -11,8 +11,8 @@ from jitwarmup import ArgumentError, by_bucket, by_shape, warmed
 
 def test_a_key_names_shape_dtype_and_device_of_each_tensor() -> None:
     key = by_shape(torch.zeros(1, 8), mask=np.zeros((2, 3), np.int64))
-    assert key == "0 float32[1,8] cpu; mask int64[2,3] cpu"
-    assert key.label == key
+    assert key.label(["mask"]) == "0 float32[1,8] cpu; mask int64[2,3] cpu"
+    assert "mask" not in key
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_values_are_no_part_of_a_key() -> None:
 
 def test_nested_containers_are_walked_and_their_keys_go_by_position() -> None:
     key = by_shape({"secret": [torch.zeros(2)], "b": (torch.zeros(3),)}, batch={"secret": torch.zeros(4)})
-    assert key == "0.0.0 float32[2] cpu; 0.1.0 float32[3] cpu; batch.0 float32[4] cpu"
+    assert key.label(["batch"]) == "0.0.0 float32[2] cpu; 0.1.0 float32[3] cpu; batch.0 float32[4] cpu"
 
 
 def test_the_order_of_keywords_does_not_matter() -> None:
@@ -47,8 +47,8 @@ def test_a_container_that_holds_itself_is_no_trap() -> None:
 
 def test_a_very_long_key_has_a_short_label_of_its_own() -> None:
     one, two = by_shape([torch.zeros(9)] * 50), by_shape([*[torch.zeros(9)] * 49, torch.zeros(8)])
-    assert len(one.label) <= 120
-    assert one.label != two.label
+    assert len(one.label(())) <= 120
+    assert one.label(()) != two.label(())
 
 
 def test_buckets_round_every_dimension_up() -> None:
@@ -60,7 +60,7 @@ def test_buckets_round_every_dimension_up() -> None:
 
 def test_buckets_hold_the_lengths_of_texts_and_lists() -> None:
     key = by_bucket([4, 8])
-    assert key("hello", x=["a", "four five"]) == "0 str[8]; x list[4,>8]"
+    assert key("hello", x=["a", "four five"]).label("x") == "0 str[8]; x list[4,>8]"
     assert key([[1, 2], [1, 2, 3, 4, 5]]) == "0 list[4,8]"
     assert key(3) == "no sizes"
 
@@ -75,6 +75,19 @@ def test_a_bucket_is_the_least_size_that_holds_it(sizes, length) -> None:
 def test_sizes_that_cannot_work_are_refused(sizes) -> None:
     with pytest.raises(ArgumentError, match=r"wanted a list such as \[64, 256, 1024\]"):
         by_bucket(sizes)
+
+
+def test_a_label_holds_no_keyword_that_the_function_does_not_declare(events) -> None:
+    @warmed(iterations=0, key=by_shape)
+    def function(x, mask=None, **more) -> None: ...
+
+    tensor = torch.zeros(2)
+    for more in ({"a secret; x": tensor}, {"another secret": [tensor]}, {"x.0": tensor, "mask float32[9]": tensor}):
+        function(tensor, mask=tensor, **more)
+    keys = {event["key"] for event in events}
+    assert len(keys) == 3  # different names are different keys, and so are their labels
+    assert all("0 float32[2] cpu" in key and "mask float32[2] cpu" in key for key in keys)
+    assert not any("secret" in key or "x.0" in key or "[9]" in key for key in keys)
 
 
 def test_a_warmed_function_warms_up_for_each_shape(events) -> None:

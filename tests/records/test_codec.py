@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jitwarmup.records.checks import is_number
 from jitwarmup.records.codec import TRANSIENT, Record, decode, field_types
 from jitwarmup.records.errors import ArgumentError, JitwarmupError
 from jitwarmup.records.report import Failure, Report, Summary
@@ -23,7 +24,7 @@ FEW = 2  # items in a list: what a report is made of, not how long it is
 PLAIN = {
     str: st.text(max_size=8),
     int: st.integers(-(2**70), 2**70),
-    float: st.floats(allow_nan=False, allow_infinity=False),
+    float: st.floats(allow_nan=False, allow_infinity=False).filter(is_number),
     bool: st.booleans(),
     type(None): st.none(),
 }

@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import itertools
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 from jitwarmup.records.checks import one_of, whole
 from jitwarmup.records.codec import Record
 from jitwarmup.records.errors import ArgumentError
+from jitwarmup.records.files import parse_json, read_text
 
 ATTENTION = ("flash_attention_2", "eager", "sdpa", "flex_attention")
 MODES = (None, "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
@@ -81,16 +83,17 @@ class Configuration(Record):
         return "-".join(filter(None, parts))
 
 
+MOST = 10_000  # configurations of one sweep
 LOWEST = {"batch": 1, "prompt_tokens": 1, "new_tokens": 1, "iterations": 0, "measurements": 1}
 FIELDS = tuple(field.name for field in fields(Configuration))
 
 
 def configuration(given: Mapping[str, Any]) -> Configuration:
     """A configuration from what a file or a command line says; an ArgumentError names the key or value that is wrong."""
-    unknown = sorted(set(given) - set(FIELDS))
+    unknown = sorted(map(str, set(given) - set(FIELDS)))
     if unknown:
         raise ArgumentError(f"a configuration got the unknown key {unknown[0]!r}; wanted some of {', '.join(FIELDS)}")
-    return Configuration(**given)
+    return Configuration.from_dict(given)
 
 
 def distinct(configurations: Iterable[Configuration]) -> list[Configuration]:
@@ -104,7 +107,10 @@ def product(lists: Mapping[str, Any]) -> list[Configuration]:
 
     Raises ArgumentError as ``configuration`` does.
     """
-    values = itertools.product(*(each if isinstance(each, list | tuple) else [each] for each in lists.values()))
+    lists = {name: each if isinstance(each, list | tuple) else [each] for name, each in lists.items()}
+    if not 0 < (count := math.prod(map(len, lists.values()))) <= MOST:
+        raise ArgumentError(f"got lists whose product is {count:,} configurations; wanted 1 to {MOST:,}")
+    values = itertools.product(*lists.values())
     return distinct(configuration(dict(zip(lists, each, strict=True))) for each in values)
 
 
@@ -145,7 +151,7 @@ def from_file(path: str | Path, base: Mapping[str, Any] | None = None) -> list[C
     for number, entry in enumerate(entries(path), start=1):
         try:
             found += product({**(base or {}), **entry})
-        except TypeError as error:  # no mapping, or an ArgumentError
+        except (TypeError, ValueError) as error:  # no mapping, or an ArgumentError
             raise ArgumentError(f"{path}, entry {number}: {error}") from error
     return distinct(found)
 
@@ -153,15 +159,15 @@ def from_file(path: str | Path, base: Mapping[str, Any] | None = None) -> list[C
 def entries(path: Path) -> list[Any]:
     """What the file holds, by its ending."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         if path.suffix == ".jsonl":
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
+            return [parse_json(line) for line in text.splitlines() if line.strip()]
         if path.suffix in (".yaml", ".yml"):
             import yaml
 
             held = yaml.safe_load(text)
         else:
-            held = json.loads(text)
+            held = parse_json(text)
     except Exception as error:  # the libraries have errors of their own, or are not there
         raise ArgumentError(f"cannot read configurations from {path}: {error}; wanted JSON, JSONL or YAML") from error
     return held if isinstance(held, list) else [held]

@@ -21,7 +21,9 @@ from typing import Any
 from jitwarmup.analysis.compose import timed
 from jitwarmup.integrations.sweep.configurations import Configuration
 from jitwarmup.integrations.sweep.results import Result
+from jitwarmup.records.files import file_name, make_folder, save_text
 from jitwarmup.records.runs import Run
+from jitwarmup.records.units import moment
 
 STAMP = "%Y%m%d_%H%M%S"
 
@@ -30,7 +32,7 @@ def to_framework(results: Sequence[Result], folder: str | Path) -> Path:
     """Write one JSON for each model, in a folder named after it; the file of the last one."""
     stamp, written = datetime.now(UTC).strftime(STAMP), Path(folder)
     for model in dict.fromkeys(result.configuration.model for result in results):
-        name = model.replace("/", "_")
+        name = file_name(model)
         found = {one.hash: entry(one, summarized=False) for one in results if one.configuration.model == model}
         written = Path(folder) / name / f"{name}_benchmark_{stamp}.json"
         write(written, json.dumps(found, indent=4))
@@ -60,8 +62,8 @@ Written by `jitwarmup sweep`, in the rows of HuggingFace transformers' `benchmar
 
 
 def write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    make_folder(path.parent)
+    save_text(path, text)
 
 
 def entry(result: Result, *, summarized: bool) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def metadata_of(result: Result) -> dict[str, Any]:
     }
     return {
         "model_id": result.configuration.model,
-        "timestamp": datetime.fromtimestamp(result.started_at, UTC).isoformat(),
+        "timestamp": moment(result.started_at).isoformat(),
         "branch_name": facts.get("branch_name") or "main",
         "commit_id": facts.get("commit_id") or "",
         "commit_message": "",

@@ -10,12 +10,13 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from jitwarmup.integrations.sweep.configurations import Configuration
 from jitwarmup.records.codec import Record
 from jitwarmup.records.errors import ArgumentError
+from jitwarmup.records.files import append_text, make_folder, parse_json, read_text
 from jitwarmup.records.report import Report
 
 GIT_S = 5.0  # a checkout on a network file system may not answer
@@ -54,6 +55,11 @@ class Result(Record):
         """Whether it has no complete measurement."""
         return self.fault is not None
 
+    def without_messages(self) -> Result:
+        """The same result without what an exception's message and traceback say, which may be values of the user's."""
+        report, fault = self.report and self.report.without_messages(), self.fault
+        return replace(self, report=report, fault=fault and replace(fault, message="", traceback=""))
+
 
 KINDS = {  # of the first class that an exception is of
     "OutOfMemoryError": "out_of_memory",  # torch's
@@ -81,27 +87,25 @@ class ResultFile:
     def read(self) -> dict[str, Result]:
         """All results by hash, cut lines skipped; an ArgumentError for a line of another program or a newer schema."""
         found: dict[str, Result] = {}
-        for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else ():
+        lines = read_text(self.path).splitlines() if os.path.lexists(self.path) else ()
+        for number, line in enumerate(lines, 1):
             try:
-                document = json.loads(line)
+                document = parse_json(line)
             except ValueError:
                 continue  # cut: this configuration is missing, and run again
-            result = Result.from_dict(document)
+            try:
+                result = Result.from_dict(document)
+            except ArgumentError as error:
+                raise ArgumentError(f"{self.path}, line {number}: {error}") from error
             if result.hash != result.configuration.hash:
                 raise ArgumentError(f"{self.path}: {result.name} was changed after it was written (its hash differs)")
             found[result.hash] = result
         return found
 
-    def append(self, result: Result) -> None:
-        """Write one line in one piece, and wait until it is on the disk."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        line = json.dumps(result.to_dict()).encode() + b"\n"
-        with self.path.open("ab+") as file:
-            end = file.seek(0, os.SEEK_END)
-            was_cut = end > 0 and os.pread(file.fileno(), 1, end - 1) != b"\n"
-            file.write(b"\n" + line if was_cut else line)
-            file.flush()
-            os.fsync(file)
+    def append(self, *results: Result) -> None:
+        """Write a line for each in one piece and wait until it is on the disk; ArgumentError where it cannot be written."""
+        make_folder(self.path.parent)
+        append_text(self.path, "".join(json.dumps(result.to_dict()) + "\n" for result in results))
 
 
 def revision(folder: Path | None = None) -> dict[str, str]:

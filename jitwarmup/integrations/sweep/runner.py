@@ -28,7 +28,8 @@ from jitwarmup.integrations.sweep.loading import Loaded
 from jitwarmup.integrations.sweep.loading import load as load_model
 from jitwarmup.integrations.sweep.results import Fault, Result, ResultFile, fault_of, revision
 from jitwarmup.integrations.transformers import warmed_generation
-from jitwarmup.records.errors import MeasurementFailed
+from jitwarmup.records.checks import seconds
+from jitwarmup.records.errors import ArgumentError, MeasurementFailed
 from jitwarmup.records.report import Report
 
 CHILD = "from jitwarmup.integrations.sweep.runner import run_child; run_child()"  # for ``python -c``
@@ -64,7 +65,9 @@ class Sweep:
 
     def __post_init__(self) -> None:
         self.configurations = distinct(self.configurations)
+        seconds("timeout_s", self.timeout_s)
         self.file = ResultFile(self.results)
+        self.unsaved: ArgumentError | None = None  # why results of this run are not in the file
 
     def missing(self) -> list[Configuration]:
         """What is still to be run."""
@@ -73,16 +76,20 @@ class Sweep:
         return [one for one in self.configurations if one.hash not in kept]
 
     def run(self) -> list[Result]:
-        """Run what is missing; the results of all configurations, in their order."""
-        missing = self.missing()
+        """Run what is missing; the results of all configurations, in their order, those that could not be saved too."""
+        missing, made = self.missing(), {}
+        self.file.append()  # nothing yet: a file that cannot be written is refused before anything is run
         spent_s = 0.0
         for number, configuration in enumerate(missing, start=1):
-            result = self.one(configuration)
-            self.file.append(result)
+            result = made[configuration.hash] = self.one(configuration)
+            try:
+                self.file.append(result)
+            except ArgumentError as error:
+                self.unsaved = error
             spent_s += result.duration_s
             if self.on_result is not None:
                 self.on_result(number, len(missing), result, spent_s / number * (len(missing) - number))
-        done = self.file.read()
+        done = self.file.read() | made
         return [done[one.hash] for one in self.configurations]
 
     def one(self, configuration: Configuration) -> Result:

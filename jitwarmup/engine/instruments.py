@@ -13,7 +13,7 @@ from jitwarmup.distributed import EVERYBODY, ranks_of
 from jitwarmup.engine.options import UNSET, BlockSettings
 from jitwarmup.events import schema
 from jitwarmup.events.emit import as_emitter
-from jitwarmup.events.guard import SafeEmitter
+from jitwarmup.events.guard import OutermostEmitter
 from jitwarmup.gpu.shared import SharedMonitor
 from jitwarmup.host.clock import SystemClock
 from jitwarmup.host.switch import SWITCH
@@ -32,7 +32,7 @@ class Instruments:
     plain_clock: Clock
     monitor: SharedMonitor | None
     probe_set: ProbeSet
-    emitter: SafeEmitter
+    emitter: OutermostEmitter
     port: Ranks | None
 
     def ranks(self) -> Ranks | None:
@@ -51,7 +51,7 @@ def open_instruments(
     block = BlockSettings() if block is None else block
     given = block.get("clock")
     meter = block.get("monitor", monitor)
-    emitter = SafeEmitter(as_emitter(block.get("log")))
+    emitter = OutermostEmitter(as_emitter(block.get("log")))
     return Instruments(
         clock=given if given is not None else FULL_CLOCK,
         plain_clock=given if given is not None else PLAIN_CLOCK,

@@ -8,7 +8,7 @@ caller; here is what is common to all of them.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import takewhile
@@ -37,7 +37,7 @@ from jitwarmup.engine.conclusion import NOT_ACCEPTED, Plan, note_failure, verdic
 from jitwarmup.engine.inputs import rewinds_process
 from jitwarmup.engine.rules import engaged, seeks_proof
 from jitwarmup.engine.steps import Step, Steps
-from jitwarmup.engine.timed_region import RunOutcome
+from jitwarmup.engine.timed_region import RunOutcome, interrupts
 from jitwarmup.host import process_size
 from jitwarmup.host.arguments.results import still_to_come
 from jitwarmup.host.identities import new_identities
@@ -76,6 +76,7 @@ class Measurement(Plan):
         self.clock = clock
         self.recurring = RecurringWork()
         self.replay = False  # the items of a stream's validation run are kept, since it may be the only run
+        self.instead: Callable[[], Procedure] | None = None  # of a plain call: its own run, should the warm-up break
         self.pausing = False
         self.measures = False  # a report is wanted, not a value
         self.spans = ExitStack()  # emitters that span the warm-up
@@ -125,6 +126,9 @@ class Measurement(Plan):
                 request.left_s = max(0.0, budget_s - self.spent_s)
         if self.replay and extra:
             request.kept = []
+        request.instead = self.instead
+        untouched = call.options.fresh is None and call.options.dry_run is None
+        request.own = step.phase is Phase.VALIDATE and untouched
         del args, kwargs
         if step.phase is Phase.WARM and step.index == 0:
             outcome: RunOutcome = yield from audited(request)
@@ -139,14 +143,15 @@ class Measurement(Plan):
         run: Run = outcome.run
         if outcome.error is not None:
             self.error = outcome.error
-            self.end = Ending.FAILED if isinstance(outcome.error, Exception) else Ending.INTERRUPTED
+            self.end = Ending.INTERRUPTED if interrupts(outcome.error) else Ending.FAILED
         elif outcome.answered:
             self.end, self.value = Ending.ANSWERED, outcome.value
         elif step.phase is Phase.VALIDATE:
             run = self.judge(run, outcome.value)
         if self.agreement is not None:
             run = yield from self.agree(self.agreement, run, outcome)
-        outcome.value = outcome.error = None
+        if self.end is Ending.DONE or self.instead is None:  # else it may be what the caller gets
+            outcome.drop()
         self.sizes.append(process_size.read())
         self.annotations += [(run, note) for note in outcome.notes]
         run = self.recurring.observe(run)

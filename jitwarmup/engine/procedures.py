@@ -15,6 +15,7 @@ from typing import Any
 from jitwarmup.engine import announce, demotion
 from jitwarmup.engine.commands import (
     ONLY_RUN,
+    PLAIN,
     WELL,
     Call,
     CallResult,
@@ -22,15 +23,17 @@ from jitwarmup.engine.commands import (
     Procedure,
     RunRequest,
     TimedFunction,
+    own_run,
     refused,
 )
 from jitwarmup.engine.conclusion import note_failure, report_of
 from jitwarmup.engine.demotion import LiveCall, was_requested
-from jitwarmup.engine.instruments import PLAIN_CLOCK
 from jitwarmup.engine.measurement import Measurement
 from jitwarmup.engine.rules import seeks_proof
-from jitwarmup.engine.steps import Step, plan_steps
+from jitwarmup.engine.steps import plan_steps
 from jitwarmup.engine.timed_region import CALL, RunOutcome, TimedRegion
+from jitwarmup.events.guard import FAULTS
+from jitwarmup.host.interrupts import is_interrupt
 from jitwarmup.host.scope import enclosing_run
 from jitwarmup.keys.single_flight import BEING_WARMED, Claim, WaitForWarmup
 from jitwarmup.keys.state import KeyState, WarmupOutcome
@@ -41,7 +44,6 @@ from jitwarmup.records.runs import Phase, Run, State, Warmup
 Keep = Callable[[Report], None] | None
 INTERRUPTED: tuple[State, WarmupOutcome] = (State.COLD, "interrupted")
 FAILED: tuple[State, WarmupOutcome] = (State.FAILED, "failed")
-STEP = Step(Phase.MEASURE, 0)  # a plain call is a measured run of its own
 
 
 def plain(call: Call) -> Procedure:
@@ -83,12 +85,17 @@ def warm_for_call(call: Call, claim: Claim, visit: LiveCall) -> Generator[Any, A
     measurement = Measurement(call, claim, call.instruments.plain_clock, call.report_id)
     own = call.options.fresh is None and call.options.dry_run is None
     measurement.replay = own and call.kind.streams
+    measurement.instead = functools.partial(own_run, call)
     try:
         yield from carried_out(measurement)
     except RankFailed as lost:  # the others did not come: what is asked for is the caller's own run, and it is made
         claim.finish(*(INTERRUPTED if lost.left else FAILED), reason=type(lost).__name__)
         measurement.error = lost
         announce.announce_ended_early(measurement)
+    except Exception as fault:
+        if measurement.made and not is_interrupt(fault):  # it would fail again at each call
+            claim.finish(*FAILED, reason=type(fault).__name__)
+        raise
     finally:
         visit.runs += measurement.made
     end = measurement.end
@@ -159,7 +166,7 @@ def timed(call: Call, visit: LiveCall) -> Generator[Any, Any, CallResult]:
     unread = was_warm and call.options.emit == "off"
     args, kwargs = call.inputs.own()
     instruments = None if unread else call.instruments
-    request = RunRequest(instruments, STEP, call.instruments.plain_clock, call.function, args, kwargs, live=True)
+    request = RunRequest(instruments, PLAIN, call.instruments.plain_clock, call.function, args, kwargs, live=True)
     del args, kwargs
     outcome: RunOutcome = yield request
     if unread:
@@ -167,12 +174,6 @@ def timed(call: Call, visit: LiveCall) -> Generator[Any, Any, CallResult]:
     visit.runs.append(outcome.run)
     lost = after_run(call, entry, outcome.run, was_warm=was_warm, error=outcome.error)
     return CallResult(outcome.value, outcome.error if outcome.error is not None else lost)
-
-
-def passthrough(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Procedure:
-    """A call that passes through: the plain call, nothing read around it."""
-    outcome = yield RunRequest(None, STEP, PLAIN_CLOCK, function, args, kwargs, live=True)
-    return CallResult(outcome.value, outcome.error)
 
 
 def warm_call(function: TimedFunction, entry: KeyState, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -183,26 +184,36 @@ def warm_call(function: TimedFunction, entry: KeyState, args: tuple[Any, ...], k
     """
     if function.options.emit == "off":
         return function.function(*args, **kwargs)
-    region = TimedRegion(function.instruments, STEP, function.instruments.plain_clock, name=CALL)
+    region = TimedRegion(function.instruments, PLAIN, function.instruments.plain_clock, name=CALL)
+    lost = None
     try:
         with region:
-            region.value = function.function(*args, **kwargs)
+            try:
+                region.value = function.function(*args, **kwargs)
+            except BaseException as error:  # noqa: BLE001 - raised below
+                region.error = error
+            region.held = True
+        function.registry.counts.hit()
+        if (
+            function.options.emit == "summary"
+            and region.uneventful
+            and not entry.recurring.streaks
+            and entry.demotion is None
+        ):
+            function.registry.summary.count(function, region.duration_ns)
+        else:
+            lost = after_run(function, entry, region.run(), was_warm=True, error=region.error)
+    except BaseException as fault:
+        if not region.held:
+            raise
+        FAULTS.contain(fault)
     finally:
         if region.open:
             region.abandon()
-    function.registry.counts.hit()
-    if (
-        function.options.emit == "summary"
-        and region.uneventful
-        and not entry.recurring.streaks
-        and entry.demotion is None
-    ):
-        function.registry.summary.count(function, region.duration_ns)
+    if region.error is None and lost is None:
         return region.value
-    outcome = region.outcome()
-    lost = after_run(function, entry, outcome.run, was_warm=True, error=outcome.error)
-    error = outcome.error if outcome.error is not None else lost
-    return outcome.value if error is None else CallResult(error=error).unwrap()
+    result, region.error = CallResult(error=region.error or lost), None
+    return result.unwrap()
 
 
 def after_run(

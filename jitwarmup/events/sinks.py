@@ -20,6 +20,7 @@ from jitwarmup.events.sanitize import to_json
 from jitwarmup.events.schema import CALL
 from jitwarmup.events.text import short_line
 from jitwarmup.host.fork_safe import Locked
+from jitwarmup.host.interrupts import is_interrupt
 
 LEVEL_NUMBERS: Final[Mapping[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 FIRST: Final = ("timestamp", "level", "event")  # where a reader of the raw JSON lines looks
@@ -49,8 +50,9 @@ class LineWriter:
             if not self._stalled:
                 stream.write(line + "\n")
                 stream.flush()
-        except (OSError, ValueError):  # a closed stream or pipe, a full disk: a line is not worth an exception
-            pass
+        except BaseException as error:  # a closed pipe, a full disk, a notebook's stream: no line is worth an exception
+            if is_interrupt(error):
+                raise
 
     log = msg = debug = info = warn = warning = error = err = exception = critical = fatal = failure = write
 
@@ -64,7 +66,9 @@ def is_writable(stream: Any, patience_s: float) -> bool:
         poll = select.poll()
         poll.register(fd, select.POLLOUT)
         return bool(poll.poll(patience_s * 1000))
-    except (AttributeError, OSError, ValueError):  # a notebook's stream, StringIO, pytest's capture, a closed file
+    except Exception as error:  # a notebook's stream, StringIO, pytest's capture, a closed file
+        if is_interrupt(error):
+            raise
         return True
 
 

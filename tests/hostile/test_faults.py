@@ -1,0 +1,208 @@
+"""
+Once the user's function has returned, its value is safe: whatever of ours then fails, the caller gets it, and the next too.
+
+The functions are found by a profiler hook and not by a list: whatever is entered after the user's code is made to raise,
+one at a time. A generator of ours that merely goes on is not entered; what it calls is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any, Self
+
+import pytest
+
+import jitwarmup
+from jitwarmup import warmed
+from jitwarmup.engine.commands import CallResult
+from jitwarmup.events.guard import FAULTS
+from jitwarmup.host.clock import SystemClock
+
+PACKAGE = str(Path(jitwarmup.__file__).parent)
+GENERATORS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+KINDS = ("def", "async def", "generator", "async generator")
+
+THE_USERS = {SystemClock.fence.__code__, CallResult.unwrap.__code__}
+"""What the first raises is work of the user's that has failed on the device; the second raises his own exception."""
+
+
+class Fault(RuntimeError):
+    """What a function of ours raises here."""
+
+
+class Boom(Exception):
+    """What the user's function raises."""
+
+
+class World:
+    """A warmed function of one kind; ``armed`` makes the hook look, and ``over`` says that user code has ended."""
+
+    def __init__(self, kind: str, emit: str, *, fails: bool = False) -> None:
+        self.kind, self.fails, self.over = kind, fails, False
+        functions = {"def": self.plain, "async def": self.coroutine, "generator": self.stream}
+        self.function = warmed(iterations=2, emit=emit)(functions.get(kind, self.astream))
+
+    def end(self, value: Any) -> Any:
+        self.over = True
+        if self.fails:
+            raise Boom
+        return value
+
+    @property
+    def plain(self) -> Any:
+        end = self.end
+
+        def plain(x: int) -> int:
+            return end(x)
+
+        return plain
+
+    @property
+    def coroutine(self) -> Any:
+        end = self.end
+
+        async def coroutine(x: int) -> int:
+            await asyncio.sleep(0)
+            return end(x)
+
+        return coroutine
+
+    @property
+    def stream(self) -> Any:
+        end = self.end
+
+        def stream(x: int) -> Any:
+            yield x
+            yield x + 1
+            return end(x)
+
+        return stream
+
+    @property
+    def astream(self) -> Any:
+        end = self.end
+
+        async def astream(x: int) -> Any:
+            yield x
+            yield x + 1
+            end(x)
+
+        return astream
+
+    def call(self, x: int) -> list[Any]:
+        """Everything that the caller of one plain call gets: items, value, exception."""
+        got: list[Any] = []
+
+        async def drawn() -> None:
+            async for item in self.function(x):
+                got.append(item)
+
+        def drained() -> Any:
+            got.append((yield from self.function(x)))
+
+        try:
+            if self.kind == "def":
+                got.append(self.function(x))
+            elif self.kind == "async def":
+                got.append(sent(self.function(x)))
+            elif self.kind == "generator":
+                for item in drained():
+                    got.append(item)
+            else:
+                sent(drawn())
+        except Boom:
+            got.append(Boom)
+        return got
+
+
+def sent(coroutine: Any) -> Any:
+    """Drive a coroutine that waits for nobody, without an event loop's own calls in the profile."""
+    try:
+        while True:
+            coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+
+
+class Profiler:
+    """Notes the functions of ours that are entered after user code; raises in the one that is the ``target``, once."""
+
+    def __init__(self, world: World, target: CodeType | None = None) -> None:
+        self.world, self.target = world, target
+        self.found: dict[CodeType, None] = {}
+        self.begun: set[FrameType] = set()
+
+    def __call__(self, frame: FrameType, event: str, _argument: Any) -> None:
+        code = frame.f_code
+        if event != "call" or not code.co_filename.startswith(PACKAGE):
+            return
+        if code.co_flags & GENERATORS:
+            if frame in self.begun:
+                return
+            self.begun.add(frame)
+        if self.world.over:
+            self.found[code] = None
+            if code is self.target:
+                sys.setprofile(None)
+                del frame  # with it this would look like a signal's handler
+                raise Fault
+
+    def __enter__(self) -> Self:
+        sys.setprofile(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+
+
+def profiled(world: World, *, warm: bool, target: CodeType | None = None) -> tuple[list[Any], Profiler]:
+    """One call, first or warm, with the hook; the function fails in that call only, where it shall fail at all."""
+    fails, world.fails = world.fails, False
+    if warm:
+        world.call(1)
+    world.over, world.fails = False, fails
+    with Profiler(world, target) as profiler:
+        got = world.call(1)
+    world.over, world.fails = False, False
+    return got, profiler
+
+
+@pytest.fixture(autouse=True)
+def _faults_are_wanted():
+    yield
+    FAULTS.by_place.clear()
+
+
+CASES = [
+    pytest.param(kind, emit, warm, fails, marks=[] if emit == "calls" and not fails else pytest.mark.slow)
+    for kind in KINDS
+    for emit in ("calls", "summary", "off")
+    for warm in (False, True)
+    for fails in (False, True)
+]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of what runs in a finaliser
+@pytest.mark.parametrize(("kind", "emit", "warm", "fails"), CASES)
+def test_whatever_of_ours_fails_after_the_users_code_the_caller_gets_what_it_gave(kind, emit, warm, fails, events):
+    plain, whole = profiled(World(kind, emit, fails=fails), warm=warm)
+    expected = {"def": [1], "async def": [1], "generator": [1, 2, 1], "async generator": [1, 2]}[kind]
+    if fails:
+        expected = [*(expected if kind == "async generator" else expected[:-1]), Boom]
+    assert plain == expected
+    assert emit == "off" or len(whole.found) > 10
+    lost = {}
+    for code in set(whole.found) - THE_USERS:
+        world = World(kind, emit, fails=fails)
+        try:
+            got, _ = profiled(world, warm=warm, target=code)
+        except Fault as fault:
+            got = [fault]
+        again = world.call(1)
+        if got != expected or again != [1, 2, 1][: len(again)]:
+            lost[f"{Path(code.co_filename).name} {code.co_qualname}"] = got, again
+    assert lost == {}

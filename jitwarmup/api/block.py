@@ -20,7 +20,7 @@ from jitwarmup.engine.instruments import Instruments, open_instruments
 from jitwarmup.engine.measurement import Measurement
 from jitwarmup.engine.options import UNSET, BlockSettings, Options, check_function, enclosing_settings
 from jitwarmup.engine.steps import Step
-from jitwarmup.engine.timed_region import RunOutcome, TimedRegion
+from jitwarmup.engine.timed_region import RunOutcome, TimedRegion, interrupts
 from jitwarmup.events import schema
 from jitwarmup.host import event_loops
 from jitwarmup.host.scope import RunContext, note_divergence
@@ -186,7 +186,7 @@ class Block:
         ranks = self._instruments.ranks()
         agreement = self._measurement.agreement if self._measurement is not None else None
         noticed = agreement is not None and agreement.left
-        if ranks is not None and not noticed and not isinstance(error, Exception):
+        if ranks is not None and not noticed and interrupts(error):
             ranks.leave(f"{type(error).__name__} at the edge of a block")
 
     def __del__(self) -> None:

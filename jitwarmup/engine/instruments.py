@@ -6,6 +6,8 @@ With what a run is timed (clock, fence), watched (probes), metered (monitor) and
 
 from __future__ import annotations
 
+import operator
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +15,7 @@ from jitwarmup.distributed import EVERYBODY, ranks_of
 from jitwarmup.engine.options import UNSET, BlockSettings
 from jitwarmup.events import schema
 from jitwarmup.events.emit import as_emitter
-from jitwarmup.events.guard import OutermostEmitter
+from jitwarmup.events.guard import FAULTS, OutermostEmitter
 from jitwarmup.gpu.shared import SharedMonitor
 from jitwarmup.host.clock import SystemClock
 from jitwarmup.host.switch import SWITCH
@@ -22,6 +24,28 @@ from jitwarmup.records.protocols import Clock, Emitter, Ranks
 
 PLAIN_CLOCK = SystemClock(every_stream=False)  # other streams are other people's work
 FULL_CLOCK = SystemClock(every_stream=True)
+
+
+class UserClock:
+    """A clock that was given, as long as it gives whole nanoseconds; the system's goes on from its last good reading."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock: Clock | None = clock
+        self.fence = clock.fence  # what it raises is the run's: work of the user's failed on the device
+        self.last_ns, self.read_at = 0, time.perf_counter_ns()
+
+    def now(self) -> int:
+        """Monotonic nanoseconds."""
+        if self.clock is not None:
+            try:
+                now_ns = operator.index(self.clock.now())
+            except BaseException as fault:  # noqa: BLE001 - raised again where it is an interrupt
+                FAULTS.contain(fault)
+                self.clock = None
+            else:
+                self.last_ns, self.read_at = now_ns, time.perf_counter_ns()
+                return now_ns
+        return self.last_ns + time.perf_counter_ns() - self.read_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +73,7 @@ def open_instruments(
     ``explicit``: a measurement or block, which agrees with other ranks where torch.distributed is initialised.
     """
     block = BlockSettings() if block is None else block
-    given = block.get("clock")
+    given = UserClock(block.clock) if block.get("clock") is not None else None
     meter = block.get("monitor", monitor)
     emitter = OutermostEmitter(as_emitter(block.get("log")))
     return Instruments(

@@ -38,6 +38,7 @@ from jitwarmup.engine.inputs import rewinds_process
 from jitwarmup.engine.rules import engaged, seeks_proof
 from jitwarmup.engine.steps import Step, Steps
 from jitwarmup.engine.timed_region import RunOutcome, interrupts
+from jitwarmup.events.guard import FAULTS
 from jitwarmup.host import process_size
 from jitwarmup.host.arguments.results import still_to_come
 from jitwarmup.host.identities import new_identities
@@ -168,7 +169,7 @@ class Measurement(Plan):
         """Look at the validation run's value: its kind, what the user accepts, and whether arguments were changed."""
         check_kind(self.call.name, self.call.kind, value)
         try:
-            accepted = self.call.options.accept is None or self.call.options.accept(value)
+            accepted = self.call.options.accept is None or bool(self.call.options.accept(value))
         except Exception as error:  # noqa: BLE001 - the check is a part of the validation: its failure is handed on as it is
             self.error, self.end = error, Ending.FAILED
             return replace(run, outcome="error", error_type=type(error).__name__)
@@ -189,10 +190,18 @@ class Measurement(Plan):
         return run
 
     def rule(self, runs: Sequence[Run]) -> Decision:
-        """The rule of the options, within the budget, told whether causes are watched (a module may appear in a run)."""
+        """
+        The rule of the options, within the budget, told whether causes are watched (a module may appear in a run).
+
+        One that raises or gives no Decision is out: the warm-up ends with the runs that were made.
+        """
         options = self.call.options
         watched = self.watches_causes if self.agreement is None else self.agreement.watched
-        return engaged(options.rule, budget_s=options.budget_s, causes_watched=watched)(runs)
+        try:
+            return checked(engaged(options.rule, budget_s=options.budget_s, causes_watched=watched)(runs))
+        except BaseException as fault:  # noqa: BLE001 - raised again where it is an interrupt
+            FAULTS.contain(fault)
+        return Decision(state="spent", path="rule_failed")
 
     @property
     def watches_causes(self) -> bool:
@@ -310,3 +319,10 @@ class Measurement(Plan):
         announce.announce_warmed(self, grown)
         if self.decision is not None and seeks_proof(self.call.options.rule):
             announce.announce_proof(self, self.decision)
+
+
+def checked(decision: Any) -> Decision:
+    """What a rule gave, where it is a decision."""
+    if isinstance(decision, Decision) and decision.state in ("more", "proven", "spent"):
+        return decision
+    raise TypeError

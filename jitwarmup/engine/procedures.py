@@ -31,9 +31,8 @@ from jitwarmup.engine.demotion import LiveCall, was_requested
 from jitwarmup.engine.measurement import Measurement
 from jitwarmup.engine.rules import seeks_proof
 from jitwarmup.engine.steps import plan_steps
-from jitwarmup.engine.timed_region import CALL, RunOutcome, TimedRegion
+from jitwarmup.engine.timed_region import CALL, RunOutcome, TimedRegion, interrupts
 from jitwarmup.events.guard import FAULTS
-from jitwarmup.host.interrupts import is_interrupt
 from jitwarmup.host.scope import enclosing_run
 from jitwarmup.keys.single_flight import BEING_WARMED, Claim, WaitForWarmup
 from jitwarmup.keys.state import KeyState, WarmupOutcome
@@ -93,7 +92,7 @@ def warm_for_call(call: Call, claim: Claim, visit: LiveCall) -> Generator[Any, A
         measurement.error = lost
         announce.announce_ended_early(measurement)
     except Exception as fault:
-        if measurement.made and not is_interrupt(fault):  # it would fail again at each call
+        if measurement.made and not interrupts(fault):  # it would fail again at each call
             claim.finish(*FAILED, reason=type(fault).__name__)
         raise
     finally:
@@ -275,7 +274,7 @@ def measure(call: Call, keep: Keep = None) -> Procedure:
         try:
             yield from rewound(measurement, call.options.measurements)
         except BaseException as error:
-            if measurement.runs and not isinstance(error, Exception):  # between two runs, or given up by the driver
+            if measurement.runs and interrupts(error):  # between two runs, or given up by the driver
                 measurement.end = Ending.INTERRUPTED
                 conclude(measurement, keep)  # the finished runs are kept all the same
             raise

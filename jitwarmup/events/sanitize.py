@@ -15,6 +15,8 @@ from enum import Enum
 from math import isfinite
 from typing import Any
 
+from jitwarmup.host.interrupts import is_interrupt
+
 MAX_BYTES = 4000  # of one event as JSON, envelope included; a pipe keeps writes up to 4,096 whole
 ENVELOPE = 320  # room for event, level, timestamp, logger, trace_id and span_id, which processors add
 MAX_INT = 2**53  # beyond it a JSON reader that knows only doubles reads another number
@@ -52,7 +54,9 @@ def _scalar(value: Any) -> bool | float | None:
         if isinstance(value, bool):
             return value
         return float(value) if isfinite(value) else None
-    except Exception:  # noqa: BLE001 - a foreign object may raise anything; a value that cannot be read is left out
+    except Exception as error:  # a foreign object may raise anything; a value that cannot be read is left out
+        if is_interrupt(error):
+            raise
         return None
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from jitwarmup.host import fork_safe
+from jitwarmup.host.interrupts import Contained
 from jitwarmup.host.process_size import Size
 from jitwarmup.keys.counters import KEYS_AT_MOST, HitCounter
 from jitwarmup.keys.state import Demotion, KeyState
@@ -145,7 +146,7 @@ WORST_FIRST = (State.FAILED, State.DEGRADED, State.VALIDATING, State.WARMING, St
 
 def label_of(key: Hashable, number: int) -> str:
     """A key in words that hold no argument's value: shape keys name themselves, others get a number."""
-    label = getattr(key, "label", None)
-    if isinstance(label, str):
-        return label
+    with Contained():  # the key is the user's object
+        if isinstance(label := getattr(key, "label", None), str):
+            return label
     return "default" if key is None else f"key-{number}"

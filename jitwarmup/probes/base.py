@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial, wraps
 from types import ModuleType
 from typing import Any
 
+from jitwarmup.host.interrupts import Contained
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork
 
@@ -48,7 +48,7 @@ class HookProbe:
 
 def compiling() -> bool:
     """Whether this thread is inside a torch compile; never raises."""
-    with suppress(Exception):  # torch is not loaded, or not as known
+    with Contained():  # torch is not loaded, or not as known
         return sys.modules["torch._guards"].CompileContext.try_get() is not None
     return False
 
@@ -76,7 +76,7 @@ class ChainedHook:
         former = self._former or _nobody
 
         def notify(*args: Any, **kwargs: Any) -> None:
-            with suppress(BaseException):  # a hook never breaks what the user called
+            with Contained():  # a hook never breaks what the user called
                 if self._active:
                     callback(*args, **kwargs)
 

@@ -294,9 +294,10 @@ class SharedMonitor(Locked):
 
     def _turn_to(self, *, wanted: bool) -> None:
         """One call of ``pause`` or ``resume``. A pause that failed is owed no resume, but is not tried again either."""
+        uncounted = isinstance(self.monitor, Uncounted)
         self._paused = wanted
         try:
-            if isinstance(self.monitor, Uncounted):
+            if uncounted:
                 self.monitor._turn_to(paused=wanted)
             elif wanted:
                 self._effective = True

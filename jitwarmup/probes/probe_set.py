@@ -242,10 +242,9 @@ def anything(_found: Any) -> bool:
     return True
 
 
-def is_plain(found: Any) -> bool:
-    """Whether a stamp can be compared with another one, whatever the two are."""
-    parts = found if isinstance(found, tuple) else (found,)
-    return all(isinstance(part, int | float | str | bytes | None) for part in parts)
+def is_comparable(found: Any) -> bool:
+    """Whether a stamp can be compared with another one: it equals itself, as an array or nan does not."""
+    return bool(found == found)  # noqa: PLR0124 - that is the question
 
 
 def is_work(found: Any) -> bool:
@@ -262,14 +261,14 @@ def is_work(found: Any) -> bool:
 
 def checked_stamp(probe: Any) -> Any:
     """A stamp that can be compared; of the user's probes, which may give anything."""
-    if not is_plain(stamp := probe.stamp()):
+    if not is_comparable(stamp := probe.stamp()):
         raise TypeError
     return stamp
 
 
 WANTED: dict[str, Callable[[Any], bool]] = {
     "arm": lambda found: isinstance(found, ArmState) and isinstance(found.reason, str | None),
-    "stamp": is_plain,
+    "stamp": is_comparable,
     "delta": is_work,
     "attributed": is_work,
 }

@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
-import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import NoneType
 from typing import Any
 
-from jitwarmup.records.errors import ArgumentError
+from jitwarmup.records.errors import ArgumentError, JitwarmupError
+
+SHOWN = 80  # characters of a value
+LONGEST_S = 1e9  # that a thread can be made to wait
+
+
+@contextmanager
+def checking(function: str) -> Iterator[None]:
+    """Around the checks of a function's arguments: an object that raises on being looked at is refused too."""
+    try:
+        yield
+    except JitwarmupError:
+        raise
+    except Exception as error:
+        raise ArgumentError(
+            f"{function} got an object that raised {type(error).__name__:.60} on being looked at; wanted plain values, "
+            "and objects that tell what they are"
+        ) from error
 
 
 def shown(value: Any) -> str:
-    """A setting in an error message: plain values as they are, anything else by its type."""
-    return repr(value) if isinstance(value, str | int | float | bool | None) else f"a {type(value).__name__}"
+    """A setting in an error message: plain values as they are, cut where they are long; anything else by its type."""
+    if type(value) not in (str, int, float, bool, NoneType):
+        return f"a {type(value).__name__:.60}"
+    if isinstance(value, int) and value.bit_length() > SHOWN * 4:
+        return f"a number of {value.bit_length()} bits"
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def is_whole(value: Any, at_least: int) -> bool:
@@ -20,7 +45,7 @@ def is_whole(value: Any, at_least: int) -> bool:
 
 def is_number(value: Any) -> bool:
     """Whether it is a finite number; True is no number here."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def whole(name: str, value: Any, *, at_least: int, way_out: str = "") -> None:
@@ -32,10 +57,12 @@ def whole(name: str, value: Any, *, at_least: int, way_out: str = "") -> None:
 
 def seconds(name: str, value: Any, *, optional: bool = True) -> None:
     """Refuse what is no positive finite number of seconds; None passes where it is ``optional``."""
-    if (value is None and optional) or (is_number(value) and value > 0):
+    if (value is None and optional) or (is_number(value) and 0 < value <= LONGEST_S):
         return
+    bound = f", {LONGEST_S:g} at most" if is_number(value) and value > 0 else ""
     raise ArgumentError(
-        f"{name} got {shown(value)}; wanted seconds as a positive number{', or None for no limit' if optional else ''}"
+        f"{name} got {shown(value)}; wanted seconds as a positive number{bound}"
+        f"{', or None for no limit' if optional else ''}"
     )
 
 

@@ -239,11 +239,12 @@ def stream(make: Make) -> Generator[Any, Any, Any]:  # noqa: C901 - as the docst
         if region.open:
             region.abandon()
         procedure.close()
-    yield from request.items
+    if request.items:
+        yield from request.items
     return request.value if request.error is None else request.unwrap()
 
 
-async def astream(make: Make) -> AsyncGenerator[Any, Any]:  # noqa: C901 - as `stream`
+async def astream(make: Make) -> AsyncGenerator[Any, Any]:  # noqa: C901, PLR0912 - as `stream`
     """Driver for async generators: as ``stream``, with ``asend``, ``athrow`` and ``aclose``."""
     procedure = make()
     region: TimedStream = UntimedRegion()
@@ -287,7 +288,8 @@ async def astream(make: Make) -> AsyncGenerator[Any, Any]:  # noqa: C901 - as `s
         if region.open:
             region.abandon()
         procedure.close()
-    for item in request.items:
-        yield item
+    if request.items:
+        for item in request.items:
+            yield item
     if request.error is not None:
         request.unwrap()

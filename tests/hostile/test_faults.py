@@ -8,8 +8,10 @@ one at a time. A generator of ours that merely goes on is not entered; what it c
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import sys
+import traceback
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, Self
@@ -17,10 +19,16 @@ from typing import Any, Self
 import pytest
 
 import jitwarmup
-from jitwarmup import warmed
+from jitwarmup import steady_state, warmed
+from jitwarmup.api.block import Block
 from jitwarmup.engine.commands import CallResult
 from jitwarmup.events.guard import FAULTS
 from jitwarmup.host.clock import SystemClock
+
+try:
+    import _testcapi
+except ImportError:
+    _testcapi = None
 
 PACKAGE = str(Path(jitwarmup.__file__).parent)
 GENERATORS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
@@ -46,10 +54,15 @@ class World:
         functions = {"def": self.plain, "async def": self.coroutine, "generator": self.stream}
         self.function = warmed(iterations=2, emit=emit)(functions.get(kind, self.astream))
 
+        self.no_memory_at: int | None = None  # the allocation that fails, counted from the end of user code
+
     def end(self, value: Any) -> Any:
         self.over = True
         if self.fails:
             raise Boom
+        if self.no_memory_at is not None:
+            _testcapi.set_nomemory(self.no_memory_at, self.no_memory_at + 1)
+            self.no_memory_at = None
         return value
 
     @property
@@ -173,16 +186,20 @@ def profiled(world: World, *, warm: bool, target: CodeType | None = None) -> tup
 
 @pytest.fixture(autouse=True)
 def _faults_are_wanted():
+    """No collection in between, whose callback is ours too and is none of the call's."""
+    gc.disable()
     yield
+    gc.enable()
     FAULTS.by_place.clear()
 
 
 CASES = [
-    pytest.param(kind, emit, warm, fails, marks=[] if emit == "calls" and not fails else pytest.mark.slow)
+    pytest.param(kind, emit, warm, fails, marks=[] if emit == "calls" and not fails and fast else pytest.mark.slow)
     for kind in KINDS
     for emit in ("calls", "summary", "off")
     for warm in (False, True)
     for fails in (False, True)
+    for fast in (warm or not kind.startswith("async"),)
 ]
 
 
@@ -205,4 +222,56 @@ def test_whatever_of_ours_fails_after_the_users_code_the_caller_gets_what_it_gav
         again = world.call(1)
         if got != expected or again != [1, 2, 1][: len(again)]:
             lost[f"{Path(code.co_filename).name} {code.co_qualname}"] = got, again
+    assert lost == {}
+
+
+@pytest.mark.skipif(_testcapi is None, reason="this Python was built without _testcapi")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("warm", [pytest.param(False, marks=pytest.mark.slow), True])
+def test_an_allocation_that_fails_after_the_users_code_costs_no_value(kind, warm, events):
+    expected = {"def": [1], "async def": [1], "generator": [1, 2, 1], "async generator": [1, 2]}[kind]
+    lost = {}
+    for at in range(3, 203):  # the first three are Python's own, for the StopIteration that ends the user's stream
+        world = World(kind, "calls")
+        if warm:
+            world.call(1)
+        world.no_memory_at = at
+        try:
+            got = world.call(1)
+        except MemoryError as fault:
+            ours = traceback.extract_tb(fault.__traceback__)[-1].filename.startswith(PACKAGE)
+            got = [fault] if ours else expected
+        finally:
+            _testcapi.remove_mem_hooks()
+        if got != expected or world.call(1) != expected:
+            lost[at] = got
+    assert lost == {}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_whatever_of_ours_fails_at_the_end_of_a_block_its_body_keeps_its_exception(fails, events):
+    def entered(target: CodeType | None = None) -> tuple[Any, Profiler]:
+        world, got = World("def", "calls", fails=fails), None
+        profiler = Profiler(world, target)
+        try:
+            with steady_state():
+                sys.setprofile(profiler)
+                got = world.end(1)
+        except Boom:
+            got = Boom
+        finally:
+            sys.setprofile(None)
+        return got, profiler
+
+    expected, whole = entered()
+    assert len(whole.found) > 10
+    lost = {}
+    for code in set(whole.found) - THE_USERS - {Block.__exit__.__code__}:
+        try:
+            got, _ = entered(code)
+        except Fault as fault:
+            got = fault
+        if got != expected:
+            lost[code.co_qualname] = got
     assert lost == {}

@@ -40,7 +40,7 @@ class UserClock:
             try:
                 now_ns = operator.index(self.clock.now())
             except BaseException as fault:  # noqa: BLE001 - raised again where it is an interrupt
-                FAULTS.contain(fault)
+                FAULTS.contain(fault, of_port=True)
                 self.clock = None
             else:
                 self.last_ns, self.read_at = now_ns, time.perf_counter_ns()

@@ -200,7 +200,7 @@ class Measurement(Plan):
         try:
             return checked(engaged(options.rule, budget_s=options.budget_s, causes_watched=watched)(runs))
         except BaseException as fault:  # noqa: BLE001 - raised again where it is an interrupt
-            FAULTS.contain(fault)
+            FAULTS.contain(fault, of_port=True)
         return Decision(state="spent", path="rule_failed")
 
     @property

@@ -203,7 +203,7 @@ def finished(notes: Sequence[RunAnnotation], t0_ns: int) -> dict[str, Any]:
         try:
             annotated |= merged(annotated, note.finish(t0_ns))
         except BaseException as error:  # noqa: BLE001 - a note is about a run, it must not break it
-            FAULTS.contain(error)
+            FAULTS.contain(error, of_port=True)
     return annotated
 
 

@@ -67,15 +67,17 @@ class Faults(Locked):
         super().__init__()
         self.by_place: Counter[str] = Counter()
 
-    def contain(self, error: BaseException) -> None:
+    def contain(self, error: BaseException, *, of_port: bool = False) -> None:
         """
-        Count it, where the user's call can go on without what failed.
+        Count it, where the user's call can go on without what failed: code of ours, or the user's object in a port.
 
         Raises:
-            BaseException: the error itself, where it is an interrupt, or said on purpose (a ``JitwarmupError``).
+            BaseException: the error itself, where it is an interrupt, or said on purpose (a ``JitwarmupError``). Code of
+                ours raises no cancellation of its own: there one is the caller's.
 
         """
-        if isinstance(error, JitwarmupError) or is_interrupt(error):
+        cancels = not (of_port or isinstance(error, Exception))
+        if cancels or isinstance(error, JitwarmupError) or is_interrupt(error):
             raise error
         place = f"{type(error).__name__} in {innermost_place(error)}"
         with self._lock:

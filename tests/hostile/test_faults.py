@@ -13,7 +13,7 @@ import inspect
 import sys
 import traceback
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType, FrameType, SimpleNamespace
 from typing import Any, Self
 
 import pytest
@@ -24,6 +24,7 @@ from jitwarmup.api.block import Block
 from jitwarmup.engine.commands import CallResult
 from jitwarmup.events.guard import FAULTS
 from jitwarmup.host.clock import SystemClock
+from jitwarmup.records.protocols import Exchanged
 
 try:
     import _testcapi
@@ -275,3 +276,47 @@ def test_whatever_of_ours_fails_at_the_end_of_a_block_its_body_keeps_its_excepti
         if got != expected:
             lost[code.co_qualname] = got
     assert lost == {}
+
+
+class Ranks:
+    """Two ranks of which the other never comes after the first run."""
+
+    rank, members = 0, (0, 1)
+
+    def __init__(self) -> None:
+        self.left: list[str] = []
+
+    def exchange(self, message: bytes) -> Any:
+        waits = asyncio.sleep(3600) if message.startswith(b"after") else asyncio.sleep(0)
+
+        async def sleep() -> Exchanged:
+            await waits
+            return Exchanged((message, message))
+
+        return SimpleNamespace(sleep=sleep)
+
+    def leave(self, reason: str) -> None:
+        self.left.append(reason)
+
+
+def test_a_cancellation_while_others_are_waited_for_is_no_fault_of_ours(events):
+    ranks, runs = Ranks(), []
+
+    @warmed(iterations=1, ranks=ranks)
+    async def f(x: int) -> int:
+        runs.append(x)
+        return x
+
+    async def main() -> None:
+        task = asyncio.create_task(f(1))
+        while not runs:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert runs == [1]
+    assert ranks.left
+    assert not FAULTS.by_place

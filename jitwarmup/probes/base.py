@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial, wraps
 from types import ModuleType
 from typing import Any
@@ -48,7 +49,7 @@ class HookProbe:
 
 def compiling() -> bool:
     """Whether this thread is inside a torch compile; never raises."""
-    with Contained():  # torch is not loaded, or not as known
+    with suppress(Exception):  # torch is not loaded, or not as known
         return sys.modules["torch._guards"].CompileContext.try_get() is not None
     return False
 

@@ -7,7 +7,6 @@ With what a run is timed (clock, fence), watched (probes), metered (monitor) and
 from __future__ import annotations
 
 import operator
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +31,7 @@ class UserClock:
     def __init__(self, clock: Clock) -> None:
         self.clock: Clock | None = clock
         self.fence = clock.fence  # what it raises is the run's: work of the user's failed on the device
-        self.last_ns, self.read_at = 0, time.perf_counter_ns()
+        self.last_ns, self.read_at = 0, PLAIN_CLOCK.now()
 
     def now(self) -> int:
         """Monotonic nanoseconds."""
@@ -43,9 +42,9 @@ class UserClock:
                 FAULTS.contain(fault, of_port=True)
                 self.clock = None
             else:
-                self.last_ns, self.read_at = now_ns, time.perf_counter_ns()
+                self.last_ns, self.read_at = now_ns, PLAIN_CLOCK.now()
                 return now_ns
-        return self.last_ns + time.perf_counter_ns() - self.read_at
+        return self.last_ns + PLAIN_CLOCK.now() - self.read_at
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,7 @@ OPTIONS = [
 ]
 
 
-def test_the_doors_were_found():
+def test_the_options_were_found():
     assert len(OPTIONS) >= 45
     assert {"key", "reusable", "timeout_s", "weights", "at_most", "devices", "sizes"} <= {name for _, name in OPTIONS}
 

@@ -11,6 +11,7 @@ from strict import strict_build
 
 from jitwarmup import probes
 from jitwarmup.events import emit, schema
+from jitwarmup.events.guard import FAULTS
 from jitwarmup.events.sinks import Recorder
 from jitwarmup.host.scope import CURRENT
 from jitwarmup.host.switch import SWITCH
@@ -37,12 +38,15 @@ def _clean_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(schema, "build", strict_build)
     monkeypatch.setattr(emit, "SILENT", False)
     CURRENT.set(None)
+    FAULTS.by_place.clear()
     yield
     probes._USUAL.disarm()
     gc_watches()
     if (structlog := sys.modules.get("structlog")) is not None:
         structlog.reset_defaults()
     assert not emit._CAPTURING, "a test goes on capturing events"
+    faults = dict(FAULTS.by_place)
+    assert not faults, "something of ours failed behind a call that went on; a test that wants it clears FAULTS"
     assert SWITCH.reasons == 0, "a test left jitwarmup switched off"
 
 

@@ -20,8 +20,9 @@ from jitwarmup.engine.instruments import Instruments, open_instruments
 from jitwarmup.engine.measurement import Measurement
 from jitwarmup.engine.options import UNSET, BlockSettings, Options, check_function, enclosing_settings
 from jitwarmup.engine.steps import Step
-from jitwarmup.engine.timed_region import RunOutcome, TimedRegion
+from jitwarmup.engine.timed_region import RunOutcome, TimedRegion, interrupts
 from jitwarmup.events import schema
+from jitwarmup.events.guard import FAULTS
 from jitwarmup.host import event_loops
 from jitwarmup.host.scope import RunContext, note_divergence
 from jitwarmup.records.errors import ArgumentError, Overlap
@@ -87,30 +88,32 @@ class Block:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        outcome: RunOutcome | None = None
         try:
             outcome = self._body_over(error)
             try:
                 drivers.through(self._noting(outcome))
             finally:
                 self._conclude(outcome)
-        except BaseException as interrupt:
-            self._give_up(interrupt)
-            raise
+        except BaseException as fault:  # noqa: BLE001 - raised again where it is an interrupt, or another rank's failure
+            self._give_up(fault)
+            FAULTS.contain(fault)
         if error is None and outcome is not None and outcome.error is not None:
             raise outcome.error  # the device failed after the body had started the work
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        outcome: RunOutcome | None = None
         try:
             outcome = self._body_over(error)
             try:
                 await drivers.athrough(self._noting(outcome))
             finally:
                 self._conclude(outcome)
-        except BaseException as interrupt:
-            self._give_up(interrupt)
-            raise
+        except BaseException as fault:  # noqa: BLE001 - raised again where it is an interrupt, or another rank's failure
+            self._give_up(fault)
+            FAULTS.contain(fault)
         if error is None and outcome is not None and outcome.error is not None:
             raise outcome.error  # as above
 
@@ -186,7 +189,7 @@ class Block:
         ranks = self._instruments.ranks()
         agreement = self._measurement.agreement if self._measurement is not None else None
         noticed = agreement is not None and agreement.left
-        if ranks is not None and not noticed and not isinstance(error, Exception):
+        if ranks is not None and not noticed and interrupts(error):
             ranks.leave(f"{type(error).__name__} at the edge of a block")
 
     def __del__(self) -> None:

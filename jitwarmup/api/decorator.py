@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar, get_overloads, overload
 
 from jitwarmup.api.warmed import Warmed
 from jitwarmup.engine.options import UNSET, Options, check_function
+from jitwarmup.records.checks import checking
 from jitwarmup.records.protocols import Rule
 
 P = ParamSpec("P")
@@ -89,7 +90,8 @@ def warmed(function: Any = None, /, **options: Any) -> Any:  # noqa: D417 - the 
         ArgumentError: an option cannot work, or the decorated thing is a class or not callable.
 
     """
-    decorator = functools.partial(decorate, Options.checked(**options))
+    with checking("warmed"):
+        decorator = functools.partial(decorate, Options.checked(**options))
     return decorator if function is None else decorator(function)
 
 

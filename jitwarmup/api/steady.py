@@ -22,6 +22,7 @@ from jitwarmup.engine import procedures
 from jitwarmup.engine.commands import Call, CallResult, Procedure
 from jitwarmup.engine.options import UNSET, BlockSettings
 from jitwarmup.events.guard import Fanout
+from jitwarmup.records.checks import checking
 from jitwarmup.records.errors import ArgumentError, Overlap
 from jitwarmup.records.report import Report
 
@@ -185,5 +186,6 @@ def steady_state(  # noqa: D417 - the options that it has in common with `warmed
     given = {name: value for name, value in locals().items() if name not in ("function", "args")}
     if function is None and args:
         raise ArgumentError("steady_state() got arguments without a function; wanted steady_state(function, *args)")
-    settings = BlockSettings.checked(**given)
+    with checking("steady_state"):
+        settings = BlockSettings.checked(**given)
     return SteadyState(function, args, settings)

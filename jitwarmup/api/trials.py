@@ -14,6 +14,7 @@ from jitwarmup.engine.commands import CallResult, Ending, RunRequest
 from jitwarmup.engine.measurement import Measurement
 from jitwarmup.engine.procedures import Keep
 from jitwarmup.engine.timed_region import RunOutcome, TimedRegion
+from jitwarmup.events.guard import FAULTS
 from jitwarmup.records.errors import ArgumentError, Overlap
 from jitwarmup.records.runs import Phase
 
@@ -50,15 +51,22 @@ class Trial:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.region is not None:
+        if self.region is None:
+            return
+        late = None
+        try:
             self.region.__exit__(kind, error, trace)
             self.outcome = self.region.outcome()
             self.region = None
             late = self.outcome.error
             if late is not None:  # the loop will not come round again: conclude now, and let the exception pass
                 self._loop.finish(self.outcome)
-            if error is None and late is not None:
-                raise late  # the device failed after the body had started the work
+        except BaseException as fault:
+            if error is None:
+                raise
+            FAULTS.contain(fault)
+        if error is None and late is not None:
+            raise late  # the device failed after the body had started the work
 
     async def __aenter__(self) -> Self:
         return self.__enter__()

@@ -18,7 +18,7 @@ from jitwarmup.engine.options import BlockSettings
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.keys.single_flight import Wait
 from jitwarmup.keys.state import BUDGET_SPENT, KeyState
-from jitwarmup.records.checks import is_number, one_of, seconds, shown
+from jitwarmup.records.checks import checking, is_number, one_of, seconds, shown
 from jitwarmup.records.errors import ArgumentError, MeasurementFailed
 from jitwarmup.records.runs import Preparation, Warmup
 
@@ -89,9 +89,11 @@ def arguments_of(given: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 def checked_weights(weights: Sequence[float] | None, count: int) -> Sequence[float]:
     """One weight for each input; equal ones where none were given."""
     if weights is None:
-        return [1.0] * count
-    given = list(weights)
-    fit = all(is_number(weight) and weight >= 0 for weight in given)
+        with checking("warm_all"):
+            return [1.0] * count
+    with checking("warm_all"):
+        given = list(weights)
+        fit = all(is_number(weight) and weight >= 0 for weight in given)
     if len(given) != count or not fit:
         raise ArgumentError(
             f"warm_all got {len(given)} weights for {count} inputs; wanted one finite number, 0 or more, for each"
@@ -103,8 +105,9 @@ def preparing(
     warmed: Driven, inputs: Sequence[Any], weights: Sequence[float] | None, budget_s: float | None, policy: str
 ) -> Callable[[], Procedure]:
     """What makes the procedure of ``warm_all``, once its arguments are checked; where jitwarmup is off, of no input."""
-    seconds("budget_s", budget_s)
-    one_of("policy", policy, POLICIES)
+    with checking("warm_all"):
+        seconds("budget_s", budget_s)
+        one_of("policy", policy, POLICIES)
     items = [] if SWITCH.reasons else items_of(warmed, inputs, weights)
     return lambda: in_turn(warmed, items, budget_s, policy)
 

@@ -17,7 +17,7 @@ from jitwarmup.api.driven import Driven
 from jitwarmup.api.warm_many import WarmAll
 from jitwarmup.engine import drivers, procedures
 from jitwarmup.engine.callables import CallableKind, wrapper_attributes
-from jitwarmup.engine.commands import Procedure
+from jitwarmup.engine.commands import Procedure, passthrough
 from jitwarmup.engine.function import Prefix, WarmedFunction
 from jitwarmup.engine.options import Options
 from jitwarmup.host.scope import CURRENT
@@ -323,7 +323,7 @@ def timed_call(core: WarmedFunction, prefix: Prefix, args: tuple[Any, ...], kwar
     def make() -> Procedure:
         """The procedure is chosen when the body begins to run, where a task's or consumer's scope is known."""
         if core.passes_through():
-            return procedures.passthrough(core.function, (*prefix, *args), kwargs)
+            return passthrough(core.function, (*prefix, *args), kwargs)
         return procedures.plain(core.call(prefix, args, kwargs))
 
     by_kind: dict[CallableKind, Callable[[Callable[[], Procedure]], Any]] = {

@@ -13,7 +13,7 @@ from jitwarmup.distributed.exchange import ExchangeGroup, exchange_group_of
 from jitwarmup.distributed.notices import distributed
 from jitwarmup.distributed.waiting import LOOK_S
 from jitwarmup.host import event_loops
-from jitwarmup.records.checks import seconds, shown
+from jitwarmup.records.checks import checking, seconds, shown
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.protocols import Exchanged, Ranks
 
@@ -39,8 +39,9 @@ class RankGroup:
     """
 
     def __init__(self, group: Any = None, *, timeout_s: float = TIMEOUT_S) -> None:
-        seconds("timeout_s", timeout_s, optional=False)
-        self._group = process_group(group)
+        with checking("RankGroup"):
+            seconds("timeout_s", timeout_s, optional=False)
+            self._group = process_group(group)
         self.timeout_s = float(timeout_s)
 
     @property

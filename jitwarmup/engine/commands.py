@@ -18,13 +18,15 @@ from typing import Any
 from jitwarmup.distributed import identity
 from jitwarmup.engine.callables import CallableKind
 from jitwarmup.engine.inputs import Inputs
-from jitwarmup.engine.instruments import Instruments
+from jitwarmup.engine.instruments import PLAIN_CLOCK, Instruments
 from jitwarmup.engine.options import Options
 from jitwarmup.engine.rules import Fixed
 from jitwarmup.engine.steps import Step
-from jitwarmup.engine.timed_region import RunOutcome
+from jitwarmup.engine.timed_region import RunOutcome, TimedRegion, TimedStream
 from jitwarmup.events import schema
+from jitwarmup.events.guard import FAULTS
 from jitwarmup.host.arguments.marks import ATOMS
+from jitwarmup.host.interrupts import Contained
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.keys.registry import KeyRegistry
 from jitwarmup.keys.single_flight import Wait
@@ -33,7 +35,9 @@ from jitwarmup.probes import CompiledCallCounter
 from jitwarmup.records.errors import MeasurementFailed
 from jitwarmup.records.protocols import Clock
 from jitwarmup.records.report import text_of
-from jitwarmup.records.runs import Run
+from jitwarmup.records.runs import Phase, Run
+
+PLAIN = Step(Phase.MEASURE, 0)  # a plain call is a measured run of its own
 
 MOST_BYTES = 2**20  # of items that are kept while a stream runs in silence
 
@@ -144,6 +148,15 @@ class RunRequest:
     kept: KeptItems | None = (
         None  # a stream's items, where they may have to be handed on; None again where they are not all
     )
+    region: TimedRegion | None = None  # that it was made in
+    own: bool = False  # made with the caller's own arguments, so that what comes of it may be what the caller gets
+    instead: Callable[[], Procedure] | None = None  # the caller's own run, should this one not be it
+    procedure: Any = None  # that it is answered to, where whoever called the driver makes the run
+
+    @property
+    def outcome(self) -> TimedRegion | RunOutcome | None:
+        """What the user's function gave, as soon as it has returned or raised."""
+        return None if self.region is None else self.region.concluded or self.region
 
 
 @dataclass(slots=True, eq=False)
@@ -183,6 +196,43 @@ def audited(request: RunRequest) -> Generator[RunRequest, RunOutcome, RunOutcome
     if looks:
         outcome.run = replace(outcome.run, compiled_calls=audit.served, uncompiled_calls=audit.missed)
     return outcome
+
+
+def passthrough(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Procedure:
+    """A call that passes through: the plain call, nothing read around it."""
+    outcome = yield RunRequest(None, PLAIN, PLAIN_CLOCK, function, args, kwargs, live=True)
+    return CallResult(outcome.value, outcome.error)
+
+
+def rescue(request: RunRequest | None, fault: BaseException) -> Procedure:
+    """
+    The one place that keeps what fails of ours from the caller of a plain call, once the user's code has been run.
+
+    Gives the procedure that goes on in the place of the one that failed: it ends with what came of the caller's own run,
+    or makes that run now. Raises the fault where it is not to be contained, or where nobody waits for a value.
+    """
+    region = None if request is None else request.region
+    if request is None or not (request.live or request.instead) or (region is not None and region.device_failed):
+        raise fault
+    FAULTS.contain(fault)
+    outcome = request.outcome
+    whole = not isinstance(region, TimedStream) or request.live or request.kept is not None
+    if outcome is not None and outcome.held and (request.live or request.own) and whole:
+        return ended(CallResult(outcome.value, outcome.error, items=request.kept or deque()))
+    return request.instead() if request.instead else passthrough(request.function, request.args, request.kwargs)
+
+
+def ended(result: CallResult) -> Procedure:
+    """Nothing is left to do."""
+    yield from ()
+    return result
+
+
+def own_run(call: Call) -> Procedure:
+    """The caller's own run after a warm-up that could not go on, with nothing read around it."""
+    with Contained():
+        call.inputs.rewind()
+    return (yield from passthrough(call.function, *call.inputs.own()))
 
 
 class Ending(Enum):

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import types
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 from jitwarmup.engine.callables import CallableKind
-from jitwarmup.engine.commands import CallResult, Procedure, RunRequest
+from jitwarmup.engine.commands import CallResult, Procedure, RunRequest, rescue
 from jitwarmup.engine.timed_region import CALL, MEASURE, RunOutcome, TimedRegion, TimedStream, UntimedRegion
+from jitwarmup.events.guard import FAULTS
 from jitwarmup.host.interrupts import InterruptWatch
 from jitwarmup.keys.single_flight import Wait
 
@@ -40,15 +41,23 @@ def advance(procedure: Procedure, sent: Any) -> Wait | RunRequest | CallResult:
 def carry(procedure: Procedure, kind: CallableKind, sent: Any = None, *, runs: bool = True) -> Carrying[Any]:
     """Carry a procedure out to its result, or to a run that is not made here: any without ``runs``, a live one of a stream."""
     asynchronous, streams = kind.asynchronous, kind.streams
+    made: RunRequest | None = None
     while True:
-        request = advance(procedure, sent)
-        sent = None
-        if isinstance(request, Wait):
-            sent = (yield from request.sleep().__await__()) if asynchronous else request.block()
-        elif isinstance(request, CallResult) or not runs or (streams and request.live):
-            return request
-        else:
-            sent = yield from (drained if streams else once)(request, asynchronous=asynchronous)
+        try:
+            request = advance(procedure, sent)
+            sent = None
+            if isinstance(request, Wait):
+                sent = (yield from request.sleep().__await__()) if asynchronous else request.block()
+            elif isinstance(request, CallResult):
+                return request
+            elif not runs or (streams and request.live):
+                request.procedure = procedure
+                return request
+            else:
+                made = request
+                sent = yield from (drained if streams else once)(request, asynchronous=asynchronous)
+        except BaseException as fault:  # noqa: BLE001 - raised again there, unless the user's call can go on without it
+            procedure, sent, made = rescue(made, fault), None, None
 
 
 in_task = types.coroutine(carry)
@@ -90,7 +99,7 @@ def call(make: Make, kind: CallableKind = CallableKind.FUNCTION) -> Any:
         result = at_once(carry(procedure, kind))
     finally:
         procedure.close()
-    return result.unwrap()
+    return result.value if result.error is None else result.unwrap()
 
 
 async def acall(make: Make, kind: CallableKind = CallableKind.COROUTINE) -> Any:
@@ -100,7 +109,7 @@ async def acall(make: Make, kind: CallableKind = CallableKind.COROUTINE) -> Any:
         result = await in_task(procedure, kind)
     finally:
         procedure.close()
-    return result.unwrap()
+    return result.value if result.error is None else result.unwrap()
 
 
 def once(request: RunRequest, *, asynchronous: bool) -> Carrying[RunOutcome]:
@@ -109,13 +118,19 @@ def once(request: RunRequest, *, asynchronous: bool) -> Carrying[RunOutcome]:
     if request.instruments is not None:
         name = CALL if request.live else MEASURE
         region = TimedRegion(request.instruments, request.step, request.clock, name=name)
+    request.region = region
     try:
         with interrupts_of(request, asynchronous=asynchronous) as watch, region:
-            value = request.function(*request.args, **request.kwargs)
-            region.value = (yield from value.__await__()) if asynchronous else value
+            try:
+                value = request.function(*request.args, **request.kwargs)
+                region.value = (yield from value.__await__()) if asynchronous else value
+            except BaseException as error:  # noqa: BLE001 - the user's, for the procedure to hand on
+                region.error = error
+            region.held = True
         return outcome_of(region, watch)
     finally:
-        region.abandon()
+        if region.open:
+            region.abandon()
 
 
 def interrupts_of(request: RunRequest, *, asynchronous: bool) -> AbstractContextManager[InterruptWatch | None]:
@@ -133,9 +148,11 @@ def outcome_of(region: TimedRegion, watch: InterruptWatch | None) -> RunOutcome:
 
 def stream_of(request: RunRequest) -> TimedStream:
     """The window of a run that yields items."""
-    if request.instruments is None:
-        return UntimedRegion()
-    return TimedStream(request.instruments, request.step, request.clock)
+    region: TimedStream = UntimedRegion()
+    if request.instruments is not None:
+        region = TimedStream(request.instruments, request.step, request.clock)
+    request.region = region
+    return region
 
 
 def drained(request: RunRequest, *, asynchronous: bool) -> Carrying[RunOutcome]:
@@ -162,7 +179,8 @@ def drained(request: RunRequest, *, asynchronous: bool) -> Carrying[RunOutcome]:
                 region.value = getattr(ended, "value", None)
         return outcome_of(region, watch)
     finally:
-        region.abandon()
+        if region.open:
+            region.abandon()
 
 
 def satisfied(request: RunRequest, region: TimedStream) -> bool:
@@ -171,7 +189,7 @@ def satisfied(request: RunRequest, region: TimedStream) -> bool:
     return spent or (request.drain is not None and region.items >= request.drain)
 
 
-def stream(make: Make) -> Generator[Any, Any, Any]:
+def stream(make: Make) -> Generator[Any, Any, Any]:  # noqa: C901, PLR0915 - as the docstring says
     """
     Driver for generators: extra runs are drained in silence, the caller's own run streams live.
 
@@ -183,30 +201,43 @@ def stream(make: Make) -> Generator[Any, Any, Any]:
     watch: InterruptWatch | None = None
     try:
         request = at_once(carry(procedure, CallableKind.GENERATOR))
-        if isinstance(request, RunRequest):
-            region = stream_of(request)
-            watching = interrupts_of(request, asynchronous=False)
-            with region:
-                try:
-                    inner = request.function(*request.args, **request.kwargs)
-                    step, given = inner.send, None
-                    while True:
-                        with watching as watch:
-                            item = step(given)
-                        region.leave_step()
-                        try:
-                            given = yield item
-                            step = inner.send
-                        except BaseException as thrown:  # noqa: BLE001 - what is thrown in, or closes it, is the user's generator's
-                            step, given = inner.throw, thrown
-                        del item
-                        region.closed = isinstance(given, GeneratorExit)  # the consumer leaves
-                        region.enter_step()
-                except StopIteration as stop:
-                    region.value = stop.value
-            request = at_once(carry(procedure, CallableKind.GENERATOR, outcome_of(region, watch)))
+        while isinstance(live := request, RunRequest):
+            try:
+                region = stream_of(live)
+                watching = interrupts_of(live, asynchronous=False)
+                with region:
+                    try:
+                        inner = live.function(*live.args, **live.kwargs)
+                        step, given = inner.send, None
+                        while True:
+                            with watching as watch:
+                                item = step(given)
+                            try:
+                                region.leave_step()
+                            except BaseException as fault:  # noqa: BLE001 - raised again where it is an interrupt
+                                FAULTS.contain(fault)
+                            try:
+                                given = yield item
+                                step = inner.send
+                            except BaseException as thrown:  # noqa: BLE001 - what is thrown in, or closes it, is the generator's
+                                step, given = inner.throw, thrown
+                            del item
+                            region.closed = isinstance(given, GeneratorExit)  # the consumer leaves
+                            try:
+                                region.enter_step()
+                            except BaseException as fault:  # noqa: BLE001 - as above
+                                FAULTS.contain(fault)
+                    except StopIteration as stop:
+                        region.value = stop.value
+                    except BaseException as error:  # noqa: BLE001 - the user's, for the procedure to hand on
+                        region.error = error
+                    region.held = True
+                request = at_once(carry(live.procedure, CallableKind.GENERATOR, outcome_of(region, watch)))
+            except BaseException as fault:  # noqa: BLE001 - as above
+                request = at_once(carry(rescue(live, fault), CallableKind.GENERATOR))
     finally:
-        region.abandon()
+        if region.open:
+            region.abandon()
         procedure.close()
     try:
         while request.items:
@@ -214,37 +245,51 @@ def stream(make: Make) -> Generator[Any, Any, Any]:
     except GeneratorExit:  # the consumer leaves
         request.pass_on_interrupt()
         raise
-    return request.unwrap()
+    return request.value if request.error is None else request.unwrap()
 
 
-async def astream(make: Make) -> AsyncGenerator[Any, Any]:
+async def astream(make: Make) -> AsyncGenerator[Any, Any]:  # noqa: C901, PLR0915 - as `stream`
     """Driver for async generators: as ``stream``, with ``asend``, ``athrow`` and ``aclose``."""
     procedure = make()
     region: TimedStream = UntimedRegion()
     watch: InterruptWatch | None = None
     try:
         request = await in_task(procedure, CallableKind.ASYNC_GENERATOR)
-        if isinstance(request, RunRequest):
-            region = stream_of(request)
-            watching = interrupts_of(request, asynchronous=True)
-            with region, suppress(StopAsyncIteration):
-                inner = request.function(*request.args, **request.kwargs)
-                step, given = inner.asend, None
-                while True:
-                    with watching as watch:
-                        item = await step(given)
-                    region.leave_step()
+        while isinstance(live := request, RunRequest):
+            try:
+                region = stream_of(live)
+                watching = interrupts_of(live, asynchronous=True)
+                with region:
                     try:
-                        given = yield item
-                        step = inner.asend
-                    except BaseException as thrown:  # noqa: BLE001 - as in ``stream``
-                        step, given = inner.athrow, thrown
-                    del item
-                    region.closed = isinstance(given, GeneratorExit)
-                    region.enter_step()
-            request = await in_task(procedure, CallableKind.ASYNC_GENERATOR, outcome_of(region, watch))
+                        inner = live.function(*live.args, **live.kwargs)
+                        step, given = inner.asend, None
+                        while True:
+                            with watching as watch:
+                                item = await step(given)
+                            try:
+                                region.leave_step()
+                            except BaseException as fault:  # noqa: BLE001 - raised again where it is an interrupt
+                                FAULTS.contain(fault)
+                            try:
+                                given = yield item
+                                step = inner.asend
+                            except BaseException as thrown:  # noqa: BLE001 - what is thrown in, or closes it, is the generator's
+                                step, given = inner.athrow, thrown
+                            del item
+                            region.closed = isinstance(given, GeneratorExit)  # the consumer leaves
+                            try:
+                                region.enter_step()
+                            except BaseException as fault:  # noqa: BLE001 - as above
+                                FAULTS.contain(fault)
+                    except BaseException as error:  # noqa: BLE001 - the user's, for the procedure to hand on
+                        region.error = None if isinstance(error, StopAsyncIteration) else error
+                    region.held = True
+                request = await in_task(live.procedure, CallableKind.ASYNC_GENERATOR, outcome_of(region, watch))
+            except BaseException as fault:  # noqa: BLE001 - as above
+                request = await in_task(rescue(live, fault), CallableKind.ASYNC_GENERATOR)
     finally:
-        region.abandon()
+        if region.open:
+            region.abandon()
         procedure.close()
     try:
         while request.items:
@@ -252,4 +297,5 @@ async def astream(make: Make) -> AsyncGenerator[Any, Any]:
     except GeneratorExit:
         request.pass_on_interrupt()
         raise
-    request.unwrap()
+    if request.error is not None:
+        request.unwrap()

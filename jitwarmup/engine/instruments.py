@@ -6,6 +6,7 @@ With what a run is timed (clock, fence), watched (probes), metered (monitor) and
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from jitwarmup.distributed import EVERYBODY, ranks_of
 from jitwarmup.engine.options import UNSET, BlockSettings
 from jitwarmup.events import schema
 from jitwarmup.events.emit import as_emitter
-from jitwarmup.events.guard import SafeEmitter
+from jitwarmup.events.guard import FAULTS, OutermostEmitter
 from jitwarmup.gpu.shared import SharedMonitor
 from jitwarmup.host.clock import SystemClock
 from jitwarmup.host.switch import SWITCH
@@ -24,6 +25,28 @@ PLAIN_CLOCK = SystemClock(every_stream=False)  # other streams are other people'
 FULL_CLOCK = SystemClock(every_stream=True)
 
 
+class UserClock:
+    """A clock that was given, as long as it gives whole nanoseconds; the system's goes on from its last good reading."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock: Clock | None = clock
+        self.fence = clock.fence  # what it raises is the run's: work of the user's failed on the device
+        self.last_ns, self.read_at = 0, PLAIN_CLOCK.now()
+
+    def now(self) -> int:
+        """Monotonic nanoseconds."""
+        if self.clock is not None:
+            try:
+                now_ns = operator.index(self.clock.now())
+            except BaseException as fault:  # noqa: BLE001 - raised again where it is an interrupt
+                FAULTS.contain(fault, of_port=True)
+                self.clock = None
+            else:
+                self.last_ns, self.read_at = now_ns, PLAIN_CLOCK.now()
+                return now_ns
+        return self.last_ns + PLAIN_CLOCK.now() - self.read_at
+
+
 @dataclass(frozen=True, slots=True)
 class Instruments:
     """One of each port. ``plain_clock`` times the calls of a service, ``clock`` measurements and blocks."""
@@ -32,7 +55,7 @@ class Instruments:
     plain_clock: Clock
     monitor: SharedMonitor | None
     probe_set: ProbeSet
-    emitter: SafeEmitter
+    emitter: OutermostEmitter
     port: Ranks | None
 
     def ranks(self) -> Ranks | None:
@@ -49,9 +72,9 @@ def open_instruments(
     ``explicit``: a measurement or block, which agrees with other ranks where torch.distributed is initialised.
     """
     block = BlockSettings() if block is None else block
-    given = block.get("clock")
+    given = UserClock(block.clock) if block.get("clock") is not None else None
     meter = block.get("monitor", monitor)
-    emitter = SafeEmitter(as_emitter(block.get("log")))
+    emitter = OutermostEmitter(as_emitter(block.get("log")))
     return Instruments(
         clock=given if given is not None else FULL_CLOCK,
         plain_clock=given if given is not None else PLAIN_CLOCK,

@@ -8,7 +8,7 @@ caller; here is what is common to all of them.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import takewhile
@@ -38,7 +38,8 @@ from jitwarmup.engine.conclusion import NOT_ACCEPTED, Plan, labelled, note_failu
 from jitwarmup.engine.inputs import rewinds_process
 from jitwarmup.engine.rules import engaged, seeks_proof
 from jitwarmup.engine.steps import Step, Steps
-from jitwarmup.engine.timed_region import RunOutcome
+from jitwarmup.engine.timed_region import RunOutcome, interrupts
+from jitwarmup.events.guard import FAULTS
 from jitwarmup.host import process_size
 from jitwarmup.host.arguments.results import still_to_come
 from jitwarmup.host.identities import new_identities
@@ -78,6 +79,7 @@ class Measurement(Plan):
         self.clock = clock
         self.recurring = RecurringWork()
         self.replay = False  # a stream's silent run may turn out to be the only run: its items are kept, up to a bound
+        self.instead: Callable[[], Procedure] | None = None  # of a plain call: its own run, should the warm-up break
         self.pausing = False
         self.measures = False  # a report is wanted, not a value
         self.spans = ExitStack()  # emitters that span the warm-up
@@ -123,6 +125,9 @@ class Measurement(Plan):
         request = RunRequest(call.instruments, step, self.clock, function, args, kwargs)
         if extra:
             self.bound(request)
+        request.instead = self.instead
+        untouched = call.options.fresh is None and call.options.dry_run is None
+        request.own = step.phase is Phase.VALIDATE and untouched
         del args, kwargs
         if step.phase is Phase.WARM and step.index == 0:
             outcome: RunOutcome = yield from audited(request)
@@ -149,14 +154,15 @@ class Measurement(Plan):
         run: Run = outcome.run
         if outcome.error is not None:
             self.error = outcome.error
-            self.end = Ending.FAILED if isinstance(outcome.error, Exception) else Ending.INTERRUPTED
+            self.end = Ending.INTERRUPTED if interrupts(outcome.error) else Ending.FAILED
         elif outcome.answered:
             self.end, self.value = Ending.ANSWERED, outcome.value
         elif step.phase is Phase.VALIDATE:
             run = self.judge(run, outcome.value)
         if self.agreement is not None:
             run = yield from self.agree(self.agreement, run, outcome)
-        outcome.value = outcome.error = None
+        if self.end is Ending.DONE or self.instead is None:  # else it may be what the caller gets
+            outcome.drop()
         self.sizes.append(process_size.read())
         self.annotations += [(run, note) for note in outcome.notes]
         run = self.recurring.observe(run)
@@ -173,7 +179,7 @@ class Measurement(Plan):
         """Look at the validation run's value: its kind, what the user accepts, and whether arguments were changed."""
         check_kind(self.call.name, self.call.kind, value)
         try:
-            accepted = self.call.options.accept is None or self.call.options.accept(value)
+            accepted = self.call.options.accept is None or bool(self.call.options.accept(value))
         except Exception as error:  # noqa: BLE001 - the check is a part of the validation: its failure is handed on as it is
             self.error, self.end = error, Ending.FAILED
             return replace(run, outcome="error", error_type=type(error).__name__)
@@ -194,10 +200,18 @@ class Measurement(Plan):
         return run
 
     def rule(self, runs: Sequence[Run]) -> Decision:
-        """The rule of the options, within the budget, told whether causes are watched (a module may appear in a run)."""
+        """
+        The rule of the options, within the budget, told whether causes are watched (a module may appear in a run).
+
+        One that raises or gives no Decision is out: the warm-up ends with the runs that were made.
+        """
         options = self.call.options
         watched = self.watches_causes if self.agreement is None else self.agreement.watched
-        return engaged(options.rule, budget_s=options.budget_s, causes_watched=watched)(runs)
+        try:
+            return checked(engaged(options.rule, budget_s=options.budget_s, causes_watched=watched)(runs))
+        except BaseException as fault:  # noqa: BLE001 - raised again where it is an interrupt
+            FAULTS.contain(fault, of_port=True)
+        return Decision(state="spent", path="rule_failed")
 
     @property
     def watches_causes(self) -> bool:
@@ -317,3 +331,10 @@ class Measurement(Plan):
         announce.announce_warmed(self, grown)
         if self.decision is not None and seeks_proof(self.call.options.rule):
             announce.announce_proof(self, self.decision)
+
+
+def checked(decision: Any) -> Decision:
+    """What a rule gave, where it is a decision."""
+    if isinstance(decision, Decision) and decision.state in ("more", "proven", "spent"):
+        return decision
+    raise TypeError

@@ -15,6 +15,7 @@ from typing import Any, Final
 from jitwarmup.distributed import checked_ranks
 from jitwarmup.engine.callables import HOLDERS
 from jitwarmup.engine.rules import Fixed
+from jitwarmup.events.emit import as_emitter
 from jitwarmup.host.scope import settings_around
 from jitwarmup.probes import ProbeSet, probe_set_of
 from jitwarmup.records.checks import callable_or_none, flag, one_of, seconds, shown, whole
@@ -151,6 +152,7 @@ class BlockSettings:
         check_monitor(found.get("monitor"))
         check_port("clock", found.get("clock"), ("now", "fence"), "an object with now() -> int (ns) and fence()")
         check_name(found.get("name"))
+        as_emitter(found.get("log"))
         return found if found.ranks is UNSET else replace(found, ranks=checked_ranks(found.ranks))
 
     def get(self, name: str, default: Any = None) -> Any:

@@ -17,6 +17,7 @@ from typing import Any
 from jitwarmup.engine import announce, demotion
 from jitwarmup.engine.commands import (
     ONLY_RUN,
+    PLAIN,
     WELL,
     Call,
     CallResult,
@@ -24,15 +25,17 @@ from jitwarmup.engine.commands import (
     Procedure,
     RunRequest,
     TimedFunction,
+    own_run,
     refused,
 )
 from jitwarmup.engine.conclusion import contaminated, note_failure, report_of
 from jitwarmup.engine.demotion import LiveCall, passes
-from jitwarmup.engine.instruments import PLAIN_CLOCK, Instruments
+from jitwarmup.engine.instruments import Instruments
 from jitwarmup.engine.measurement import Measurement
 from jitwarmup.engine.rules import seeks_proof
 from jitwarmup.engine.steps import Step, plan_steps
-from jitwarmup.engine.timed_region import CALL, RunOutcome, TimedRegion
+from jitwarmup.engine.timed_region import CALL, RunOutcome, TimedRegion, interrupts
+from jitwarmup.events.guard import FAULTS
 from jitwarmup.host.scope import enclosing_run
 from jitwarmup.keys.single_flight import BEING_WARMED, Claim, WaitForWarmup
 from jitwarmup.keys.state import KeyState, WarmupOutcome
@@ -44,7 +47,6 @@ Keep = Callable[[Report], None] | None
 INTERRUPTED: tuple[State, WarmupOutcome] = (State.COLD, "interrupted")
 FAILED: tuple[State, WarmupOutcome] = (State.FAILED, "failed")
 VALIDATION = Step(Phase.VALIDATE, 0)
-STEP = Step(Phase.MEASURE, 0)  # a plain call is a measured run of its own
 
 
 def plain(call: Call) -> Procedure:
@@ -80,12 +82,17 @@ def warm_for_call(call: Call, claim: Claim, visit: LiveCall) -> Generator[Any, A
     measurement = Measurement(call, claim, call.instruments.plain_clock, call.report_id)
     own = call.options.fresh is None and call.options.dry_run is None
     measurement.replay = own and call.kind.streams
+    measurement.instead = functools.partial(own_run, call)
     try:
         yield from carried_out(measurement)
     except RankFailed as lost:  # the others did not come: what is asked for is the caller's own run, and it is made
         claim.finish(*(INTERRUPTED if lost.left else FAILED), reason=type(lost).__name__)
         measurement.error = lost
         announce.announce_ended_early(measurement)
+    except Exception as fault:
+        if measurement.made and not interrupts(fault):  # it would fail again at each call
+            claim.finish(*FAILED, reason=type(fault).__name__)
+        raise
     finally:
         visit.runs += measurement.made
     end, kept, streams = measurement.end, measurement.kept, call.kind.streams
@@ -194,13 +201,7 @@ def live_run(call: Call, instruments: Instruments | None, *, validates: bool = F
     """The request for the caller's own run, of the caller's own arguments."""
     args, kwargs = call.inputs.own()
     clock = call.instruments.plain_clock
-    return RunRequest(instruments, STEP, clock, call.function, args, kwargs, live=True, validates=validates)
-
-
-def passthrough(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Procedure:
-    """A call that passes through: the plain call, nothing read around it."""
-    outcome = yield RunRequest(None, STEP, PLAIN_CLOCK, function, args, kwargs, live=True)
-    return CallResult(outcome.value, outcome.error)
+    return RunRequest(instruments, PLAIN, clock, call.function, args, kwargs, live=True, validates=validates)
 
 
 def warm_call(function: TimedFunction, entry: KeyState, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -211,26 +212,36 @@ def warm_call(function: TimedFunction, entry: KeyState, args: tuple[Any, ...], k
     """
     if function.options.emit == "off":
         return function.function(*args, **kwargs)
-    region = TimedRegion(function.instruments, STEP, function.instruments.plain_clock, name=CALL)
+    region = TimedRegion(function.instruments, PLAIN, function.instruments.plain_clock, name=CALL)
+    lost = None
     try:
         with region:
-            region.value = function.function(*args, **kwargs)
+            try:
+                region.value = function.function(*args, **kwargs)
+            except BaseException as error:  # noqa: BLE001 - raised below
+                region.error = error
+            region.held = True
+        function.registry.counts.hit()
+        if (
+            function.options.emit == "summary"
+            and region.uneventful
+            and not entry.recurring.streaks
+            and entry.demotion is None
+        ):
+            function.registry.summary.count(function, region.duration_ns)
+        else:
+            lost = after_run(function, entry, region.run(), was_warm=True, error=region.error)
+    except BaseException as fault:
+        if not region.held:
+            raise
+        FAULTS.contain(fault)
     finally:
         if region.open:
             region.abandon()
-    function.registry.counts.hit()
-    if (
-        function.options.emit == "summary"
-        and region.uneventful
-        and not entry.recurring.streaks
-        and entry.demotion is None
-    ):
-        function.registry.summary.count(function, region.duration_ns)
+    if region.error is None and lost is None:
         return region.value
-    outcome = region.outcome()
-    lost = after_run(function, entry, outcome.run, was_warm=True, error=outcome.error)
-    error = outcome.error if outcome.error is not None else lost
-    return outcome.value if error is None else CallResult(error=error).unwrap()
+    result, region.error = CallResult(error=region.error or lost), None
+    return result.unwrap()
 
 
 def after_run(
@@ -292,7 +303,7 @@ def measure(call: Call, keep: Keep = None) -> Procedure:
         try:
             yield from rewound(measurement, call.options.measurements)
         except BaseException as error:
-            if measurement.runs and not isinstance(error, Exception):  # between two runs, or given up by the driver
+            if measurement.runs and interrupts(error):  # between two runs, or given up by the driver
                 measurement.end = Ending.INTERRUPTED
                 conclude(measurement, keep)  # the finished runs are kept all the same
             raise

@@ -23,8 +23,8 @@ from typing import Literal, Self
 from jitwarmup.analysis.recurrence import RecurringWork, learn_recurrence, one_time_of
 from jitwarmup.analysis.rest import NORMAL, STRICT, CleanTail, Rest, find_rest, rest_start, waited_s
 from jitwarmup.analysis.stats import cov
+from jitwarmup.records.checks import checking, flag, shown, whole
 from jitwarmup.records.checks import seconds as check_seconds
-from jitwarmup.records.checks import whole
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.runs import Decision, Phase, Run
 
@@ -144,8 +144,8 @@ class UntilSteady(Rule):
         whole("at_most", self.at_most, at_least=1, way_out="give until_steady(at_most=30)")
         if self.at_most < self.at_least:
             raise ArgumentError(
-                f"got at_most={self.at_most} below at_least={self.at_least}; wanted at_least <= at_most; "
-                f"give at_most={self.at_least} or more"
+                f"at_most got {shown(self.at_most)}, below at_least={shown(self.at_least)}; wanted at_least <= at_most; "
+                f"give at_most={shown(self.at_least)} or more"
             )
         check_seconds("budget_s", self.budget_s)
 
@@ -184,7 +184,9 @@ def until_steady(
     ``strict`` asks for longer windows (5 and 8 runs in place of 3 and 5). Decision paths: ``quiet``, ``stable``,
     ``cause``, ``noise_floor``, or ``budget`` where nothing was proven. Raises ArgumentError for what cannot work.
     """
-    return UntilSteady(at_least=at_least, at_most=at_most, budget_s=budget_s, strict=strict)
+    with checking("until_steady"):
+        flag("strict", strict)
+        return UntilSteady(at_least=at_least, at_most=at_most, budget_s=budget_s, strict=strict)
 
 
 def seeks_proof(rule: RuleLike) -> bool:

@@ -17,7 +17,9 @@ from typing import Any, Self
 
 from jitwarmup.engine.instruments import Instruments
 from jitwarmup.engine.steps import Step
+from jitwarmup.events.guard import FAULTS
 from jitwarmup.gpu.shared import SharedWindow
+from jitwarmup.host.interrupts import from_outside
 from jitwarmup.host.scope import RunContext
 from jitwarmup.records.protocols import Clock, RunAnnotation
 from jitwarmup.records.runs import Outcome, Phase, Run
@@ -27,25 +29,43 @@ MEASURE, CALL = "measure", "call"  # names of a monitor's windows
 
 @dataclass(slots=True, eq=False)
 class RunOutcome:
-    """What came of one run: the Run (None where none was timed), and the value or the exception of the user's function."""
+    """
+    What came of one run: the Run (None where none was timed), and the value or the exception of the user's function.
+
+    ``held`` while that one is here; it is dropped before the next run.
+    """
 
     run: Any
     value: Any
     error: BaseException | None
     notes: Sequence[RunAnnotation] = ()
     answered: bool = False  # an interrupt came, and the function answered it with this value
+    held: bool = True
+
+    def drop(self) -> None:
+        """Keep neither value nor exception alive."""
+        self.value = self.error = None
+        self.held = False
 
 
 def outcome_of(error: BaseException | None) -> Outcome:
-    """``error`` for an Exception, ``cancelled`` for an interruption (KeyboardInterrupt, cancellation)."""
+    """``error`` for an Exception, ``cancelled`` for an interruption (KeyboardInterrupt, cancellation, a time limit)."""
     if error is None:
         return "ok"
-    return "error" if isinstance(error, Exception) else "cancelled"
+    return "cancelled" if interrupts(error) else "error"
+
+
+def interrupts(error: BaseException) -> bool:
+    """Whether what left the user's function ends the plan without having failed: no Exception, or none of its own."""
+    return not isinstance(error, Exception) or from_outside(error)
 
 
 class TimedRegion:
     """
     One timed run: ``with region: region.value = function(...)``, then ``region.outcome()``.
+
+    ``held`` is set as soon as the user's function has returned or raised: from then on nothing of ours may lose what is
+    in ``value`` or ``error``, then in ``concluded``.
 
     Args:
         instruments: what stands around the run.
@@ -68,11 +88,19 @@ class TimedRegion:
         self.error: BaseException | None = None
         self.meter: SharedWindow | None = None
         self.open = False
+        self.held = False
+        self.concluded: RunOutcome | None = None
+
+    device_failed = False  # at the fence before the run: in work that the user started before
 
     def __enter__(self) -> Self:
         try:
             self.prepare()
-            self.clock.fence()
+            try:
+                self.clock.fence()
+            except BaseException:
+                self.device_failed = True
+                raise
             self.started_at = time.time()
             self.t0 = self.clock.now()
         except BaseException:
@@ -92,7 +120,10 @@ class TimedRegion:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
+        if error is None:
+            error = self.error
         self.error = error
+        self.held = True
         try:
             self.clock.fence()
         except BaseException as late:  # noqa: BLE001 - handed on as the run's own by the driver; an interrupt goes first
@@ -112,11 +143,14 @@ class TimedRegion:
         if not self.open:
             return
         try:
-            if self.meter is not None:
-                self.meter.__exit__(None, None, None)
-        finally:
-            self.instruments.probe_set.close(self.context)
-            self.open = False
+            try:
+                if self.meter is not None:
+                    self.meter.__exit__(None, None, None)
+            finally:
+                self.instruments.probe_set.close(self.context)
+                self.open = False
+        except BaseException as fault:  # noqa: BLE001 - raised again where it is an interrupt
+            FAULTS.contain(fault)
 
     def conclude(self, duration_ns: int) -> None:
         """What is read after the clock."""
@@ -158,7 +192,7 @@ class TimedRegion:
         """The outcome; the region keeps no value and no exception alive."""
         result = RunOutcome(self.run(), self.value, self.error, self.context.notes or ())
         self.context.notes = None
-        self.value = self.error = None
+        self.concluded, self.value, self.error = result, None, None
         return result
 
 
@@ -168,8 +202,8 @@ def finished(notes: Sequence[RunAnnotation], t0_ns: int) -> dict[str, Any]:
     for note in notes:
         try:
             annotated |= merged(annotated, note.finish(t0_ns))
-        except Exception:  # noqa: BLE001, S112 - a note is about a run, it must not break it
-            continue
+        except BaseException as error:  # noqa: BLE001 - a note is about a run, it must not break it
+            FAULTS.contain(error, of_port=True)
     return annotated
 
 
@@ -251,6 +285,8 @@ class UntimedRegion(TimedStream):
         self.items = 0
         self.spent_ns = 0
         self.open = False
+        self.held = False
+        self.concluded = None
 
     def __enter__(self) -> Self:
         return self
@@ -258,7 +294,8 @@ class UntimedRegion(TimedStream):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        self.error = error
+        self.error = error if error is not None else self.error
+        self.held = True
         return True
 
     def enter_step(self) -> None:
@@ -269,4 +306,5 @@ class UntimedRegion(TimedStream):
 
     def outcome(self) -> RunOutcome:
         """The outcome, without a Run."""
-        return RunOutcome(None, self.value, self.error)
+        self.concluded = RunOutcome(None, self.value, self.error)
+        return self.concluded

@@ -1,8 +1,9 @@
 """
-A sink must not break or lose the user's function; ``SafeEmitter`` is the fence around every one of them.
+Nothing of ours must break the user's function: ``SafeEmitter`` is the fence around every sink, ``FAULTS`` counts the rest.
 
-A sink that raises loses the event: it is counted, and the first is noted on stderr. Nobody can interrupt a slow sink in
-the caller's own thread, so whoever has one wraps it in ``QueueSink``.
+A sink that raises loses the event: it is counted, and the first is noted on stderr. So is an event that comes while its
+thread is emitting one (a logging handler that calls a warmed function): it would come again for each that it makes.
+Nobody can interrupt a slow sink in the caller's own thread, so whoever has one wraps it in ``QueueSink``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import itertools
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import Context, copy_context
@@ -20,7 +22,8 @@ from weakref import WeakSet
 
 from jitwarmup.events.sinks import write_line
 from jitwarmup.host.fork_safe import Locked, after_fork_in_child, snapshot_of
-from jitwarmup.records.errors import ArgumentError
+from jitwarmup.host.interrupts import is_interrupt
+from jitwarmup.records.errors import ArgumentError, JitwarmupError
 from jitwarmup.records.protocols import Emitter
 
 QUEUE: Final = 1000  # events that may wait for a slow sink
@@ -59,8 +62,62 @@ def name_of(thing: Any) -> str:
     return f"{owner.__module__}.{owner.__qualname__}"
 
 
+class Faults(Locked):
+    """What failed in jitwarmup itself while the user's call went on, by place; the first of each is noted on stderr."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.by_place: Counter[str] = Counter()
+
+    def contain(self, error: BaseException, *, of_port: bool = False) -> None:
+        """
+        Count it, where the user's call can go on without what failed: code of ours, or the user's object in a port.
+
+        Raises:
+            BaseException: the error itself, where it is an interrupt, or said on purpose (a ``JitwarmupError``). Code of
+                ours raises no cancellation of its own: there one is the caller's.
+
+        """
+        cancels = not (of_port or isinstance(error, Exception))
+        if cancels or isinstance(error, JitwarmupError) or is_interrupt(error):
+            raise error
+        place = f"{type(error).__name__} in {innermost_place(error)}"
+        with self._lock:
+            self.by_place[place] += 1
+            first = self.by_place[place] == 1
+        if first:
+            write_line(
+                f"jitwarmup: {place}, after the function's own run; its result is safe, the next are only counted"
+            )
+
+
+def innermost_place(error: BaseException) -> str:
+    """Where in jitwarmup it was raised: module and function."""
+    place, trace = "jitwarmup", error.__traceback__
+    while trace is not None:
+        module = trace.tb_frame.f_globals.get("__name__", "")
+        if module.startswith("jitwarmup"):
+            place = f"{module}.{trace.tb_frame.f_code.co_name}"
+        trace = trace.tb_next
+    return place
+
+
+FAULTS: Final = Faults()
+
+
+class Emitting(threading.local):
+    """Whether this thread is emitting an event."""
+
+    now = False
+
+
+_EMITTING: Final = Emitting()
+
+
 class SafeEmitter(Lossy):
-    """Around an emitter: never raises an ``Exception``. ``KeyboardInterrupt`` and the like pass."""
+    """Around an emitter: whatever it raises is counted; interrupts pass (`is_interrupt`)."""
+
+    outermost = False
 
     def __init__(self, emitter: Emitter) -> None:
         super().__init__(name_of(emitter))
@@ -68,10 +125,19 @@ class SafeEmitter(Lossy):
 
     def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
         """Emit, whatever the sink does."""
+        before = _EMITTING.now
+        if before and self.outermost:
+            self.lose("had an event to emit while its thread was emitting another one")
+            return
         try:
+            _EMITTING.now = True
             self._emitter.emit(event, level, fields)
-        except Exception as error:  # noqa: BLE001 - a sink's failure must not become the user's
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             self.lose(f"raised {type(error).__name__}")
+        finally:
+            _EMITTING.now = before
 
     @contextmanager
     def warming(self, fields: Mapping[str, Any]) -> Iterator[None]:
@@ -84,15 +150,25 @@ class SafeEmitter(Lossy):
         try:
             if callable(warming := getattr(self._emitter, "warming", None)):
                 span.enter_context(warming(fields))
-        except Exception as error:  # noqa: BLE001 - as in emit
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             self.lose(f"raised {type(error).__name__} on entry")
         try:
             yield
         finally:
             try:
                 span.close()
-            except Exception as error:  # noqa: BLE001 - as in emit
+            except BaseException as error:
+                if is_interrupt(error):
+                    raise
                 self.lose(f"raised {type(error).__name__} on exit")
+
+
+class OutermostEmitter(SafeEmitter):
+    """The first that an event meets in its thread; one that comes while the thread emits another is lost, and counted."""
+
+    outermost = True
 
 
 def is_emitter(given: Any) -> bool:
@@ -144,7 +220,7 @@ class QueueSink:
     """
 
     def __init__(self, emitter: Emitter, *, size: int = QUEUE) -> None:
-        self._sink = SafeEmitter(emitter)
+        self._sink = OutermostEmitter(emitter)  # of its thread
         self._size = size
         self._begin()
         after_fork_in_child(self._begin)

@@ -19,6 +19,7 @@ from weakref import finalize
 
 from jitwarmup.events.guard import Lossy
 from jitwarmup.events.sanitize import to_json
+from jitwarmup.host.interrupts import is_interrupt
 
 Processor = Callable[[Any, str, MutableMapping[str, Any]], Mapping[str, Any]]
 
@@ -47,11 +48,12 @@ class JsonLines(Lossy, AbstractContextManager["JsonLines"]):
             for process in self._processors:
                 entry = process(None, level, dict(entry))
             self._file.append(to_json(entry).encode("ascii") + b"\n")
-        except Exception as error:  # noqa: BLE001 - a disk, a pipe and a user's processor may fail in any way
-            self.lose(f"could not be written ({type(error).__name__})")
-        except BaseException as error:
-            if type(error).__name__ != "DropEvent":  # structlog's way of leaving an event out is a BaseException
+        except BaseException as error:  # a disk, a pipe and a user's processor may fail in any way
+            if type(error).__name__ == "DropEvent":  # structlog's way of leaving an event out is a BaseException
+                return
+            if is_interrupt(error):
                 raise
+            self.lose(f"could not be written ({type(error).__name__})")
 
     def close(self) -> None:
         """Close the file; a later event opens it again."""

@@ -15,6 +15,7 @@ from enum import Enum
 from math import isfinite
 from typing import Any
 
+from jitwarmup.host.interrupts import is_interrupt
 from jitwarmup.records.text import one_line
 
 MAX_BYTES = 4000  # of one event as JSON, envelope included; a pipe keeps writes up to 4,096 whole
@@ -54,7 +55,9 @@ def _scalar(value: Any) -> bool | float | None:
         if isinstance(value, bool):
             return value
         return float(value) if isfinite(value) else None
-    except Exception:  # noqa: BLE001 - a foreign object may raise anything; a value that cannot be read is left out
+    except Exception as error:  # a foreign object may raise anything; a value that cannot be read is left out
+        if is_interrupt(error):
+            raise
         return None
 
 

@@ -20,6 +20,7 @@ from jitwarmup.events.sanitize import to_json
 from jitwarmup.events.schema import CALL
 from jitwarmup.events.text import short_line
 from jitwarmup.host.fork_safe import Locked
+from jitwarmup.host.interrupts import is_interrupt
 from jitwarmup.records.text import one_line
 
 LEVEL_NUMBERS: Final[Mapping[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
@@ -50,8 +51,9 @@ class LineWriter:
             if not self._stalled:
                 stream.write(one_line(line) + "\n")
                 stream.flush()
-        except (OSError, ValueError):  # a closed stream or pipe, a full disk: a line is not worth an exception
-            pass
+        except BaseException as error:  # a closed pipe, a full disk, a notebook's stream: no line is worth an exception
+            if is_interrupt(error):
+                raise
 
     log = msg = debug = info = warn = warning = error = err = exception = critical = fatal = failure = write
 
@@ -65,7 +67,9 @@ def is_writable(stream: Any, patience_s: float) -> bool:
         poll = select.poll()
         poll.register(fd, select.POLLOUT)
         return bool(poll.poll(patience_s * 1000))
-    except (AttributeError, OSError, ValueError):  # a notebook's stream, StringIO, pytest's capture, a closed file
+    except Exception as error:  # a notebook's stream, StringIO, pytest's capture, a closed file
+        if is_interrupt(error):
+            raise
         return True
 
 

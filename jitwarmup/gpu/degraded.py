@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from jitwarmup.host.fork_safe import Locked
+from jitwarmup.host.interrupts import is_interrupt
 
 Listener = Callable[[str, str], None]
 
@@ -63,7 +64,9 @@ class Degraded(Locked):
             try:
                 if (listener := self._listeners.get(who)) is not None:
                     listener(metric, reason)
-            except Exception:  # noqa: BLE001 - a listener's failure must not reach the user's function
+            except BaseException as failure:  # a listener's failure must not reach the user's function
+                if is_interrupt(failure):
+                    raise
                 self._listeners.pop(who, None)
 
 

@@ -21,6 +21,7 @@ from itertools import takewhile
 from typing import Any, NamedTuple, TypeVar
 
 from jitwarmup.gpu.binding import LOST, Binding, Refused, Unavailable
+from jitwarmup.records.checks import shown
 from jitwarmup.records.errors import ArgumentError
 
 T = TypeVar("T")
@@ -101,7 +102,7 @@ def _index_or_uuid(device: object) -> int | str:
         if device.startswith(("GPU-", "MIG-")):
             return device
     raise ArgumentError(
-        f"devices: got {type(device).__name__} {device!r:.60}, wanted an index, a CUDA torch.device, 'cuda:0', or a "
+        f"devices: got {type(device).__name__} {shown(device)}, wanted an index, a CUDA torch.device, 'cuda:0', or a "
         "UUID like 'GPU-...'; leave it out for every visible GPU"
     )
 

@@ -29,7 +29,8 @@ from jitwarmup.gpu.reading import INTERRUPTED, as_interrupted, joined, with_peak
 from jitwarmup.gpu.shared import SharedMonitor, Turn, Uncounted
 from jitwarmup.host.fork_safe import Locked, after_fork_in_child
 from jitwarmup.host.scope import RunContext, ancestors, current
-from jitwarmup.records.errors import ArgumentError, MonitorStateError
+from jitwarmup.records.checks import checking, seconds
+from jitwarmup.records.errors import MonitorStateError
 from jitwarmup.records.runs import DeviceReading
 
 State = Literal["new", "running", "paused", "stopped", "foreign"]
@@ -57,10 +58,10 @@ class GPUMonitor(Locked, Uncounted):
     """
 
     def __init__(self, devices: object = None, *, timeout_s: float = 1.0) -> None:
-        if not timeout_s > 0:
-            raise ArgumentError(f"timeout_s: got {timeout_s!r}, wanted seconds above 0")
+        with checking("GPUMonitor"):
+            seconds("timeout_s", timeout_s, optional=False)
+            self._devices: Sequence[object] | None = checked(devices)
         super().__init__()
-        self._devices: Sequence[object] | None = checked(devices)
         self._timeout_s = float(timeout_s)
         self._clocks = Clocks()
         self._degraded = Degraded()

@@ -10,7 +10,7 @@ One `SharedMonitor` serves one monitor *object*, however many functions warm ove
     k runs: [ window  ..........                             ]   interrupted: its reading is kept, marked ``partial``
 
 A monitor is the user's object and may do anything; whatever `Exception` it raises becomes a reason, made of the
-exception's type and the place, never of its message. How long a call may take is the monitor's own affair: while one
+exception's type and the place, never of its message (interrupts pass: `is_interrupt`). How long a call may take is the monitor's own affair: while one
 thread is held up inside the monitor, others wait for it `PATIENCE_S` at most and then go on, and the held-up thread
 settles the state they asked for as soon as it returns.
 """
@@ -26,6 +26,7 @@ from typing import Any, Self
 from jitwarmup.gpu.degraded import Chained, Degraded, Listener
 from jitwarmup.gpu.reading import as_interrupted
 from jitwarmup.host.fork_safe import Locked
+from jitwarmup.host.interrupts import is_interrupt
 from jitwarmup.records.runs import DeviceReading
 
 PATIENCE_S = 5.0  # longer than any sane monitor's own time-out, shorter than a person's patience with a hung program
@@ -33,7 +34,7 @@ PATIENCE_S = 5.0  # longer than any sane monitor's own time-out, shorter than a 
 INTERRUPTED = "interrupted by the warm-up of another function"
 
 
-def _reason(failure: Exception, place: str) -> str:
+def _reason(failure: BaseException, place: str) -> str:
     """Type and place; a message could hold anything, so it is left out."""
     return f"{type(failure).__name__} in {place}"
 
@@ -87,7 +88,7 @@ class SharedWindow:
             self._inner = inner
         except BaseException as failure:
             self._shared._dismiss(self)
-            if not isinstance(failure, Exception):
+            if is_interrupt(failure):
                 raise
             if not self.interrupted:  # else it was refused, since a pause came between
                 self._shared._note("window", _reason(failure, "window().__enter__"))
@@ -105,7 +106,9 @@ class SharedWindow:
                     self.reading = as_interrupted(reading, INTERRUPTED) if self.interrupted else reading
                 elif reading is not None:
                     self._shared._note("window", "not a DeviceReading")
-        except Exception as own:  # noqa: BLE001 - the monitor is the user's and may raise anything
+        except BaseException as own:  # the monitor is the user's and may raise anything
+            if own is not failure and is_interrupt(own):
+                raise
             if own is not failure:  # a window may hand the body's exception back by raising it again
                 self._shared._note("window", _reason(own, "window().__exit__"))
         finally:
@@ -164,7 +167,9 @@ class SharedMonitor(Locked):
                 self.monitor._degraded.listen("events", listener)
             elif hasattr(self.monitor, "on_degraded"):
                 self.monitor.on_degraded = Chained(listener, self.monitor.on_degraded)
-        except Exception as failure:  # noqa: BLE001 - the monitor is the user's and may raise anything
+        except BaseException as failure:  # the monitor is the user's and may raise anything
+            if is_interrupt(failure):
+                raise
             self._note("on_degraded", _reason(failure, "on_degraded"))
 
     @property
@@ -173,7 +178,9 @@ class SharedMonitor(Locked):
         try:
             running = getattr(self.monitor, "running", None)
             return None if running is None else bool(running() if callable(running) else running)
-        except Exception as failure:  # noqa: BLE001 - the monitor is the user's and may raise anything
+        except BaseException as failure:  # as above
+            if is_interrupt(failure):
+                raise
             self._note("running", _reason(failure, "running"))
             return None
 
@@ -251,28 +258,31 @@ class SharedMonitor(Locked):
         if self._paused == wanted:
             return False
         self._paused = wanted  # nothing is called since the look: a signal handler may pause and resume in between
+        uncounted = isinstance(self.monitor, Uncounted)
         try:
-            if isinstance(self.monitor, Uncounted):
+            if uncounted:
                 self.monitor._turn_to(paused=wanted)
             elif wanted:
                 self._effective = True
                 self.monitor.pause()
             elif self._effective:
                 self.monitor.resume()
-        except Exception as failure:  # noqa: BLE001 - the monitor is the user's and may raise anything
+        except BaseException as failure:
+            if is_interrupt(failure):
+                self._paused = True  # it may be or not, so it will be resumed
+                raise
             self._effective = False
             place = "pause" if wanted else "resume"
             self._note(place, _reason(failure, f"{place}()"))
-        except BaseException:
-            self._paused = True  # it may be or not, so it will be resumed
-            raise
         return True
 
     def _call(self, place: str) -> bool:
         """Call a method of the monitor; whether it returned."""
         try:
             getattr(self.monitor, place)()
-        except Exception as failure:  # noqa: BLE001 - the monitor is the user's and may raise anything
+        except BaseException as failure:  # as above
+            if is_interrupt(failure):
+                raise
             self._note(place, _reason(failure, f"{place}()"))
             return False
         return True

@@ -1,5 +1,5 @@
 """
-Whether a run was interrupted and answered that itself, by a value: cancelled as a task, or by Ctrl-C.
+Which exceptions are interrupts, and whether a run answered one itself, by a value: cancelled as a task, or by Ctrl-C.
 
 A task counts how often it was cancelled. For SIGINT a handler stands around the run: it counts, and does what the handler
 that was there does; that one is back when the run is over. Only the main thread may set one, and only a handler written
@@ -8,11 +8,87 @@ in Python can be handed on to.
 
 from __future__ import annotations
 
+import functools
+import gc
+import inspect
+import opcode
 import signal
 import sys
 import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
+
+RAISES_NOTHING = {opcode.opmap[name] for name in ("RESUME", "JUMP_BACKWARD")}  # where Python looks for interrupts
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """
+    Whether an exception that met our code, or a sink, monitor, hook, probe or rule that we call, goes on to the caller.
+
+    The one rule for all of these: an interrupt of the user's does (KeyboardInterrupt, a greenlet's time-out, whatever a
+    signal handler or another thread raises); an ``Exception`` of theirs does not, nor do the SystemExit, GeneratorExit
+    and CancelledError that they raise themselves.
+    """
+    own = isinstance(error, Exception | SystemExit | GeneratorExit) or type(error).__name__ == "CancelledError"
+    return not own or from_outside(error)
+
+
+def from_outside(error: BaseException) -> bool:
+    """
+    Whether a signal handler raised it, or another thread (``PyThreadState_SetAsyncExc``), where that can be known.
+
+    A handler is the one function that gets a number and the very frame that it interrupted. What another thread raised
+    is known where it met an instruction that raises nothing of its own: the beginning of a function, or of a loop's round.
+    """
+    trace, interrupted = error.__traceback__, None
+    while trace is not None:
+        frame = trace.tb_frame
+        if interrupted is not None and is_handler(frame, interrupted):
+            return True
+        interrupted, last, trace = frame, trace.tb_lasti, trace.tb_next
+    if interrupted is None:
+        return False
+    code = interrupted.f_code.co_code[last : last + 2]
+    return len(code) > 1 and code[0] in RAISES_NOTHING and not (code[0] == opcode.opmap["RESUME"] and code[1])
+
+
+def is_handler(frame: FrameType, interrupted: FrameType) -> bool:
+    """
+    Whether a frame is a signal handler's, which was called with ``(number, interrupted)``.
+
+    Looked at without ``f_locals``, which would keep alive what the frame holds.
+    """
+    starred = frame.f_code.co_flags & inspect.CO_VARARGS
+    if frame.f_code.co_argcount < 2 and not starred:
+        return False
+    held = gc.get_referents(frame)
+    found = sum(each is interrupted for each in held) > links_to_caller()
+    return found or bool(starred and any(interrupted is part for each in held if type(each) is tuple for part in each))
+
+
+@functools.cache
+def links_to_caller() -> int:
+    """How often a frame that is over refers to its caller's, in this version of Python."""
+
+    def raises() -> None:
+        raise LookupError
+
+    try:
+        raises()
+    except LookupError as error:
+        frame = error.__traceback__.tb_next.tb_frame  # type: ignore[union-attr]  # it was raised one call down
+    return sum(each is frame.f_back for each in gc.get_referents(frame))
+
+
+class Contained:
+    """``with Contained():`` what fails in it is passed over; interrupts go on."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        return error is not None and not is_interrupt(error)
 
 
 def cancellations() -> int:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from jitwarmup.host.interrupts import Contained
 
 STATM = Path("/proc/self/statm")
 DESCRIPTORS = Path("/proc/self/fd")
@@ -31,7 +32,7 @@ def read() -> Size:
     """The size of now (some 30 microseconds)."""
     found: dict[str, int] = {}
     for name, ask in READERS.items():
-        with suppress(OSError, ValueError, LookupError, AttributeError):
+        with Contained():  # not on this system
             found[name] = ask()
     return Size(**found)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from jitwarmup.host.arguments.signatures import lengths, looks
-from jitwarmup.records.checks import is_whole
+from jitwarmup.records.checks import checking, is_whole
 from jitwarmup.records.errors import ArgumentError
 
 LABEL = 120  # characters that an event keeps of a key
@@ -76,8 +76,10 @@ def by_bucket(sizes: Iterable[int]) -> Callable[..., ShapeKey]:
         ArgumentError: the sizes are no positive whole numbers, or there is none.
 
     """
-    given = list(sizes) if isinstance(sizes, Iterable) and not isinstance(sizes, str | bytes) else []
-    if not given or not all(is_whole(size, 1) for size in given):
+    with checking("by_bucket"):
+        given = list(sizes) if isinstance(sizes, Iterable) and not isinstance(sizes, str | bytes) else []
+        fit = bool(given) and all(is_whole(size, 1) for size in given)
+    if not fit:
         raise ArgumentError(
             "by_bucket got sizes that are not positive whole numbers, or none; wanted a list such as [64, 256, 1024]"
         )

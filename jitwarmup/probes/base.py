@@ -15,6 +15,7 @@ from functools import partial, wraps
 from types import ModuleType
 from typing import Any
 
+from jitwarmup.host.interrupts import Contained
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork
 
@@ -76,7 +77,7 @@ class ChainedHook:
         former = self._former or _nobody
 
         def notify(*args: Any, **kwargs: Any) -> None:
-            with suppress(BaseException):  # a hook never breaks what the user called
+            with Contained():  # a hook never breaks what the user called
                 if self._active:
                     callback(*args, **kwargs)
 

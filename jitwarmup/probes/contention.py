@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from jitwarmup.host.fork_safe import after_fork_in_child
+from jitwarmup.host.interrupts import is_interrupt
 from jitwarmup.probes.base import ARMED, usage_reader
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork
@@ -45,7 +46,9 @@ class _Slot:
     def read(self) -> int | None:
         try:
             ran_ns, waited_ns, *_ = map(int, os.pread(self.descriptor, 64, 0).split())
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
+            if is_interrupt(error):
+                raise
             return None
         return waited_ns if ran_ns > 0 else None  # a thread that reads has run: this kernel does not count
 

@@ -17,12 +17,12 @@ from __future__ import annotations
 import operator
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
 from jitwarmup.host.fork_safe import snapshot_of
+from jitwarmup.host.interrupts import Contained, is_interrupt
 from jitwarmup.host.scope import RunContext
 from jitwarmup.probes import dynamo_records
 from jitwarmup.probes.base import LOADING
@@ -35,6 +35,7 @@ from jitwarmup.probes.process import Children, Collections, Imports, SharedObjec
 from jitwarmup.probes.run_table import RUNS, relation
 from jitwarmup.probes.transformers import Transformers
 from jitwarmup.probes.triton import Triton
+from jitwarmup.records.checks import is_number, is_whole
 from jitwarmup.records.protocols import ArmState, Probe
 from jitwarmup.records.runs import OneTimeWork, Scope
 
@@ -98,7 +99,9 @@ class ProbeSet:
     def _plan(self) -> None:
         silent = {name for name, state in self._states.items() if state.state == "unavailable"}
         looking = [probe for probe in self._probes if probe.name not in silent]
-        self._stamps: tuple[Callable[[], Any], ...] = tuple(p.stamp for p in looking if hasattr(p, "stamp"))
+        self._stamps: tuple[Callable[[], Any], ...] = tuple(
+            p.stamp if p in DEFAULT else partial(checked_stamp, p) for p in looking if hasattr(p, "stamp")
+        )
         self._pulled = tuple(p for p in self._probes if hasattr(p, "stamp") or getattr(p, "follows", False))
         self._always = tuple(p for p in self._probes if p not in self._pulled)
 
@@ -181,7 +184,9 @@ class ProbeSet:
     def _look(self) -> list[Any]:
         try:
             return list(map(operator.call, self._stamps))
-        except Exception:  # noqa: BLE001 - a probe of the user's, or a torch that changed under us: find out whose
+        except BaseException as error:  # a probe of the user's, or a torch that changed under us: find out whose
+            if is_interrupt(error):
+                raise
             for probe in self._probes:
                 if hasattr(probe, "stamp"):
                     self._ask(probe, "stamp")
@@ -215,17 +220,58 @@ class ProbeSet:
         return () if found is FAILED else found
 
     def _ask(self, probe: Probe, method: str, *arguments: Any, each: Callable[..., Any] | None = None) -> Any:
-        """Call a probe's method; one that raises is out, with its reason, and the user's function never notices."""
+        """Call a probe's method; one that raises or returns nonsense is out, with its reason, and nobody else notices."""
         if probe.name in self._broken:
             return FAILED
         try:
             found = getattr(probe, method)(*arguments)
-            return found if each is None else [each(item) for item in found]
-        except Exception as error:  # noqa: BLE001 - a failing probe never breaks the user's function
-            state = ArmState("unavailable", f"{method} raised {type(error).__name__}")
-            self._broken[probe.name] = self._states[probe.name] = state
-            self._plan()
-            return FAILED
+            if WANTED.get(method, anything)(found):
+                return found if each is None else [each(item) for item in found]
+            reason = f"{method} returned {type(found).__name__}"
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            reason = f"{method} raised {type(error).__name__}"
+        self._broken[probe.name] = self._states[probe.name] = ArmState("unavailable", reason)
+        self._plan()
+        return FAILED
+
+
+def anything(_found: Any) -> bool:
+    """A snapshot is the probe's own affair."""
+    return True
+
+
+def is_comparable(found: Any) -> bool:
+    """Whether a stamp can be compared with another one: it equals itself, as an array or nan does not."""
+    return bool(found == found)  # noqa: PLR0124 - that is the question
+
+
+def is_work(found: Any) -> bool:
+    """Whether it is a list of one-time work."""
+    return isinstance(found, list | tuple) and all(
+        isinstance(work, OneTimeWork)
+        and isinstance(work.kind, str)
+        and is_whole(work.count, 0)
+        and (work.duration_s is None or is_number(work.duration_s))
+        and isinstance(work.reason, str | None)
+        for work in found
+    )
+
+
+def checked_stamp(probe: Any) -> Any:
+    """A stamp that can be compared; of the user's probes, which may give anything."""
+    if not is_comparable(stamp := probe.stamp()):
+        raise TypeError
+    return stamp
+
+
+WANTED: dict[str, Callable[[Any], bool]] = {
+    "arm": lambda found: isinstance(found, ArmState) and isinstance(found.reason, str | None),
+    "stamp": is_comparable,
+    "delta": is_work,
+    "attributed": is_work,
+}
 
 
 def release(probes: Sequence[Probe], held: set[int]) -> None:
@@ -238,7 +284,7 @@ def release(probes: Sequence[Probe], held: set[int]) -> None:
             RUNS.held[id(probe)] -= 1
             if RUNS.held[id(probe)] <= 0:
                 del RUNS.held[id(probe)]
-                with suppress(Exception):  # a probe of the user's may fail at this too
+                with Contained():  # a probe of the user's may fail at this too
                     probe.disarm()
 
 

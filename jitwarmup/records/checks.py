@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import NoneType
 from typing import Any
 
-from jitwarmup.records.errors import ArgumentError
+from jitwarmup.records.errors import ArgumentError, JitwarmupError
 from jitwarmup.records.text import shortened
 
+SHOWN = 80  # characters of a value
+LONGEST_S = 1e9  # that a thread can be made to wait
 SMALLEST, LARGEST = 1e-100, 1e100  # of numbers that are given: sums, products and ratios of a few stay finite
 
 
+@contextmanager
+def checking(function: str) -> Iterator[None]:
+    """Around the checks of a function's arguments: an object that raises on being looked at is refused too."""
+    try:
+        yield
+    except JitwarmupError:
+        raise
+    except Exception as error:
+        raise ArgumentError(
+            f"{function} got an object that raised {type(error).__name__:.60} on being looked at; wanted plain values, "
+            "and objects that tell what they are"
+        ) from error
+
+
 def shown(value: Any) -> str:
-    """A setting in an error message: plain values of a bounded length, anything else by its type."""
-    if isinstance(value, int) and abs(value) > LARGEST:
-        return "a huge number"
-    return (
-        shortened(repr(value), 200)
-        if isinstance(value, str | int | float | bool | None)
-        else f"a {type(value).__name__}"
-    )
+    """A setting in an error message: plain values as they are, cut where they are long; anything else by its type."""
+    if type(value) not in (str, int, float, bool, NoneType):
+        return f"a {type(value).__name__:.60}"
+    if isinstance(value, int) and value.bit_length() > SHOWN * 4:
+        return f"a number of {value.bit_length()} bits"
+    return shortened(repr(value), SHOWN)
 
 
 def is_whole(value: Any, at_least: int) -> bool:
@@ -42,10 +59,12 @@ def whole(name: str, value: Any, *, at_least: int, way_out: str = "") -> None:
 
 def seconds(name: str, value: Any, *, optional: bool = True) -> None:
     """Refuse what is no positive finite number of seconds; None passes where it is ``optional``."""
-    if (value is None and optional) or (is_number(value) and value > 0):
+    if (value is None and optional) or (is_number(value) and 0 < value <= LONGEST_S):
         return
+    bound = f", {LONGEST_S:g} at most" if is_number(value) and value > 0 else ""
     raise ArgumentError(
-        f"{name} got {shown(value)}; wanted seconds as a positive number{', or None for no limit' if optional else ''}"
+        f"{name} got {shown(value)}; wanted seconds as a positive number{bound}"
+        f"{', or None for no limit' if optional else ''}"
     )
 
 

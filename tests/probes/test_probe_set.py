@@ -228,7 +228,7 @@ def test_a_probe_that_returns_something_else_is_out(found, make_look):
     look = make_look(meter)
     meter.delta = lambda before, after: found
     assert look(step, meter).work == ()
-    assert look.watch.unwatched() == {"meter": "delta raised TypeError"}
+    assert look.watch.unwatched() == {"meter": f"delta returned {type(found).__name__}"}
 
 
 def test_a_reading_may_be_an_array_whose_comparison_is_no_bool(make_look):

@@ -254,11 +254,11 @@ class SharedMonitor(Locked):
 
         A pause that failed is owed no resume, but is not tried again either.
         """
+        uncounted = isinstance(self.monitor, Uncounted)
         wanted = bool(self._holders)
         if self._paused == wanted:
             return False
         self._paused = wanted  # nothing is called since the look: a signal handler may pause and resume in between
-        uncounted = isinstance(self.monitor, Uncounted)
         try:
             if uncounted:
                 self.monitor._turn_to(paused=wanted)

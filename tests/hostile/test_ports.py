@@ -124,7 +124,11 @@ def test_a_clock_that_fails_at_any_reading_is_out_and_the_systems_goes_on(error,
     assert all(0 <= run.duration_ns < 60e9 for run in report.runs)
 
 
-@pytest.mark.parametrize("value", [each for each in GARBAGE if not isinstance(each, int)], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [each for each in GARBAGE if not isinstance(each, int)],
+    ids=lambda value: f"{type(value).__name__} {value}" if isinstance(value, float | str) else type(value).__name__,
+)
 def test_a_clock_that_tells_no_time_is_out(value, events):
     class Clock(FakeClock):
         def now(self):

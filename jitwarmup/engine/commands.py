@@ -198,6 +198,13 @@ def audited(request: RunRequest) -> Generator[RunRequest, RunOutcome, RunOutcome
     return outcome
 
 
+def live_run(call: Call, instruments: Instruments | None, *, validates: bool = False) -> RunRequest:
+    """The request for the caller's own run, of the caller's own arguments."""
+    args, kwargs = call.inputs.own()
+    clock = call.instruments.plain_clock
+    return RunRequest(instruments, PLAIN, clock, call.function, args, kwargs, live=True, validates=validates)
+
+
 def passthrough(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Procedure:
     """A call that passes through: the plain call, nothing read around it."""
     outcome = yield RunRequest(None, PLAIN, PLAIN_CLOCK, function, args, kwargs, live=True)

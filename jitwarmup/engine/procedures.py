@@ -23,14 +23,13 @@ from jitwarmup.engine.commands import (
     CallResult,
     Ending,
     Procedure,
-    RunRequest,
     TimedFunction,
+    live_run,
     own_run,
     refused,
 )
 from jitwarmup.engine.conclusion import contaminated, note_failure, report_of
 from jitwarmup.engine.demotion import LiveCall, passes
-from jitwarmup.engine.instruments import Instruments
 from jitwarmup.engine.measurement import Measurement
 from jitwarmup.engine.rules import seeks_proof
 from jitwarmup.engine.steps import Step, plan_steps
@@ -195,13 +194,6 @@ def timed(call: Call, visit: LiveCall) -> Generator[Any, Any, CallResult]:
     visit.runs.append(outcome.run)
     lost = after_run(call, entry, outcome.run, was_warm=was_warm, error=outcome.error)
     return CallResult(outcome.value, outcome.error if outcome.error is not None else lost)
-
-
-def live_run(call: Call, instruments: Instruments | None, *, validates: bool = False) -> RunRequest:
-    """The request for the caller's own run, of the caller's own arguments."""
-    args, kwargs = call.inputs.own()
-    clock = call.instruments.plain_clock
-    return RunRequest(instruments, PLAIN, clock, call.function, args, kwargs, live=True, validates=validates)
 
 
 def warm_call(function: TimedFunction, entry: KeyState, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -115,7 +115,6 @@ def missing(report):
     }
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     ("how", "reason"),
     [
@@ -191,7 +190,6 @@ def interrupt_when(there):
     os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.mark.timeout(60)
 def test_an_interrupt_ends_the_process_that_measures(users, tmp_path):
     there = tmp_path / "pid"
     thread = threading.Thread(target=interrupt_when, args=(there,))

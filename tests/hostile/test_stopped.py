@@ -39,7 +39,6 @@ def state(pid):
 @pytest.mark.skipif(
     not Path("/proc/thread-self/schedstat").exists(), reason="this system does not tell waits for a CPU"
 )
-@pytest.mark.timeout(60)
 def test_a_run_in_which_the_process_was_stopped_is_marked():
     with subprocess.Popen([sys.executable, "-c", USERS], stdin=-1, stdout=-1, text=True) as child:
         assert child.stdout.readline() == "now\n"

@@ -9,6 +9,7 @@ any of our lines; files are always ready.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import sys
@@ -19,6 +20,7 @@ from typing import Any, Final, TextIO
 from jitwarmup.events.sanitize import to_json
 from jitwarmup.events.schema import CALL
 from jitwarmup.events.text import short_line
+from jitwarmup.host.event_loops import asyncio_here
 from jitwarmup.host.fork_safe import Locked
 from jitwarmup.host.interrupts import is_interrupt
 from jitwarmup.records.text import one_line
@@ -84,10 +86,29 @@ class StructlogEmitter:
 
     def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
         """Log it at its level; an asynchronous logger is asked for its synchronous half."""
-        result = getattr(self._log, level)(event, **fields)
+        try:
+            result = getattr(self._log, level)(event, **fields)
+        except RuntimeError:
+            if (half := self.synchronous_half()) is None:
+                raise
+            result = getattr(half, level)(event, **fields)
         if isinstance(result, CoroutineType):  # structlog.stdlib.AsyncBoundLogger; nobody here could await it
             result.close()
             getattr(self._log.bind().sync_bl, level)(event, **fields)
+
+    def synchronous_half(self) -> Any:
+        """Of an asynchronous logger in a thread where no loop runs, which it wants to be bound in; None of any other."""
+        if asyncio_here() is not None:
+            return None
+
+        async def bound() -> Any:
+            return getattr(self._log.bind(), "sync_bl", None)
+
+        loop = asyncio.new_event_loop()
+        try:
+            return loop.run_until_complete(bound())
+        finally:
+            loop.close()
 
 
 class LoggingEmitter:

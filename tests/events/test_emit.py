@@ -248,6 +248,15 @@ def test_an_async_bound_logger_is_reached_through_its_synchronous_half():
     assert asyncio.run(speak_async()) == [{"event": "jitwarmup.call", "log_level": "info", **FIELDS}]
 
 
+def test_an_async_bound_logger_is_reached_from_a_thread_where_no_loop_runs():
+    structlog.configure(
+        wrapper_class=structlog.stdlib.AsyncBoundLogger, logger_factory=structlog.stdlib.LoggerFactory()
+    )
+    with structlog.testing.capture_logs() as logs:
+        emit.default_emitter().emit(schema.CALL, "info", FIELDS)
+    assert logs == [{"event": "jitwarmup.call", "log_level": "info", **FIELDS}]
+
+
 def test_each_kind_of_log_is_adapted():
     assert emit.as_emitter(None) is emit.default_emitter()
     assert isinstance(emit.as_emitter(logging.getLogger("x")), LoggingEmitter)

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +9,7 @@ import torch._dynamo
 import torch._dynamo.utils
 
 from jitwarmup import MeasurementFailed, steady_state, until_steady, warmed
+from jitwarmup.records.protocols import ArmState
 from jitwarmup.testing import capture_events
 
 SHAPES = range(8, 16)
@@ -169,7 +169,7 @@ def test_nothing_is_read_between_the_clock_reads():
         name = "counter"
 
         def arm(self):
-            return SimpleNamespace(state="armed", reason=None)
+            return ArmState("armed")
 
         def snapshot(self):
             log.append("read")

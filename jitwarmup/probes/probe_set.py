@@ -267,7 +267,7 @@ def checked_stamp(probe: Any) -> Any:
 
 
 WANTED: dict[str, Callable[[Any], bool]] = {
-    "arm": lambda found: isinstance(found, ArmState) and isinstance(found.reason, str | None),
+    "arm": lambda found: found.state in ("armed", "dormant", "unavailable") and isinstance(found.reason, str | None),
     "stamp": is_comparable,
     "delta": is_work,
     "attributed": is_work,

@@ -122,8 +122,10 @@ class Generated:
         return facts, advice(facts, [call.asked for call in calls])
 
 
-def hash_of(tokens: Any) -> str:
-    """A short hash of token ids and their shape."""
+def hash_of(tokens: Any) -> str | None:
+    """A short hash of token ids and their shape; None of what is no tensor."""
+    if not hasattr(tokens, "detach"):
+        return None
     data = tokens.detach().cpu().contiguous().numpy()
     return hashlib.blake2b(repr((data.dtype.str, data.shape)).encode() + data.tobytes(), digest_size=8).hexdigest()
 

@@ -108,15 +108,24 @@ class ProbeSet:
     def arm(self) -> None:
         """Arm everything that can be, again where a hook was taken out. Cheap when nothing has changed."""
         with RUNS.lock:
-            for probe in self._probes:
-                state = self._ask(probe, "arm")
-                self._states[probe.name] = self._broken[probe.name] if state is FAILED else state
-                if id(probe) not in self._held:
-                    self._held.add(id(probe))
-                    RUNS.held[id(probe)] += 1
-            self._states[THREAD.name] = THREAD.arm()
-            self._plan()
-            self._loading = any(state.reason == LOADING.reason for state in self._states.values())
+            if RUNS.arming:  # a signal handler came in the middle of it: a second time, and each hook would stand twice
+                return
+            RUNS.arming = True
+            try:
+                self._arm_all()
+            finally:
+                RUNS.arming = False
+
+    def _arm_all(self) -> None:
+        for probe in self._probes:
+            state = self._ask(probe, "arm")
+            self._states[probe.name] = self._broken[probe.name] if state is FAILED else state
+            if id(probe) not in self._held:
+                self._held.add(id(probe))
+                RUNS.held[id(probe)] += 1
+        self._states[THREAD.name] = THREAD.arm()
+        self._plan()
+        self._loading = any(state.reason == LOADING.reason for state in self._states.values())
 
     def disarm(self) -> None:
         """Let go of every hook that no other ProbeSet holds. May be called twice, and armed again."""
@@ -225,7 +234,7 @@ class ProbeSet:
             return FAILED
         try:
             found = getattr(probe, method)(*arguments)
-            if WANTED.get(method, anything)(found):
+            if method not in WANTED or WANTED[method](found):  # a snapshot is the probe's own affair
                 return found if each is None else [each(item) for item in found]
             reason = f"{method} returned {type(found).__name__}"
         except BaseException as error:
@@ -235,11 +244,6 @@ class ProbeSet:
         self._broken[probe.name] = self._states[probe.name] = ArmState("unavailable", reason)
         self._plan()
         return FAILED
-
-
-def anything(_found: Any) -> bool:
-    """A snapshot is the probe's own affair."""
-    return True
 
 
 def is_comparable(found: Any) -> bool:

@@ -70,6 +70,7 @@ class RunTable:
     overlap_epoch: object = field(default_factory=object)
     held: Counter[int] = field(default_factory=Counter)
     lock: Any = field(default_factory=threading.RLock)
+    arming: bool = False  # by whoever holds the lock
     seq: int = 0
 
     def enter(self, context: RunContext) -> None:
@@ -160,6 +161,7 @@ class RunTable:
         self.live.clear()
         self.open.clear()
         self.lock = threading.RLock()
+        self.arming = False
 
 
 def relation(run: RunContext, owner: RunContext | None) -> Scope:

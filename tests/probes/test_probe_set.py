@@ -481,3 +481,28 @@ def test_arming_with_torch_loaded_does_not_load_dynamo(child):
         print(json.dumps([name for name in ("torch._dynamo", "torch._inductor") if name in sys.modules]))
     """
     assert child(script) == []
+
+
+def test_probes_are_armed_once_where_a_signal_handler_comes_in_the_middle_of_it():
+    class Reentered:
+        name = "reentered"
+        times = 0
+
+        def arm(self):
+            self.times += 1
+            watch.arm()  # as a warmed function does that a handler calls
+            return ArmState("armed")
+
+        def snapshot(self): ...
+
+        def delta(self, before, after):
+            return ()
+
+        def disarm(self): ...
+
+    watch = ProbeSet([probe := Reentered()])
+    watch.arm()
+    assert probe.times == 1
+    watch.arm()
+    assert probe.times == 2
+    watch.disarm()

@@ -6,9 +6,9 @@ Nothing here runs anything.
 
 from __future__ import annotations
 
+import marshal
 import math
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, fields, replace
@@ -25,7 +25,6 @@ from jitwarmup.engine.steps import Step
 from jitwarmup.engine.timed_region import RunOutcome, TimedRegion, TimedStream
 from jitwarmup.events import schema
 from jitwarmup.events.guard import FAULTS
-from jitwarmup.host.arguments.marks import ATOMS
 from jitwarmup.host.interrupts import Contained
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.keys.registry import KeyRegistry
@@ -115,7 +114,7 @@ class KeptItems(deque[Any]):
     """
     The items of a silent run of a stream, for the case that it turns out to be the only run: interrupted, or failed.
 
-    Numbers and texts, up to a bound; of anything else nobody knows what it holds, and a stream of frames would fill the
+    Numbers, texts and containers of them, up to a bound; of anything else nobody knows what it holds, and a stream of frames would fill the
     memory. Of several ``ranks``, which have to make the same runs, all are kept.
     """
 
@@ -126,7 +125,10 @@ class KeptItems(deque[Any]):
     def take(self, item: Any) -> bool:
         """Keep one more; False where that is one too many."""
         if self.left_bytes is not math.inf:
-            self.left_bytes -= sys.getsizeof(item) if type(item) in ATOMS else math.inf
+            try:
+                self.left_bytes -= len(marshal.dumps(item, 2))
+            except ValueError:  # something else than numbers, text and containers of them
+                self.left_bytes = -1
         self.append(item)
         return self.left_bytes >= 0
 

@@ -191,7 +191,7 @@ def is_by_value(value: Any) -> bool:
 def is_fixed(value: Any) -> bool:
     """Whether nobody can change a value in place, but for its members: a tuple, a frozen dataclass, a date."""
     cls = type(value)
-    if not is_by_value(value) or is_tensor(value):  # a tensor's hash is its identity's
+    if cls.__hash__ is None or not is_by_value(value) or is_tensor(value):  # a tensor's hash is its identity's
         return False
     try:
         hash(value)

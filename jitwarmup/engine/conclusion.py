@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,7 +14,7 @@ from jitwarmup.analysis.ranks import RemoteError
 from jitwarmup.analysis.recurrence import learn_recurrence
 from jitwarmup.analysis.stops import mark_stops
 from jitwarmup.engine.agreement import RankAgreement, failure_elsewhere
-from jitwarmup.engine.commands import SKIPS, WRONG, Call, Ending, KeptItems, refused
+from jitwarmup.engine.commands import SKIPS, WRONG, Call, CallResult, Ending, KeptItems, refused
 from jitwarmup.engine.rules import would_have_said
 from jitwarmup.gpu.reasons import with_devices
 from jitwarmup.host.environment import environment
@@ -94,6 +95,24 @@ class Plan:
             argument_class=self.argument_class,
             rng_restored=self.rng_restored,
         )
+
+
+def of_validation(plan: Plan, *, own: bool) -> CallResult | None:
+    """
+    What the validation run gave, where the caller of a plain call gets it; None: a run of its own is to be made.
+
+    ``own``: it was made with the caller's own arguments and function.
+    """
+    end, kept, options, streams = plan.end, plan.kept, plan.call.options, plan.call.kind.streams
+    validated_only = bool(plan.runs) and plan.runs[-1].phase is Phase.VALIDATE
+    checked = options.dry_run is not None or options.accept is not None or plan.agreement is not None
+    at_once = checked or not streams or kept == deque()  # else its consumer meets the items first, in a run of its own
+    if end is Ending.INTERRUPTED or (end is Ending.FAILED and validated_only and at_once):
+        return CallResult(error=plan.error, items=kept or deque())
+    first = end in (*SKIPS, Ending.REFUSED) or (end is Ending.ELSEWHERE and validated_only)
+    if first and own and (kept is not None or not streams or end is Ending.ANSWERED):
+        return CallResult(plan.value, items=kept or deque())
+    return None
 
 
 def note_failure(plan: Plan) -> None:

@@ -94,7 +94,6 @@ class Measurement(Plan):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.resume_monitor()
-        self.new_ids.close()
         if error is not None and self.agreement is not None:
             why = "left early" if isinstance(error, GeneratorExit) else type(error).__name__
             self.agreement.leave(f"{why}, after {len(self.runs)} runs")

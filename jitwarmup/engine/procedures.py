@@ -9,7 +9,6 @@ sent what came of it, and returns a `CallResult`. A driver carries it out.
 from __future__ import annotations
 
 import functools
-from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Any
@@ -28,7 +27,7 @@ from jitwarmup.engine.commands import (
     own_run,
     refused,
 )
-from jitwarmup.engine.conclusion import contaminated, note_failure, report_of
+from jitwarmup.engine.conclusion import contaminated, note_failure, of_validation, report_of
 from jitwarmup.engine.demotion import LiveCall, passes
 from jitwarmup.engine.measurement import Measurement
 from jitwarmup.engine.rules import seeks_proof
@@ -82,29 +81,23 @@ def warm_for_call(call: Call, claim: Claim, visit: LiveCall) -> Generator[Any, A
     own = call.options.fresh is None and call.options.dry_run is None
     measurement.replay = own and call.kind.streams
     measurement.instead = functools.partial(own_run, call)
-    try:
-        yield from carried_out(measurement)
-    except RankFailed as lost:  # the others did not come: what is asked for is the caller's own run, and it is made
-        claim.finish(*(INTERRUPTED if lost.left else FAILED), reason=type(lost).__name__)
-        measurement.error = lost
-        announce.announce_ended_early(measurement)
-    except Exception as fault:
-        if measurement.made and not interrupts(fault):  # it would fail again at each call
-            claim.finish(*FAILED, reason=type(fault).__name__)
-        raise
-    finally:
-        visit.runs += measurement.made
-    end, kept, streams = measurement.end, measurement.kept, call.kind.streams
-    validated_only = bool(measurement.runs) and measurement.runs[-1].phase is Phase.VALIDATE
-    checked = call.options.dry_run is not None or call.options.accept is not None or measurement.agreement is not None
-    at_once = checked or not streams or kept == deque()  # else its consumer meets the items first, in a run of its own
-    if end is Ending.INTERRUPTED or (end is Ending.FAILED and validated_only and at_once):
-        return CallResult(error=measurement.error, items=kept or deque())
-    first = end in (*ONLY_RUN, Ending.REFUSED, Ending.ANSWERED) or (end is Ending.ELSEWHERE and validated_only)
-    if first and own and (kept is not None or not streams or end is Ending.ANSWERED):
-        return CallResult(measurement.value, items=kept or deque())
-    call.inputs.rewind()
-    return None
+    with measurement.new_ids:  # until the last rewind
+        try:
+            yield from carried_out(measurement)
+        except RankFailed as lost:  # the others did not come: what is asked for is the caller's own run, and it is made
+            claim.finish(*(INTERRUPTED if lost.left else FAILED), reason=type(lost).__name__)
+            measurement.error = lost
+            announce.announce_ended_early(measurement)
+        except Exception as fault:
+            if measurement.made and not interrupts(fault):  # it would fail again at each call
+                claim.finish(*FAILED, reason=type(fault).__name__)
+            raise
+        finally:
+            visit.runs += measurement.made
+        given = of_validation(measurement, own=own)
+        if given is None:
+            call.inputs.rewind()
+        return given
 
 
 def streamed_first(call: Call, visit: LiveCall) -> Generator[Any, Any, CallResult]:
@@ -134,10 +127,11 @@ def streamed_first(call: Call, visit: LiveCall) -> Generator[Any, Any, CallResul
 
 def rewound(measurement: Measurement, measurements: int = 0) -> Procedure:
     """Carry a plan out; afterwards the random streams are where they were, however it ended."""
-    try:
-        yield from carried_out(measurement, measurements)
-    finally:
-        measurement.call.inputs.rewind()
+    with measurement.new_ids:
+        try:
+            yield from carried_out(measurement, measurements)
+        finally:
+            measurement.call.inputs.rewind()
 
 
 def carried_out(measurement: Measurement, measurements: int = 0) -> Procedure:

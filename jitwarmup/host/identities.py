@@ -15,10 +15,9 @@ from contextlib import contextmanager
 from typing import Any
 from weakref import WeakSet
 
-from jitwarmup.host.fork_safe import Locked
+from jitwarmup.host.random_streams import STREAMS
 
 METHODS = ("generate_span_id", "generate_trace_id")
-LOCK = Locked()
 OPEN: WeakSet[Open] = WeakSet()  # weak: one that was interrupted on its way in or out is open no longer
 
 
@@ -33,17 +32,14 @@ def new_identities() -> Iterator[None]:
     """While it is open, every identity that a loaded OpenTelemetry SDK draws is a new one, whatever the random state is."""
     mine = Open()
     try:
-        with LOCK._lock:
+        with STREAMS._lock:
             OPEN.add(mine)
             for cls, name, method in methods():
                 if not hasattr(method, "draws_anew"):
                     setattr(cls, name, fresh(method))
         yield
     finally:
-        with LOCK._lock:
-            OPEN.discard(mine)
-            for cls, name, method in () if OPEN else methods():
-                setattr(cls, name, getattr(method, "draws_anew", method))
+        OPEN.discard(mine)
 
 
 def methods() -> Iterator[tuple[type[Any], str, Callable[..., Any]]]:
@@ -63,16 +59,24 @@ def generators() -> Iterator[type[Any]]:
 
 
 def fresh(method: Callable[..., Any]) -> Callable[..., Any]:
-    """The method, drawing from fresh randomness, and leaving the stream as it was."""
+    """
+    The method; while somebody wants it, drawing from fresh randomness and leaving the stream as it was.
+
+    It stays so: another thread may be about to call what is there now. One draws at a time, and nobody notes or rewinds
+    the stream meanwhile: who did would name twice.
+    """
 
     @functools.wraps(method)
     def drawn(*args: Any, **kwargs: Any) -> Any:
-        state = random.getstate()
-        random.seed()
-        try:
-            return method(*args, **kwargs)
-        finally:
-            random.setstate(state)
+        with STREAMS._lock:
+            if not OPEN:
+                return method(*args, **kwargs)
+            state = random.getstate()
+            random.seed()
+            try:
+                return method(*args, **kwargs)
+            finally:
+                random.setstate(state)
 
-    drawn.draws_anew = method  # type: ignore[attr-defined]
+    drawn.draws_anew = True  # type: ignore[attr-defined]
     return drawn

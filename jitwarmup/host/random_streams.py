@@ -12,6 +12,10 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from jitwarmup.host.fork_safe import Locked
+
+STREAMS = Locked()  # held while an identity is drawn from a stream that is not the process's own then
+
 
 class Rewinder:
     """The states of some streams at one moment; ``rewind`` puts them back."""
@@ -68,14 +72,16 @@ def generator_kinds() -> tuple[type[Any], ...]:
 def state_of(owner: Any) -> Any:
     """Of a generator of ``random``, torch or numpy, or of the modules ``random`` and ``numpy.random``."""
     if hasattr(owner, "getstate"):
-        return owner.getstate()
+        with STREAMS._lock:
+            return owner.getstate()
     return owner.get_state() if hasattr(owner, "get_state") else owner.bit_generator.state
 
 
 def put_back(owner: Any, state: Any) -> None:
     """Give it the state that ``state_of`` has read."""
     if hasattr(owner, "setstate"):
-        owner.setstate(state)
+        with STREAMS._lock:
+            owner.setstate(state)
     elif hasattr(owner, "set_state"):
         owner.set_state(state)
     else:

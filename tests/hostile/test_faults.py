@@ -191,9 +191,12 @@ def profiled(world: World, *, warm: bool, target: CodeType | None = None) -> tup
 
 @pytest.fixture(autouse=True)
 def _faults_are_wanted():
-    """No collection in between, whose callback is ours too and is none of the call's."""
+    """No collection in between, whose callback is ours too, and no tracer (coverage), which allocates in our frames."""
     gc.disable()
+    tracer = sys.gettrace()
+    sys.settrace(None)
     yield
+    sys.settrace(tracer)
     gc.enable()
     FAULTS.by_place.clear()
 

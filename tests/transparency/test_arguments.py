@@ -51,6 +51,22 @@ def opened(how):
     return make
 
 
+def nested(depth):
+    """Containers in each other, around an empty list."""
+    return {"in": (nested(depth - 2),)} if depth > 0 else []
+
+
+def linked(length):
+    """Objects in each other, around an empty list."""
+    return types.SimpleNamespace(**{"in": linked(length - 1)}) if length else []
+
+
+def deepest(value):
+    while not isinstance(value, list):
+        value = value[0] if isinstance(value, tuple) else (value if isinstance(value, dict) else vars(value))["in"]
+    return value
+
+
 def filled(kind):
     def make():
         line = kind()
@@ -270,6 +286,9 @@ MUTATED = [
     ("bytes behind a memoryview in a list", lambda: [memoryview(bytearray(4))], lambda v: flipped(v[0]), lambda v: bytes(v[0])),
     ("array", lambda: array.array("i", [4, 8]), halved, list),
     ("ctypes array", lambda: (ctypes.c_int * 2)(4, 8), halved, list),
+    ("pointer of ctypes", lambda: ctypes.pointer(ctypes.c_int(8)), lambda p: setattr(p.contents, "value", p[0] // 2) or p[0], lambda p: p[0]),
+    ("list 20 containers deep", lambda: nested(20), lambda v: deepest(v).append(1) or len(deepest(v)), repr),
+    ("linked list of 100", lambda: linked(100), lambda v: deepest(v).append(1) or len(deepest(v)), lambda v: len(deepest(v))),
     ("SimpleNamespace", lambda: types.SimpleNamespace(n=1), counted_up, vars),
     ("list in a SimpleNamespace", lambda: types.SimpleNamespace(turns=[]), appended, vars),
     ("argparse Namespace", lambda: argparse.Namespace(n=1), counted_up, vars),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import tempfile
 from typing import NamedTuple
 
 import attrs
@@ -107,6 +108,11 @@ def soften(values):
     return values.div_(2).tolist()
 
 
+def mapped():
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, float, "w+", shape=4)
+
+
 NUMPY = [
     ("array", lambda: np.full(4, 256.0), divided, numbers),
     ("view of an array", lambda: np.full(9, 256.0)[::2], divided, lambda v: v.base.tolist()),
@@ -123,6 +129,7 @@ NUMPY = [
     ("flags", lambda: np.zeros(3, bool), lambda v: np.logical_not(v, out=v).tolist(), numbers),
     ("masked array", lambda: np.ma.masked_less(np.arange(4.0), 2), lambda v: v.__setitem__(3, v[3] * 2) or float(v[3]), numbers),
     ("mask of a masked array", lambda: np.ma.array([1.0, 2.0], mask=[False, False]), lambda v: v.__setitem__(v.count() - 1, np.ma.masked) or v.count(), numbers),
+    ("array in a mapped file", mapped, lambda v: v.__iadd__(1).tolist(), numbers),
     ("resized array", lambda: np.arange(4), lambda v: v.resize(len(v) + 1, refcheck=False) or len(v), numbers),
     ("array in a dict", lambda: {"x": np.full(4, 256.0)}, lambda d: divided(d["x"]), lambda d: d["x"].tolist()),
     ("sparse matrix", lambda: scipy.sparse.csr_array(np.eye(3)), lambda v: v.data.__imul__(2).tolist(), lambda v: v.data.tolist()),

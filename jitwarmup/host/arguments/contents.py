@@ -49,6 +49,14 @@ def of_buffer(value: Any) -> Sum | None:
         return None
 
 
+def memory_of(value: Any) -> set[int]:
+    """The identities of the objects whose memory an array shows: numpy's ``base``, and what that shows."""
+    found: set[int] = set()
+    while (value := getattr(value, "base", None)) is not None and id(value) not in found:
+        found.add(id(value))
+    return found
+
+
 def of_array(value: Any) -> Sum:
     """Shape, strides, type and checksum of a numpy array without objects."""
     numpy = sys.modules["numpy"]

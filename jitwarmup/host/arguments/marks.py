@@ -75,15 +75,21 @@ def numpy_array(survey: Walk, value: Any, depth: int) -> Mark:
 
 
 def own_attributes(survey: Walk, value: Any, depth: int) -> Mark:
-    """The attributes that a subclass in Python gives to its instances."""
+    """The attributes that a subclass in Python gives to its instances, but for the memory (a mapped file) that it shows."""
     read = attributes(type(value))
-    state = {} if read is None else read(value)
+    memory = contents.memory_of(value)
+    state = {} if read is None else {name: each for name, each in read(value).items() if id(each) not in memory}
     return state and Attributes(state, {name: survey.look(each, depth - 1) for name, each in state.items()}, lazy=False)
 
 
 def buffer(_survey: Walk, value: Any, _depth: int) -> Mark:
     """The bytes of a bytearray, a memoryview, an array, a ctypes structure."""
     return contents.of_buffer(value)
+
+
+def pointer(survey: Walk, value: Any, depth: int) -> Mark:
+    """Of a pointer of ctypes: what it leads to."""
+    return survey.look(value.contents, depth - 1) if value else False
 
 
 def table(survey: Walk, value: Any, depth: int) -> Mark:

@@ -32,7 +32,7 @@ from jitwarmup.host.arguments.streamers import is_streamer
 from jitwarmup.host.arguments.structure import all_attributes, attributes, can, hides, is_shared, once_only
 from jitwarmup.host.random_streams import generator_kinds
 
-DEPTH = 6  # a chat is messages -> message -> parts -> part -> picture -> bytes
+DEPTH = 32  # objects and containers in each other; a tool's schema is a dozen deep, a linked list is unknown
 MOST = 20_000  # values looked at in one call: a batch of token lists must not take longer to look at than to run
 KNOWN = 1_024  # classes of which it is remembered how they are looked at
 
@@ -88,7 +88,11 @@ class Survey:
     def look(self, value: Any, depth: int) -> Mark:
         """The mark of one value: equal to what it was exactly where no change was seen."""
         cls = type(value)
-        if cls in ATOMS or not depth or self.left <= 0 or id(value) in self.seen:
+        if cls in ATOMS or self.left <= 0 or id(value) in self.seen:
+            return None
+        if not depth:
+            if not isinstance(value, SHARED_KINDS):
+                self.nothing_known(cls)
             return None
         self.left -= 1
         self.seen[id(value)] = value
@@ -163,6 +167,7 @@ def how_of(value: Any) -> How:
         (lambda: is_shared(cls), marks.nothing),
         (lambda: can(cls, "acquire", "release") and attributes(cls) is None, marks.lock),
         (lambda: can(cls, "get", "set", "reset"), marks.cell),
+        (lambda: can(cls, "contents", "_type_"), marks.pointer),
         (lambda: contents.is_buffer(value), marks.buffer),
         (lambda: can(cls, "__array__") or can(cls, "__array_interface__"), marks.table),
     )

@@ -19,7 +19,10 @@ from jitwarmup.gpu.power_history import Uninitialised
 from jitwarmup.gpu.reading import Edge, reading_of, unread
 from jitwarmup.records.runs import DeviceReading
 
-SLOW_EDGE_NS = 50_000_000
+SLOW_SHARE, LEAST_SLOW_NS = (
+    0.02,
+    50_000_000,
+)  # of the monitor's time-out: who allows a driver more time allows its edges more
 WAIT_SHARE = 0.05  # a measured window may be followed by a wait of this share of it, for the driver's next sample
 
 
@@ -150,8 +153,9 @@ class Reader:
         self._began_ns = time.perf_counter_ns()
         for place, reader in enumerate(self._readers):
             yield reader, self._until(soon, place), self._until(late, place)
-        if time.perf_counter_ns() - self._began_ns > SLOW_EDGE_NS:
-            self.notes.append(("edge", "the driver is slow: reading an edge took more than 50 ms"))
+        slow_ns = max(LEAST_SLOW_NS, SLOW_SHARE * self._timeout_ns)
+        if time.perf_counter_ns() - self._began_ns > slow_ns:
+            self.notes.append(("edge", f"the driver is slow: reading an edge took more than {slow_ns / 1e6:.0f} ms"))
 
     def _drop_readers(self) -> None:
         with suppress(Uninitialised):

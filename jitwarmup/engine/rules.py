@@ -154,7 +154,8 @@ class UntilSteady(Rule):
 
     def find_rest(self, stretch: GrowingTail) -> Rest | None:
         """Whether the times of a stretch have come to rest, however few the warm-up runs."""
-        return find_rest(stretch.tail(), STRICT if self.strict else NORMAL, causes_watched=self.causes_watched)
+        causes_known = self.causes_watched and stretch.compiled
+        return find_rest(stretch.tail(), STRICT if self.strict else NORMAL, causes_known=causes_known)
 
     def decide(self, stretch: GrowingTail) -> Decision:
         """What to do after the runs that a stretch was fed."""
@@ -224,6 +225,7 @@ class GrowingTail:
     def __init__(self) -> None:
         self.runs: list[Run] = []
         self.places: list[int] = []
+        self.compiled = False  # whether any of the runs made code: the causes that are watched are then this function's
         self._learner = RecurringWork()
         self._usual: dict[str, int] = {}
         self._wall_s: list[float] = []
@@ -240,6 +242,7 @@ class GrowingTail:
     def add(self, run: Run) -> None:
         """Note the next run. Only where it changes what is usual are earlier runs looked at again."""
         self.runs.append(run)
+        self.compiled = self.compiled or _compiles(run)
         labelled = self._learner.observe(run)
         usual = {kind: work.count for kind, work in self._learner.usual().items()}
         if usual != self._usual:
@@ -283,8 +286,11 @@ def _ends_stretch(run: Run) -> bool:
 
     A validation run always does, since what it paid first is never the steady cost.
     """
-    compiles = any(work.charged and work.compiles for work in run.work)
-    return run.phase is Phase.VALIDATE or compiles or bool(one_time_of(run))
+    return run.phase is Phase.VALIDATE or _compiles(run) or bool(one_time_of(run))
+
+
+def _compiles(run: Run) -> bool:
+    return any(work.charged and work.compiles for work in run.work)
 
 
 def _numbers(stretch: GrowingTail, rest: Rest | None) -> dict[str, float]:

@@ -141,14 +141,15 @@ def carried_out(measurement: Measurement, measurements: int = 0) -> Procedure:
     The key is warm as soon as measuring begins.
     """
     call, claim = measurement.call, measurement.claim
-    redo = call.options.on_contamination == "redo" or seeks_proof(call.options.rule)
+    proof = seeks_proof(call.options.rule)
+    redo = proof or call.options.on_contamination == "redo"
     measurement.measures = measurements > 0
     if measurement.end is Ending.DONE:
         call.inputs.examine()
     with measurement, measurement:
         yield from measurement.join()
         measurement.prepare()
-        steps = plan_steps(measurement.rule, measurements, history=measurement.runs, redo=redo)
+        steps = plan_steps(measurement.rule, measurements, history=measurement.runs, redo=redo, proof=proof)
         if measurement.end is Ending.DONE:
             yield from measurement.follow(steps)
         if measurements:

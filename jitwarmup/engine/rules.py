@@ -10,7 +10,8 @@ When is it enough? Rules are pure: the runs so far in, a Decision out. Nothing i
 
 A decision is never "steady", only "steady so far, for the inputs seen": 99 % of the published series without a steady
 state were once claimed steady by every rule that was tried (steady-state.md, section 4.5). Hence the re-arm: the engine
-asks again as soon as one-time work shows itself while measuring.
+asks again as soon as one-time work shows itself while measuring, and once where code that never compiled became faster
+among the measured runs: a plateau longer than the window that proved rest is seen by nothing else.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
+from jitwarmup.analysis.classify import classify
 from jitwarmup.analysis.recurrence import RecurringWork, learn_recurrence, one_time_of
 from jitwarmup.analysis.rest import NORMAL, STRICT, CleanTail, Rest, find_rest, rest_start, waited_s
 from jitwarmup.analysis.stats import cov
@@ -217,6 +219,18 @@ def would_have_said(runs: Sequence[Run]) -> Decision:
         if since < count < len(runs) and warm >= rule.at_least and rule.find_rest(stretch):
             break
     return rule.decide(stretch)
+
+
+def still_warming(runs: Sequence[Run], measured: int) -> bool:
+    """
+    Whether the newest runs, so many ``measured``, show that warm-up had not ended: they became faster, and stayed so.
+
+    Asked only of code that never compiled: where the causes are known, what moves later is the host.
+    """
+    window = runs[len(runs) - measured :]
+    if any(run.outcome != "ok" for run in window) or any(map(_compiles, runs)):
+        return False
+    return classify(CleanTail.of(window).corrected_s).label == "warmup"
 
 
 class GrowingTail:

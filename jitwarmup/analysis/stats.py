@@ -121,9 +121,8 @@ def effective_size(values: Sequence[float], doubt: float = 0.0) -> float:
     if min(values) == max(values):
         return count
     found = lag1(values)
-    unbiased = found + (1 + 4 * found) / count
-    error = math.sqrt(max(0.0, 1 - unbiased * unbiased) / count)
-    correlation = min(max(unbiased + doubt * error, 0.0), 0.95)
+    unbiased = min(max(found + (1 + 4 * found) / count, 0.0), 0.95)
+    correlation = min(unbiased + doubt * math.sqrt((1 - unbiased * unbiased) / count), 0.95)
     return min(count, max(2.0, count * (1 - correlation) / (1 + correlation)))
 
 

@@ -1,7 +1,7 @@
 """
-Have the calls of a warm key become slower for good? A one-sided CUSUM over the logarithm of their own seconds.
+Have the calls of a warm key become slower for good? A one-sided CUSUM over the logarithm of their own time.
 
-    first 150 clean calls: level, slack        then each call adds  log(seconds) - level - slack  to a sum
+    first 150 clean calls: level, slack        then each call adds  log(time) - level - slack  to a sum
     . : . . : . : . . : . : . . : . : . .      that never falls below 0; where it reaches 80 slacks, they have moved
 
 The slack is the spread of those first calls, at least a tenth; one call counts as at most three slacks, so that a few
@@ -34,7 +34,7 @@ class Moved(NamedTuple):
 class Drift:
     """The calls of one key: a few numbers, O(1) a call. The same numbers give the same decisions."""
 
-    __slots__ = ("_away", "_calls", "_first", "_level", "_slack", "_sum", "drifted")
+    __slots__ = ("_away", "_calls", "_first", "_level", "_slack", "_starting", "_sum", "drifted")
 
     def __init__(self) -> None:
         self.drifted = False
@@ -44,23 +44,35 @@ class Drift:
 
     def _begin(self) -> None:
         self._sum = self._away = 0.0
-        self._calls = 0  # of which the sum and the distance from the level are made
+        self._calls = 0  # of which the distance from the level is made
+        self._starting = False
 
-    def observe(self, seconds: Iterable[float]) -> Moved | None:
-        """Note clean calls, the oldest first: what changed with them, if anything did. Times that are not above 0 are passed over."""
-        moved = None
-        for value in seconds:
-            if not 0 < value < math.inf:
-                continue
-            log = math.log(value)
-            if self._slack:
-                moved = self._weigh(log - self._level) or moved
-            else:
-                self._learn(log)
-        return moved
+    def observe(self, times: Iterable[float]) -> Moved | None:
+        """
+        Note the own times of the newest clean calls, in any unit: what changed with them, if anything did. Those not above 0 are passed over.
 
-    def _learn(self, log: float) -> None:
-        self._first.append(log)
+        The sum is looked at once for all of them, so that a batch costs each of its calls little.
+        """
+        logs = [math.log(one) for one in times if 0 < one < math.inf]
+        if not self._slack:
+            self._learn(logs)
+            return None
+        level, count = self._level, len(logs)
+        low, high = level - MOST * self._slack, level + MOST * self._slack
+        held = [low if log < low else min(log, high) for log in logs]
+        slacks = (math.fsum(held) - count * level) / self._slack
+        if self._starting:  # the first of several batches may hold calls from before
+            self._away, self._calls = 0.0, 0
+        self._starting = not self._sum
+        self._sum += count / 2 - slacks if self.drifted else slacks - count
+        self._away += math.fsum(logs) - count * level
+        self._calls += count
+        if self._sum <= 0:
+            self._begin()
+        return self._turn() if self._sum >= FAR else None
+
+    def _learn(self, logs: list[float]) -> None:
+        self._first += logs
         if len(self._first) < LEARN:
             return
         ordered = sorted(self._first)
@@ -69,17 +81,7 @@ class Drift:
         self._level, self._slack = statistics.fmean(held), max(LEAST_SLACK, statistics.stdev(held))
         self._first = []
 
-    def _weigh(self, distance: float) -> Moved | None:
-        held = max(-MOST, min(distance / self._slack, MOST))
-        step = 0.5 - held if self.drifted else held - 1
-        if self._sum + step <= 0:
-            self._begin()
-            return None
-        self._sum += step
-        self._away += distance
-        self._calls += 1
-        if self._sum < FAR:
-            return None
+    def _turn(self) -> Moved:
         factor = math.exp(self._away / self._calls)
         self.drifted = not self.drifted
         self._begin()

@@ -24,13 +24,21 @@ def jvm_like(chance, spread, calls):
     return seconds
 
 
+def in_batches(drift, seconds):
+    """Feed calls as the engine does: after how many of them what was found."""
+    for first in range(0, len(seconds), UNREAD):
+        batch = seconds[first : first + UNREAD]
+        if (moved := drift.observe(batch)) is not None:
+            yield first + len(batch), moved
+
+
 def alarms_of(series):
     """False alarms of so many series without drift."""
     alarms = 0
     for seed in range(series):
-        chance, drift = random.Random(seed), Drift()
+        chance = random.Random(seed)
         seconds = jvm_like(chance, chance.uniform(0.02, 0.20), LEARN + CALLS)
-        alarms += sum(found.state == "drifted" for one in seconds if (found := drift.observe([one])) is not None)
+        alarms += sum(moved.state == "drifted" for _, moved in in_batches(Drift(), seconds))
     return alarms
 
 
@@ -39,12 +47,10 @@ def delays_of(series, factor=1.5):
     found = []
     for seed in range(series):
         chance, drift = random.Random(seed), Drift()
-        spread = chance.uniform(0.02, 0.20)
-        drift.observe(jvm_like(chance, spread, LEARN + chance.randrange(200)))
-        slow = enumerate(jvm_like(chance, spread, 300), 1)
-        found.append(
-            next(((at, moved.factor) for at, one in slow if (moved := drift.observe([factor * one]))), (CALLS, 0))
-        )
+        spread, before = chance.uniform(0.02, 0.20), LEARN + chance.randrange(200)
+        slow = [factor * one for one in jvm_like(chance, spread, 300)]
+        moves = list(in_batches(drift, jvm_like(chance, spread, before) + slow))
+        found.append((moves[0][0] - before, moves[0][1].factor) if moves else (CALLS, 0))
     return found
 
 

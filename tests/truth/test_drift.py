@@ -5,9 +5,10 @@ import random
 
 import pytest
 
-from jitwarmup import MeasurementFailed, State, steady_state, warmed
+from jitwarmup import MeasurementFailed, OneTimeWork, State, steady_state, warmed
 from jitwarmup.analysis.drift import LEARN, Drift
 from jitwarmup.keys.state import UNREAD
+from jitwarmup.records.protocols import ArmState
 from jitwarmup.testing import FakeClock, capture_events
 
 LOST, REACHED = "jitwarmup.steady_state.lost", "jitwarmup.steady_state.reached"
@@ -94,18 +95,46 @@ def test_times_that_the_clock_could_not_see_are_passed_over():
 # ------------------------------------------------------------------ in service
 
 
+class Recompiles:
+    """A probe that sees the recompiles that are made."""
+
+    name = "dynamo"
+
+    def __init__(self):
+        self.made = 0
+
+    def make(self):
+        self.made += 1
+
+    def arm(self):
+        return ArmState("armed")
+
+    def snapshot(self):
+        return self.made
+
+    def delta(self, before, after):
+        return (OneTimeWork(kind="dynamo.recompile"),) if after > before else ()
+
+    def disarm(self): ...
+
+
 class Service:
     """A warmed function whose call takes so many hours of a clock that nothing else moves: real waits are as nothing."""
 
-    def __init__(self, **options):
-        self.hours, self.clock = 1.0, FakeClock()
-        self.function = warmed(iterations=1, **options)(lambda: self.clock.advance(3600 * self.hours))
+    def __init__(self, probes=(), **options):
+        self.hours, self.clock, self.probes, self.during = 1.0, FakeClock(), probes, None
+        self.function = warmed(iterations=1, **options)(self.run)
+
+    def run(self):
+        self.clock.advance(3600 * self.hours)
+        if self.during is not None:
+            self.during()
 
     def block(self):
-        return steady_state(clock=self.clock, probes=())
+        return steady_state(clock=self.clock, probes=self.probes)
 
-    def calls(self, count, hours):
-        self.hours = hours
+    def calls(self, count, hours, during=None):
+        self.hours, self.during = hours, during
         with self.block():
             for _ in range(count):
                 self.function()
@@ -183,3 +212,16 @@ def test_raise_raises_on_the_call_that_shows_it():
         with pytest.raises(MeasurementFailed, match=r"2\.00 times as long"):
             service.calls(200, 2.0)
         service.calls(100, 2.0)
+
+
+def test_a_recompile_in_a_drift_leaves_the_key_degraded_until_the_drift_is_over():
+    service = Service(probes=[recompiles := Recompiles()])
+    with capture_events() as events:
+        service.calls(LEARN + 10, 1.0)
+        service.calls(200, 2.0)
+        service.calls(1, 2.0, during=recompiles.make)
+        service.calls(10, 2.0)
+        assert [lost["reason"] for lost in of_kind(events, LOST)] == ["drift", "dynamo.recompile"]
+        assert service.function.status()["last_reason"] == "drift"
+        service.calls(300, 1.0)
+        assert service.function.state is State.WARM

@@ -199,10 +199,12 @@ def test_rewarm_warms_up_again_and_learns_the_level_anew():
     with capture_events() as events:
         service.calls(LEARN + 10, 1.0)
         service.calls(600, 2.0)
-    warmed_up = [event for event in events if event["event"] == "jitwarmup.warmup.completed"]
-    assert len(warmed_up) == 2
-    assert len(of_kind(events, LOST)) == 1
-    assert service.function.state is State.WARM
+        warmed_up = [event for event in events if event["event"] == "jitwarmup.warmup.completed"]
+        assert len(warmed_up) == 2
+        assert len(of_kind(events, LOST)) == 1
+        assert service.function.state is State.WARM
+        service.calls(200, 4.0)
+    assert [lost["factor"] for lost in of_kind(events, LOST)] == pytest.approx([2.0, 2.0], abs=0.01)
 
 
 def test_raise_raises_on_the_call_that_shows_it():

@@ -63,9 +63,7 @@ def look_for_drift(function: TimedFunction, entry: KeyState) -> MeasurementFaile
     with function.registry.lock:
         calls, entry.unread = entry.unread, []
         waits = [(ns, (wait_s or 0.0) * 1e9) for ns, wait_s in calls]
-        moved = entry.drift.observe(
-            [ns - wait if wait < ns else ns for ns, wait in waits]
-        )  # own time, as in `CleanTail`
+        moved = entry.drift.observe([(ns - wait if wait < ns else ns) / 1e9 for ns, wait in waits])  # as in `CleanTail`
         ended = entry.demotion if moved is not None and moved.state == "over" else None
         if ended is not None and ended.reason == DRIFT and not entry.unready:
             entry.state, entry.reason, entry.demotion = State.WARM, None, None

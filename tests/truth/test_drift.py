@@ -6,7 +6,7 @@ import random
 import pytest
 
 from jitwarmup import MeasurementFailed, OneTimeWork, State, steady_state, warmed
-from jitwarmup.analysis.drift import LEARN, Drift
+from jitwarmup.analysis.drift import LASTING_S, LEARN, Drift
 from jitwarmup.keys.state import UNREAD
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.testing import FakeClock, capture_events
@@ -85,6 +85,14 @@ def test_a_few_stalls_are_no_drift():
     assert not any(drift.observe([1.0] * 5 + [100.0]) for _ in range(200))
 
 
+def test_what_is_over_in_a_moment_is_not_for_good():
+    drift = Drift()
+    drift.observe([1e-5] * LEARN)
+    slow = [1.5e-5] * UNREAD
+    calls = next(UNREAD * count for count in range(1, 1_000) if drift.observe(slow) is not None)
+    assert calls * 1.5e-5 == pytest.approx(LASTING_S, rel=0.01)
+
+
 def test_times_that_the_clock_could_not_see_are_passed_over():
     drift = Drift()
     assert drift.observe([0.0, math.nan, math.inf, -1.0] * LEARN) is None
@@ -160,6 +168,8 @@ def test_drift_is_announced_once_with_its_factor_and_once_more_when_it_is_over(e
         service.calls(200 + UNREAD, 1.0)
         assert of_kind(events, REACHED) == [{"reason": "drift is over", "factor": pytest.approx(1.0, abs=0.01)}]
         assert service.function.state is State.WARM
+        service.calls(150, 1.5)
+        assert len(of_kind(events, LOST)) == 1, "a second one needs more evidence"
         service.calls(200, 1.5)
         assert len(of_kind(events, LOST)) == 2
 

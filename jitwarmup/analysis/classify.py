@@ -35,7 +35,7 @@ DELTA_S = 0.001  # barrett2017: seconds, likewise
 SHORTEST = 5  # fewer values say nothing, and a steady part is at least so long
 PART = 4  # ... and at least this part of the series (500 of 2,000 as published)
 LONG = 200  # from here on the published penalty is paid; below it a fifth of that
-LEAST_SIGMA = 0.02  # spread of the logarithm below which no segment is told apart
+LEAST_NOISE = 0.1  # share of the tolerance: spread of the logarithm below which no segment is told apart
 SHARE_OF_NOISE = 0.7  # ... likewise, as a share of the noise between neighbours
 SIGNIFICANT = 3.0  # standard errors by which two levels must differ
 TREND_Z = 2.2  # Mann-Kendall score of five values in strict order
@@ -109,7 +109,7 @@ def _practical(values: Sequence[float], tolerance: float) -> Answer:
     edges = segment_edges(
         logs,
         penalty=(3 if count < LONG else 15) * math.log(count),
-        least_variance=max(LEAST_SIGMA, SHARE_OF_NOISE * noise) ** 2,
+        least_variance=max(LEAST_NOISE * same, SHARE_OF_NOISE * noise) ** 2,
         shortest=1,
     )
     blip = 1 if count < 40 else 2  # so few values after the first segment are outliers, not a level

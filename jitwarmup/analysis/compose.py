@@ -79,7 +79,7 @@ def compose(
 
 
 def summary_of(runs: Sequence[Run]) -> Summary:
-    """The summary of some runs; waits for a CPU widen its interval."""
+    """The summary of some runs; where they waited for a CPU, less is known of their median."""
     durations, waits = [run.duration_s for run in runs], [run.wait_s for run in runs if run.wait_s is not None]
     share = contention_share(durations, waits) if len(waits) == len(runs) else None
     return summarize(durations, contention_share=share)

@@ -76,18 +76,23 @@ class Rest:
     start: int
 
 
-def find_rest(stretch: CleanTail, patience: TailLengths = NORMAL, *, causes_watched: bool = False) -> Rest | None:
-    """The first of the paths quiet, stable, cause and noise_floor that holds; None where none does."""
+def find_rest(stretch: CleanTail, patience: TailLengths = NORMAL, *, causes_known: bool = False) -> Rest | None:
+    """
+    The first of the paths quiet, stable, cause and noise_floor that holds; None where none does.
+
+    ``causes_known``: what makes this function slow at first was seen, and has been silent since. Eager code warms up by
+    causes that no probe sees, and of it silence says nothing.
+    """
     if fall_per_run(stretch.wall_s[-patience.stable :]) > FALLING:
         return None  # of the wall time, whatever the waits explain
     longest = 4 * patience.stable  # no path looks further back
     seen = CleanTail(wall_s=stretch.wall_s[-longest:], wait_s=stretch.wait_s[-longest:]).corrected_s
     contended = stretch.contention_share > CONTENDED
-    # with the causes watched and silent, noise that is known to be the host's will not get better by waiting
+    # with the causes known and silent, noise that is known to be the host's will not get better by waiting
     for path, window, at_rest in (
         ("quiet", patience.quiet, _quiet),
         ("stable", patience.stable, _stable),
-        *([("cause", patience.stable, _not_falling)] if causes_watched and contended else []),
+        *([("cause", patience.stable, _not_falling)] if causes_known and contended else []),
         ("noise_floor", patience.stable * (2 if contended else 4), _noise_floor),
     ):
         newest = seen[-window:]

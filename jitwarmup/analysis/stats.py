@@ -26,6 +26,8 @@ from jitwarmup.records.report import Summary
 
 LEAST_WIDTH = 0.01  # relative half-width below which no interval of one process is honest: the wander of a steady state
 CONTENDED = 0.10  # share of wall time spent waiting for a processor above which the host is called busy
+DOUBT, DOUBT_BUSY = 0.5, 1.0  # standard errors by which neighbours may be more alike than they look, on a busy host too
+FEW = 6.0  # independent values below which no interval within the sample reaches 95 %
 MAD_TO_SIGMA = 1.4826  # of a normal distribution
 
 
@@ -42,7 +44,7 @@ def summarize(values_s: Sequence[float], level: float = 0.95, *, contention_shar
     Summary of timings in seconds, in the order in which they were taken (neighbours are asked how alike they are).
 
     ``contention_share`` is the share of their time spent waiting for a processor, where it is known: on a busy host the
-    interval is wider. Raises ArgumentError for a level outside (0, 1). Values that are not finite are left out, and
+    interval is wider, or its level lower. Raises ArgumentError for a level outside (0, 1). Values that are not finite are left out, and
     ``n`` is without them.
     """
     if not 0 < level < 1:
@@ -94,31 +96,34 @@ def median_interval(
     Order-statistic interval of the median on the effective sample size, at least +-1 %; None for fewer than two values.
 
     With n effective values and k the largest rank whose two binomial tails fit into 1 - level, the bounds are the
-    sample's quantiles (k - 1/2)/n and its mirror; rank 1 is the extremes. The level reported is the binomial's. Above
-    a contention share of 10 % the load of the host decides the level, and wanders: then half that share may come or go.
+    sample's quantiles (k - 1/2)/n and its mirror; rank 1 is the extremes, beyond which nothing is known. The level
+    reported is the binomial's; of fewer than six effective values it is 1 - 2^(1-n), which moves with n in no steps.
+    Neighbours are given half a standard error of the doubt how alike they are, and a whole one above a contention share
+    of 10 %, since the load of a host wanders.
     """
     if len(values) < 2:
         return None
-    size = effective_size(values)
-    rank, achieved = _binomial_rank(size, 1 - level)
+    busy = contention_share is not None and contention_share > CONTENDED
+    size = effective_size(values, DOUBT_BUSY if busy else DOUBT)
+    rank, achieved = _binomial_rank(int(size), 1 - level) if size >= FEW else (1, -math.expm1((1 - size) * math.log(2)))
     ordered = sorted(values)
-    edge = 0.0 if rank == 1 else (rank - 0.5) / size * len(ordered) - 0.5
-    low, high = _at(ordered, edge), _at(ordered, len(ordered) - 1 - edge)
-    centre = median(ordered)
-    if contention_share is not None and contention_share > CONTENDED:
-        kept = 1 - min(contention_share, 1.0) / 2
-        low, high = min(low, centre * kept), max(high, centre / kept)
-    return _floored(centre, low, high, achieved)
+    edge = 0.0 if rank == 1 else (rank - 0.5) / int(size) * len(ordered) - 0.5
+    return _floored(median(ordered), _at(ordered, edge), _at(ordered, len(ordered) - 1 - edge), achieved)
 
 
-def effective_size(values: Sequence[float]) -> int:
-    """How many independent values the sequence is worth, from its lag-1 correlation corrected for its small-sample bias."""
+def effective_size(values: Sequence[float], doubt: float = 0.0) -> float:
+    """
+    How many independent values the sequence is worth, at least 2: by its lag-1 correlation, less its small-sample bias.
+
+    ``doubt`` is how many of its standard errors the correlation is taken to be greater.
+    """
     count = len(values)
     if min(values) == max(values):
         return count
     found = lag1(values)
-    correlation = min(max(found + (1 + 4 * found) / count, 0.0), 0.95)
-    return min(count, max(2, int(count * (1 - correlation) / (1 + correlation))))
+    unbiased = min(max(found + (1 + 4 * found) / count, 0.0), 0.95)
+    correlation = min(unbiased + doubt * math.sqrt((1 - unbiased * unbiased) / count), 0.95)
+    return min(count, max(2.0, count * (1 - correlation) / (1 + correlation)))
 
 
 def finite(values: Iterable[float]) -> list[float]:

@@ -74,7 +74,7 @@ def warmed(function: Any = None, /, **options: Any) -> Any:  # noqa: D417 - the 
         budget_s: seconds for validation and warm-up together; a run that has begun is not interrupted.
         while_warming: what other callers of a key do meanwhile: ``"wait"``, ``"pass"`` (plain call), ``"raise"``.
         on_contamination: a measured run with one-time work: ``"mark"``, ``"redo"`` or ``"raise"``.
-        on_loss: one-time work after warm-up: ``"mark"``, ``"unready"``, ``"raise"`` or ``"rewarm"``.
+        on_loss: one-time work or drift after warm-up: ``"mark"``, ``"unready"``, ``"raise"`` or ``"rewarm"``.
         rng: ``"restore"`` or ``"leave"`` the process's random streams; by default restored in the main thread.
         monitor: an object with pause, resume and window(name), such as ``GPUMonitor()``.
         ranks: the ranks that warm up in step on a first call or ``.warm``, which all of them have to make:

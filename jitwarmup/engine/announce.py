@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
+from jitwarmup.analysis.drift import Moved
 from jitwarmup.engine.agreement import RankAgreement, level_of
 from jitwarmup.engine.commands import WELL, Call, Ending, TimedFunction, event_of, key_of
 from jitwarmup.engine.conclusion import Plan
@@ -100,6 +101,17 @@ def announce_lost(
         reason=reason,
         recompiles=sum(work.count for work in paid if work.kind == "dynamo.recompile"),
         **usage_fields(spent),
+    )
+
+
+def announce_drift(function: TimedFunction, entry: KeyState, moved: Moved) -> None:
+    """Clean calls have become slower for good, or are as fast as before."""
+    lost = moved.state == "drifted"
+    function.emit(
+        schema.STEADY_STATE_LOST if lost else schema.STEADY_STATE_REACHED,
+        key=key_of(entry),
+        reason="drift" if lost else "drift is over",
+        factor=moved.factor,
     )
 
 

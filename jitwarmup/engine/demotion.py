@@ -8,6 +8,9 @@ What one-time work of a call's own does to its key is what the user asked for wi
     raise    and that call raises MeasurementFailed
     rewarm   the next call of the key warms up again
 
+So does drift: clean calls that have become slower for good (`jitwarmup.analysis.drift`). With ``mark`` and ``raise`` the key
+stays degraded until the drift is over.
+
 Torch's recompile limit is watched on the way: a warning once most of it is used up, and ``eager_fallback`` for good once
 it is hit, since torch reports nothing from then on.
 """
@@ -21,14 +24,15 @@ from jitwarmup.analysis.audit import never_compiled
 from jitwarmup.analysis.recurrence import one_time_of
 from jitwarmup.engine import announce
 from jitwarmup.engine.commands import Call, TimedFunction
-from jitwarmup.keys.state import Demotion, KeyState
+from jitwarmup.keys.state import UNREAD, Demotion, KeyState
 from jitwarmup.probes import Usage, asked_for, usage
 from jitwarmup.records.errors import MeasurementFailed
-from jitwarmup.records.runs import OneTimeWork, Run, State
+from jitwarmup.records.runs import Run, State
 
 CLEAN_CALLS = 3  # in a row, after which a key that was marked is warm again
 EAGER_FALLBACK = "eager_fallback"
 NOT_COMPILED = "not_compiled"
+DRIFT = "drift"
 NEARLY_SPENT = "recompile limit nearly spent"
 
 
@@ -36,7 +40,9 @@ def after_call(function: TimedFunction, entry: KeyState, run: Run, *, was_warm: 
     """Note what one call did to its key; the error where ``on_loss="raise"`` wants one."""
     if not run.contaminated:
         recover(function, entry, run)
-        return None
+        if was_warm and run.clean:
+            entry.unread.append((run.duration_ns, run.wait_s))
+        return look_for_drift(function, entry) if len(entry.unread) >= UNREAD else None
     note_limit(function, entry, [run])
     if not was_warm:
         return None
@@ -44,13 +50,39 @@ def after_call(function: TimedFunction, entry: KeyState, run: Run, *, was_warm: 
     reason = next((work.reason for work in paid if work.reason), paid[0].kind)
     announce.announce_lost(function, entry, run, paid, reason=reason, spent=spent)
     demote(function, entry, reason)
-    return error_of(function, paid) if function.options.on_loss == "raise" else None
+    if function.options.on_loss != "raise":
+        return None
+    kinds = ", ".join(dict.fromkeys(work.kind for work in paid))
+    return error_of(
+        function, f"paid for one-time work on this call ({kinds})", "warm up with the inputs that are served"
+    )
 
 
-def demote(function: TimedFunction, entry: KeyState, reason: str) -> None:
+def look_for_drift(function: TimedFunction, entry: KeyState) -> MeasurementFailed | None:
+    """Judge the newest clean calls of a warm key: have they become slower for good, or is that over?"""
+    with function.registry.lock:
+        calls, entry.unread = entry.unread, []
+        waits = [(ns, (wait_s or 0.0) * 1e9) for ns, wait_s in calls]
+        moved = entry.drift.observe([(ns - wait if wait < ns else ns) / 1e9 for ns, wait in waits])  # as in `CleanTail`
+        ended = entry.demotion if moved is not None and moved.state == "over" else None
+        if ended is not None and ended.reason == DRIFT and not entry.unready:
+            entry.state, entry.reason, entry.demotion = State.WARM, None, None
+    if moved is None:
+        return None
+    announce.announce_drift(function, entry, moved)
+    if moved.state == "over":
+        return None
+    demote(function, entry, DRIFT, clean_calls=0)
+    if function.options.on_loss != "raise":
+        return None
+    what = f"its clean calls have become {moved.factor:.2f} times as long for good"
+    return error_of(function, what, "look at what it works on and at the host")
+
+
+def demote(function: TimedFunction, entry: KeyState, reason: str, clean_calls: int = CLEAN_CALLS) -> None:
     """Demote the key as ``on_loss`` asks; a key that somebody is warming already is left to them."""
     policy, registry = function.options.on_loss, function.registry
-    given_up = entry.demotion is not None and entry.demotion.reason in (EAGER_FALLBACK, NOT_COMPILED)
+    lasting = entry.demotion is not None and entry.demotion.reason in (EAGER_FALLBACK, NOT_COMPILED, DRIFT)
     if policy == "unready":
         registry.take_readiness_back(entry, reason)
     with registry.lock:
@@ -58,9 +90,9 @@ def demote(function: TimedFunction, entry: KeyState, reason: str) -> None:
             return
         if policy == "rewarm":
             entry.state, entry.demotion, entry.resumable_runs, entry.reason = State.COLD, None, (), reason
-        elif not given_up:
+        elif not lasting:
             entry.state, entry.reason = State.DEGRADED, reason
-            entry.demotion = Demotion(reason, policy, 0 if policy == "unready" else CLEAN_CALLS)
+            entry.demotion = Demotion(reason, policy, 0 if policy == "unready" else clean_calls)
     registry.changed()
 
 
@@ -117,12 +149,11 @@ def warn_of_limit(function: TimedFunction, entry: KeyState, spent: Usage | None)
         announce.announce_limit(function, entry, spent, NEARLY_SPENT)
 
 
-def error_of(function: TimedFunction, paid: Sequence[OneTimeWork]) -> MeasurementFailed:
+def error_of(function: TimedFunction, what: str, way_out: str) -> MeasurementFailed:
     """The error of ``on_loss="raise"``."""
-    kinds = ", ".join(dict.fromkeys(work.kind for work in paid))
     return MeasurementFailed(
-        f"{function.name} was warm and paid for one-time work on this call ({kinds}), and on_loss='raise' was chosen; "
-        "warm up with the inputs that are served, or choose 'mark', 'unready' or 'rewarm'"
+        f"{function.name} was warm and {what}, and on_loss='raise' was chosen; {way_out}, "
+        "or choose 'mark', 'unready' or 'rewarm'"
     )
 
 

@@ -36,7 +36,7 @@ from jitwarmup.engine.timed_region import CALL, RunOutcome, TimedRegion, interru
 from jitwarmup.events.guard import FAULTS
 from jitwarmup.host.scope import enclosing_run
 from jitwarmup.keys.single_flight import BEING_WARMED, Claim, WaitForWarmup
-from jitwarmup.keys.state import KeyState, WarmupOutcome
+from jitwarmup.keys.state import UNREAD, KeyState, WarmupOutcome
 from jitwarmup.records.errors import MeasurementFailed, RankFailed
 from jitwarmup.records.report import Report
 from jitwarmup.records.runs import Phase, Run, State, Warmup
@@ -141,14 +141,15 @@ def carried_out(measurement: Measurement, measurements: int = 0) -> Procedure:
     The key is warm as soon as measuring begins.
     """
     call, claim = measurement.call, measurement.claim
-    redo = call.options.on_contamination == "redo" or seeks_proof(call.options.rule)
+    proof = seeks_proof(call.options.rule)
+    redo = proof or call.options.on_contamination == "redo"
     measurement.measures = measurements > 0
     if measurement.end is Ending.DONE:
         call.inputs.examine()
     with measurement, measurement:
         yield from measurement.join()
         measurement.prepare()
-        steps = plan_steps(measurement.rule, measurements, history=measurement.runs, redo=redo)
+        steps = plan_steps(measurement.rule, measurements, history=measurement.runs, redo=redo, proof=proof)
         if measurement.end is Ending.DONE:
             yield from measurement.follow(steps)
         if measurements:
@@ -215,6 +216,9 @@ def warm_call(function: TimedFunction, entry: KeyState, args: tuple[Any, ...], k
             and entry.demotion is None
         ):
             function.registry.summary.count(function, region.duration_ns)
+            entry.unread.append((region.duration_ns, region.seen.wait_s))
+            if len(entry.unread) >= UNREAD:
+                lost = demotion.look_for_drift(function, entry)
         else:
             lost = after_run(function, entry, region.run(), was_warm=True, error=region.error)
     except BaseException as fault:
@@ -241,7 +245,7 @@ def after_run(
         function.registry.summary.add(function, run)
     elif emit == "calls":
         announce.announce_call(function, entry, run, error)
-    if entry is None or emit == "off" or not (run.contaminated or entry.demotion is not None):
+    if entry is None or emit == "off" or not (was_warm or run.contaminated or entry.demotion is not None):
         return None
     return demotion.after_call(function, entry, run, was_warm=was_warm)
 

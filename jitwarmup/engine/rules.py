@@ -10,7 +10,8 @@ When is it enough? Rules are pure: the runs so far in, a Decision out. Nothing i
 
 A decision is never "steady", only "steady so far, for the inputs seen": 99 % of the published series without a steady
 state were once claimed steady by every rule that was tried (steady-state.md, section 4.5). Hence the re-arm: the engine
-asks again as soon as one-time work shows itself while measuring.
+asks again as soon as one-time work shows itself while measuring, and once where code that never compiled became faster
+among the measured runs: a plateau longer than the window that proved rest is seen by nothing else.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
+from jitwarmup.analysis.classify import classify
 from jitwarmup.analysis.recurrence import RecurringWork, learn_recurrence, one_time_of
 from jitwarmup.analysis.rest import NORMAL, STRICT, CleanTail, Rest, find_rest, rest_start, waited_s
 from jitwarmup.analysis.stats import cov
@@ -154,7 +156,8 @@ class UntilSteady(Rule):
 
     def find_rest(self, stretch: GrowingTail) -> Rest | None:
         """Whether the times of a stretch have come to rest, however few the warm-up runs."""
-        return find_rest(stretch.tail(), STRICT if self.strict else NORMAL, causes_watched=self.causes_watched)
+        causes_known = self.causes_watched and stretch.compiled
+        return find_rest(stretch.tail(), STRICT if self.strict else NORMAL, causes_known=causes_known)
 
     def decide(self, stretch: GrowingTail) -> Decision:
         """What to do after the runs that a stretch was fed."""
@@ -218,12 +221,25 @@ def would_have_said(runs: Sequence[Run]) -> Decision:
     return rule.decide(stretch)
 
 
+def still_warming(runs: Sequence[Run], measured: int) -> bool:
+    """
+    Whether the newest runs, so many ``measured``, show that warm-up had not ended: they became faster, and stayed so.
+
+    Asked only of code that never compiled: where the causes are known, what moves later is the host.
+    """
+    window = runs[len(runs) - measured :]
+    if any(run.outcome != "ok" for run in window) or any(map(_compiles, runs)):
+        return False
+    return classify(CleanTail.of(window).corrected_s).label == "warmup"
+
+
 class GrowingTail:
     """The finished runs since the last one-time work, by their places in ``runs``; grows run by run."""
 
     def __init__(self) -> None:
         self.runs: list[Run] = []
         self.places: list[int] = []
+        self.compiled = False  # whether any of the runs made code: the causes that are watched are then this function's
         self._learner = RecurringWork()
         self._usual: dict[str, int] = {}
         self._wall_s: list[float] = []
@@ -240,6 +256,7 @@ class GrowingTail:
     def add(self, run: Run) -> None:
         """Note the next run. Only where it changes what is usual are earlier runs looked at again."""
         self.runs.append(run)
+        self.compiled = self.compiled or _compiles(run)
         labelled = self._learner.observe(run)
         usual = {kind: work.count for kind, work in self._learner.usual().items()}
         if usual != self._usual:
@@ -283,8 +300,11 @@ def _ends_stretch(run: Run) -> bool:
 
     A validation run always does, since what it paid first is never the steady cost.
     """
-    compiles = any(work.charged and work.compiles for work in run.work)
-    return run.phase is Phase.VALIDATE or compiles or bool(one_time_of(run))
+    return run.phase is Phase.VALIDATE or _compiles(run) or bool(one_time_of(run))
+
+
+def _compiles(run: Run) -> bool:
+    return any(work.charged and work.compiles for work in run.work)
 
 
 def _numbers(stretch: GrowingTail, rest: Rest | None) -> dict[str, float]:

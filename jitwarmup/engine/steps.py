@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
+from jitwarmup.engine.rules import still_warming
 from jitwarmup.records.protocols import Rule
 from jitwarmup.records.runs import Decision, Phase, Run
 
@@ -27,7 +28,9 @@ class Step:
 Steps = Generator[Step, Run, Decision | None]
 
 
-def plan_steps(rule: Rule, measurements: int, *, history: Sequence[Run] = (), redo: bool = False) -> Steps:
+def plan_steps(
+    rule: Rule, measurements: int, *, history: Sequence[Run] = (), redo: bool = False, proof: bool = False
+) -> Steps:
     """
     Yield the steps of a measurement; return the warm-up rule's decision, or None where validation failed.
 
@@ -36,6 +39,7 @@ def plan_steps(rule: Rule, measurements: int, *, history: Sequence[Run] = (), re
         measurements: measured runs wanted; 0 to stop when warm.
         history: runs finished by an earlier, interrupted warm-up, which count.
         redo: a measured run with one-time work of its own voids the measured runs and re-enters warm-up.
+        proof: so do, once, measured runs that show that a proof of steady state came too early.
 
     """
     runs = list(history)
@@ -47,8 +51,13 @@ def plan_steps(rule: Rule, measurements: int, *, history: Sequence[Run] = (), re
     while True:
         decision = yield from warm(rule, runs, rearm=attempt > 0)
         again = redo and attempt < REDO_AT_MOST
-        if decision is None or not (yield from measure(measurements, runs, redo=again)):
+        if decision is None:
             return decision
+        if not (yield from measure(measurements, runs, redo=again)):
+            proof = proof and again and decision.state == "proven"
+            if not proof or not still_warming(runs, measurements):
+                return decision
+            proof = False  # once: trying again until it looks steady would prove nothing
         attempt += 1
 
 

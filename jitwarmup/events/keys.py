@@ -179,10 +179,14 @@ WARMUP = (
     *LEDGER,
 )
 STEADY = (*PLAN, count("runs", "Runs made so far."), seconds("median_s", "Median of the last warm-up runs."), *DECISION)
+FACTOR = number(
+    "factor", "ratio", "Mean time of the newest clean calls over that of the first ones, where they drifted."
+)
 LOST = (
     REASON,
+    FACTOR,
     KINDS,
-    seconds("duration_s", "Wall seconds of the call on which it was lost."),
+    seconds("duration_s", "Wall seconds of the call on which it was lost; absent for drift."),
     count("recompiles", "Recompiles among it."),
     count("limit", "Recompiles the compiler allows before it gives up."),
     count("used", "Recompiles used up so far."),

@@ -73,9 +73,11 @@ EVENTS: Final[tuple[Event, ...]] = (
         (*k.FAILED, *k.WARMUP, k.SKIPPED[0]),
         ("error_type",),
     ),
-    Event(STEADY_STATE_REACHED, "info", "when steady state is proven", k.STEADY),
+    Event(
+        STEADY_STATE_REACHED, "info", "when steady state is proven, or drift is over", (*k.STEADY, k.REASON, k.FACTOR)
+    ),
     Event(STEADY_STATE_NOT_REACHED, "warning", "when `until_steady` is spent without proof", (*k.STEADY, k.REASON)),
-    Event(STEADY_STATE_LOST, "warning", "on own one-time work after the warm-up", k.LOST, ("reason",)),
+    Event(STEADY_STATE_LOST, "warning", "on own one-time work or drift after the warm-up", k.LOST, ("reason",)),
     Event(CALL, "info", "after each timed plain call; none within `measure`", k.CALL, ("duration_s", "outcome")),
     Event(
         SUMMARY,

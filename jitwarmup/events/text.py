@@ -68,13 +68,18 @@ def _warmup(fields: Fields) -> str:
 
 def _steady(fields: Fields) -> str:
     runs, median = _plural(fields.get("iterations"), "run"), _timed("median", fields.get("median_s"))
-    return _join(runs, fields.get("path"), median, fields.get("reason"))
+    return _join(runs, fields.get("path"), median, fields.get("reason"), _factor(fields))
 
 
 def _lost(fields: Fields) -> str:
     used, limit = fields.get("used"), fields.get("limit")
     budget = None if used is None or limit is None else f"{used} of {limit} recompiles used"
-    return _join(fields.get("reason"), _listed(fields, "work", "paid"), budget)
+    return _join(fields.get("reason"), _factor(fields), _listed(fields, "work", "paid"), budget)
+
+
+def _factor(fields: Fields) -> str | None:
+    factor = fields.get("factor")
+    return None if factor is None else f"{factor:.2f} times as long"
 
 
 def _summary(fields: Fields) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from jitwarmup.analysis.drift import Drift
 from jitwarmup.host.callers import Caller, between_steps
 from jitwarmup.host.event_loops import until_woken
 from jitwarmup.keys.registry import KeyRegistry
@@ -173,7 +174,7 @@ class Claim:
                 if outcome != "interrupted":
                     entry.resumable_runs = ()
                 if warmup is not None:
-                    entry.warmup = warmup
+                    entry.warmup, entry.drift, entry.unread = warmup, Drift(), []
                     entry.recurring.observe_warmup(warmup.runs if own is None else own)
                 entry.in_flight = None  # last: interrupted before it, the key is still ours to finish
         if entry is not None:

@@ -7,11 +7,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from jitwarmup.analysis.drift import Drift
 from jitwarmup.analysis.recurrence import RecurringWork
 from jitwarmup.host.callers import Caller
 from jitwarmup.records.runs import Run, State, Warmup
 
 BUDGET_SPENT = "budget_spent"
+UNREAD = (
+    16  # clean calls of a warm key that wait until they are looked at for drift, some microseconds of one in so many
+)
 WARM_STATES = (State.WARM, State.STEADY, State.DEGRADED)  # warmed up, whatever happened to it since
 WarmupOutcome = Literal["warm", "failed", "interrupted"]
 
@@ -70,8 +74,8 @@ class KeyState:
         VALIDATING, WARMING     the warm-up ends well                 WARM, or STEADY where steady state was proven
         VALIDATING, WARMING     validation fails, an interruption     COLD
         WARMING                 a warm-up run fails                   FAILED
-        WARM, STEADY            one-time work on a live call          DEGRADED with a Demotion (on_loss="rewarm": COLD)
-        DEGRADED                enough clean calls in a row           WARM, without a Demotion
+        WARM, STEADY            one-time work on a live call, drift   DEGRADED with a Demotion (on_loss="rewarm": COLD)
+        DEGRADED                enough clean calls, drift is over     WARM, without a Demotion
 
     ``in_flight`` is set exactly while somebody warms it. ``resumable_runs`` are the finished runs of an interrupted
     warm-up, from which the next one goes on.
@@ -88,6 +92,8 @@ class KeyState:
     planned: int | None = None  # runs of the warm-up under way, where a count decides
     reason: str | None = None  # why it stands where it stands, in words that hold no value
     recurring: RecurringWork = field(default_factory=lambda: RecurringWork(in_service=True))
+    drift: Drift = field(default_factory=Drift)
+    unread: list[tuple[int, float | None]] = field(default_factory=list)  # wall ns and wait s of its newest clean calls
 
     @property
     def is_warm(self) -> bool:

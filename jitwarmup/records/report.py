@@ -81,7 +81,7 @@ class Summary:
 
     Fields:
         median_s: the median; ``ci_low_s`` and ``ci_high_s`` are the ends of its interval.
-        ci_level: the level that the interval really achieves (five values cannot give 0.95: they give 0.9375).
+        ci_level: the level that the interval really achieves (five values cannot give 0.95, but 0.9375 at most).
         mean_s: arithmetic mean; ``min_s`` and ``max_s`` are the shortest and the longest.
         stdev_s: sample standard deviation (divides by n - 1).
         mad_s: median absolute deviation from the median, unscaled.

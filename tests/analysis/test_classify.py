@@ -1,5 +1,6 @@
 import json
 import math
+import random
 from dataclasses import asdict
 
 import pytest
@@ -95,6 +96,37 @@ def test_a_wider_tolerance_calls_more_the_same():
     series = [1.08] * 10 + [1.0] * 20
     assert classify(series).label == "warmup"
     assert classify(series, tolerance=0.10).label == "flat"
+
+
+def noisy_step(seed, factor, at, size, spread=0.001):
+    chance = random.Random(seed)
+    return [(factor if place < at else 1.0) * math.exp(chance.gauss(0, spread)) for place in range(size)]
+
+
+def test_a_narrow_tolerance_tells_small_levels_apart():
+    series = noisy_step(1, 1.03, 15, 30)
+    found = classify(series, tolerance=0.01)
+    assert (found.label, found.start) == ("warmup", 15)
+    assert classify(series).label == "flat"
+
+
+def test_the_start_behind_a_quiet_step_is_found_within_one():
+    chance, near = random.Random(3), []
+    for seed in range(60):
+        size = chance.choice((60, 120))
+        at = chance.randrange(5, size // 2)
+        found = classify(noisy_step(seed, chance.uniform(1.06, 1.30), at, size))
+        near.append(found.start is not None and abs(found.start - at) <= 1)
+    assert sum(near) >= 0.95 * len(near)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("tolerance", "right"), [(0.01, 24), (0.02, 17), (0.05, 13)])
+def test_the_practical_profile_agrees_with_more_published_labels_the_narrower_its_tolerance(
+    published, tolerance, right
+):
+    labels = [classify(one["series"], tolerance=tolerance).label for one in published]
+    assert sum(label == one["label"].replace(" ", "_") for label, one in zip(labels, published, strict=True)) >= right
 
 
 def test_zero_is_faster_than_anything_the_clock_saw():

@@ -51,7 +51,7 @@ def test_work_that_takes_no_time_that_the_clock_can_see_is_at_rest():
 def test_a_host_that_gets_less_busy_does_not_hide_that_the_wall_time_falls():
     falling = stretch(3.0, 2.5, 2.0, wait_s=[2.0, 1.5, 1.0])
     assert falling.corrected_s == (1.0, 1.0, 1.0)
-    assert find_rest(falling, causes_watched=True) is None
+    assert find_rest(falling, causes_known=True) is None
 
 
 def test_strict_wants_more_of_everything():

@@ -1,6 +1,7 @@
 import math
 import random
 import statistics
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from jitwarmup import ArgumentError, Summary
 from jitwarmup.analysis.stats import (
+    DOUBT,
     across_processes,
     cov,
     effective_size,
@@ -36,16 +38,18 @@ def test_one_value_has_no_spread_and_no_interval():
     assert (summary.stdev_s, summary.mad_s, summary.ci_low_s, summary.ci_high_s, summary.ci_level) == (None,) * 5
 
 
-def test_five_values_report_the_level_that_five_values_can_give():
+def test_five_values_report_a_level_that_five_values_can_give():
     summary = summarize(ALTERNATING)
-    assert (summary.ci_low_s, summary.ci_high_s, summary.ci_level) == (0.9, 1.2, 0.9375)
+    assert (summary.ci_low_s, summary.ci_high_s) == (0.9, 1.2)
+    assert summary.ci_level == pytest.approx(1 - 2 ** (1 - effective_size(ALTERNATING, DOUBT)))
+    assert summary.ci_level < 0.9375
 
 
-def test_ten_independent_values_use_the_second_and_the_ninth():
+def test_ten_values_are_worth_seven_however_independent_they_look():
     values = [5.0, 1.0, 9.0, 2.0, 8.0, 3.0, 10.0, 4.0, 7.0, 6.0]
     interval = median_interval(values)
-    assert (interval.low, interval.high) == (2.0, 9.0)
-    assert interval.level == 1 - 2 * (1 + 10) / 1024
+    assert effective_size(values) == 10
+    assert (interval.low, interval.high, interval.level) == (1.0, 10.0, 1 - 2 / 2**7)
 
 
 def test_percentiles_appear_only_where_the_sample_can_carry_them():
@@ -153,7 +157,30 @@ def test_every_interval_holds_its_median_and_tells_a_level_its_size_can_give(val
     assert summary.ci_low_s <= summary.median_s <= summary.ci_high_s
     assert summary.min_s <= summary.median_s <= summary.max_s
     assert 0.5 <= summary.ci_level <= 1
-    assert summary.ci_level >= min(level, 1 - 2.0 ** (1 - effective_size(values)))
+    assert summary.ci_level >= min(level, 1 - 2.0 ** (1 - math.floor(effective_size(values, DOUBT))))
+
+
+@given(st.lists(st.floats(min_value=1e-3, max_value=1e3), min_size=2, max_size=40), st.floats(min_value=0, max_value=1))
+def test_no_interval_reaches_beyond_the_data_however_busy_the_host(values, share):
+    interval = median_interval(values, contention_share=share)
+    centre = statistics.median(values)
+    assert interval.low >= min(*values, 0.99 * centre) * (1 - 1e-12)
+    assert interval.high <= max(*values, 1.01 * centre) * (1 + 1e-12)
+
+
+def test_a_busy_host_leaves_less_to_be_known():
+    values = [1.0, 1.1, 1.3, 0.9, 1.2, 1.25, 1.0, 0.95]
+    quiet, busy = median_interval(values), median_interval(values, contention_share=0.3)
+    assert busy.level < quiet.level or busy.high - busy.low > quiet.high - quiet.low
+    assert median_interval(values, contention_share=0.05) == quiet
+
+
+def test_the_level_of_few_runs_moves_in_no_steps():
+    values = [1.0, 1.1, 1.3, 1.2, 1.4, 1.35, 1.1, 1.2, 1.0]
+    levels = [median_interval([*values, 1 + part / 100]).level for part in range(60)]
+    assert min(levels) < 0.6
+    assert max(levels) > 0.95
+    assert max(abs(two - one) for one, two in pairwise(levels)) < 0.04
 
 
 @given(

@@ -17,6 +17,8 @@ import math
 import random
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -95,6 +97,71 @@ def quiet_parts() -> list[list[float]]:
     documents = [document for document in json.loads(BARRETT.read_text()) if document["steady_start"] is not None]
     parts = [document["series"][max(1000, document["steady_start"]) :] for document in documents]
     return [part for part in parts if spread(part) < 0.01]
+
+
+# ---------------------------------------------------------------------------------------------- warm-ups for rules
+
+AT_REST = ("flat", "gc", "bimodal", "heavy", "bursts")  # from the first run on
+WARMING = ("step", "steps", "decay")
+NEVER = ("drift", "late step")
+SPREADS = ("quiet", "5 %", "10 %", "20 %", "jvm")
+LONGEST = 20  # runs of a planted warm-up
+
+
+@dataclass(frozen=True)
+class Planted:
+    """Seconds around 1 s; where the steady part begins (None: nowhere), and after which runs something changed."""
+
+    shape: str
+    noise: str
+    seconds: list[float]
+    end: int | None
+    changes: tuple[int, ...] = ()
+
+
+def rule_series(shapes: tuple[str, ...], each: int, seed: int, size: int = 60) -> Iterator[Planted]:
+    """``each`` series of each shape and noise."""
+    for shape in shapes:
+        for noise in SPREADS:
+            chance = random.Random(f"{seed} {shape} {noise}")
+            for _ in range(each):
+                yield one_series(chance, shape, noise, size)
+
+
+def one_series(chance: random.Random, shape: str, noise: str, size: int) -> Planted:
+    errors = noise_of(chance, noise, size) if noise == "jvm" else spread_of(chance, noise, size)
+    levels, changes = [1.0] * size, ()
+    end: int | None = 0
+    slow, factor = chance.randint(1, LONGEST), math.exp(chance.uniform(math.log(1.15), math.log(5)))
+    if shape == "gc":
+        levels = [1.3 if at % 7 == 6 else 1.0 for at in range(size)]
+    elif shape == "bimodal":
+        levels = [chance.choice((1.0, 1.0, 1.3)) for _ in range(size)]
+    elif shape == "heavy":
+        levels = [1.0 + (chance.paretovariate(1.5) - 1) * 0.05 for _ in range(size)]
+    elif shape == "bursts":
+        first = chance.randrange(size)
+        levels = [1.5 if first <= at < first + 3 else 1.0 for at in range(size)]
+    elif shape in ("step", "steps"):
+        half = slow // 2 if shape == "steps" else 0
+        levels = [1 + (factor - 1) * (2 if at < half else 1) if at < slow else 1.0 for at in range(size)]
+        end, changes = slow, tuple(at - 1 for at in {half, slow} if at)
+    elif shape == "decay":
+        levels = [1 + (factor - 1) * math.exp(-3 * at / slow) for at in range(size)]
+        end = next(at for at, level in enumerate(levels) if level <= 1.05)
+        changes = tuple(range(end))
+    elif shape == "drift":
+        per_run, end = chance.uniform(0.005, 0.02) * chance.choice((-1, 1)), None
+        levels = [math.exp(per_run * at) for at in range(size)]
+    elif shape == "late step":
+        at_run, end = chance.randrange(15, 30), None
+        levels, changes = [1.0 if at < at_run else factor for at in range(size)], (at_run - 1,)
+    return Planted(shape, noise, [level * error for level, error in zip(levels, errors, strict=True)], end, changes)
+
+
+def spread_of(chance: random.Random, noise: str, size: int) -> list[float]:
+    sigma = {"quiet": 0.003, "5 %": 0.05, "10 %": 0.10, "20 %": 0.20}[noise]
+    return [math.exp(chance.gauss(0, sigma)) for _ in range(size)]
 
 
 def spread(part: list[float]) -> float:

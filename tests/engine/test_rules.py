@@ -158,6 +158,11 @@ def test_a_busy_host_is_forgiven_only_with_the_causes_watched():
     assert asked(until_steady().with_hooks(True), runs) == ("proven", "cause")
 
 
+def test_silence_of_the_probes_says_nothing_of_code_that_never_compiled():
+    eager = validated(1.0, 1.5, 0.9, 1.6, 1.2, wait_share=0.3, work=())
+    assert asked(until_steady().with_hooks(True), eager) == ("more", "")
+
+
 def test_noise_without_contention_is_not_the_hosts():
     runs = validated(1.0, 1.5, 0.9, 1.6, 1.2, wait_share=0.05)
     assert asked(until_steady().with_hooks(True), runs) == ("more", "")

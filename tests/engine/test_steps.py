@@ -2,7 +2,7 @@
 
 import pytest
 
-from jitwarmup.engine.rules import Fixed
+from jitwarmup.engine.rules import Fixed, until_steady
 from jitwarmup.engine.steps import REDO_AT_MOST, Step, plan_steps
 from jitwarmup.records.runs import Decision, Phase, Run
 
@@ -63,6 +63,33 @@ def test_what_is_returned_tells_how_far_it_came():
     assert played(plan_steps(Fixed(1), 1), "!")[1] is None
     assert played(plan_steps(Fixed(1), 1), ".!")[1] is None
     assert played(plan_steps(Fixed(1), 1), "..!")[1].state == "spent"
+
+
+def paced(steps, seconds):
+    """The steps, answered by runs of so many seconds: how many were asked for in each phase, and what was returned."""
+    runs, left = [], list(seconds)
+    try:
+        step = next(steps)
+        while True:
+            runs.append(step.phase)
+            taken = left.pop(0) if len(left) > 1 else left[0]
+            step = steps.send(Run(phase=step.phase, index=step.index, started_at=0.0, duration_ns=round(taken * 1e9)))
+    except StopIteration as stop:
+        return runs.count(W), runs.count(M), stop.value.state
+
+
+PLATEAU = [5.0] + [2.0] * 12 + [1.0]
+
+
+def test_measured_runs_that_became_faster_void_a_proof_once():
+    assert paced(plan_steps(until_steady(), 20, redo=True, proof=True), PLATEAU) == (4, 40, "proven")
+    staircase = [2.0**-step for step in range(12) for _ in range(8)]
+    assert paced(plan_steps(until_steady(), 20, redo=True, proof=True), staircase)[1] == 40
+
+
+def test_without_a_proof_nothing_is_void():
+    assert paced(plan_steps(Fixed(3), 20, redo=True, proof=True), PLATEAU) == (3, 20, "spent")
+    assert paced(plan_steps(until_steady(), 20, redo=False, proof=True), PLATEAU)[1] == 20
 
 
 def test_the_rule_sees_every_run_and_decides():

@@ -222,6 +222,13 @@ class Scenarios:
             ):
                 steady.measure(function)
 
+    def drifts(self) -> None:
+        clock = FakeClock()
+        function = warmed(iterations=1)(clock.advance)
+        with self.block(clock=clock):
+            for hours in [1] * 160 + [2] * 160 + [1] * 200:
+                function(3600 * hours)
+
     def degraded(self) -> None:
         def fail(what: str) -> None:
             if what == "window-":
@@ -241,6 +248,7 @@ def emitted() -> dict[str, set[str]]:
     scenarios.summaries()
     scenarios.measurements()
     scenarios.proofs()
+    scenarios.drifts()
     scenarios.degraded()
     found: dict[str, set[str]] = defaultdict(set)
     for event in recorder:

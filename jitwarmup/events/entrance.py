@@ -53,7 +53,7 @@ class Entrance:
 
     def _begin(self) -> None:
         self._firsts = itertools.count()
-        self._proven = False
+        self._begun = self._proven = False
         self._inside: dict[int, float] = {}  # thread -> when it went in
         self._waiting: deque[tuple[Context, Event]] = deque()
 
@@ -80,8 +80,13 @@ class Entrance:
                 return False
             self._inside[threading.get_ident()] = now
             return True
-        if next(self._firsts) == 0:
-            return self._first(event, lose, note)
+        try:
+            if next(self._firsts) == 0:
+                return self._first(event, lose, note)
+        except BaseException:  # its own, or an interrupt, which may come before the thread has begun
+            if not self._begun:
+                self._firsts = itertools.count()
+            raise
         if len(self._waiting) >= WAITING:
             lose("has not returned from its first event")
             return False
@@ -98,7 +103,7 @@ class Entrance:
         context, raised, over = copy_context(), list[BaseException](), threading.Event()
 
         def enter() -> None:
-            EMITTING.now = True
+            EMITTING.now = self._begun = True
             try:
                 context.run(self._emitter.emit, *event)
             except BaseException as error:  # noqa: BLE001 - the caller raises it, who waits

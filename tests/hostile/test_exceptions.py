@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import sys
+import weakref
 
 import pytest
 
-from jitwarmup import warmed
+from jitwarmup import steady_state, warmed
 
 pytestmark = pytest.mark.usefixtures("events")
 
@@ -203,3 +205,44 @@ def test_a_warmed_function_reaches_a_quarter_of_the_recursion_limit(capsys):
     with capsys.disabled():
         print(f"\ndeepest call: {deepest}")
     assert deepest["warmed"] > deepest["plain"] / 4 - 20
+
+
+# ------------------------------------------------------------------ what has caught an exception and goes on
+
+
+def test_a_generator_that_caught_what_a_measured_function_raises_again_goes_on():
+    def catching():
+        try:
+            raise LookupError("of the generator's own")
+        except LookupError as error:
+            yield error
+        yield "goes on"
+
+    ours = catching()
+    stored = next(ours)
+
+    def f():
+        raise ValueError from stored
+
+    with steady_state() as steady:
+        assert steady.measure(f).failure.type == "ValueError"
+    assert next(ours) == "goes on"
+
+
+def test_what_a_generator_held_that_failed_is_let_go():
+    class Tensor:
+        pass
+
+    held = []
+
+    @warmed(iterations=1)
+    def stream():
+        tensor = Tensor()
+        held.append(weakref.ref(tensor))
+        yield 1
+        raise ValueError
+
+    report = stream.measure()
+    assert report.failure.exception is not None
+    gc.collect()
+    assert [each() for each in held] == [None] * len(held)

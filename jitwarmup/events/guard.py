@@ -242,7 +242,11 @@ class QueueSink:
         """Put the event into the queue, or lose it where the queue is full."""
         if not self._started and next(self._starts) == 0:
             self._started = True
-            threading.Thread(target=self._feed, args=(self._queue,), name="jitwarmup-events", daemon=True).start()
+            try:
+                threading.Thread(target=self._feed, args=(self._queue,), name="jitwarmup-events", daemon=True).start()
+            except RuntimeError:  # no more threads, or none in this subinterpreter: the next event tries again
+                self._begin()
+                raise
         if self._queue.qsize() < self._size:
             self._queue.put((copy_context(), event, level, fields))
         else:

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import Context, copy_context
+from types import TracebackType
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -70,7 +71,11 @@ def name_of(thing: Any) -> str:
 
 
 class Faults(Locked):
-    """What failed in jitwarmup itself while the user's call went on, by place; the first of each is noted on stderr."""
+    """
+    What failed in jitwarmup itself while the user's call went on, by place; the first of each is noted on stderr.
+
+    ``with FAULTS:`` contains what fails in it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,6 +101,15 @@ class Faults(Locked):
             write_line(
                 f"jitwarmup: {place}, after the function's own run; its result is safe, the next are only counted"
             )
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if error is not None:
+            self.contain(error)
+        return error is not None
 
 
 def innermost_place(error: BaseException) -> str:

@@ -177,7 +177,7 @@ async def await_(function, *args):
     return await function(*args)
 
 
-def test_a_warmed_function_reaches_a_quarter_of_the_recursion_limit(capsys):
+def test_a_warmed_function_reaches_a_third_of_the_depth(capsys):
     deepest = {}
 
     def depth(decorate):
@@ -204,7 +204,7 @@ def test_a_warmed_function_reaches_a_quarter_of_the_recursion_limit(capsys):
         deepest[name] = depth(decorate)
     with capsys.disabled():
         print(f"\ndeepest call: {deepest}")
-    assert deepest["warmed"] > deepest["plain"] / 4 - 20
+    assert deepest["warmed"] > deepest["plain"] / 3 - 20
 
 
 # ------------------------------------------------------------------ what has caught an exception and goes on
@@ -229,7 +229,7 @@ def test_a_generator_that_caught_what_a_measured_function_raises_again_goes_on()
     assert next(ours) == "goes on"
 
 
-def test_what_a_generator_held_that_failed_is_let_go():
+def test_what_a_generator_held_that_failed_is_released():
     class Tensor:
         pass
 
@@ -246,3 +246,24 @@ def test_what_a_generator_held_that_failed_is_let_go():
     assert report.failure.exception is not None
     gc.collect()
     assert [each() for each in held] == [None] * len(held)
+
+
+def test_a_level_of_recursion_costs_one_frame_more_than_a_plain_one():
+    def frames():
+        frame, count = sys._getframe(1), 0
+        while frame is not None:
+            frame, count = frame.f_back, count + 1
+        return count
+
+    @warmed(iterations=1)
+    def down(n):
+        return down(n - 1) if n else frames()
+
+    class Tree:
+        @warmed(iterations=1)
+        def down(self, n):
+            return self.down(n - 1) if n else frames()
+
+    for one in (down, Tree().down):
+        one(1)
+        assert one(9) - one(5) == 4 * 2

@@ -4,13 +4,13 @@ Sinks that do not return: whom they may hold.
 Nobody can call a caller back from inside of a user's sink. Only a thread in his place could go in for him; for every
 event that was measured and refused: 13 to 16 us more an event on an idle machine, 170 us beside one busy thread, 13 ms
 beside four (each hand-over waits for the interpreter's lock), and a sink that belongs to its caller's thread (asyncio,
-sqlite3) would fail. So the first event alone goes in by a thread: a sink that hangs from the start (a server that never
-answers, a lock) holds nobody. One that hangs later holds whoever is inside, and nobody who comes a second later.
+sqlite3) would fail. So the first event alone goes in by a thread, with those that come before it has returned, for half
+a second: a sink that hangs from the start (a server that never answers, a lock) holds nobody. One that hangs later holds
+whoever is inside, and nobody who comes a second later.
 """
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
 from collections import deque
@@ -39,8 +39,8 @@ _KNOWN: WeakValueDictionary[int, Entrance] = WeakValueDictionary()
 
 
 def belongs_to_a_thread(error: BaseException) -> bool:
-    """Whether it is of the kind that an object of one thread raises in another: asyncio, tkinter, sqlite3."""
-    return type(error) is RuntimeError or type(error).__name__ == "ProgrammingError"
+    """Whether it is of the kind that an object of one thread raises in another: threading.local, asyncio, sqlite3."""
+    return type(error) in (AttributeError, RuntimeError) or type(error).__name__ == "ProgrammingError"
 
 
 class Entrance:
@@ -52,7 +52,7 @@ class Entrance:
         after_fork_in_child(self._begin)
 
     def _begin(self) -> None:
-        self._firsts = itertools.count()
+        self._since: float | None = None  # when the first event came
         self._begun = self._proven = False
         self._inside: dict[int, float] = {}  # thread -> when it went in
         self._waiting: deque[tuple[Context, Event]] = deque()
@@ -80,12 +80,13 @@ class Entrance:
                 return False
             self._inside[threading.get_ident()] = now
             return True
+        self._since = now if self._since is None else self._since
         try:
-            if next(self._firsts) == 0:
-                return self._first(event, lose, note)
+            if (left_s := self._since + FIRST_S - now) > 0:
+                return self._first(event, left_s, lose, note)
         except BaseException:  # its own, or an interrupt, which may come before the thread has begun
             if not self._begun:
-                self._firsts = itertools.count()
+                self._since = None
             raise
         if len(self._waiting) >= WAITING:
             lose("has not returned from its first event")
@@ -98,8 +99,8 @@ class Entrance:
         """The caller is out again."""
         self._inside.pop(threading.get_ident(), None)
 
-    def _first(self, event: Event, lose: Callable[[str], None], note: Callable[[str], None]) -> bool:
-        """Send the first event in by a thread, and wait a little; whether the caller has to go in himself after all."""
+    def _first(self, event: Event, left_s: float, lose: Callable[[str], None], note: Callable[[str], None]) -> bool:
+        """Send it in by a thread, and wait a little; whether the caller has to go in himself after all."""
         context, raised, over = copy_context(), list[BaseException](), threading.Event()
 
         def enter() -> None:
@@ -117,7 +118,7 @@ class Entrance:
         except RuntimeError:  # no more threads, or the interpreter ends
             self._proven = True
             return True
-        if not over.wait(FIRST_S):
+        if not over.wait(left_s):
             note(f"has not returned from its first event for {FIRST_S:g} s; its events wait")
         elif raised and not belongs_to_a_thread(raised[0]):
             raise raised[0]

@@ -62,7 +62,10 @@ class Warmed(Driven, Generic[P, R_co]):
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         core = self._core
-        if core.bypass or (Tracing.compiling() and Tracing.here()):
+        inside = CURRENT.get() is not None and core.kind is CallableKind.FUNCTION and core.passes_through()
+        if (
+            inside or core.bypass or (Tracing.compiling() and Tracing.here())
+        ):  # from here: one frame less, for recursion
             value: R_co = core.function(*args, **kwargs)
             return value
         prefix, rest = ((), args) if core.owner is None else core.split(args)
@@ -258,7 +261,8 @@ class Bound(Warmed[P, R_co]):
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         core = self._core
         watch = core.bypass_instances.get(id(self._instance))
-        if (watch is not None and watch() is self._instance) or (Tracing.compiling() and Tracing.here()):
+        inside = CURRENT.get() is not None and core.kind is CallableKind.FUNCTION and core.passes_through()
+        if inside or (watch is not None and watch() is self._instance) or (Tracing.compiling() and Tracing.here()):
             value: R_co = core.function(self._instance, *args, **kwargs)
             return value
         return cast("R_co", timed_call(core, (self._instance,), args, kwargs))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.machinery
 import importlib.util
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +20,9 @@ from typing import Any
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.files import parse_json, read_text
 
+NEEDED = frozenset(
+    ("jitwarmup", "numpy", "structlog", "torch", "transformers", "pynvml", "jinja2", "matplotlib", "yaml")
+)
 WANTED = "wanted package.module:function or file.py:function, such as json:dumps"
 
 
@@ -52,11 +59,40 @@ def load_module(name: str) -> ModuleType:
 
 
 def look_here() -> None:
-    """Modules of the working folder come before installed ones and after the standard library: none is shadowed."""
+    """
+    Modules of the working folder come before installed ones and after the standard library: none of that is shadowed.
+
+    They come last where one of them has the name of what we need ourselves (a user's ``numpy.py`` or ``torch/``).
+    """
     elsewhere, library = paths_elsewhere(), str(Path(os.__file__).parent)
     after = [at for at, path in enumerate(elsewhere, 1) if path == library or path.endswith("lib-dynload")]
-    elsewhere.insert(max(after, default=0), str(Path.cwd()))
+    beside = {path.stem for path in Path.cwd().iterdir() if path.suffix == ".py" or path.is_dir()}
+    twice = {
+        name for name in beside if name.isidentifier() and importlib.machinery.PathFinder.find_spec(name, elsewhere)
+    }
+    last = bool(twice) and not twice.isdisjoint(needed())
+    elsewhere.insert(len(elsewhere) if last else max(after, default=0), str(Path.cwd()))
     sys.path[:] = elsewhere
+
+
+@functools.cache
+def needed() -> frozenset[str]:
+    """Modules of the distributions that jitwarmup needs, by way of others too, and the names of the most important ones."""
+    found, waiting = set[str](), [*NEEDED]
+    while waiting:
+        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
+        if name not in found:
+            found.add(name)
+            with suppress(metadata.PackageNotFoundError):
+                required = [
+                    line for line in metadata.requires(name) or () if name == "jitwarmup" or "extra ==" not in line
+                ]
+                waiting += [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in required]
+    modules = metadata.packages_distributions().items()
+    return (
+        frozenset(top for top, dists in modules if any(re.sub(r"[-_.]+", "-", d).lower() in found for d in dists))
+        | NEEDED
+    )
 
 
 def paths_elsewhere() -> list[str]:

@@ -153,6 +153,7 @@ class RunRequest:
     region: TimedRegion | None = None  # that it was made in
     own: bool = False  # made with the caller's own arguments, so that what comes of it may be what the caller gets
     instead: Callable[[], Procedure] | None = None  # the caller's own run, should this one not be it
+    conclude: Callable[[BaseException], Procedure] | None = None  # of no plain call: what its finished runs come to
     procedure: Any = None  # that it is answered to, where whoever called the driver makes the run
 
     @property
@@ -215,12 +216,14 @@ def passthrough(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dic
 
 def rescue(request: RunRequest | None, fault: BaseException) -> Procedure:
     """
-    The one place that keeps what fails of ours from the caller of a plain call, once the user's code has been run.
+    The one place that keeps what fails of ours from the caller, once the user's code has been run.
 
     Gives the procedure that goes on in the place of the one that failed: it ends with what came of the caller's own run,
     or makes that run now. Raises the fault where it is not to be contained, or where nobody waits for a value.
     """
     region = None if request is None else request.region
+    if request is not None and request.conclude and not (region is not None and region.device_failed):
+        return request.conclude(fault)
     if request is None or not (request.live or request.instead) or (region is not None and region.device_failed):
         raise fault
     FAULTS.contain(fault)

@@ -14,11 +14,12 @@ from jitwarmup.analysis.ranks import RemoteError
 from jitwarmup.analysis.recurrence import learn_recurrence
 from jitwarmup.analysis.stops import mark_stops
 from jitwarmup.engine.agreement import RankAgreement, failure_elsewhere
-from jitwarmup.engine.commands import SKIPS, WRONG, Call, CallResult, Ending, KeptItems, refused
+from jitwarmup.engine.commands import SKIPS, WELL, WRONG, Call, CallResult, Ending, KeptItems, refused
 from jitwarmup.engine.rules import would_have_said
 from jitwarmup.gpu.reasons import with_devices
 from jitwarmup.host.environment import environment
 from jitwarmup.host.process_size import Size, series_of
+from jitwarmup.keys.single_flight import BEING_WARMED
 from jitwarmup.probes import asked_for
 from jitwarmup.records.errors import MeasurementFailed, RankFailed
 from jitwarmup.records.protocols import RunAnnotation
@@ -191,6 +192,21 @@ def report_of(plan: Plan) -> Report:
         ranks=agreement and RankTimes.of(timed(runs), rank=agreement.rank, members=agreement.members),
         device=next((run.device for run in reversed(runs) if run.device is not None), None),
     )
+
+
+def warmed_up(plan: Plan) -> CallResult:
+    """The record of a warm-up, or what ended it."""
+    if plan.end in (*WELL, Ending.ANSWERED):
+        return CallResult(plan.warmup())
+    return CallResult(error=refused(plan.call) if plan.end is Ending.REFUSED else plan.error)
+
+
+def known_warmup(call: Call) -> Warmup:
+    """The record of a warm-up that need not or cannot be made now."""
+    entry = call.entry
+    if entry is not None and entry.warmup is not None and entry.in_flight is None:
+        return entry.warmup
+    return Warmup(callable=call.name, key=call.key, skipped="too_many_keys" if entry is None else BEING_WARMED)
 
 
 def contaminated(call: Call, run: Run) -> MeasurementFailed:

@@ -80,6 +80,8 @@ class Measurement(Plan):
         self.recurring = RecurringWork()
         self.replay = False  # a stream's silent run may turn out to be the only run: its items are kept, up to a bound
         self.instead: Callable[[], Procedure] | None = None  # of a plain call: its own run, should the warm-up break
+        self.conclude: Callable[[BaseException], Procedure] | None = None  # of no plain call: where ours fails
+        self.asks_fresh = False  # what that raises is the user's
         self.pausing = False
         self.measures = False  # a report is wanted, not a value
         self.spans = ExitStack()  # emitters that span the warm-up
@@ -118,13 +120,15 @@ class Measurement(Plan):
         """Make one run and look at what came of it."""
         call = self.call
         extra = step.phase is not Phase.MEASURE
+        self.asks_fresh = call.inputs.fresh is not None
         args, kwargs = call.inputs.extra(silent=extra)
+        self.asks_fresh = False
         call.inputs.rewind()  # after `fresh`, which may draw too
         function = call.options.dry_run if extra and call.options.dry_run is not None else call.function
         request = RunRequest(call.instruments, step, self.clock, function, args, kwargs)
         if extra:
             self.bound(request)
-        request.instead = self.instead
+        request.instead, request.conclude = self.instead, self.conclude
         untouched = call.options.fresh is None and call.options.dry_run is None
         request.own = step.phase is Phase.VALIDATE and untouched
         del args, kwargs
@@ -171,7 +175,8 @@ class Measurement(Plan):
         if self.call.listener is not None:
             self.call.listener(run)
         if step.phase is Phase.VALIDATE and self.end in WELL:
-            announce.announce_validated(self, run)
+            with FAULTS:
+                announce.announce_validated(self, run)
         return run
 
     def judge(self, run: Run, value: Any) -> Run:
@@ -326,10 +331,11 @@ class Measurement(Plan):
             own = None if self.agreement is None else of_rank(warmup.runs, self.agreement.rank)
             self.claim.finish(State.STEADY if proven else State.WARM, "warm", warmup, own=own)
             self.call.registry.rounds.append(self.sizes[-1] if self.sizes else process_size.read())
-        grown = growths(process_size.series_of(self.call.registry.rounds)) if self.claim is not None else []
-        announce.announce_warmed(self, grown)
-        if self.decision is not None and seeks_proof(self.call.options.rule):
-            announce.announce_proof(self, self.decision)
+        with FAULTS:
+            grown = growths(process_size.series_of(self.call.registry.rounds)) if self.claim is not None else []
+            announce.announce_warmed(self, grown)
+            if self.decision is not None and seeks_proof(self.call.options.rule):
+                announce.announce_proof(self, self.decision)
 
 
 def checked(decision: Any) -> Decision:

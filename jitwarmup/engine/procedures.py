@@ -25,9 +25,8 @@ from jitwarmup.engine.commands import (
     TimedFunction,
     live_run,
     own_run,
-    refused,
 )
-from jitwarmup.engine.conclusion import contaminated, note_failure, of_validation, report_of
+from jitwarmup.engine.conclusion import contaminated, known_warmup, note_failure, of_validation, report_of, warmed_up
 from jitwarmup.engine.demotion import LiveCall, passes
 from jitwarmup.engine.measurement import Measurement
 from jitwarmup.engine.rules import seeks_proof
@@ -35,11 +34,11 @@ from jitwarmup.engine.steps import Step, plan_steps
 from jitwarmup.engine.timed_region import CALL, RunOutcome, TimedRegion, interrupts
 from jitwarmup.events.guard import FAULTS
 from jitwarmup.host.scope import enclosing_run
-from jitwarmup.keys.single_flight import BEING_WARMED, Claim, WaitForWarmup
+from jitwarmup.keys.single_flight import Claim, WaitForWarmup
 from jitwarmup.keys.state import UNREAD, KeyState, WarmupOutcome
 from jitwarmup.records.errors import MeasurementFailed, RankFailed
 from jitwarmup.records.report import Report
-from jitwarmup.records.runs import Phase, Run, State, Warmup
+from jitwarmup.records.runs import Phase, Run, State
 
 Keep = Callable[[Report], None] | None
 INTERRUPTED: tuple[State, WarmupOutcome] = (State.COLD, "interrupted")
@@ -158,9 +157,11 @@ def carried_out(measurement: Measurement, measurements: int = 0) -> Procedure:
     if measurement.end in WELL:
         if measurement.end in ONLY_RUN or not measurements:
             measurement.finish_warmup()
-        demotion.after_warmup(call, call.entry, measurement.made)
+        with FAULTS:
+            demotion.after_warmup(call, call.entry, measurement.made)
         return
-    announce.announce_ended_early(measurement)
+    with FAULTS:
+        announce.announce_ended_early(measurement)
     if claim is not None:
         kind = measurement.runs[-1].error_type if measurement.runs else None
         reason = measurement.end.value if kind is None else f"{measurement.end.value}: {kind}"
@@ -197,7 +198,8 @@ def warm_call(function: TimedFunction, entry: KeyState, args: tuple[Any, ...], k
 
     Nothing is left to decide, and a procedure, a `Call` and its inputs would cost more than the timed region itself.
     """
-    if function.options.emit == "off":
+    emit = function.options.emit
+    if emit == "off":
         return function.function(*args, **kwargs)
     region = TimedRegion(function.instruments, PLAIN, function.instruments.plain_clock, name=CALL)
     lost = None
@@ -209,12 +211,7 @@ def warm_call(function: TimedFunction, entry: KeyState, args: tuple[Any, ...], k
                 region.error = error
             region.held = True
         function.registry.counts.hit()
-        if (
-            function.options.emit == "summary"
-            and region.uneventful
-            and not entry.recurring.streaks
-            and entry.demotion is None
-        ):
+        if emit == "summary" and region.uneventful and not entry.recurring.streaks and entry.demotion is None:
             function.registry.summary.count(function, region.duration_ns)
             entry.unread.append((region.duration_ns, region.seen.wait_s))
             if len(entry.unread) >= UNREAD:
@@ -260,26 +257,12 @@ def warm(call: Call, *, wait: bool = True) -> Procedure:
         if not (yield from acquire(call, claim, demand=True, wait=wait)):
             return CallResult(known_warmup(call))
         measurement = Measurement(call, claim, call.instruments.clock, call.report_id)
+        measurement.conclude = functools.partial(left_early, measurement, lambda: CallResult(known_warmup(call)))
         yield from rewound(measurement)
     return warmed_up(measurement)
 
 
 warm_at_once = functools.partial(warm, wait=False)  # in a worker thread, which is not to be held: the event loop waits
-
-
-def warmed_up(measurement: Measurement) -> CallResult:
-    """The record of a warm-up, or what ended it."""
-    if measurement.end in (*WELL, Ending.ANSWERED):
-        return CallResult(measurement.warmup())
-    return CallResult(error=refused(measurement.call) if measurement.end is Ending.REFUSED else measurement.error)
-
-
-def known_warmup(call: Call) -> Warmup:
-    """The record of a warm-up that need not or cannot be made now."""
-    entry = call.entry
-    if entry is not None and entry.warmup is not None and entry.in_flight is None:
-        return entry.warmup
-    return Warmup(callable=call.name, key=call.key, skipped="too_many_keys" if entry is None else BEING_WARMED)
 
 
 def measure(call: Call, keep: Keep = None) -> Procedure:
@@ -290,14 +273,29 @@ def measure(call: Call, keep: Keep = None) -> Procedure:
         if held and call.entry is not None:
             call.entry.resumable_runs = ()
         measurement = Measurement(call, claim if held else None, call.instruments.clock)
+        measurement.conclude = functools.partial(left_early, measurement, lambda: conclude(measurement, keep))
         try:
             yield from rewound(measurement, call.options.measurements)
         except BaseException as error:
-            if measurement.runs and interrupts(error):  # between two runs, or given up by the driver
+            if (
+                measurement.runs and interrupts(error) and measurement.end is not Ending.LEFT
+            ):  # between two runs, or given up by the driver
                 measurement.end = Ending.INTERRUPTED
                 conclude(measurement, keep)  # the finished runs are kept all the same
             raise
     return conclude(measurement, keep)
+
+
+def left_early(measurement: Measurement, ended: Callable[[], CallResult], fault: BaseException) -> Procedure:
+    """What ``.measure`` or ``.warm`` comes to where ours failed: the report of the finished runs, the record of a warm key."""
+    yield from ()
+    entry = measurement.call.entry
+    enough = measurement.runs if measurement.measures else entry is not None and entry.is_warm
+    if measurement.asks_fresh or not enough:
+        raise fault
+    FAULTS.contain(fault)
+    measurement.end = Ending.LEFT
+    return ended()
 
 
 def conclude(measurement: Measurement, keep: Keep = None) -> CallResult:
@@ -306,7 +304,8 @@ def conclude(measurement: Measurement, keep: Keep = None) -> CallResult:
     report = report_of(measurement)
     if keep is not None:
         keep(report)
-    announce.announce_measured(measurement, report)
+    with FAULTS:
+        announce.announce_measured(measurement, report)
     if measurement.end is Ending.INTERRUPTED:
         return CallResult(error=measurement.error)
     paid = next((run for run in report.measured if run.contaminated), None)

@@ -12,6 +12,7 @@ Emitters given to ``set_emitters`` get every event besides, wherever else it goe
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -101,11 +102,17 @@ def structlog_is_configured(structlog: Any) -> bool:
     return config["logger_factory"] is not factory or list(config["processors"]) != processors
 
 
+@functools.cache
+def logger_of(logging: Any) -> Any:
+    """Our logger, asked for once: ``getLogger`` takes a lock that an interrupt may leave locked for every other thread."""
+    return logging.getLogger(LOGGER)
+
+
 def configured_logger() -> Any | None:
     """The standard logger ``jitwarmup`` where a record of it would reach a handler that is no NullHandler."""
     logging = sys.modules.get("logging")
-    logger: Any = logging and logging.getLogger(LOGGER)
-    step = logger
+    logger = None if logging is None else logger_of(logging)
+    step: Any = logger
     while step is not None and logging is not None:
         if any(not isinstance(handler, logging.NullHandler) for handler in step.handlers):
             return logger

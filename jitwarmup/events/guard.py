@@ -3,7 +3,8 @@ Nothing of ours must break the user's function: ``SafeEmitter`` is the fence aro
 
 A sink that raises loses the event: it is counted, and the first is noted on stderr. So is an event that comes while its
 thread is emitting one (a logging handler that calls a warmed function): it would come again for each that it makes.
-Nobody can interrupt a slow sink in the caller's own thread, so whoever has one wraps it in ``QueueSink``.
+Nobody can interrupt a slow sink in the caller's own thread (`entrance` says whom it may hold), so whoever has one wraps
+it in ``QueueSink``.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import Context, copy_context
+from types import TracebackType
 from typing import Any, Final
 from weakref import WeakSet
 
+from jitwarmup.events.entrance import EMITTING, Entrance
 from jitwarmup.events.sinks import write_line
 from jitwarmup.host.fork_safe import Locked, after_fork_in_child, snapshot_of
 from jitwarmup.host.interrupts import is_interrupt
@@ -50,10 +53,15 @@ class Lossy(Locked):
         """Count one loss; ``what`` completes the sentence 'the log sink X ...'."""
         with self._lock:
             self._lost += 1
+        self.note(f"{what}; its event is lost, further ones are only counted")
+
+    def note(self, what: str) -> None:
+        """Announce it on stderr, where it is the first of this kind of sink."""
+        with self._lock:
             first = self._name not in _NOTED
             _NOTED.add(self._name)
         if first:
-            write_line(f"jitwarmup: the log sink {self._name} {what}; its event is lost, further ones are only counted")
+            write_line(f"jitwarmup: the log sink {self._name} {what}")
 
 
 def name_of(thing: Any) -> str:
@@ -63,7 +71,11 @@ def name_of(thing: Any) -> str:
 
 
 class Faults(Locked):
-    """What failed in jitwarmup itself while the user's call went on, by place; the first of each is noted on stderr."""
+    """
+    What failed in jitwarmup itself while the user's call went on, by place; the first of each is noted on stderr.
+
+    ``with FAULTS:`` contains what fails in it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,6 +102,15 @@ class Faults(Locked):
                 f"jitwarmup: {place}, after the function's own run; its result is safe, the next are only counted"
             )
 
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if error is not None:
+            self.contain(error)
+        return error is not None
+
 
 def innermost_place(error: BaseException) -> str:
     """Where in jitwarmup it was raised: module and function."""
@@ -105,15 +126,6 @@ def innermost_place(error: BaseException) -> str:
 FAULTS: Final = Faults()
 
 
-class Emitting(threading.local):
-    """Whether this thread is emitting an event."""
-
-    now = False
-
-
-_EMITTING: Final = Emitting()
-
-
 class SafeEmitter(Lossy):
     """Around an emitter: whatever it raises is counted; interrupts pass (`is_interrupt`)."""
 
@@ -122,22 +134,26 @@ class SafeEmitter(Lossy):
     def __init__(self, emitter: Emitter) -> None:
         super().__init__(name_of(emitter))
         self._emitter = emitter
+        self._entrance = Entrance.of(emitter)
 
     def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
         """Emit, whatever the sink does."""
-        before = _EMITTING.now
+        before = EMITTING.now
         if before and self.outermost:
             self.lose("had an event to emit while its thread was emitting another one")
             return
         try:
-            _EMITTING.now = True
-            self._emitter.emit(event, level, fields)
+            EMITTING.now = True
+            if self._entrance is None or self._entrance.admits((event, level, fields), self.lose, self.note):
+                self._emitter.emit(event, level, fields)
         except BaseException as error:
             if is_interrupt(error):
                 raise
             self.lose(f"raised {type(error).__name__}")
         finally:
-            _EMITTING.now = before
+            if self._entrance is not None:
+                self._entrance.left()
+            EMITTING.now = before
 
     @contextmanager
     def warming(self, fields: Mapping[str, Any]) -> Iterator[None]:
@@ -240,7 +256,11 @@ class QueueSink:
         """Put the event into the queue, or lose it where the queue is full."""
         if not self._started and next(self._starts) == 0:
             self._started = True
-            threading.Thread(target=self._feed, args=(self._queue,), name="jitwarmup-events", daemon=True).start()
+            try:
+                threading.Thread(target=self._feed, args=(self._queue,), name="jitwarmup-events", daemon=True).start()
+            except RuntimeError:  # no more threads, or none in this subinterpreter: the next event tries again
+                self._begin()
+                raise
         if self._queue.qsize() < self._size:
             self._queue.put((copy_context(), event, level, fields))
         else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
@@ -71,8 +71,7 @@ class _Appender(WatchedFileHandler):
 
     def append(self, line: bytes) -> None:
         """Write the line at once, to the file that the path names by now."""
-        self.acquire()
-        try:
+        with self.lock or nullcontext():  # not by acquire(): interrupted right after it, nobody would release
             self.reopenIfNeeded()
             if self.stream is None or self._owner != os.getpid():  # forked processes would share one position
                 self.stream = self._open()
@@ -81,8 +80,6 @@ class _Appender(WatchedFileHandler):
             self._write(line)
             while self._is_glued(line):
                 self._write(line)
-        finally:
-            self.release()
 
     def _write(self, line: bytes) -> None:
         if self.stream.write(line) != len(line):  # None where a pipe has no room

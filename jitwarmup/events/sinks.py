@@ -13,7 +13,7 @@ import asyncio
 import os
 import select
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import CoroutineType
 from typing import Any, Final, TextIO
 
@@ -31,6 +31,20 @@ MOST_FUNCTIONS: Final = 1024  # the functions whose lines are counted apart; the
 PATIENCE_S: Final = 0.1  # how long a reader may stand still before a line is given up
 
 
+class Readers:
+    """Whether those who read what we write go on; waited for once, and no longer while they stand still."""
+
+    def __init__(self, patience_s: float = PATIENCE_S) -> None:
+        self._patience_s = patience_s
+        self._stalled = False
+
+    def go_on(self, streams: Iterable[Any]) -> bool:
+        """Whether each stream takes a line."""
+        patience_s = 0.0 if self._stalled else self._patience_s
+        self._stalled = not all(is_writable(stream, patience_s) for stream in streams)
+        return not self._stalled
+
+
 class LineWriter:
     """
     Writes lines on a stream, or on stderr as it is at that moment; never raises. Also what structlog calls a logger.
@@ -40,8 +54,7 @@ class LineWriter:
 
     def __init__(self, stream: TextIO | None = None, patience_s: float = PATIENCE_S) -> None:
         self._stream = stream
-        self._patience_s = patience_s
-        self._stalled = False
+        self._readers = Readers(patience_s)
 
     def write(self, line: str) -> None:
         """Write the line and its end at once, so that lines of several writers do not mix."""
@@ -49,8 +62,7 @@ class LineWriter:
         if stream is None:
             return
         try:
-            self._stalled = not is_writable(stream, 0.0 if self._stalled else self._patience_s)
-            if not self._stalled:
+            if self._readers.go_on((stream,)):
                 stream.write(one_line(line) + "\n")
                 stream.flush()
         except BaseException as error:  # a closed pipe, a full disk, a notebook's stream: no line is worth an exception
@@ -76,6 +88,23 @@ def is_writable(stream: Any, patience_s: float) -> bool:
 
 
 write_line: Final = LineWriter().write
+OF_THE_LOG: Final = Readers()  # one for all: each emitter of the log lives for one event
+
+
+def streams_of(logger: Any) -> Iterator[Any]:
+    """What a standard logger's handlers, or a logger of structlog's that prints, write to."""
+    if (stream := getattr(logger, "_file", None)) is not None:
+        yield stream
+    step = logger if hasattr(logger, "handlers") else None
+    while step is not None:
+        yield from (stream for handler in step.handlers if (stream := getattr(handler, "stream", None)) is not None)
+        step = step.parent if step.propagate else None
+
+
+def make_sure_of(logger: Any) -> None:
+    """Raise BlockingIOError where the log's reader stands still: a full pipe or a stopped terminal would hold its writer."""
+    if not OF_THE_LOG.go_on(streams_of(logger)):
+        raise BlockingIOError
 
 
 class StructlogEmitter:
@@ -87,7 +116,9 @@ class StructlogEmitter:
     def emit(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
         """Log it at its level; an asynchronous logger is asked for its synchronous half."""
         try:
-            result = getattr(self._log, level)(event, **fields)
+            bound = self._log.bind()
+            make_sure_of(getattr(bound, "_logger", None))
+            result = getattr(bound, level)(event, **fields)
         except RuntimeError:
             if (half := self.synchronous_half()) is None:
                 raise
@@ -121,6 +152,7 @@ class LoggingEmitter:
         """Log it at its level, and make no line where that level is off. ``extra`` has the event's name as ``event``."""
         number = LEVEL_NUMBERS[level]
         if self._logger.isEnabledFor(number):
+            make_sure_of(self._logger)
             self._logger.log(number, short_line(event, fields), extra={"event": event, **fields})
 
 

@@ -5,30 +5,39 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from jitwarmup.host.interrupts import Contained
 
 LIBRARIES = ("torch", "transformers", "numpy", "triton", "structlog")
 
 
+FACTS: Mapping[str, Callable[[], str | int | float]] = {
+    "python": platform.python_version,
+    "implementation": platform.python_implementation,
+    "platform": platform.platform,
+    "machine": platform.machine,
+    "cpu_count": lambda: os.cpu_count() or 1,
+    "pid": os.getpid,
+    "cpu_usable": lambda: len(os.sched_getaffinity(0)),
+    "load_1min": lambda: os.getloadavg()[0],
+}
+
+
 def environment() -> dict[str, str | int | float]:
     """Versions, cores, threads and devices, as far as they are known in this process."""
-    facts: dict[str, str | int | float] = {
-        "python": platform.python_version(),
-        "implementation": platform.python_implementation(),
-        "platform": platform.platform(),
-        "machine": platform.machine(),
-        "cpu_count": os.cpu_count() or 1,
-        "pid": os.getpid(),
-    }
-    if hasattr(os, "sched_getaffinity"):
-        facts["cpu_usable"] = len(os.sched_getaffinity(0))
-    if hasattr(os, "getloadavg"):
-        facts["load_1min"] = os.getloadavg()[0]
+    facts: dict[str, str | int | float] = {}
+    for name, ask in FACTS.items():
+        with Contained():  # not on this system; in a subinterpreter, where platform may start no process
+            facts[name] = ask()
     for name in LIBRARIES:
         version = getattr(sys.modules.get(name), "__version__", None)
         if isinstance(version, str):
             facts[name] = str(version)
-    return facts | torch_facts(sys.modules.get("torch"))
+    with Contained():
+        facts |= torch_facts(sys.modules.get("torch"))
+    return facts
 
 
 def torch_facts(torch: Any) -> dict[str, str | int | float]:

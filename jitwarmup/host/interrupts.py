@@ -8,6 +8,7 @@ in Python can be handed on to.
 
 from __future__ import annotations
 
+import _thread
 import functools
 import gc
 import inspect
@@ -15,6 +16,8 @@ import opcode
 import signal
 import sys
 import threading
+import time
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -78,6 +81,47 @@ def links_to_caller() -> int:
     except LookupError as error:
         frame = error.__traceback__.tb_next.tb_frame  # type: ignore[union-attr]  # it was raised one call down
     return sum(each is frame.f_back for each in gc.get_referents(frame))
+
+
+def signal_of(error: BaseException) -> int | None:
+    """The signal whose handler raised it; None where none did."""
+    trace, interrupted = error.__traceback__, None
+    while trace is not None:
+        frame = trace.tb_frame
+        if interrupted is not None and is_handler(frame, interrupted):
+            given = [
+                each for value in frame.f_locals.values() for each in (value if type(value) is tuple else (value,))
+            ]
+            return next((each for each in given if type(each) is int and each in signal.valid_signals()), None)
+        interrupted, last, trace = frame, trace.tb_lasti, trace.tb_next
+    if interrupted is None or not isinstance(error, KeyboardInterrupt):
+        return None
+    raised = interrupted.f_code.co_code[last] == opcode.opmap["RAISE_VARARGS"]
+    return None if raised else signal.SIGINT  # Python's own handler, which has no frame
+
+
+def send_again(error: BaseException) -> None:
+    """
+    Do not lose an interrupt that came where Python lets nothing out, in a collector's callback that catches it.
+
+    Its signal is sent again, by a thread that waits until this one is out of the callback: the handler runs anew, since
+    nothing else would reach a thread that blocks by then.
+    """
+    number, callback, thread = signal_of(error), sys._getframe(1), threading.get_ident()
+    if number is None or not hasattr(signal, "pthread_kill"):
+        return
+
+    def send() -> None:
+        while (frame := sys._current_frames().get(thread)) is not None:
+            while frame is not None and frame is not callback:
+                frame = frame.f_back
+            if frame is None:
+                signal.pthread_kill(thread, number)
+                return
+            time.sleep(0)
+
+    with suppress(RuntimeError):  # no more threads
+        _thread.start_new_thread(send, ())  # threading's own waits for it to begin
 
 
 class Contained:

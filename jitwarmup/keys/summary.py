@@ -11,13 +11,14 @@ import math
 import time
 import weakref
 from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Protocol, Self
 
 from jitwarmup.analysis.stats import quantile
 from jitwarmup.events import schema
-from jitwarmup.host.fork_safe import after_fork_in_child, snapshot_of, taken
+from jitwarmup.host.fork_safe import after_fork_in_child, snapshot_of
 from jitwarmup.records.runs import Run
 
 PERIOD_S = 60.0
@@ -37,7 +38,7 @@ class Summarised(Protocol):
     def emit(self, event: str, **facts: Any) -> None: ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)  # compared by no Python code, which `_take` relies on
 class Sums:
     """Calls added up."""
 
@@ -47,6 +48,14 @@ class Sums:
     sum_ns: int = 0
     min_ns: float = math.inf
     max_ns: int = 0
+
+    @classmethod
+    def of(cls, calls: Iterable[int | Sums | None]) -> Sums:
+        """Calls, and calls that are added up already."""
+        total = cls()
+        for call in calls:
+            total.merge(call) if isinstance(call, Sums) else total.add(call)
+        return total
 
     def add(self, ns: int | None) -> None:
         """One call: its duration, ``~duration`` where it was contaminated, None where it failed."""
@@ -76,7 +85,8 @@ class CallSummary:
     Durations of calls between two summaries of one function.
 
     A call takes no lock, since a signal handler or finalizer may call the same function in the middle of it. It is
-    handed in by one step; each is taken and added up by one thread alone, and so are the sums.
+    handed in by one step, and taken by one step that no signal handler comes between; should one raise before what was
+    taken is added up, it is handed in again.
     """
 
     def __init__(self) -> None:
@@ -85,8 +95,7 @@ class CallSummary:
         after_fork_in_child(self._clear)  # what was counted before is the parent's to emit
 
     def _clear(self) -> None:
-        self._new: deque[int | None] = deque()  # calls that are not added up yet, as `Sums.add` takes them
-        self._sums: deque[Sums] = deque()
+        self._calls: deque[int | Sums | None] = deque()  # as `Sums.of` takes them
         self._recent: deque[int] = deque(maxlen=RECENT)
         self.due = time.monotonic() + PERIOD_S
 
@@ -105,22 +114,26 @@ class CallSummary:
         self._hand_in(~ns if contaminated else ns)
 
     def _hand_in(self, call: int | None) -> None:
-        self._new.append(call)
-        if len(self._new) >= FOLD:
+        self._calls.append(call)
+        if len(self._calls) >= FOLD:
             self._add_up()
         if time.monotonic() >= self.due:
             self.flush()
 
+    def _take(self, calls: list[int | Sums | None]) -> None:
+        """Move what was handed in into a list, which runs no Python code."""
+        with suppress(IndexError):
+            calls.extend(iter(self._calls.popleft, self))
+
     def _add_up(self) -> None:
-        """Add up some of the new calls."""
-        sums = next(taken(self._sums), None) or Sums()
+        calls: list[int | Sums | None] = []
         try:
-            for call in islice(taken(self._new), FOLD):
-                sums.add(call)
-                if call is not None:
-                    self._recent.append(max(call, ~call))
+            self._take(calls)
+            sums = Sums.of(calls)
+            self._recent.extend(max(call, ~call) for call in calls if isinstance(call, int))
+            calls = [sums]
         finally:
-            self._sums.append(sums)
+            self._calls.extend(calls)
 
     def _begin(self, timed_function: Summarised) -> None:
         """Remember whose calls these are, for the exit too, and where the newest call's events go."""
@@ -130,14 +143,17 @@ class CallSummary:
     def flush(self) -> None:
         """Emit what was counted, and begin anew; nothing where nothing was counted."""
         self.due = time.monotonic() + PERIOD_S
-        while self._new:
+        calls: list[int | Sums | None] = []
+        try:
             self._add_up()
-        recent, self._recent = snapshot_of(self._recent), deque(maxlen=RECENT)
-        total = Sums()
-        for sums in taken(self._sums):
-            total.merge(sums)
+            self._take(calls)
+            recent, self._recent = sorted(snapshot_of(self._recent)), deque(maxlen=RECENT)
+            total = Sums.of(calls)
+            calls = []
+        finally:
+            self._calls.extend(calls)
         if self._timed_function is not None and total.calls + total.errors > 0:
-            self._timed_function.emit(schema.SUMMARY, **fields_of(total, sorted(recent)))
+            self._timed_function.emit(schema.SUMMARY, **fields_of(total, recent))
 
 
 def fields_of(total: Sums, recent: list[int]) -> dict[str, Any]:

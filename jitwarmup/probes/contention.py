@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from jitwarmup.host.fork_safe import after_fork_in_child
-from jitwarmup.host.interrupts import is_interrupt
+from jitwarmup.host.interrupts import Contained, is_interrupt
 from jitwarmup.probes.base import ARMED, usage_reader
 from jitwarmup.records.protocols import ArmState
 from jitwarmup.records.runs import OneTimeWork
@@ -36,12 +36,11 @@ class _Slot:
     __slots__ = ("descriptor", "switches", "waited_ns")
 
     def __init__(self, path: str) -> None:
+        self.descriptor = -1  # first: interrupted from here on, it has none to close
         self.switches = -1
         self.waited_ns: int | None = None
-        try:
+        with Contained():
             self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        except OSError:
-            self.descriptor = -1
 
     def read(self) -> int | None:
         try:

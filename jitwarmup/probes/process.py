@@ -7,16 +7,20 @@ Imports and shared objects are read at the edges of a run; a collection is told 
 from __future__ import annotations
 
 import gc
+import inspect
 import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from jitwarmup.analysis.costs import WITHIN
-from jitwarmup.host.fork_safe import snapshot_of
+from jitwarmup.host.fork_safe import after_fork_in_child, snapshot_of
+from jitwarmup.host.interrupts import Contained, send_again
 from jitwarmup.probes.base import ARMED, HookProbe, ReadingProbe, absent, compiling, loaded
 from jitwarmup.probes.compile_callbacks import CALLBACKS, USAGE
 from jitwarmup.probes.run_table import RUNS
@@ -93,10 +97,9 @@ class SharedObjects(ReadingProbe):
 
 
 def _mapped(maps: Path) -> frozenset[str]:
-    try:
-        lines: Iterable[bytes] = maps.read_bytes().splitlines()
-    except OSError:
-        return frozenset()
+    lines: Iterable[bytes] = ()
+    with Contained():  # not on this system
+        lines = maps.read_bytes().splitlines()
     paths = {line.split(maxsplit=5)[-1] for line in lines if b".so" in line}
     return frozenset(path.decode(errors="replace") for path in paths if path.startswith(b"/"))
 
@@ -132,10 +135,30 @@ class Collections(HookProbe):
     """
 
     name = "gc"
-    _began_ns = 0
+
+    def __init__(self) -> None:
+        self._begin()
+        after_fork_in_child(self._begin)
+
+    def _begin(self) -> None:
+        """
+        Make the callback: ``min(phase, info, key=generator.send)``, which looks at both, in this order.
+
+        A plain function would lose a Ctrl-C that came during the collection: Python raises it at the function's very
+        beginning, before any ``try``, and lets nothing out of a callback. A generator goes on inside of one. In a forked
+        child it is a new one, since another thread may have been in the midst of it.
+        """
+        former = getattr(self, "_on_collection", None)
+        self._generator = self._collections()
+        next(self._generator)
+        self._on_collection = partial(min, key=self._generator.send)
+        if former in gc.callbacks:
+            gc.callbacks[gc.callbacks.index(former)] = self._on_collection
 
     def arm(self) -> ArmState:
         """Our callback is in ``gc.callbacks``."""
+        if inspect.getgeneratorstate(self._generator) == inspect.GEN_CLOSED:  # interrupted twice at once
+            self._begin()
         if self._on_collection not in gc.callbacks:
             gc.callbacks.append(self._on_collection)
         return ARMED
@@ -145,13 +168,26 @@ class Collections(HookProbe):
         with suppress(ValueError):  # it is out already
             gc.callbacks.remove(self._on_collection)
 
-    def _on_collection(self, phase: str, info: Mapping[str, int]) -> None:
-        with suppress(BaseException):  # Python would print it in the middle of the user's output
-            if phase == "start":
-                self._began_ns = time.perf_counter_ns() if RUNS.live else 0
-            elif self._began_ns:
-                spent_ns, self._began_ns = time.perf_counter_ns() - self._began_ns, 0
-                if info["generation"] == FULL_GENERATION or spent_ns >= LONG_COLLECTION_NS:
+    def _collections(self) -> Generator[int, Any, None]:
+        while True:
+            try:
+                yield from self._looks()
+            except BaseException as error:  # noqa: BLE001 - Python would print it in the middle of the user's output
+                if isinstance(error, GeneratorExit):
+                    return
+                send_again(error)
+
+    def _looks(self) -> Generator[int, Any, None]:
+        began_ns, phase = 0, ""
+        while True:
+            given = yield 0
+            if isinstance(given, str):
+                phase = given
+            elif phase == "start":
+                began_ns = time.perf_counter_ns() if RUNS.live else 0
+            elif began_ns:
+                spent_ns, began_ns = time.perf_counter_ns() - began_ns, 0
+                if given["generation"] == FULL_GENERATION or spent_ns >= LONG_COLLECTION_NS:
                     reason, duration_s = WITHIN if compiling() else None, spent_ns / 1e9
                     work = OneTimeWork(kind="gc.collect", duration_s=duration_s, reason=reason, recurrence="ambient")
                     RUNS.push(self.name, work)

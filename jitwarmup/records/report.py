@@ -7,11 +7,15 @@ Everything seen of one measurement: every run of every phase, nothing thrown awa
 
 from __future__ import annotations
 
+import gc
+import inspect
 import statistics
 import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
 from typing import Self
 
 from jitwarmup.records.checks import whole
@@ -61,7 +65,11 @@ def text_of(error: BaseException) -> str:
 
 
 def clear_frames(error: BaseException) -> None:
-    """Drop the locals that an exception, its causes, its contexts and (of a group) its members keep alive."""
+    """
+    Drop the locals that an exception, its causes, its contexts and (of a group) its members keep alive.
+
+    Not those of a generator or coroutine that has caught one of them and goes on: clearing its frame would close it.
+    """
     seen: dict[int, BaseException] = {}
     waiting: list[BaseException | None] = [error]
     while waiting:
@@ -69,9 +77,21 @@ def clear_frames(error: BaseException) -> None:
         if found is None or id(found) in seen:
             continue
         seen[id(found)] = found
-        traceback.clear_frames(found.__traceback__)
+        for frame, _ in traceback.walk_tb(found.__traceback__):
+            if not is_suspended(frame):
+                with suppress(RuntimeError):  # it runs
+                    frame.clear()
         members = found.exceptions if isinstance(found, BaseExceptionGroup) else ()
         waiting += [found.__cause__, found.__context__, *members]
+
+
+def is_suspended(frame: FrameType) -> bool:
+    """Whether a generator or coroutine stands still in this frame, and may go on."""
+    kinds = {GeneratorType: "gi_frame", CoroutineType: "cr_frame", AsyncGeneratorType: "ag_frame"}
+    lasting = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+    if not frame.f_code.co_flags & lasting:
+        return False
+    return any(getattr(one, kinds.get(type(one), ""), None) is frame for one in gc.get_referrers(frame))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -265,3 +265,32 @@ def test_an_interrupt_in_a_processor_passes_through(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         JsonLines(tmp_path / "e", processors=[stop]).emit(schema.CALL, "info", FIELDS)
+
+
+@posix
+def test_forked_children_write_each_line_once_and_none_of_them_by_halves(tmp_path):
+    """Each opens the file anew: one position for all would make a child take another's line for half of its own."""
+    children, lines = 6, 400
+    out = JsonLines(tmp_path / "events.jsonl")
+    out.emit("parent", "info", {"number": 0})
+    started = []
+    for number in range(children):
+        child = os.fork()
+        if not child:
+            try:
+                for line in range(lines):
+                    out.emit(f"child {number}", "info", {"number": line, "padding": "x" * (line % 50)})
+                grandchild = os.fork()
+                out.emit("grandchild" if not grandchild else f"child {number}", "info", {"number": lines})
+                if grandchild and os.waitpid(grandchild, 0)[1]:
+                    os._exit(2)
+            finally:
+                os._exit(1 if out.lost or sys.exc_info()[0] else 0)
+        started.append(child)
+        out.emit("parent", "info", {"number": 1 + number})
+    assert [os.waitpid(child, 0)[1] for child in started] == [0] * children
+    out.emit("parent", "info", {"number": 1 + children})
+    came = Counter((entry["event"], entry["number"]) for entry in read(tmp_path / "events.jsonl"))
+    assert came.pop(("grandchild", lines)) == children
+    assert set(came.values()) == {1}
+    assert len(came) == children * (lines + 1) + children + 2

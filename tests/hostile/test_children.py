@@ -208,3 +208,55 @@ def test_a_process_that_answered_and_does_not_end_is_ended(users, tmp_path):
     report = measured(partial(users.stays, at_exit=True), str(there))
     assert (missing(report), report.processes.n) == ({}, 2)
     assert ended(int(there.read_text()))
+
+
+INTERPRETED = """
+import asyncio, sys, warnings
+warnings.simplefilter("ignore")  # numpy's, about where it is imported
+from jitwarmup import steady_state, warmed
+from jitwarmup.events import QueueSink, set_emitters
+
+came = []
+
+class Sink:
+    def emit(self, event, level, fields):
+        came.append(event)
+
+set_emitters(Sink(), queue := QueueSink(Sink()))
+f = warmed(iterations=1)(lambda x: x)
+
+@warmed(iterations=1)
+async def g(x):
+    return x
+
+@warmed(iterations=1)
+def h(x):
+    yield x
+
+assert [f(1), f(2), asyncio.run(g(3)), list(h(4))] == [1, 2, 3, [4]]
+with steady_state(measurements=3) as steady:
+    report = steady.measure(f, 1)
+assert report.failure is None and report.environment["python"] and f.state == "warm", report
+assert "jitwarmup.measurement.completed" in came and (queue.flush() or queue.lost >= 0)
+print("all right")
+"""
+
+INTERPRETER = """
+import sys
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+one = interpreters.create()
+failure = interpreters.run_string(one, sys.argv[1])
+interpreters.destroy(one)
+sys.exit(failure and repr(failure))
+"""
+
+
+def test_everything_works_in_a_subinterpreter():
+    """Where no process and no daemon thread may be started."""
+    pytest.importorskip("_xxsubinterpreters" if sys.version_info < (3, 13) else "_interpreters")
+    command = [sys.executable, "-c", INTERPRETER, INTERPRETED]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (answer.returncode, "all right" in answer.stdout) == (0, True), answer.stderr

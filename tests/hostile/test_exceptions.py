@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import sys
+import weakref
 
 import pytest
 
-from jitwarmup import warmed
+from jitwarmup import steady_state, warmed
 
 pytestmark = pytest.mark.usefixtures("events")
 
@@ -175,7 +177,7 @@ async def await_(function, *args):
     return await function(*args)
 
 
-def test_a_warmed_function_reaches_a_quarter_of_the_recursion_limit(capsys):
+def test_a_warmed_function_reaches_a_third_of_the_depth(capsys):
     deepest = {}
 
     def depth(decorate):
@@ -202,4 +204,66 @@ def test_a_warmed_function_reaches_a_quarter_of_the_recursion_limit(capsys):
         deepest[name] = depth(decorate)
     with capsys.disabled():
         print(f"\ndeepest call: {deepest}")
-    assert deepest["warmed"] > deepest["plain"] / 4 - 20
+    assert deepest["warmed"] > deepest["plain"] / 3 - 20
+
+
+# ------------------------------------------------------------------ what has caught an exception and goes on
+
+
+def test_a_generator_that_caught_what_a_measured_function_raises_again_goes_on():
+    def catching():
+        try:
+            raise LookupError("of the generator's own")
+        except LookupError as error:
+            yield error
+        yield "goes on"
+
+    ours = catching()
+    stored = next(ours)
+
+    def f():
+        raise ValueError from stored
+
+    with steady_state() as steady:
+        assert steady.measure(f).failure.type == "ValueError"
+    assert next(ours) == "goes on"
+
+
+def test_what_a_generator_held_that_failed_is_released():
+    class Tensor:
+        pass
+
+    held = []
+
+    @warmed(iterations=1)
+    def stream():
+        tensor = Tensor()
+        held.append(weakref.ref(tensor))
+        yield 1
+        raise ValueError
+
+    report = stream.measure()
+    assert report.failure.exception is not None
+    gc.collect()
+    assert [each() for each in held] == [None] * len(held)
+
+
+def test_a_level_of_recursion_costs_one_frame_more_than_a_plain_one():
+    def frames():
+        frame, count = sys._getframe(1), 0
+        while frame is not None:
+            frame, count = frame.f_back, count + 1
+        return count
+
+    @warmed(iterations=1)
+    def down(n):
+        return down(n - 1) if n else frames()
+
+    class Tree:
+        @warmed(iterations=1)
+        def down(self, n):
+            return self.down(n - 1) if n else frames()
+
+    for one in (down, Tree().down):
+        one(1)
+        assert one(9) - one(5) == 4 * 2

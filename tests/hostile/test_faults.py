@@ -24,6 +24,7 @@ from jitwarmup.api.block import Block
 from jitwarmup.engine.commands import CallResult
 from jitwarmup.events.guard import FAULTS
 from jitwarmup.host.clock import SystemClock
+from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.protocols import Exchanged
 
 try:
@@ -56,13 +57,14 @@ class World:
 
     def __init__(self, kind: str, emit: str, *, fails: bool = False) -> None:
         self.kind, self.fails, self.over = kind, fails, False
+        self.later = 0  # runs that end before ``over`` is said
         functions = {"def": self.plain, "async def": self.coroutine, "generator": self.stream}
         self.function = warmed(iterations=2, emit=emit)(functions.get(kind, self.astream))
 
         self.no_memory_at: int | None = None  # the allocation that fails, counted from the end of user code
 
     def end(self, value: Any) -> Any:
-        self.over = True
+        self.over, self.later = self.later <= 0, self.later - 1
         if self.fails:
             raise Boom
         if self.no_memory_at is not None:
@@ -283,6 +285,56 @@ def test_whatever_of_ours_fails_at_the_end_of_a_block_its_body_keeps_its_excepti
         if got != expected:
             lost[code.co_qualname] = got
     assert lost == {}
+
+
+def explicit(kind: str, ask: str, target: CodeType | None = None) -> tuple[Any, World, Profiler]:
+    """What ``.measure`` or ``.warm`` gave, and what was entered after the second of its runs."""
+    world = World(kind, "calls")
+    world.later = 1
+    with Profiler(world, target) as profiler:
+        try:
+            got = getattr(world.function, ask)(1)
+            got = sent(got) if inspect.iscoroutine(got) else got
+        except (Fault, ArgumentError) as fault:  # where options are checked, the one became the other
+            got = fault
+    world.over = False
+    return got, world, profiler
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    ("kind", "ask"),
+    [
+        pytest.param(kind, ask, marks=[] if (kind, ask) == ("def", "warm") else pytest.mark.slow)
+        for kind in KINDS
+        for ask in ("measure", "warm")
+        if ask == "warm" or kind in ("def", "async generator")
+    ],
+)
+def test_whatever_of_ours_fails_in_a_measurement_it_ends_with_what_it_has(kind, ask, events):
+    """A report of the finished runs, the record of a warm key; a key that is not warm yet ends with the fault, and cold."""
+    whole, _, found = explicit(kind, ask)
+    assert whole.callable
+    lost = {}
+    for code in set(found.found) - THE_USERS:
+        got, world, _ = explicit(kind, ask, code)
+        failed = isinstance(got, Fault | ArgumentError)
+        allowed = failed and (of_the_fence(got) or isinstance(got, ArgumentError) or ask == "warm")
+        if ask == "warm":
+            allowed = allowed and world.function.state in ("cold", "failed")
+        right = world.call(1) == {"def": [1], "async def": [1], "generator": [1, 2, 1]}.get(kind, [1, 2])
+        if (failed and not allowed) or not right or (not failed and not got.runs):
+            lost[f"{Path(code.co_filename).name} {code.co_qualname}"] = got, world.function.state
+    assert lost == {}
+
+
+def test_what_fresh_raises_in_the_middle_of_a_measurement_reaches_its_user(events):
+    made = [((1,), {}), ((2,), {})]
+    f = warmed(iterations=3, fresh=lambda x: made.pop())(lambda x: x)
+    for ask in (f.measure, f.warm):
+        with pytest.raises(IndexError):
+            ask(1)
+    assert not FAULTS.by_place
 
 
 class Ranks:

@@ -529,6 +529,29 @@ def test_a_file_of_the_users_shadows_no_module(tmp_path, name):
     assert "Traceback" not in answer.stderr
 
 
+NEEDED = """
+import numpy, structlog, sympy, sys
+import torch
+
+def f():
+    assert all("site-packages" in sys.modules[name].__file__ for name in ("numpy", "structlog", "sympy", "torch"))
+    return helper.value()
+
+import helper
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["mine.py:f", "mine:f", "torch.py:f"])
+def test_a_file_of_the_users_shadows_nothing_that_we_need(tmp_path, target):
+    for each in ("numpy", "structlog", "sympy", "jinja2", "torch", "transformers", "yaml", "random"):
+        (tmp_path / f"{each}.py").write_text(NEEDED if each == "torch" else "raise SystemExit('shadowed')")
+    (tmp_path / "mine.py").write_text(NEEDED)
+    (tmp_path / "helper.py").write_text("def value(): return 1")
+    answer = limited(("measure", target, "--measurements", "3"), tmp_path, 10**6)
+    assert answer.returncode == 0, answer.stderr
+
+
 def test_a_module_beside_it_is_found(tmp_path):
     (tmp_path / "beside.py").write_text("def f(): return 1")
     (tmp_path / "work.py").write_text("from beside import f")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Any
 
+from jitwarmup.analysis.recurrence import paid_by
 from jitwarmup.engine import announce, demotion
 from jitwarmup.engine.commands import (
     ONLY_RUN,
@@ -27,14 +28,14 @@ from jitwarmup.engine.commands import (
     own_run,
     refused,
 )
-from jitwarmup.engine.conclusion import contaminated, note_failure, of_validation, report_of
+from jitwarmup.engine.conclusion import contaminated, labelled, note_failure, of_validation, report_of
 from jitwarmup.engine.demotion import LiveCall, passes
 from jitwarmup.engine.measurement import Measurement
 from jitwarmup.engine.rules import seeks_proof
 from jitwarmup.engine.steps import Step, plan_steps
 from jitwarmup.engine.timed_region import CALL, RunOutcome, TimedRegion, interrupts
 from jitwarmup.events.guard import FAULTS
-from jitwarmup.host.scope import enclosing_run
+from jitwarmup.host.scope import enclosing_run, note_paid
 from jitwarmup.keys.single_flight import BEING_WARMED, Claim, WaitForWarmup
 from jitwarmup.keys.state import KeyState, WarmupOutcome
 from jitwarmup.records.errors import MeasurementFailed, RankFailed
@@ -154,6 +155,7 @@ def carried_out(measurement: Measurement, measurements: int = 0) -> Procedure:
         if measurements:
             measurement.resume_monitor()
             yield from measurement.agree_verdict()
+    note_paid(paid_by(labelled(measurement.runs)[measurement.inherited :]))
     if measurement.end in WELL:
         if measurement.end in ONLY_RUN or not measurements:
             measurement.finish_warmup()
@@ -237,6 +239,8 @@ def after_run(
     emit = function.options.emit
     if entry is not None:
         run = entry.recurring.observe(run)
+        if run.work:
+            note_paid(paid_by([run]))
     if emit == "summary":
         function.registry.summary.add(function, run)
     elif emit == "calls":

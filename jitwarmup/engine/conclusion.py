@@ -23,7 +23,7 @@ from jitwarmup.probes import asked_for
 from jitwarmup.records.errors import MeasurementFailed, RankFailed
 from jitwarmup.records.protocols import RunAnnotation
 from jitwarmup.records.report import Failure, RankTimes, Report
-from jitwarmup.records.runs import Decision, Phase, Run, Warmup
+from jitwarmup.records.runs import Decision, FirstRun, Phase, Run, Warmup
 from jitwarmup.records.verdict import Reason, Verdict
 
 NOT_ACCEPTED = "NotAccepted"
@@ -136,6 +136,29 @@ def labelled(runs: Sequence[Run]) -> tuple[Run, ...]:
     return mark_stops(learn_recurrence(runs))
 
 
+def first_of(plan: Plan) -> FirstRun | None:
+    """The key's first run in this process; where this plan made it, with what its runs show of programs before it."""
+    entry = plan.call.entry
+    first = next((run for run in plan.runs if run.phase is Phase.VALIDATE), None)
+    known = entry.first if entry is not None else None
+    if first is not None and (known is None or known.run.started_at == first.started_at):
+        watched = plan.call.instruments.probe_set.watched()
+        found = FirstRun(first, warm_before="dynamo" in watched and was_warm(plan.runs, plan.call.function))
+        if known is None:
+            return found
+        known.warm_before = found.warm_before
+    return known
+
+
+def was_warm(runs: Sequence[Run], function: Any) -> bool:
+    """Whether compiled code served the first runs, though none of them compiled: its programs were there before."""
+    audited = next((at for at, run in enumerate(runs) if run.compiled_calls is not None), None)
+    begun = runs[: 1 if audited is None else audited + 1]
+    if any(work.compiles and work.charged for run in begun for work in run.work):
+        return False
+    return bool(runs[audited].compiled_calls) if audited is not None else asked_for(function) == "torch.compile"
+
+
 def verdict_of(plan: Plan, runs: Sequence[Run]) -> Verdict:
     """What the series of runs shows."""
     probe_set = plan.call.instruments.probe_set
@@ -171,6 +194,8 @@ def report_of(plan: Plan) -> Report:
     """The report of all runs, labelled."""
     runs = labelled(plan.runs)
     facts, advice = facts_of(plan.annotations, runs)
+    known = first_of(plan)
+    earlier = known is not None and all(run.started_at != known.run.started_at for run in runs)
     first, last, agreement = runs[0], runs[-1], plan.agreement
     return compose(
         callable=plan.call.name,
@@ -180,6 +205,8 @@ def report_of(plan: Plan) -> Report:
         runs=runs,
         verdict=plan.agreed_verdict or verdict_of(plan, runs),
         failure=plan.failure,
+        first_run=known.run if known is not None and earlier else None,
+        warm_before=known is not None and known.warm_before,
         costs=costs_of(runs),
         decision=plan.decision,
         would_have_said=would_have_said(runs) if plan.end is Ending.DONE else None,

@@ -241,6 +241,8 @@ def after_run(
         run = entry.recurring.observe(run)
         if run.work:
             note_paid(paid_by([run]))
+        if not was_warm and entry.first is None:
+            function.registry.note_first(entry, run)
     if emit == "summary":
         function.registry.summary.add(function, run)
     elif emit == "calls":

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from jitwarmup.analysis.recurrence import RecurringWork
 from jitwarmup.host.callers import Caller
-from jitwarmup.records.runs import Run, State, Warmup
+from jitwarmup.records.runs import FirstRun, Run, State, Warmup
 
 BUDGET_SPENT = "budget_spent"
 WARM_STATES = (State.WARM, State.STEADY, State.DEGRADED)  # warmed up, whatever happened to it since
@@ -87,6 +87,7 @@ class KeyState:
     requested: bool = False  # .warm, .warm_all or a lifespan asked for it
     planned: int | None = None  # runs of the warm-up under way, where a count decides
     reason: str | None = None  # why it stands where it stands, in words that hold no value
+    first: FirstRun | None = None
     recurring: RecurringWork = field(default_factory=lambda: RecurringWork(in_service=True))
 
     @property

@@ -18,7 +18,11 @@ from jitwarmup.cli import main
 from jitwarmup.testing import FakeClock, capture_events
 
 NUMBERS = itertools.count()
-PAYING = {0, 4, 6}  # which runs pay, from the validation on; two warm-up runs, so that measured runs 1 and 3 are among them
+PAYING = {
+    0,
+    4,
+    6,
+}  # which runs pay, from the validation on; two warm-up runs, so that measured runs 1 and 3 are among them
 MARKED = [False, True, False, True, False]
 
 
@@ -28,7 +32,7 @@ MARKED = [False, True, False, True, False]
 def written(body):
     """A function of a code object of its own, which Dynamo has not met."""
     made = {"torch": torch}
-    exec(f"def written_{next(NUMBERS)}(x):\n    return {body}", made)
+    exec(f"def written_{next(NUMBERS)}(x):\n    return {body}", made)  # noqa: S102 - a new code object is what is wanted
     return next(value for name, value in made.items() if name.startswith("written"))
 
 

@@ -19,7 +19,7 @@ from jitwarmup.engine.rules import would_have_said
 from jitwarmup.gpu.reasons import with_devices
 from jitwarmup.host.environment import environment
 from jitwarmup.host.process_size import Size, series_of
-from jitwarmup.probes import asked_for
+from jitwarmup.probes import asked_for, unseen
 from jitwarmup.records.errors import MeasurementFailed, RankFailed
 from jitwarmup.records.protocols import RunAnnotation
 from jitwarmup.records.report import Failure, RankTimes, Report
@@ -174,7 +174,7 @@ def verdict_of(plan: Plan, runs: Sequence[Run]) -> Verdict:
     verdict = audit(
         runs,
         watched=probe_set.watched(),
-        unwatched={**probe_set.unwatched(), **unread},
+        unwatched={**probe_set.unwatched(), **unseen(probe_set), **unread},
         failure=failure,
         cut_short=cut_short,
         asked=asked_for(plan.call.function),

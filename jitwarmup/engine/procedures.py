@@ -52,6 +52,7 @@ def plain(call: Call) -> Procedure:
     """``f(x)``: validate and warm up when the key is cold, then one timed run whose value is returned."""
     visit = LiveCall(call)
     try:
+        visit.announce_miss()
         if call.entry is not None and not call.entry.is_warm and not passes(call):
             live, claim = False, Claim(call.registry, call.entry, asynchronous=call.kind.asynchronous)
             with claim, claim:

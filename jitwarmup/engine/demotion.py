@@ -82,7 +82,8 @@ def after_warmup(function: TimedFunction, entry: KeyState | None, runs: Sequence
     if entry is None:
         return
     note_limit(function, entry, runs)
-    if never_compiled(runs, asked_for(function.function)) is not None:
+    refused = any(work.kind.endswith(NOT_COMPILED) and work.charged for run in runs for work in run.work)
+    if refused or never_compiled(runs, asked_for(function.function)) is not None:
         give_up(function, entry, NOT_COMPILED)
 
 

@@ -194,11 +194,7 @@ def timed(call: Call, visit: LiveCall) -> Generator[Any, Any, CallResult]:
 
 
 def warm_call(function: TimedFunction, entry: KeyState, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """
-    A plain call of a plain function whose key is warm: what ``plain`` comes to then, in a straight line.
-
-    Nothing is left to decide, and a procedure, a `Call` and its inputs would cost more than the timed region itself.
-    """
+    """A plain call of a plain function whose key is warm: what ``plain`` comes to, without the cost of a procedure."""
     if function.options.emit == "off":
         return function.function(*args, **kwargs)
     region = TimedRegion(function.instruments, PLAIN, function.instruments.plain_clock, name=CALL)

@@ -26,13 +26,19 @@ RECOMPILED = ("dynamo.recompile", "dynamo.eager_fallback")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a call of ``generate`` asks for. Holds no token; ``given_back`` tokens of its output are no new ones."""
+    """
+    What a call of ``generate`` asks for. Holds no token.
+
+    ``given_back`` tokens of its output are no new ones; ``around``: a compiled model was given, whose generate() is the
+    model's own and goes around it.
+    """
 
     batch: int | None = None
     input_tokens: int | None = None
     given_back: int = 0
     cache: str | None = None
     compiles: bool = False
+    around: bool = False
     greedy: bool = True
     beams: int = 1
     end_tokens: tuple[int, ...] = ()
@@ -201,7 +207,11 @@ def cause_of(reason: str) -> str:
     """
     if re.search(r"\bdtype\b", reason):
         return "dtype"
-    found = re.search(r"(?:size|stride) of .* changed at dimension (\d+)", reason)
+    found = (
+        None
+        if reason.startswith("a combination")
+        else re.search(r"(?:size|stride) of .* changed at dimension (\d+)", reason)
+    )
     if found is None:
         return "other"
     return "batch" if found[1] == "0" else "prompt_length"
@@ -246,5 +256,6 @@ def advice(facts: Mapping[str, Fact], calls: Sequence[Asked]) -> list[Reason]:
         found.append(Reason(kind="warm_with_decode_steps"))
     if facts.get("compile_asked") and facts.get("decode_compiled") is False:
         static = any("static" in (call.cache or "") for call in calls)
-        found.append(Reason(kind="compile_on_a_supported_device" if static else "use_static_cache"))
+        kind = "compile_on_a_supported_device" if static else "use_static_cache"
+        found.append(Reason(kind="compile_in_place" if any(call.around for call in calls) else kind))
     return found

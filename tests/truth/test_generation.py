@@ -87,6 +87,7 @@ class Words:
         return f"{tokens}\n"
 
 
+@pytest.mark.slow
 def test_a_chat_that_streams_from_a_thread_is_marked_where_its_prompt_compiles_anew(model):
     model.forward = torch.compile(model.forward, backend="eager", dynamic=False)
 

@@ -49,8 +49,13 @@ def test_several_modes_and_those_of_a_thread():
     assert held == ["0 float32[2,3] cpu"]  # a plain thread begins with gradients
 
 
-@pytest.mark.parametrize("warm", MODES)
-@pytest.mark.parametrize("served", MODES)
+PAIRS = [(warm, served) for warm in MODES for served in MODES]
+
+
+@pytest.mark.parametrize(
+    ("warm", "served"),
+    [pytest.param(*pair, marks=[pytest.mark.slow] if at % 4 else []) for at, pair in enumerate(PAIRS)],
+)
 def test_a_call_under_another_mode_is_a_miss_announced_before_it_compiles(warm, served):
     compiled = []
 

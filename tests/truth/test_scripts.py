@@ -128,14 +128,9 @@ def check_served(script):
     assert noted == [False] * new + [True] + [False] * new
 
 
-@pytest.mark.parametrize("script", range(6), indirect=True)
+@pytest.mark.parametrize(
+    "script", [pytest.param(seed, marks=[pytest.mark.slow] if seed > 2 else []) for seed in range(SEEDS)], indirect=True
+)
 def test_marks_are_the_truth(script):
-    check_measured(script)
-    check_served(script)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("script", range(6, SEEDS), indirect=True)
-def test_marks_are_the_truth_in_all_scripts(script):
     check_measured(script)
     check_served(script)

@@ -7,7 +7,11 @@ faults) has no rhythm of its own and is ambient.
 
 `RecurringWork` learns it run by run. A measurement labels each run as it comes, and all of them once more at its end
 (`learn_recurrence`), when a cost may have come back often enough to be known in the earlier runs too. A warm key has no
-end: its calls are read against the runs before them.
+end: its calls are read against the runs before them. The body of a block is other code than any run, so that it is known
+by its kinds and not by its counts (`label_body`): by what the calls in it paid, then by the runs of its warm-up.
+
+What is loaded once (modules, libraries) is known by its name: the next one is other work, however many came before it.
+Where no run tells, a KV cache is taken to come back, since every ``generate()`` makes its own.
 """
 
 from __future__ import annotations
@@ -22,6 +26,8 @@ from jitwarmup.records.checks import whole
 from jitwarmup.records.runs import OneTimeWork, Phase, Run
 
 AMBIENT = ("gc", "page_fault")
+LOADED = ("import", "dlopen")
+PRESUMED = "kv_cache.allocate"  # to come back, until a run tells otherwise
 ENOUGH = 3  # equal runs in a row that make a cost a recurring one
 ENOUGH_COMPILES = 10  # of compiles: torch gives up after 8, so fewer in a row may be new shapes only
 
@@ -56,26 +62,38 @@ class RecurringWork:
         return self.label(run)
 
     def observe_warmup(self, runs: Sequence[Run]) -> None:
-        """Learn from the runs of a warm-up that came before the calls; the validation run only where there is no other."""
-        settled = [run for run in runs if run.phase is not Phase.VALIDATE]
-        for run in (settled or [replace(run, phase=Phase.WARM) for run in runs])[-self._enough :]:
+        """Learn from the runs of a warm-up that came before the calls; what a validation pays first is no usual cost."""
+        for run in [run for run in runs if run.phase is not Phase.VALIDATE][-self._enough :]:
             self._learn(run)
 
     def label(self, run: Run) -> Run:
         """The run as what was learnt so far shows it; earlier labels of recurring work are not trusted."""
         if not run.work and not run.contaminated:
             return run
-        usual = self.usual(kinds={work.kind for work in run.work})
+        usual = self.usual(kinds={identity(work) for work in run.work})
         left = Counter({kind: work.count for kind, work in usual.items()})
-        parts: dict[int, list[OneTimeWork]] = {}
-        cheapest_first = sorted(enumerate(run.work), key=lambda placed: placed[1].duration_s or 0.0)
-        for place, work in cheapest_first:  # the dear ones of a kind are the surplus: a build beside loads from a cache
-            parts[place] = _parts(work, usual, left)
-        result = replace(run, work=tuple(part for place in sorted(parts) for part in parts[place]))
-        return replace(result, contaminated=run.phase is Phase.MEASURE and bool(one_time_of(result)))
+        if not self._seen:
+            left[PRESUMED] = sum(work.count for work in run.work if work.kind == PRESUMED)
+        return _labelled(run, usual, left)
+
+    def label_body(self, run: Run, inside: Mapping[tuple[str, str], int]) -> Run:
+        """
+        The run of a block's body, after runs of the function it was entered with; none of them for inline code.
+
+        ``inside``: how much of each (identity, recurrence) the runs within the body paid, as their own history labels it.
+        """
+        usual = self.usual()
+        left: Counter[str] = Counter()
+        for work in run.work:
+            kind = identity(work)
+            known = any((kind, recurrence) in inside for recurrence in ("one_time", "recurring"))
+            if known or kind in usual or (kind == PRESUMED and not self._seen):
+                left[kind] += work.count
+        left.subtract({kind: count for (kind, recurrence), count in inside.items() if recurrence == "one_time"})
+        return _labelled(run, usual, left)
 
     def usual(self, kinds: set[str] | None = None) -> dict[str, OneTimeWork]:
-        """Of each recurring kind, what one run pays: the count, and the median of the seconds that are known."""
+        """Of each recurring identity, what one run pays: the count, and the median of the seconds that are known."""
         found = {}
         for kind, streak in self.streaks.items():
             if (kinds is None or kind in kinds) and self._recurs(kind, streak):
@@ -91,8 +109,8 @@ class RecurringWork:
         paid: dict[str, tuple[int, float]] = {}
         for work in run.work:
             if work.charged and not _is_ambient(work) and not (self._in_service and work.compiles):
-                count, seconds = paid.get(work.kind, (0, 0.0))
-                paid[work.kind] = (count + work.count, seconds + (work.duration_s or 0.0))
+                count, seconds = paid.get(identity(work), (0, 0.0))
+                paid[identity(work)] = (count + work.count, seconds + (work.duration_s or 0.0))
         # a kind that this run did not pay for has lost its streak
         streaks = self.streaks
         self.streaks = {kind: (*streaks.get(kind, ()), cost)[-self._wanted(kind) :] for kind, cost in paid.items()}
@@ -113,9 +131,14 @@ def learn_recurrence(runs: Sequence[Run], enough: int = ENOUGH) -> tuple[Run, ..
     Pure, idempotent and linear: earlier labels are not trusted, so a cost that stopped coming back is one-time again.
     """
     whole("enough", enough, at_least=ENOUGH)
-    learner = RecurringWork(enough)
     finished = (run for run in reversed(runs) if run.outcome == "ok" and run.phase is not Phase.VALIDATE)
-    for run in reversed(list(islice(finished, max(enough, ENOUGH_COMPILES)))):  # older ones have no say
+    history = list(islice(finished, max(enough, ENOUGH_COMPILES)))[::-1]  # older ones have no say
+    first = next((run for run in runs if run.phase is Phase.VALIDATE and run.outcome == "ok"), None)
+    if first is not None and 0 < len(history) < enough:  # a short plan: all of its runs must have paid the same
+        history = [replace(first, phase=Phase.WARM), *history]
+        enough = len(history)
+    learner = RecurringWork(enough)
+    for run in history:
         learner._learn(run)
     return tuple(learner.label(run) for run in runs)
 
@@ -123,6 +146,29 @@ def learn_recurrence(runs: Sequence[Run], enough: int = ENOUGH) -> tuple[Run, ..
 def one_time_of(run: Run) -> tuple[OneTimeWork, ...]:
     """The work that this run paid for and that does not come back."""
     return tuple(work for work in run.work if work.charged and work.recurrence == "one_time")
+
+
+def paid_by(runs: Sequence[Run]) -> Counter[tuple[str, str]]:
+    """How much of each (identity, recurrence) these runs paid."""
+    paid: Counter[tuple[str, str]] = Counter()
+    for work in (work for run in runs for work in run.work if work.charged):
+        paid[identity(work), work.recurrence] += work.count
+    return paid
+
+
+def identity(work: OneTimeWork) -> str:
+    """What makes two pieces of work the same one: their kind, and of what is loaded its name."""
+    return f"{work.kind} {work.reason}" if work.reason and work.kind in LOADED else work.kind
+
+
+def _labelled(run: Run, usual: Mapping[str, OneTimeWork], left: Counter[str]) -> Run:
+    """The run with ``left`` of each identity as recurring, and the rest as one-time work."""
+    parts: dict[int, list[OneTimeWork]] = {}
+    cheapest_first = sorted(enumerate(run.work), key=lambda placed: placed[1].duration_s or 0.0)
+    for place, work in cheapest_first:  # the dear ones of a kind are the surplus: a build beside loads from a cache
+        parts[place] = _parts(work, usual, left)
+    result = replace(run, work=tuple(part for place in sorted(parts) for part in parts[place]))
+    return replace(result, contaminated=run.phase is Phase.MEASURE and bool(one_time_of(result)))
 
 
 def _is_ambient(work: OneTimeWork) -> bool:
@@ -135,11 +181,12 @@ def _parts(work: OneTimeWork, usual: Mapping[str, OneTimeWork], left: Counter[st
         return [replace(work, recurrence="ambient")]
     if not work.charged:
         return [work]
-    regular = min(work.count, left[work.kind])
-    left[work.kind] -= regular
+    kind = identity(work)
+    regular = max(0, min(work.count, left[kind]))
+    left[kind] -= regular
     if regular == work.count or not regular:
         return [replace(work, recurrence="recurring" if regular else "one_time")]
-    usual_s = usual[work.kind].duration_s
+    usual_s = usual[kind].duration_s if kind in usual else None
     whole_s = work.duration_s
     part_s = None if whole_s is None else min(whole_s, whole_s * regular / work.count if usual_s is None else usual_s)
     rest_s = None if whole_s is None or part_s is None else whole_s - part_s

@@ -145,7 +145,7 @@ def side_of(reports: Sequence[Report], name: str | None = None) -> Measured:
     return Measured(
         name=name or reports[0].callable,
         processes=len(reports),
-        cold_s=tuple(r.validation.duration_s for r in reports if r.validation and r.validation.outcome == "ok"),
+        cold_s=tuple(report.cold_s for report in reports if report.cold_s is not None),
         first_s=tuple(runs[0].duration_s for runs in kept if runs),
         steady=tuple(series_of(runs) for runs in clean if runs),
         first_item=series_of_each(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
+from jitwarmup.analysis.recurrence import RecurringWork
 from jitwarmup.api.trials import TrialLoop
 from jitwarmup.api.warmed import Warmed
 from jitwarmup.engine import drivers, procedures
@@ -128,7 +129,11 @@ class Block:
             for loop in tuple(self._loops):
                 loop.leave()
             self._diverged = region.context.diverged  # ranks that were lost in the body are not waited for at its end
-            return region.outcome()
+            outcome = region.outcome()
+            entry = self._measurement.call.entry if self._measurement is not None else None
+            history = RecurringWork(in_service=True) if entry is None else entry.recurring
+            outcome.run = history.label_body(outcome.run, region.context.paid_inside or {})
+            return outcome
         finally:
             region.abandon()
 

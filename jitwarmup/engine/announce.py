@@ -10,7 +10,7 @@ from typing import Any
 from jitwarmup.analysis.drift import Moved
 from jitwarmup.engine.agreement import RankAgreement, level_of
 from jitwarmup.engine.commands import WELL, Call, Ending, TimedFunction, event_of, key_of
-from jitwarmup.engine.conclusion import Plan
+from jitwarmup.engine.conclusion import Plan, first_of
 from jitwarmup.engine.instruments import Instruments
 from jitwarmup.events import schema
 from jitwarmup.events.keys import device_fields, ledger_fields
@@ -179,11 +179,12 @@ def call_fields(run: Run) -> dict[str, Any]:
 
 def warmup_fields(plan: Plan) -> dict[str, Any]:
     warmup, decision, monitor = plan.warmup(), plan.decision, plan.call.instruments.monitor
+    first = first_of(plan)
     return {
         "iterations": sum(run.phase is Phase.WARM for run in warmup.runs),
         "runs": len(warmup.runs),
         "duration_s": warmup.duration_s,
-        "cold_s": warmup.runs[0].duration_s if warmup.runs else None,
+        "cold_s": None if first is None else first.cold_s,
         "last_s": warmup.runs[-1].duration_s if warmup.runs else None,
         "monitor_paused": monitor is not None and "pause" not in monitor.problems,
         "skipped": warmup.skipped,
@@ -222,7 +223,6 @@ def work_ranks(runs: Sequence[Run]) -> dict[str, Any]:
 def report_fields(report: Report, *, measurements: int) -> dict[str, Any]:
     """One measurement: the canonical line."""
     summary = report.latency
-    cold = report.validation
     reasons = [reason.kind for reason in report.verdict.reasons]
     return {
         "latency_s": report.latency_s,
@@ -237,9 +237,9 @@ def report_fields(report: Report, *, measurements: int) -> dict[str, Any]:
         "verdict": report.verdict.state,
         "verdict_reasons": list(dict.fromkeys(reasons)),
         **{each.name: getattr(summary, each.name) for each in fields(summary) if each.name.endswith(("_s", "_level"))},
-        "cold_s": cold.duration_s if cold is not None else None,
+        "cold_s": report.cold_s,
         "warmup_s": sum(report.ledger.values()) if report.ledger else None,
-        "speedup": cold.duration_s / summary.median_s if cold is not None and summary.median_s else None,
+        "speedup": report.speedup,
         "watched": list(report.verdict.watched),
         "unwatched": sorted(report.verdict.unwatched),
         "first_item_s": report.first_item.median_s if report.first_item is not None else None,

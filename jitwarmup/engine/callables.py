@@ -73,13 +73,44 @@ def runs_later(function: Any) -> bool:
 
 
 def name_of(function: Any) -> str:
-    """Module and qualified name, never a repr: a partial's shows its arguments."""
+    """Module and qualified name, never a repr: a partial's shows its arguments. Compiled, as what was compiled."""
     named = function
-    while isinstance(named, HOLDERS):
-        named = named.func
+    while (inner := inside(named)) is not None:
+        named = inner
+    if type(named).__module__.startswith("torch") and (made_of := source_of(named)) is not None:
+        return made_of
     if not hasattr(named, "__qualname__"):
         named = type(named)
     return f"{getattr(named, '__module__', None) or 'builtins'}.{named.__qualname__}"
+
+
+def inside(named: Any) -> Any:
+    """What a partial, a compiled or a parallel module wraps, or a method of those; None where it is the thing itself."""
+    if isinstance(named, HOLDERS):
+        return named.func
+    if isinstance(named, FunctionType):
+        return vars(named).get("_torchdynamo_orig_callable")
+    if inspect.ismethod(named) and named.__name__ in ("forward", "__call__"):
+        return named.__self__ if inside(named.__self__) is not None else None
+    if not type(named).__module__.startswith("torch"):
+        return None
+    wrapped = getattr(named, "_orig_mod", None)
+    parallel = wrapped is None and "parallel" in type(named).__module__
+    return getattr(named, "module", None) if parallel else wrapped
+
+
+def source_of(named: Any) -> str | None:
+    """The class or function that torch exported, scripted or traced, as far as it still says so."""
+    try:
+        if (scripted := getattr(named, "qualified_name", None) or getattr(named, "_c", None)) is not None:
+            full = scripted if isinstance(scripted, str) else scripted._type().qualified_name()
+            parts = [part for part in full.split(".") if part != "__torch__" and not part.startswith("___torch_mangle")]
+            return ".".join(parts if len(parts) > 1 else ["__main__", *parts])
+        stacks = [node.meta.get("nn_module_stack") or {} for node in named.graph.nodes]
+        kinds = [kind for stack in stacks for path, kind in stack.values() if not path]
+        return str(kinds[0]) if kinds else type(named).__name__
+    except Exception:  # noqa: BLE001 - torch's private parts: the object keeps the name of its own class
+        return None
 
 
 def wrapper_attributes(function: Any) -> dict[str, Any]:

@@ -20,14 +20,17 @@ from jitwarmup.gpu.reasons import with_devices
 from jitwarmup.host.environment import environment
 from jitwarmup.host.process_size import Size, series_of
 from jitwarmup.keys.single_flight import BEING_WARMED
-from jitwarmup.probes import asked_for
+from jitwarmup.keys.state import WarmupOutcome
+from jitwarmup.probes import asked_for, unseen
 from jitwarmup.records.errors import MeasurementFailed, RankFailed
 from jitwarmup.records.protocols import RunAnnotation
 from jitwarmup.records.report import Failure, RankTimes, Report
-from jitwarmup.records.runs import Decision, Phase, Run, Warmup
+from jitwarmup.records.runs import Decision, FirstRun, Phase, Run, State, Warmup
 from jitwarmup.records.verdict import Reason, Verdict
 
 NOT_ACCEPTED = "NotAccepted"
+INTERRUPTED: tuple[State, WarmupOutcome] = (State.COLD, "interrupted")
+FAILED: tuple[State, WarmupOutcome] = (State.FAILED, "failed")
 
 
 @dataclass(eq=False)
@@ -116,6 +119,17 @@ def of_validation(plan: Plan, *, own: bool) -> CallResult | None:
     return None
 
 
+def state_after(plan: Plan) -> tuple[State, WarmupOutcome]:
+    """
+    State of the key after a warm-up that ended early. A failed validation leaves it cold: the next call tries again.
+
+    So does an interruption on another rank: its own key is cold, and its next call will wait for ours.
+    """
+    if plan.end in (Ending.INTERRUPTED, Ending.ANSWERED) or not plan.runs or plan.others_left:
+        return INTERRUPTED
+    return FAILED if plan.runs[-1].phase is Phase.WARM else (State.COLD, "failed")
+
+
 def note_failure(plan: Plan) -> None:
     """Turn what went wrong into the report's failure: the one place where a user's exception becomes data."""
     if plan.end not in WRONG:
@@ -137,6 +151,29 @@ def labelled(runs: Sequence[Run]) -> tuple[Run, ...]:
     return mark_stops(learn_recurrence(runs))
 
 
+def first_of(plan: Plan) -> FirstRun | None:
+    """The key's first run in this process; where this plan made it, with what its runs show of programs before it."""
+    entry = plan.call.entry
+    first = next((run for run in plan.runs if run.phase is Phase.VALIDATE), None)
+    known = entry.first if entry is not None else None
+    if first is not None and (known is None or known.run.started_at == first.started_at):
+        watched = plan.call.instruments.probe_set.watched()
+        found = FirstRun(first, warm_before="dynamo" in watched and was_warm(plan.runs, plan.call.function))
+        if known is None:
+            return found
+        known.warm_before = found.warm_before
+    return known
+
+
+def was_warm(runs: Sequence[Run], function: Any) -> bool:
+    """Whether compiled code served the first runs, though none of them compiled: its programs were there before."""
+    audited = next((at for at, run in enumerate(runs) if run.compiled_calls is not None), None)
+    begun = runs[: 1 if audited is None else audited + 1]
+    if any(work.compiles and work.charged for run in begun for work in run.work):
+        return False
+    return bool(runs[audited].compiled_calls) if audited is not None else asked_for(function) == "torch.compile"
+
+
 def verdict_of(plan: Plan, runs: Sequence[Run]) -> Verdict:
     """What the series of runs shows."""
     probe_set = plan.call.instruments.probe_set
@@ -152,7 +189,7 @@ def verdict_of(plan: Plan, runs: Sequence[Run]) -> Verdict:
     verdict = audit(
         runs,
         watched=probe_set.watched(),
-        unwatched={**probe_set.unwatched(), **unread},
+        unwatched={**probe_set.unwatched(), **unseen(probe_set), **unread},
         failure=failure,
         cut_short=cut_short,
         asked=asked_for(plan.call.function),
@@ -172,6 +209,8 @@ def report_of(plan: Plan) -> Report:
     """The report of all runs, labelled."""
     runs = labelled(plan.runs)
     facts, advice = facts_of(plan.annotations, runs)
+    known = first_of(plan)
+    earlier = known is not None and all(run.started_at != known.run.started_at for run in runs)
     first, last, agreement = runs[0], runs[-1], plan.agreement
     return compose(
         callable=plan.call.name,
@@ -181,6 +220,8 @@ def report_of(plan: Plan) -> Report:
         runs=runs,
         verdict=plan.agreed_verdict or verdict_of(plan, runs),
         failure=plan.failure,
+        first_run=known.run if known is not None and earlier else None,
+        warm_before=known is not None and known.warm_before,
         costs=costs_of(runs),
         decision=plan.decision,
         would_have_said=would_have_said(runs) if plan.end is Ending.DONE else None,

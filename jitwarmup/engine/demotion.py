@@ -24,6 +24,7 @@ from jitwarmup.analysis.audit import never_compiled
 from jitwarmup.analysis.recurrence import one_time_of
 from jitwarmup.engine import announce
 from jitwarmup.engine.commands import Call, TimedFunction
+from jitwarmup.keys.shapes import UNDER
 from jitwarmup.keys.state import UNREAD, Demotion, KeyState
 from jitwarmup.probes import Usage, asked_for, usage
 from jitwarmup.records.errors import MeasurementFailed
@@ -113,7 +114,8 @@ def after_warmup(function: TimedFunction, entry: KeyState | None, runs: Sequence
     if entry is None:
         return
     note_limit(function, entry, runs)
-    if never_compiled(runs, asked_for(function.function)) is not None:
+    refused = any(work.kind.endswith(NOT_COMPILED) and work.charged for run in runs for work in run.work)
+    if refused or never_compiled(runs, asked_for(function.function)) is not None:
         give_up(function, entry, NOT_COMPILED)
 
 
@@ -163,20 +165,25 @@ class LiveCall:
     def __init__(self, call: Call) -> None:
         self.call = call
         self.hit = call.entry is not None and call.entry.is_warm
-        self.reason = why_cold(call.entry)
         self.runs: list[Run] = []
 
+    def announce_miss(self) -> None:
+        """Before it runs and compiles, once for a key; only where keys are warmed by name, not by their first call."""
+        call = self.call
+        if self.hit or call.options.emit == "off" or not (call.options.on_new_key == "pass" or was_requested(call)):
+            return
+        if call.registry.counts.first_miss(None if call.entry is None else call.entry.label):
+            announce.announce_missed(call, why_cold(call.entry, call.registry.met(None)))
+
     def over(self) -> None:
-        """Count it; the first miss of a key is announced where keys are warmed by name, not by their first call."""
+        """Count it."""
         call, entry, counts = self.call, self.call.entry, self.call.registry.counts
         if call.options.emit == "off":
             return
         if self.hit:
             counts.hit()
             return
-        first = counts.miss(None if entry is None else entry.label, self.runs) == 1
-        if first and (call.options.on_new_key == "pass" or was_requested(call)):
-            announce.announce_missed(call, self.reason)
+        counts.miss(None if entry is None else entry.label, self.runs)
 
 
 def was_requested(call: Call) -> bool:
@@ -193,12 +200,16 @@ def passes(call: Call) -> bool:
     return chosen != "warm" and (chosen == "pass" or was_requested(call))
 
 
-def why_cold(entry: KeyState | None) -> str:
-    """Why a key is not warm, in fixed words."""
+def why_cold(entry: KeyState | None, met: Sequence[KeyState] = ()) -> str:
+    """Why a key is not warm, in fixed words; ``met``: the other keys, which may be warm under other modes of torch."""
     if entry is None:
         return "more keys than are kept"
     if entry.in_flight is not None:
         return "being warmed up"
     if entry.state is State.FAILED:
         return "its warm-up failed"
+    shapes, _, mode = entry.label.partition(UNDER)
+    same = [each for each in met if each.label.partition(UNDER)[0] == shapes and each.instance_id == entry.instance_id]
+    if warm := [each.label.partition(UNDER)[2] or "gradients" for each in same if each.is_warm]:
+        return f"called under {mode or 'gradients'}, warmed up under {' and '.join(warm)}"
     return "asked for and not warmed up yet" if entry.requested else "never warmed up"

@@ -17,7 +17,7 @@ from jitwarmup.host.fork_safe import snapshot_of
 from jitwarmup.host.scope import CURRENT, enclosing_run
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.host.tracing import Tracing
-from jitwarmup.keys.registry import KeyRegistry
+from jitwarmup.keys.registry import KeyRegistry, first_runs_of
 from jitwarmup.keys.shapes import declared_names
 from jitwarmup.keys.state import KeyState
 from jitwarmup.records.errors import ArgumentError
@@ -77,6 +77,7 @@ class WarmedFunction:
         self.shared: TimedFunction | None = None
         self.registry = KeyRegistry(self.name, planned(options), declared_names(self.function))
         self.registry.changed = self.refresh
+        self.registry.first_runs = first_runs_of(self.function)
 
     def refresh(self) -> None:
         """With ``emit="off"`` warm calls go straight to the function; note for whom that holds now."""

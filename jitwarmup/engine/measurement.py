@@ -170,6 +170,9 @@ class Measurement(Plan):
         self.annotations += [(run, note) for note in outcome.notes]
         run = self.recurring.observe(run)
         self.runs.append(run)
+        entry = self.call.entry
+        if entry is not None and entry.first is None:
+            self.call.registry.note_first(entry, run)
         if self.claim is not None and step.phase is not Phase.MEASURE:  # measured runs are not kept
             self.claim.keep(self.runs)
         if self.call.listener is not None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Any
 
+from jitwarmup.analysis.recurrence import paid_by
 from jitwarmup.engine import announce, demotion
 from jitwarmup.engine.commands import (
     ONLY_RUN,
@@ -26,23 +27,32 @@ from jitwarmup.engine.commands import (
     live_run,
     own_run,
 )
-from jitwarmup.engine.conclusion import contaminated, known_warmup, note_failure, of_validation, report_of, warmed_up
+from jitwarmup.engine.conclusion import (
+    FAILED,
+    INTERRUPTED,
+    contaminated,
+    known_warmup,
+    labelled,
+    note_failure,
+    of_validation,
+    report_of,
+    state_after,
+    warmed_up,
+)
 from jitwarmup.engine.demotion import LiveCall, passes
 from jitwarmup.engine.measurement import Measurement
 from jitwarmup.engine.rules import seeks_proof
 from jitwarmup.engine.steps import Step, plan_steps
 from jitwarmup.engine.timed_region import CALL, RunOutcome, TimedRegion, interrupts
 from jitwarmup.events.guard import FAULTS
-from jitwarmup.host.scope import enclosing_run
+from jitwarmup.host.scope import enclosing_run, note_paid
 from jitwarmup.keys.single_flight import Claim, WaitForWarmup
-from jitwarmup.keys.state import UNREAD, KeyState, WarmupOutcome
+from jitwarmup.keys.state import UNREAD, KeyState
 from jitwarmup.records.errors import MeasurementFailed, RankFailed
 from jitwarmup.records.report import Report
-from jitwarmup.records.runs import Phase, Run, State
+from jitwarmup.records.runs import Phase, Run
 
 Keep = Callable[[Report], None] | None
-INTERRUPTED: tuple[State, WarmupOutcome] = (State.COLD, "interrupted")
-FAILED: tuple[State, WarmupOutcome] = (State.FAILED, "failed")
 VALIDATION = Step(Phase.VALIDATE, 0)
 
 
@@ -50,6 +60,7 @@ def plain(call: Call) -> Procedure:
     """``f(x)``: validate and warm up when the key is cold, then one timed run whose value is returned."""
     visit = LiveCall(call)
     try:
+        visit.announce_miss()
         if call.entry is not None and not call.entry.is_warm and not passes(call):
             live, claim = False, Claim(call.registry, call.entry, asynchronous=call.kind.asynchronous)
             with claim, claim:
@@ -154,6 +165,7 @@ def carried_out(measurement: Measurement, measurements: int = 0) -> Procedure:
         if measurements:
             measurement.resume_monitor()
             yield from measurement.agree_verdict()
+    note_paid(paid_by(labelled(measurement.runs)[measurement.inherited :]))
     if measurement.end in WELL:
         if measurement.end in ONLY_RUN or not measurements:
             measurement.finish_warmup()
@@ -166,17 +178,6 @@ def carried_out(measurement: Measurement, measurements: int = 0) -> Procedure:
         kind = measurement.runs[-1].error_type if measurement.runs else None
         reason = measurement.end.value if kind is None else f"{measurement.end.value}: {kind}"
         claim.finish(*state_after(measurement), reason=reason)
-
-
-def state_after(measurement: Measurement) -> tuple[State, WarmupOutcome]:
-    """
-    State of the key after a warm-up that ended early. A failed validation leaves it cold: the next call tries again.
-
-    So does an interruption on another rank: its own key is cold, and its next call will wait for ours.
-    """
-    if measurement.end in (Ending.INTERRUPTED, Ending.ANSWERED) or not measurement.runs or measurement.others_left:
-        return INTERRUPTED
-    return FAILED if measurement.runs[-1].phase is Phase.WARM else (State.COLD, "failed")
 
 
 def timed(call: Call, visit: LiveCall) -> Generator[Any, Any, CallResult]:
@@ -193,11 +194,7 @@ def timed(call: Call, visit: LiveCall) -> Generator[Any, Any, CallResult]:
 
 
 def warm_call(function: TimedFunction, entry: KeyState, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """
-    A plain call of a plain function whose key is warm: what ``plain`` comes to then, in a straight line.
-
-    Nothing is left to decide, and a procedure, a `Call` and its inputs would cost more than the timed region itself.
-    """
+    """A plain call of a plain function whose key is warm: what ``plain`` comes to, without the cost of a procedure."""
     emit = function.options.emit
     if emit == "off":
         return function.function(*args, **kwargs)
@@ -238,6 +235,10 @@ def after_run(
     emit = function.options.emit
     if entry is not None:
         run = entry.recurring.observe(run)
+        if run.work:
+            note_paid(paid_by([run]))
+        if not was_warm and entry.first is None:
+            function.registry.note_first(entry, run)
     if emit == "summary":
         function.registry.summary.add(function, run)
     elif emit == "calls":

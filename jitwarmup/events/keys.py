@@ -172,7 +172,9 @@ WARMUP = (
     *PLAN,
     seconds("duration_s", "Wall seconds of validation and warm-up together."),
     count("runs", "Runs made, the validation run included."),
-    seconds("cold_s", "Seconds of the validation run: what the first call costs."),
+    seconds(
+        "cold_s", "Seconds of the key's first run in this process, whenever it was; absent where it was warm before."
+    ),
     seconds("last_s", "Seconds of the last warm-up run."),
     flag("monitor_paused", "Whether the device monitor was paused for validation and warm-up."),
     RNG_RESTORED,
@@ -227,7 +229,9 @@ MEASURED = (
     text("verdict", "steady, unsteady, contaminated, degraded, undecided or invalid.", 20),
     names("verdict_reasons", "Kinds of the verdict's reasons."),
     *SPREAD,
-    seconds("cold_s", "Seconds of the validation run: what the first call costs."),
+    seconds(
+        "cold_s", "Seconds of the key's first run in this process, whenever it was; absent where it was warm before."
+    ),
     seconds("warmup_s", "Seconds of validation and warm-up together."),
     number("speedup", "ratio", "Cold run over the median of the clean runs."),
     names("watched", "Probes that could look for one-time work."),

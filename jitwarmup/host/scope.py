@@ -8,7 +8,8 @@ still the current one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -33,6 +34,9 @@ class RunContext:
     notes: list[RunAnnotation] | None = None
     window: Any = None  # a weak reference to a window of the GPU monitor, where this is one and no run
     diverged: tuple[tuple[int, ...], ...] = ()  # ranks that measured together inside of it and lost each other
+    paid_inside: Counter[tuple[str, str]] | None = (
+        None  # of a block: work of the runs in it, by identity and recurrence
+    )
 
     # Of the probes, on the first context of a run:
     base: Any = None  # the readings before the run
@@ -103,6 +107,14 @@ def leave_note(note: RunAnnotation) -> RunContext | None:
         context.notes = []
     context.notes.append(note)
     return context
+
+
+def note_paid(paid: Mapping[tuple[str, str], int]) -> None:
+    """Let the blocks around know what a run inside of them paid, by (identity, recurrence)."""
+    for context in ancestors(CURRENT.get()):
+        if context.settings is not None and not context.closed:
+            context.paid_inside = context.paid_inside or Counter()
+            context.paid_inside.update(paid)
 
 
 def note_divergence(members: tuple[int, ...]) -> None:

@@ -145,10 +145,10 @@ def row_of(report: Report) -> dict[str, Any]:
     """The row of the table."""
     from jitwarmup.records.units import span
 
-    cold, latency = report.validation, report.latency
+    latency = report.latency
     known = latency.ci_low_s is not None
     return {
-        "cold": span(cold.duration_s if cold is not None else None),
+        "cold": "warm before" if report.warm_before else span(report.cold_s),
         "steady": span(latency.median_s),
         "interval": f"{span(latency.ci_low_s)} to {span(latency.ci_high_s)}" if known else "-",
         "runs": latency.n,

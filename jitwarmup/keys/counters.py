@@ -49,11 +49,17 @@ class HitCounter:
         self._hits = itertools.count()
         self.hit: Callable[[], Any] = self._hits.__next__
         self._misses: dict[str | None, KeyMisses] = {}
+        self._announced: dict[str | None, object] = {}
 
     @property
     def hits(self) -> int:
         """Hits so far."""
         return counted(self._hits)
+
+    def first_miss(self, label: str | None) -> bool:
+        """Whether nobody has asked this of the key before: a miss is announced once, before it runs."""
+        mark = object()
+        return self._announced.setdefault(None if len(self._announced) > KEYS_AT_MOST else label, mark) is mark
 
     def miss(self, label: str | None, runs: Sequence[Run]) -> int:
         """Count a miss; returns how many its key has now."""

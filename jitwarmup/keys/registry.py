@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Hashable
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -15,7 +17,7 @@ from jitwarmup.keys.counters import KEYS_AT_MOST, HitCounter
 from jitwarmup.keys.shapes import ShapeKey
 from jitwarmup.keys.state import Demotion, KeyState
 from jitwarmup.keys.summary import CallSummary
-from jitwarmup.records.runs import State
+from jitwarmup.records.runs import FirstRun, Run, State
 
 ROUNDS = 64  # warm-ups that are remembered to see whether the process grows by each
 SWEPT = 64  # instances that one call forgets at most
@@ -42,6 +44,7 @@ class KeyRegistry:
         self.limit_announced = False
         self.given_up: str | None = None  # why compiled code was given up, for new programs of any key
         self.unknown_classes: set[str] = set()  # of arguments, that were announced
+        self.first_runs: dict[Key, FirstRun] = {}  # shared by all registries of one function, and outlives a reset
         REGISTRIES.add(self)
         fork_safe.after_fork_in_child(self.after_fork)
 
@@ -96,6 +99,7 @@ class KeyRegistry:
             self.latched.discard(instance_id)
             for key in self.keys_of.pop(instance_id, ()):
                 self.entries.pop(key, None)
+                self.first_runs.pop(key, None)
 
     def entry(self, key: Key) -> KeyState | None:
         """The state of a key, made where there is room; None where the bound on keys is reached."""
@@ -105,7 +109,15 @@ class KeyRegistry:
             if key not in self.entries:
                 self.keys_of.setdefault(key[0], []).append(key)
             label = label_of(key[1], len(self.entries) + 1, self.declared)
-            return self.entries.setdefault(key, KeyState(label, key[0]))
+            return self.entries.setdefault(key, KeyState(label, key[0], first=self.first_runs.get(key)))
+
+    def note_first(self, entry: KeyState, run: Run) -> None:
+        """Keep the first run of a key."""
+        with self.lock:
+            key = next((key for key, each in self.entries.items() if each is entry), None)
+            entry.first = FirstRun(run)
+            if key is not None and len(self.first_runs) < KEYS_AT_MOST:
+                entry.first = self.first_runs.setdefault(key, entry.first)
 
     def met(self, instance_id: int | None) -> list[KeyState]:
         """The keys met so far (of one instance). Takes no lock: whoever asks for the state never waits."""
@@ -147,6 +159,15 @@ class KeyRegistry:
 
 
 REGISTRIES: weakref.WeakSet[KeyRegistry] = weakref.WeakSet()
+FIRST_RUNS: weakref.WeakKeyDictionary[Any, dict[str, dict[Key, FirstRun]]] = weakref.WeakKeyDictionary()
+
+
+def first_runs_of(function: Any) -> dict[Key, FirstRun]:
+    """The first runs of a function's keys, whoever wrapped it: by itself, and of a bound method by its object and name."""
+    name = getattr(function, "__name__", "") if inspect.ismethod(function) else ""
+    with suppress(Exception):  # it can be no key, or its own hash fails: what is known of it lives with its registry
+        return FIRST_RUNS.setdefault(function.__self__ if name else function, {}).setdefault(name, {})
+    return {}
 
 
 WORST_FIRST = (State.FAILED, State.DEGRADED, State.VALIDATING, State.WARMING, State.COLD, State.WARM, State.STEADY)

@@ -1,13 +1,15 @@
 """
 Key functions: what a warm-up is good for. ``@warmed(key=by_shape)``, ``@warmed(key=by_bucket([64, 256, 1024]))``.
 
-A compiled function is warm for the shapes it has met. Keys hold shapes, dtypes, devices and lengths, never a value.
+A compiled function is warm for the shapes it has met. Keys hold shapes, dtypes, devices and lengths, never a value, and
+under which modes of torch (no_grad, inference mode, autocast) they were met: programs are guarded on those as well.
 """
 
 from __future__ import annotations
 
 import hashlib
 import inspect
+import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -17,6 +19,8 @@ from jitwarmup.records.checks import checking, is_whole
 from jitwarmup.records.errors import ArgumentError
 
 LABEL = 120  # characters that an event keeps of a key
+UNDER = " under "
+AUTOCAST = ("cpu", "cuda", "xpu", "mps")  # devices that are asked for their dtype
 
 
 class ShapeKey(str):
@@ -55,14 +59,28 @@ def declared_names(function: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(one.name for one in parameters if one.kind is not one.VAR_KEYWORD)
 
 
+def modes() -> str:
+    """The modes of torch in this thread, as a key ends with them: `` under no_grad``; nothing where gradients are kept."""
+    torch = sys.modules.get("torch")
+    grad = getattr(torch, "is_grad_enabled", None)
+    if torch is None or grad is None:  # not loaded, or being loaded
+        return ""
+    found = ["inference_mode"] if torch.is_inference_mode_enabled() else [] if grad() else ["no_grad"]
+    if getattr(torch._C, "_is_any_autocast_enabled", lambda: True)():
+        dtypes = {device: torch.get_autocast_dtype(device) for device in AUTOCAST if torch.is_autocast_enabled(device)}
+        found += [f"autocast {device} {str(dtype).removeprefix('torch.')}" for device, dtype in dtypes.items()]
+    return f"{UNDER}{', '.join(found)}" if found else ""
+
+
 def by_shape(*args: Any, **kwargs: Any) -> ShapeKey:
     """
-    One key for each combination of shapes, dtypes and devices of the tensors and numpy arrays among the arguments.
+    One key for each combination of shapes, dtypes and devices of the tensors and numpy arrays among the arguments, and of
+    the modes of torch (no_grad, inference mode, autocast) that the call is made under.
 
     Nested lists, tuples and mappings are looked into, four deep and 10,000 items of an argument. ``f(x)`` and ``f(x=x)`` are different keys: a key
     function does not know the names of positional arguments.
     """
-    return ShapeKey("; ".join(looks(args, hidden(kwargs))) or "no tensors")
+    return ShapeKey(("; ".join(looks(args, hidden(kwargs))) or "no tensors") + modes())
 
 
 def by_bucket(sizes: Iterable[int]) -> Callable[..., ShapeKey]:
@@ -91,6 +109,7 @@ def by_bucket(sizes: Iterable[int]) -> Callable[..., ShapeKey]:
 
     def by_size(*args: Any, **kwargs: Any) -> ShapeKey:
         kwargs = hidden(kwargs)
-        return ShapeKey("; ".join((*looks(args, kwargs, bucket), *lengths(args, kwargs, bucket))) or "no sizes")
+        sizes = "; ".join((*looks(args, kwargs, bucket), *lengths(args, kwargs, bucket))) or "no sizes"
+        return ShapeKey(sizes + modes())
 
     return by_size

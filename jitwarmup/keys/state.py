@@ -10,7 +10,7 @@ from typing import Any, Literal
 from jitwarmup.analysis.drift import Drift
 from jitwarmup.analysis.recurrence import RecurringWork
 from jitwarmup.host.callers import Caller
-from jitwarmup.records.runs import Run, State, Warmup
+from jitwarmup.records.runs import FirstRun, Run, State, Warmup
 
 BUDGET_SPENT = "budget_spent"
 UNREAD = (
@@ -91,6 +91,7 @@ class KeyState:
     requested: bool = False  # .warm, .warm_all or a lifespan asked for it
     planned: int | None = None  # runs of the warm-up under way, where a count decides
     reason: str | None = None  # why it stands where it stands, in words that hold no value
+    first: FirstRun | None = None
     recurring: RecurringWork = field(default_factory=lambda: RecurringWork(in_service=True))
     drift: Drift = field(default_factory=Drift)
     unread: list[tuple[int, float | None]] = field(default_factory=list)  # wall ns and wait s of its newest clean calls

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 
 from jitwarmup.probes.compiled_calls import CompiledCallCounter, asked_for
 from jitwarmup.probes.probe_set import DEFAULT, Observation, ProbeSet
@@ -16,10 +17,28 @@ __all__ = [
     "Usage",
     "asked_for",
     "probe_set_of",
+    "unseen",
     "usage",
 ]
 
 _USUAL = ProbeSet()
+
+NO_EVENT = {
+    "thread_pool": "its first use makes no event",
+    "first_touch": "new memory makes no event, unless its pages come from a disk",
+    "native_libraries": "one that native code loads is looked for only where something else moved",
+}
+NO_EVENT_OF_TORCH = {
+    "lazy_parameters": "made in the first call, without an event",
+    "torchscript": "profiles and optimises in its first calls, without an event",
+}
+"""One-time work that no probe can see: name -> why."""
+
+
+def unseen(probe_set: ProbeSet) -> Mapping[str, str]:
+    """What nobody looks at where the usual probes look, so that "no cause was seen" is not more than that."""
+    usual = isinstance(probe_set, ProbeSet) and set(DEFAULT) <= set(probe_set._probes)
+    return {} if not usual else NO_EVENT | (NO_EVENT_OF_TORCH if "torch" in sys.modules else {})
 
 
 def probe_set_of(probes: Sequence[Probe] | None) -> ProbeSet:

@@ -9,8 +9,9 @@ else loads that module.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial, wraps
 from types import ModuleType
 from typing import Any
@@ -135,3 +136,16 @@ def loaded(name: str) -> ModuleType | None:
 def absent(name: str) -> ArmState:
     """Why ``loaded(name)`` is None: not imported at all, or not yet done."""
     return LOADING if name in sys.modules else DORMANT
+
+
+def merged(work: Iterable[OneTimeWork]) -> tuple[OneTimeWork, ...]:
+    """Equal pieces (kind, reason, scope, recurrence) as one, counts and durations added."""
+    sums: dict[tuple[str, str | None, str, str], OneTimeWork] = {}
+    for item in work:
+        key = (item.kind, item.reason, item.scope, item.recurrence)
+        if (known := sums.get(key)) is None:
+            sums[key] = item
+        else:
+            spent = [one.duration_s for one in (known, item) if one.duration_s is not None]
+            sums[key] = replace(known, count=known.count + item.count, duration_s=sum(spent) if spent else None)
+    return tuple(sums.values())

@@ -75,7 +75,8 @@ def asked_for(function: Any) -> str | None:
     How compiled code was asked for, in words; None where it was not, as far as can be known.
 
     By ``torch.compile`` around the function, its object or what it is a partial of, by ``model.compile()``, or refused to
-    all compiled functions by a stance.
+    all compiled functions by a stance. Of a compiled generator within a plain function nothing can be known: torch runs it
+    uncompiled, without a word.
     """
     things = (function, *(getattr(function, name, None) for name in ("__self__", "func", "forward")))
     attributes = [getattr(thing, "__dict__", {}) for thing in things]

@@ -9,6 +9,7 @@ and counters alone; users clear the counters; both are seen and survived.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -26,6 +27,9 @@ from jitwarmup.records.runs import OneTimeWork, Scope
 LIMIT_TYPE = "RecompileLimitExceeded"
 """Failure type of the recompile limit up to torch 2.10; from 2.11 on it is an ``Unsupported`` with this first line:"""
 LIMIT_TEXT = "Dynamo recompile limit exceeded"
+COMBINATION = "a combination of sizes not met before"
+SIZE = re.compile(r"size of (.+) changed at dimension (\d+): expected (\d+), got (\d+)")
+KEPT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,10 @@ class Dynamo:
 
     name = "dynamo"
     _utils: Any = None
+
+    def __init__(self) -> None:
+        self._sizes: dict[tuple[str, str, str], set[str]] = {}  # of each frame, tensor and dimension: those it has met
+        self._known: dict[tuple[str, Any], str] = {}  # reasons of the newest records: several runs may ask of one
 
     def arm(self) -> ArmState:
         """Dormant until somebody loads ``torch._dynamo``; then the callbacks are (again) in place."""
@@ -82,6 +90,8 @@ class Dynamo:
         for record in new:
             if (scope := scope_of(record)) and not records.is_runtime(record):
                 kind, reason = _kind_and_reason(record)
+                if kind == "dynamo.recompile" and reason is not None:
+                    reason = self._combined(record, reason)
                 duration_s = records.frame_seconds(record)
                 work.append(OneTimeWork(kind=kind, duration_s=duration_s, reason=reason, scope=scope))
         if lost and after.capacity is not None and len(after.records) >= after.capacity:
@@ -91,6 +101,28 @@ class Dynamo:
             if (count := risen(before.breaks.get(text, 0), now)) > 0:
                 work.append(OneTimeWork(kind="dynamo.graph_break", count=count, reason=known_break(text), scope=common))
         return work
+
+    def _combined(self, record: Record, reason: str) -> str:
+        """
+        The reason, and whether it is only a combination of sizes that is new.
+
+        Torch compares with the newest of a frame's programs alone: a size that an older one was made for may be named.
+        """
+        frame, _, attempt = str(getattr(record, "compile_id", "")).partition("/")
+        mark = (f"{frame}/{attempt}", getattr(record, "start_time_us", None))
+        if (found := SIZE.fullmatch(reason)) is None or mark in self._known:
+            return self._known.get(mark, reason)
+        if attempt == "1":  # the frame's second program: what is known of an equal one is of before a reset
+            self._sizes = {key: sizes for key, sizes in self._sizes.items() if key[0] != frame}
+        name, dimension, expected, got = found.groups()
+        met = self._sizes.setdefault((frame, name, dimension), {expected})
+        words = f"{COMBINATION} ({reason})" if got in met else reason
+        met.add(got)
+        if len(self._known) >= KEPT:
+            self._known.clear()
+            self._sizes.clear()
+        self._known[mark] = words
+        return words
 
     delta = attributed  # as if one run alone had been under way
 

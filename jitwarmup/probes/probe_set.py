@@ -9,7 +9,8 @@ stamps are what makes a quiet run cheap; each promises that an equal stamp means
 
 A probe may offer more than the Protocol asks: ``stamp()``, a cheap value that moves with its reading; ``follows = True``
 where it need only be read when another's stamp has moved; ``attributed(before, after, scope_of, default_scope)``, a ``delta``
-that tells whose each piece of work is. A probe with none of these is read in full at both edges of every run.
+that tells whose each piece of work is; ``claimed(before, after, events, default_scope)``, one that makes it of what its
+hooks pushed and of what is ``pending()``, too. A probe with none of these is read in full at both edges of every run.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from jitwarmup.host.fork_safe import snapshot_of
 from jitwarmup.host.interrupts import Contained, is_interrupt
 from jitwarmup.host.scope import RunContext
 from jitwarmup.probes import dynamo_records
-from jitwarmup.probes.base import LOADING
+from jitwarmup.probes.base import LOADING, merged
 from jitwarmup.probes.compile_callbacks import unexplained_compile
 from jitwarmup.probes.contention import FAULTS, CpuContention, page_faults, taken
 from jitwarmup.probes.cuda import Allocator, CudaGraphs
 from jitwarmup.probes.dynamo import Dynamo
 from jitwarmup.probes.inductor import Inductor
 from jitwarmup.probes.process import Children, Collections, Imports, SharedObjects
-from jitwarmup.probes.run_table import RUNS, relation
+from jitwarmup.probes.run_table import RUNS, HookEvent, relation
 from jitwarmup.probes.transformers import Transformers
 from jitwarmup.probes.triton import Triton
 from jitwarmup.records.checks import is_number, is_whole
@@ -211,9 +212,11 @@ class ProbeSet:
     def _work(self, run: RunContext, moved: bool) -> list[OneTimeWork]:
         scopes = Scopes(run)
         work: list[OneTimeWork] = []
+        after = run.base
         if moved:
             after = self._base = self._read()
-            for probe, *readings in zip(self._pulled, run.base.readings, after.readings, strict=True):
+        for probe, *readings in zip(self._pulled, run.base.readings, after.readings, strict=True):
+            if moved or scopes.events_of(probe):
                 work += self._differences(probe, readings, scopes)
         for probe, before in zip(self._always, run.extra, strict=False):
             work += self._differences(probe, [before, self._ask(probe, "snapshot")], scopes)
@@ -222,7 +225,10 @@ class ProbeSet:
     def _differences(self, probe: Probe, readings: Sequence[Any], scopes: Scopes) -> Sequence[OneTimeWork]:
         if any(reading is FAILED for reading in readings):
             return ()
-        if hasattr(probe, "attributed"):
+        if hasattr(probe, "claimed"):
+            events = scopes.events_of(probe) + scopes.pending_of(probe)
+            found = self._ask(probe, "claimed", *readings, events, scopes.default_scope, each=replace)
+        elif hasattr(probe, "attributed"):
             found = self._ask(probe, "attributed", *readings, scopes.of, scopes.default_scope, each=replace)
         else:
             found = self._ask(probe, "delta", *readings, each=partial(replace, scope=scopes.default_scope))
@@ -274,6 +280,7 @@ WANTED: dict[str, Callable[[Any], bool]] = {
     "arm": lambda found: found.state in ("armed", "dormant", "unavailable") and isinstance(found.reason, str | None),
     "stamp": is_comparable,
     "delta": is_work,
+    "claimed": is_work,
     "attributed": is_work,
 }
 
@@ -301,6 +308,14 @@ class Scopes:
         others = any(event.compile and not own for event, own in run.hook_events)
         self.default_scope: Scope = "shared" if run.overlapped or others or RUNS.open else "own"
 
+    def events_of(self, probe: Probe) -> list[tuple[HookEvent, bool]]:
+        """What a probe's hooks pushed for the probe itself to count, with whether it is the run's own."""
+        return [(event, own) for event, own in self._run.hook_events if event.names and event.source == probe.name]
+
+    def pending_of(self, probe: Any) -> list[tuple[HookEvent, bool]]:
+        """The same of what has begun and not ended yet."""
+        return [(event, relation(self._run, owner) == "own") for event, owner in probe.pending()]
+
     def of(self, record: dynamo_records.Record) -> Scope | None:
         """
         The scope of a compilation record; None if its compile was over before the run began (torch appends late).
@@ -323,7 +338,7 @@ class Scopes:
         work = []
         for event, own in self._run.hook_events:
             compiled = event.compile
-            if event.source in names and not (event.backstop and id(compiled) in self._matched):
+            if event.source in names and not event.names and not (event.backstop and id(compiled) in self._matched):
                 scope: Scope = "own" if own else "shared" if event.work.compiles else "foreign"
                 work.append(replace(event.work, scope=scope))
         if {"dynamo", "cudagraph"} & names:
@@ -331,16 +346,3 @@ class Scopes:
                 scope = relation(self._run, compiled.owners[0])
                 work.append(replace(unexplained_compile(compiled), scope=scope))
         return work
-
-
-def merged(work: Iterable[OneTimeWork]) -> tuple[OneTimeWork, ...]:
-    """Equal pieces (kind, reason, scope, recurrence) as one, counts and durations added."""
-    sums: dict[tuple[str, str | None, str, str], OneTimeWork] = {}
-    for item in work:
-        key = (item.kind, item.reason, item.scope, item.recurrence)
-        if (known := sums.get(key)) is None:
-            sums[key] = item
-        else:
-            spent = [one.duration_s for one in (known, item) if one.duration_s is not None]
-            sums[key] = replace(known, count=known.count + item.count, duration_s=sum(spent) if spent else None)
-    return tuple(sums.values())

@@ -3,7 +3,8 @@ How much of torch's recompile limit a function has used up.
 
 Torch compiles one frame at most ``torch._dynamo.config.recompile_limit`` times (8 by default) and runs it
 eagerly from then on, without a word. The attempt is the second number of a compile id (``0/5`` is the sixth program of
-frame 0); torch counts per object where a frame closes over several, so this is an upper bound.
+frame 0); torch counts per object where a frame closes over several, so this is an upper bound of that limit, and just what
+``accumulated_recompile_limit`` counts: the lower of the two is what matters.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ class Usage:
 def usage(runs: Sequence[Run]) -> Usage | None:
     """What the frames that these runs compiled anew have used up; None where none did, or it cannot be told."""
     paying = [run for run in runs if any(w.charged and w.kind in COMPILED_AGAIN for w in run.work)]
-    limit = getattr(loaded("torch._dynamo.config"), "recompile_limit", None)
+    config = loaded("torch._dynamo.config")
+    limits = (getattr(config, f"{kind}recompile_limit", None) for kind in ("", "accumulated_"))
+    limit = min(filter(None, limits), default=None)
     utils = dynamo_records.utils()
     if not paying or not limit or not callable(getattr(utils, "get_compilation_metrics", None)):
         return None

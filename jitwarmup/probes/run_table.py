@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,13 +52,14 @@ class Compile:
 class HookEvent:
     """
     What a hook saw. ``source`` is the probe's name; ``compile`` the pair of callbacks it came from, if any; a
-    ``backstop`` counts only where no record tells of that compile.
+    ``backstop`` counts only where no record tells of that compile. ``names``: modules, that the probe itself counts.
     """
 
     source: str
     work: OneTimeWork
     compile: Compile | None = None
     backstop: bool = False
+    names: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +74,9 @@ class RunTable:
     lock: Any = field(default_factory=threading.RLock)
     arming: bool = False  # by whoever holds the lock
     seq: int = 0
+    began_in: weakref.WeakKeyDictionary[threading.Thread, weakref.ref[RunContext]] = field(
+        default_factory=weakref.WeakKeyDictionary
+    )
 
     def enter(self, context: RunContext) -> None:
         """Make ``context`` current and its run live; whoever is live beside its ancestors overlaps it, and both hear."""
@@ -108,13 +113,35 @@ class RunTable:
         if run.overlap_epoch is not self.overlap_epoch:
             run.overlapped = True
 
-    def push(self, source: str, work: OneTimeWork, compiled: Compile | None = None, *, backstop: bool = False) -> None:
-        """Tell every live run: it is its own where the hook fired in the run's context."""
+    def thread_begins(self, thread: threading.Thread) -> None:
+        """A thread is about to start: what it does is its starter's own, as long as that one runs."""
+        if self.live and (context := CURRENT.get()) is not None:
+            self.began_in[thread] = weakref.ref(context)
+
+    def owner_here(self) -> RunContext | None:
+        """The run that this code is of: by its context, else by who started this thread."""
+        context = CURRENT.get()
+        thread = vars(threading).get("_active", {}).get(threading.get_ident())  # current_thread() might make one
+        starter = None if context is not None or thread is None else self.began_in.get(thread)
+        return context if starter is None else starter()
+
+    def push(
+        self,
+        source: str,
+        work: OneTimeWork,
+        compiled: Compile | None = None,
+        *,
+        backstop: bool = False,
+        owners: tuple[RunContext | None, ...] | None = None,
+        names: tuple[str, ...] = (),
+    ) -> None:
+        """Tell every live run: it is its own where it happened in the run's context, or in a thread that it started."""
         if not self.live:
             return
-        event = HookEvent(source, work, compiled, backstop)
-        owners = [] if compiled is None else [run for owner in compiled.owners for run in ancestors(owner)]
-        mine = owners or ancestors(CURRENT.get())
+        event = HookEvent(source, work, compiled, backstop, names)
+        if owners is None:
+            owners = (self.owner_here(),) if compiled is None else compiled.owners
+        mine = [run for owner in owners for run in ancestors(owner)]
         for run in snapshot_of(self.live.values()):
             run.hook_events.append((event, run in mine))
 
@@ -123,7 +150,7 @@ class RunTable:
         compiled = Compile(
             trigger=trigger,
             ids=(compile_id,),
-            owners=(CURRENT.get(),),
+            owners=(self.owner_here(),),
             thread=threading.get_ident(),
             # A thread Python did not start (autograd's device threads) has no context: its owner cannot be known.
             native=threading.current_thread().name.startswith("Dummy-"),
@@ -141,7 +168,7 @@ class RunTable:
         compiled = self.open.pop()
         compiled.duration_ns = time.perf_counter_ns() - compiled.started_ns
         compiled.ids += (compile_id,)
-        compiled.owners += (CURRENT.get(),)
+        compiled.owners += (self.owner_here(),)
         compiled.ended = self.seq = self.seq + 1
         return compiled
 
@@ -162,6 +189,7 @@ class RunTable:
         self.open.clear()
         self.lock = threading.RLock()
         self.arming = False
+        self.began_in.clear()
 
 
 def relation(run: RunContext, owner: RunContext | None) -> Scope:

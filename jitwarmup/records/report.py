@@ -21,7 +21,7 @@ from typing import Self
 from jitwarmup.records.checks import whole
 from jitwarmup.records.codec import TRANSIENT, Record
 from jitwarmup.records.errors import MeasurementFailed
-from jitwarmup.records.runs import Decision, DeviceReading, Phase, Run
+from jitwarmup.records.runs import Decision, DeviceReading, FirstRun, Phase, Run
 from jitwarmup.records.verdict import Reason, Verdict
 
 SENTINEL_S = -1.0  # "no valid latency", as in HuggingFace's benchmark framework, where the check could never fire
@@ -186,6 +186,8 @@ class Report(Record):
         skipped: why extra runs were left out, such as ``arguments_mutated``; None where they were made.
         rng_restored: whether the process's random streams were rewound for every run and left as found.
         failure: what ended the measurement early, else None.
+        first_run: the first run that this process made of the key, where an earlier call or measurement made it.
+        warm_before: whether compiled programs were there before the key's first run: it was not cold, nobody timed that.
         environment: name -> value of what timings depend on: versions, CPU, threads.
         device: the monitor's reading over the measured runs; None without a monitor.
         first_item: seconds to the first item of the measured streams; None where the function is no stream.
@@ -213,6 +215,8 @@ class Report(Record):
     skipped: str | None = None
     rng_restored: bool = False
     failure: Failure | None = None
+    first_run: Run | None = None
+    warm_before: bool = False
     environment: Mapping[str, str | int | float] = field(default_factory=dict)
     device: DeviceReading | None = None
     first_item: Summary | None = None
@@ -229,6 +233,17 @@ class Report(Record):
         """The validation run (the last one, where a first attempt was interrupted)."""
         found = self.of_phase(Phase.VALIDATE)
         return found[-1] if found else None
+
+    @property
+    def cold_s(self) -> float | None:
+        """Seconds of the first run that this process made of the key; None where it failed, or was warm before."""
+        first = self.first_run or self.validation
+        return None if first is None else FirstRun(first, self.warm_before).cold_s
+
+    @property
+    def speedup(self) -> float | None:
+        """The cold run by the steady median; None where one of them is not known."""
+        return self.cold_s / self.latency.median_s if self.cold_s is not None and self.latency.median_s else None
 
     @property
     def warmup(self) -> tuple[Run, ...]:

@@ -205,6 +205,19 @@ class Run(Record):
         return kept and self.outcome == "ok" and not self.contaminated
 
 
+@dataclass(slots=True, eq=False)
+class FirstRun:
+    """The first run that this process made of a key; ``warm_before`` where compiled programs were there already."""
+
+    run: Run
+    warm_before: bool = False
+
+    @property
+    def cold_s(self) -> float | None:
+        """Its seconds, where it was a cold one that went well."""
+        return None if self.warm_before or self.run.outcome != "ok" else self.run.duration_s
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision(Record):
     """

@@ -35,6 +35,13 @@ WORK: Mapping[str, str] = {
 
 RECOMPILED: Sequence[tuple[str, str]] = (  # what a reason says -> what to do; the first that fits
     (
+        r"^a combination of sizes",
+        (
+            "each size is known, together they are new: warm up with the combinations that are served (key=by_shape keeps "
+            "them apart), or mark the sizes dynamic (torch._dynamo.mark_dynamic)"
+        ),
+    ),
+    (
         r"(expected|got) [01]\b",
         (
             "torch makes a program of its own for the sizes 0 and 1: warm up with them too, or mark the "

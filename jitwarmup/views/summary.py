@@ -24,10 +24,13 @@ MARKED = 5  # contaminated runs shown one by one
 
 def figures(report: Report) -> list[Figure]:
     """What came out, in numbers: name and value."""
-    cold, steady = report.validation, report.latency
+    steady = report.latency
     warm_s = sum(run.duration_s for run in report.warmup)
     found = [
-        ("cold run (validation)", span(cold.duration_s if cold is not None else None)),
+        (
+            "cold run (validation)" if report.first_run is None else "cold run (the first of this key, earlier)",
+            "was warm before" if report.warm_before else span(report.cold_s),
+        ),
         (f"warm-up, {len(report.warmup)} silent runs", span(warm_s if report.warmup else None)),
         (f"steady median of {steady.n} clean runs", span(steady.median_s)),
     ]
@@ -38,8 +41,8 @@ def figures(report: Report) -> list[Figure]:
         found.append(
             (f"median of all {report.latency_all.n}, {marked} of them contaminated", span(report.latency_all.median_s))
         )
-    if cold is not None and steady.median_s:
-        found.append(("speed-up, cold to steady", f"{cold.duration_s / steady.median_s:.4g} x"))
+    if report.speedup is not None:
+        found.append(("speed-up, cold to steady", f"{report.speedup:.4g} x"))
     if report.first_item is not None:
         found.append(("first item, median", span(report.first_item.median_s)))
     if report.item_gap is not None:

@@ -31,8 +31,25 @@ def test_two_in_a_row_teach_nothing():
     assert all(run.contaminated for run in labelled)
 
 
-def test_the_validation_run_is_none_of_the_three():
-    assert labels([a_run(KV_CACHE, phase=Phase.VALIDATE), *[a_run(KV_CACHE)] * 2])[-1] == [(4, "one_time")]
+def test_the_validation_run_is_one_of_the_three_only_where_the_plan_is_shorter():
+    validation, other = a_run(KV_CACHE, phase=Phase.VALIDATE), replace(KV_CACHE, count=3)
+    assert labels([validation, *[a_run(KV_CACHE)] * 2])[-1] == [(4, "recurring")]
+    assert labels([validation, a_run(KV_CACHE)])[-1] == [(4, "recurring")]
+    assert labels([a_run(other, phase=Phase.VALIDATE), *[a_run(KV_CACHE)] * 2])[-1] == [(4, "one_time")]
+    assert labels([a_run(other, phase=Phase.VALIDATE), *[a_run(KV_CACHE)] * 3])[-1] == [(4, "recurring")]
+    assert labels([a_run(RECOMPILE, phase=Phase.VALIDATE), a_run(RECOMPILE)])[-1] == [(1, "one_time")]
+
+
+def test_a_module_is_another_one_however_many_came_before_it():
+    runs = [a_run(OneTimeWork(kind="import", reason=f"m{n} 1")) for n in range(4)]
+    assert labels(runs) == [[(1, "one_time")]] * 4
+    assert labels([runs[0]] * 4) == [[(1, "recurring")]] * 4
+
+
+def test_a_cache_is_taken_to_come_back_until_a_run_tells_otherwise():
+    validation = a_run(KV_CACHE, phase=Phase.VALIDATE)
+    assert labels([validation]) == [[(4, "recurring")]]
+    assert labels([validation, a_run(phase=Phase.WARM)])[0] == [(4, "one_time")]
 
 
 def test_a_run_that_did_not_finish_is_none_of_the_three():

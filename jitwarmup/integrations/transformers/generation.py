@@ -26,16 +26,22 @@ RECOMPILED = ("dynamo.recompile", "dynamo.eager_fallback")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a call of ``generate`` asks for. Holds no token."""
+    """
+    What a call of ``generate`` asks for. Holds no token.
+
+    ``given_back`` tokens of its output are no new ones; ``around``: a compiled model was given, whose generate() is the
+    model's own and goes around it.
+    """
 
     batch: int | None = None
     input_tokens: int | None = None
+    given_back: int = 0
     cache: str | None = None
     compiles: bool = False
+    around: bool = False
     greedy: bool = True
     beams: int = 1
     end_tokens: tuple[int, ...] = ()
-    encoder_decoder: bool = False
 
     @classmethod
     def of(cls, model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Asked:
@@ -53,12 +59,12 @@ class Asked:
         return cls(
             batch=int(shape[0]) if shape else None,
             input_tokens=int(shape[1]) if len(shape) > 1 else None,
+            given_back=given_back(model, args, kwargs),
             cache=cache if isinstance(cache, str) else None,
             compiles=asks_for_compile(model, cache, asked("compile_config"), disabled=bool(asked("disable_compile"))),
             greedy=not asked("do_sample"),
             beams=int(asked("num_beams") or 1),
             end_tokens=tuple(ends) if isinstance(ends, list | tuple) else () if ends is None else (int(ends),),
-            encoder_decoder=bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False)),
         )
 
 
@@ -66,6 +72,18 @@ def given_to(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     """The prompt among the arguments of ``model.generate``."""
     named = (kwargs.get(name) for name in ("input_ids", "inputs", "input_features", "inputs_embeds"))
     return next((value for value in (*named, *args[:1]) if value is not None), None)
+
+
+def given_back(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
+    """Tokens of each output sequence that were there before: a prompt of ids, what a decoder began with, none of embeddings."""
+    decodes = bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
+    named = ("decoder_input_ids",) if decodes else ("input_ids", "inputs")
+    prompt = next((kwargs[name] for name in named if kwargs.get(name) is not None), None)
+    if prompt is None and args and not decodes:
+        prompt = args[0]
+    if prompt is None:  # generate() begins with a token of its own, but beside embeddings returns the new tokens alone
+        return 0 if kwargs.get("inputs_embeds") is not None and not decodes else 1
+    return int(tuple(getattr(prompt, "shape", (1,)))[-1])
 
 
 def asks_for_compile(model: Any, cache: Any, config: Any, *, disabled: bool) -> bool:
@@ -108,7 +126,7 @@ class Generated:
         """Tokens that each sequence grew by, padding included."""
         if not self.shape:
             return None
-        return self.shape[-1] - (1 if self.asked.encoder_decoder else self.asked.input_tokens or 0)
+        return self.shape[-1] - self.asked.given_back
 
     def facts(self, notes: Notes, runs: Sequence[Run]) -> Facts:
         """Everything that the calls of one measurement tell together."""
@@ -189,7 +207,11 @@ def cause_of(reason: str) -> str:
     """
     if re.search(r"\bdtype\b", reason):
         return "dtype"
-    found = re.search(r"(?:size|stride) of .* changed at dimension (\d+)", reason)
+    found = (
+        None
+        if reason.startswith("a combination")
+        else re.search(r"(?:size|stride) of .* changed at dimension (\d+)", reason)
+    )
     if found is None:
         return "other"
     return "batch" if found[1] == "0" else "prompt_length"
@@ -234,5 +256,6 @@ def advice(facts: Mapping[str, Fact], calls: Sequence[Asked]) -> list[Reason]:
         found.append(Reason(kind="warm_with_decode_steps"))
     if facts.get("compile_asked") and facts.get("decode_compiled") is False:
         static = any("static" in (call.cache or "") for call in calls)
-        found.append(Reason(kind="compile_on_a_supported_device" if static else "use_static_cache"))
+        kind = "compile_on_a_supported_device" if static else "use_static_cache"
+        found.append(Reason(kind="compile_in_place" if any(call.around for call in calls) else kind))
     return found

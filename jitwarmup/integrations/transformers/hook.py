@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jitwarmup.host.fork_safe import Locked
@@ -32,6 +32,7 @@ class GenerationHook:
     model: Any
     tokens: bool = True
     audit: bool = True
+    compiled: bool = False  # torch.compile(model) was given, whose generate() is the model's own and goes around it
     owed: bool = False  # from a validation on until a run was audited
     last: Generated | None = None
 
@@ -41,6 +42,7 @@ class GenerationHook:
         if frame is None or frame.clock is None:
             return original(*args, **kwargs)
         asked = Asked.of(self.model, args, kwargs)
+        asked = replace(asked, compiles=True, around=True) if self.compiled else asked
         call = self.last = Generated(asked, given_to(args, kwargs))
         leave_note(call)
         timer = self._timer(call, args, kwargs)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
 from jitwarmup.analysis.classify import classify
@@ -36,8 +36,9 @@ class TokenTimes(Record):
     The token times of one ``generate()``.
 
     ``first_token_ns`` counts from the beginning of the run (without one: from ``TokenTimer.start()``, else from the
-    prompt). ``gaps_ns`` lie between successive deliveries, one fewer than ``steps``; ``counts`` holds the tokens of
-    each sequence of the batch, the end token included and padding after it not.
+    prompt). ``gaps_ns`` lie between successive deliveries, one fewer than ``steps``; ``delivered`` is how many tokens each
+    delivery brought a sequence (assisted decoding brings several at once, any other way one); ``counts`` holds the tokens
+    of each sequence of the batch, the end token included and padding after it not.
     """
 
     batch: int
@@ -46,6 +47,7 @@ class TokenTimes(Record):
     counts: tuple[int, ...]
     first_token_ns: int | None
     gaps_ns: tuple[int, ...]
+    delivered: tuple[int, ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -54,8 +56,22 @@ class TokenTimes(Record):
 
     @property
     def gap_mean_ns(self) -> float | None:
-        """Mean time from token to token; None where there was one token only."""
-        return fmean(self.gaps_ns) if self.gaps_ns else None
+        """Mean time from token to token after the first delivery; None where nothing came after it."""
+        tokens = sum(self.delivered[1:]) if self.delivered else len(self.gaps_ns)
+        return sum(self.gaps_ns) / tokens if tokens else None
+
+    @property
+    def token_gaps_s(self) -> tuple[float, ...]:
+        """
+        Seconds of each token after the first delivery. Tokens that came together have no times of their own: where a
+        delivery brought several, all have the mean.
+        """
+        mean_ns = self.gap_mean_ns
+        if mean_ns is None:
+            return ()
+        several = any(width != 1 for width in self.delivered)
+        each_ns = [mean_ns] * sum(self.delivered[1:]) if several else self.gaps_ns
+        return tuple(gap / 1e9 for gap in each_ns)
 
 
 class Stamps:
@@ -81,12 +97,12 @@ class Stamps:
             counts=counts(self.values, self.batch, self.end_tokens),
             first_token_ns=ns[0] - t0_ns if ns else None,
             gaps_ns=tuple(after - before for before, after in itertools.pairwise(ns)),
+            delivered=tuple(len(flat(value)) // self.batch for value in self.values),
         )
         self.values = []
         if times.first_token_ns is None:
             return {}
-        gaps_s = tuple(gap / 1e9 for gap in times.gaps_ns)
-        return {"first_item_s": times.first_token_ns / 1e9, "item_gaps_s": gaps_s, "items": times.tokens}
+        return {"first_item_s": times.first_token_ns / 1e9, "item_gaps_s": times.token_gaps_s, "items": times.tokens}
 
     def facts(self, notes: Notes, runs: Sequence[Run]) -> Facts:
         """Prefill and decode apart, each with its own class of series; over the clean measured runs where there are any."""
@@ -103,13 +119,18 @@ class Stamps:
         return facts, ()
 
 
+def flat(value: Any) -> list[Any]:
+    """The tokens of one delivery."""
+    return value.reshape(-1).tolist() if hasattr(value, "reshape") else list(value)
+
+
 def counts(values: Sequence[Any], batch: int, end_tokens: frozenset[int]) -> tuple[int, ...]:
     """Tokens of each sequence over the deliveries of a batch; what follows an end token is padding."""
     alive, found = [True] * batch, [0] * batch
     for value in values:
-        flat = value.reshape(-1).tolist() if hasattr(value, "reshape") else list(value)
-        width = max(1, len(flat) // batch)  # assisted decoding delivers several tokens at once
-        for place, token in enumerate(flat):
+        tokens = flat(value)
+        width = max(1, len(tokens) // batch)  # assisted decoding delivers several tokens at once
+        for place, token in enumerate(tokens):
             row = min(place // width, batch - 1)
             found[row] += alive[row]
             alive[row] = alive[row] and token not in end_tokens

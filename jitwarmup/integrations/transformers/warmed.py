@@ -15,7 +15,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -48,7 +48,7 @@ class WarmedGeneration(Warmed[..., Any]):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> WarmedGeneration:
         """A cold one around the copied model."""
-        hook = GenerationHook(copy.deepcopy(self._hook.model, memo), self._hook.tokens, self._hook.audit)
+        hook = replace(self._hook, model=copy.deepcopy(self._hook.model, memo), owed=False, last=None)
         return WarmedGeneration(copy.deepcopy(self.__wrapped__, memo), hook, self._core.options)
 
 
@@ -74,6 +74,7 @@ def warmed_generation(
     """
     if target is None:
         return functools.partial(warmed_generation, model=model, tokens=tokens, audit=audit, **options)
+    around, target = target, getattr(target, "_orig_mod", target)  # torch.compile(model)
     # a pipeline is a callable object with a model in it
     is_pipeline = callable(getattr(getattr(target, "model", None), "generate", None)) and not inspect.isroutine(target)
     function = target.generate if not is_pipeline and hasattr(target, "generate") else target
@@ -85,7 +86,9 @@ def warmed_generation(
             f"warmed_generation() got {type(target).__name__} {getattr(target, '__name__', '')!r} and no model behind "
             "it; wanted model.generate, a model, a pipeline, or a function together with model="
         )
-    return WarmedGeneration(function, GenerationHook(found, tokens, audit), Options.checked(**options))
+    return WarmedGeneration(
+        function, GenerationHook(found, tokens, audit, around is not target), Options.checked(**options)
+    )
 
 
 def observed(target: Callable[..., Any], hook: GenerationHook) -> Callable[..., Any]:
@@ -132,7 +135,7 @@ class Timing(Record):
     """
     One ``generate()``, as ``time_generate`` took it. Where ``warmup`` was asked for nothing was measured: all None.
 
-    ``latency_s`` is fence to fence; ``inter_token_s`` the mean gap; ``gaps_ns`` and ``counts`` (tokens of each
+    ``latency_s`` is fence to fence; ``inter_token_s`` the mean of the tokens after the first delivery; ``gaps_ns`` and ``counts`` (tokens of each
     sequence) as of `TokenTimes`; ``output_hash`` stands for the tokens. ``output`` is what generate returned.
     """
 

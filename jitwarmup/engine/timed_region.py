@@ -21,6 +21,7 @@ from jitwarmup.events.guard import FAULTS
 from jitwarmup.gpu.shared import SharedWindow
 from jitwarmup.host.interrupts import from_outside
 from jitwarmup.host.scope import RunContext
+from jitwarmup.probes.contention import within
 from jitwarmup.records.protocols import Clock, RunAnnotation
 from jitwarmup.records.runs import Outcome, Phase, Run
 
@@ -171,6 +172,9 @@ class TimedRegion:
         seen = self.seen
         paid = bool(seen.work) and any(work.charged and work.recurrence == "one_time" for work in seen.work)
         fields = streamed or self.annotated
+        cpu_s, wait_s, switches, process_cpu_s = within(
+            self.duration_ns / 1e9, (seen.cpu_s, seen.wait_s, seen.switches, seen.process_cpu_s)
+        )
         outcome = streamed.pop("outcome", None) or outcome_of(self.error)
         return Run(
             phase=self.step.phase,
@@ -182,9 +186,10 @@ class TimedRegion:
             work=seen.work,
             contaminated=paid and self.step.phase is Phase.MEASURE,
             device=self.meter.reading if self.meter is not None and not streamed else None,
-            cpu_s=seen.cpu_s,
-            wait_s=seen.wait_s,
-            switches=seen.switches,
+            cpu_s=cpu_s,
+            wait_s=wait_s,
+            switches=switches,
+            process_cpu_s=process_cpu_s,
             **fields,
         )
 

@@ -72,8 +72,8 @@ def test_own_time_is_wall_time_less_what_others_held(found, own_s, why):
 
 
 def test_a_report_names_wall_time_own_time_and_cpu_time(make_report):
-    told = {"cpu_s": 0.006, "wait_s": 0.01, "process_cpu_s": 0.009}
-    report = make_report(**told)
+    known = {"cpu_s": 0.006, "wait_s": 0.01, "process_cpu_s": 0.009}
+    report = make_report(**known)
     walls = sorted(one.duration_s for one in report.measured)
     assert report.latency.median_s == pytest.approx((walls[9] + walls[10]) / 2)
     assert report.own_time.median_s == pytest.approx(report.latency.median_s - 0.007)

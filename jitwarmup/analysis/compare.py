@@ -91,8 +91,8 @@ class Ratio(Record):
     @property
     def size(self) -> float | None:
         """How much slower or faster a called difference is: the ratio, or the shift where only that was called."""
-        sees = self.low is not None and self.high is not None and not self.low <= 1 <= self.high
-        return self.ratio if sees or self.shift is None else self.shift
+        sees = self.low is None or self.high is None or not self.low <= 1 <= self.high
+        return self.ratio if sees or self.shift is None or self.verdict not in ("slower", "faster") else self.shift
 
     def undecided(self, why: Why) -> Ratio:
         """The same without a verdict; what stands undecided keeps its reason."""

@@ -16,7 +16,9 @@ from jitwarmup.analysis.stops import mark_stops
 from jitwarmup.engine.agreement import RankAgreement, failure_elsewhere
 from jitwarmup.engine.commands import SKIPS, WRONG, Call, CallResult, Ending, KeptItems, refused
 from jitwarmup.engine.rules import would_have_said
+from jitwarmup.engine.timed_region import overhead_s
 from jitwarmup.gpu.reasons import with_devices
+from jitwarmup.host.clock import SystemClock
 from jitwarmup.host.environment import environment
 from jitwarmup.host.process_size import Size, series_of
 from jitwarmup.probes import asked_for
@@ -186,6 +188,7 @@ def report_of(plan: Plan) -> Report:
         skipped=plan.end.value if plan.end in SKIPS else None,
         rng_restored=plan.rng_restored,
         environment=environment(),
+        overhead_s=overhead_s() if isinstance(plan.call.instruments.clock, SystemClock) else None,
         facts=facts,
         advice=advice,
         ranks=agreement and RankTimes.of(timed(runs), rank=agreement.rank, members=agreement.members),

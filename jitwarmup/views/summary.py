@@ -123,7 +123,8 @@ def headline(report: Report) -> str:
 
 def verdict_words(report: Report) -> str:
     """The verdict and the class of the series, or the failure."""
-    label = f" ({report.verdict.label})" if report.verdict.label else ""
+    by = "own time" if report.own_time is not None else "wall time"
+    label = f" ({report.verdict.label}, by {by})" if report.verdict.label else ""
     return headline(report) if report.failure is not None else f"{report.verdict.state}{label}"
 
 

@@ -146,6 +146,16 @@ def test_a_clock_that_was_given_bounds_them_too():
     assert {one.wait_s for one in report.measured} <= {0.0, None}
 
 
+def test_a_report_holds_what_the_timing_itself_adds():
+    with steady_state(iterations=2, measurements=100) as steady:
+        nothing, longer = steady.measure(lambda: None), steady.measure(spin)
+    assert 0 < nothing.overhead_s == longer.overhead_s  # once in a process
+    assert nothing.latency.min_s < 50 * nothing.overhead_s
+    assert "the timing itself adds" in nothing.explain()
+    with steady_state(clock=FakeClock(), iterations=0, measurements=1) as steady:
+        assert steady.measure(lambda: None).overhead_s is None
+
+
 def test_cpu_seconds_are_of_all_threads_of_the_process():
     buffer = b"x" * 1_000_000  # hashed without the interpreter's lock
 

@@ -140,15 +140,15 @@ def compare(a: Measured, b: Measured, *, allow_different_host: bool = False) -> 
     """Everything that both sides know, B over A. ``allow_different_host`` calls differences between environments too."""
     in_turn = bool(pairs_of(a, b, "seconds"))
     steady, own = of_runs("steady", a, b, "seconds"), of_runs("own_time", a, b, "own")
-    cpu = of_runs("cpu", a, b, "cpu")
-    if steady.method == "runs" and max(a.contended, b.contended) > CONTENDED:
-        steady, own = steady.undecided("busy"), own.undecided("busy")
+    steady = by_wall_time(steady, own)
+    if steady.method == "runs" and max(a.contended, b.contended) > CONTENDED and own.verdict != steady.verdict:
+        steady = steady.undecided("busy")  # the load met one side, or both by chance; own time does not vouch for it
     ratios = [
         of_singles("cold", a.cold_s, b.cold_s),
         of_singles("first", a.first_s, b.first_s),
-        by_wall_time(steady, own),
+        steady,
         own,
-        cpu,
+        of_runs("cpu", a, b, "cpu"),
         of_series("first_item", a.first_item, b.first_item),
         of_series("item_gap", a.item_gap, b.item_gap),
     ]

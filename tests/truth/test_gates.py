@@ -160,7 +160,10 @@ def test_noise_wider_than_the_limit_is_undecided_and_a_wider_limit_passes():
     assert [saved(a, b, f"steady:{limit}%")[1].outcome for limit in (1, 30)] == ["undecided", "passed"]
 
 
-def test_a_large_difference_is_found_with_one_process_each():
+def test_a_large_difference_is_found_with_one_process_each_also_on_a_busy_host():
+    old = [report([0.06] * 20, wait_s=[0.04] * 20, cpu_s=[0.02] * 20)]
+    new = [report([0.60] * 20, wait_s=[0.40] * 20, cpu_s=[0.20] * 20, began=1e4)]
+    assert saved(old, new)[1].outcome == "failed"
     assert saved([report(EQUAL)], [report([2 * s for s in EQUAL], began=1e4)])[1].outcome == "failed"
 
 

@@ -49,7 +49,9 @@ PROCESS_SPREAD = (
 
 Call = Literal["slower", "faster", "same", "undecided"]
 Method = Literal["pairs", "runs", "processes", "single", "absent"]
-Why = Literal["", "absent", "single", "few", "alike", "processes", "noise", "busy", "disagree", "environment"]
+Why = Literal[
+    "", "absent", "single", "few", "alike", "processes", "noise", "busy", "disagree", "own_time", "environment"
+]
 METRICS = ("cold", "first", "steady", "own_time", "cpu", "first_item", "item_gap")
 
 
@@ -69,7 +71,7 @@ class Ratio(Record):
         n: how many values were compared, of the side that has fewer.
         method: what was resampled.
         verdict: whether the sides differ beyond the noise.
-        why: of what is undecided, the reason.
+        why: of what is undecided, the reason; ``own_time``: the wall times are too noisy, and own time told.
     """
 
     metric: str
@@ -176,13 +178,16 @@ def by_wall_time(wall: Ratio, own: Ratio) -> Ratio:
     """
     The verdict on the steady time: that of the wall time, unless own time says otherwise.
 
-    "No difference" needs one of the two to be precise: on a busy host wall times alone never are.
+    On a busy host wall times alone are never precise. Where they are only too noisy, and lean the same way, own time tells
+    the difference, or that there is none; no gate passes by it.
     """
     if own.ratio is None:
         return wall
     if wall.why == "noise" and own.verdict == "same" and wall.low is not None and wall.low <= 1:
         return replace(wall, verdict="same", why="")
     calls = {one.verdict for one in (wall, own)} - {"undecided"}
+    if wall.why == "noise" and own.verdict == ("slower" if (wall.ratio or 1.0) > 1 else "faster"):
+        return replace(wall, verdict=own.verdict, why="own_time")
     if len(calls) > 1 or (wall.why == "noise" and calls):
         return replace(wall, verdict="undecided", why="disagree")
     return wall

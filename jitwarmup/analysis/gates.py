@@ -111,6 +111,7 @@ def because(ratio: Ratio, processes: tuple[int, int]) -> str:
         "noise": "the noise hides even a large difference",
         "busy": "a side waited for a CPU for more than a tenth of its time, so its times are the machine's",
         "disagree": "wall time and own time disagree, so it may be the machine, or the function's own threads",
+        "own_time": "the wall times are too noisy alone, and own time shows the difference",
         "environment": "the environments differ",
         "": "",
     }[ratio.why]

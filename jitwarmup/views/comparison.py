@@ -59,8 +59,8 @@ def remarks(comparison: Comparison) -> list[str]:
     """What a reader has to know about how fair it is."""
     found = []
     steady, own = comparison.of("steady"), comparison.of("own_time")
-    if steady.why in ("disagree", "busy", "noise", "alike"):
-        found.append(f"undecided: {because(steady, comparison.processes)}")
+    if steady.why in ("disagree", "busy", "noise", "alike", "own_time"):
+        found.append(f"{steady.verdict}: {because(steady, comparison.processes)}")
     if own.ratio is not None:
         found.append(
             "wall time is called; own time is wall time less waiting for a CPU that others held, and where the two "

@@ -198,16 +198,18 @@ def test_a_difference_is_called_by_the_wall_time_and_own_time_has_a_veto(b, verd
     assert found.of("own_time").a_s is not None
 
 
-def test_a_difference_that_only_own_time_shows_is_undecided_too():
-    chance = random.Random(1)
-    waits = [[0.03 * chance.random() for _ in range(20)] for _ in range(2)]
+@pytest.mark.parametrize(("more_s", "outcome"), [(0.012, "failed"), (-0.01, "undecided")])
+def test_where_wall_times_are_too_noisy_own_time_tells_what_they_lean_to_and_never_passes(more_s, outcome):
+    chance = random.Random(2)
+    waits = [[0.03 + side * more_s + 0.1 * chance.random() for _ in range(20)] for side in range(2)]
     sides = []
     for at, (own_s, waited) in enumerate(zip((0.02, 0.026), waits, strict=True)):
         walls = [own_s + one for one in waited]
         sides.append([report(walls, began=0.5 * at, wait_s=waited, cpu_s=[own_s] * 20)])
     found, gate = saved(*sides)
     assert found.of("own_time").verdict == "slower"
-    assert (found.of("steady").verdict, gate.outcome) == ("undecided", "undecided")
+    assert gate.outcome == outcome
+    assert found.of("steady").why == ("own_time" if outcome == "failed" else "disagree")
 
 
 def test_cpu_seconds_have_a_gate_that_no_neighbour_moves():

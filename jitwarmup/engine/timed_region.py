@@ -235,11 +235,7 @@ def nothing() -> int:
 
 @cache
 def overhead_s() -> float:
-    """
-    Seconds that timing adds to a run: the median over a function that does nothing, by the system's clock.
-
-    Measured once in a process, when it is first asked for.
-    """
+    """Seconds that timing adds to a run: the median over one that does nothing, by the system's clock, once in a process."""
     bare = SimpleNamespace(probe_set=ProbeSet(()), monitor=None)
     times = [timed_nothing(bare, Step(Phase.WARM, index)) for index in range(OVERHEAD_RUNS)]
     return median(times[OVERHEAD_RUNS // 4 :]) / 1e9

@@ -21,7 +21,7 @@ PACKAGE = ROOT / "jitwarmup"
 REGION = str(PACKAGE / "engine" / "timed_region.py")
 
 LIMITS: dict[str, float] = {  # figure -> the most that it may be
-    "lines of the package": 24_900,  # 21,500 when the tree was redrawn; what issues 14 to 16 added came on top
+    "lines of the package": 26_200,  # 21,500 when the tree was redrawn; what issues 14 to 16 added came on top
     "functions, median lines": 9,
     "functions over 60 lines": 0,
     "files over 350 lines": 0,

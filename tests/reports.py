@@ -44,6 +44,8 @@ def make_report():
         failure=None,
         kinds=(),
         unwatched=None,
+        environment=None,
+        **of_each_run,  # such as `wait_s`
     ):
         chance, made, now = random.Random(seed), [], [started_at]
 
@@ -75,7 +77,7 @@ def make_report():
             late = index in marked
             work = [OneTimeWork(kind="dynamo.recompile", duration_s=0.39)] if late else []
             seconds = steady_s * (1 + 0.02 * chance.random()) + (0.4 if late else 0.0)
-            add(Phase.MEASURE, index, seconds, work, contaminated=late)
+            add(Phase.MEASURE, index, seconds, work, contaminated=late, **of_each_run)
         return compose(
             callable=name,
             runs=made,
@@ -85,7 +87,8 @@ def make_report():
             report_id=f"{seed:032x}",
             started_at=made[0].started_at,
             duration_s=40.0,
-            environment={"python": "3.11", "torch": "2.13.0", "platform": "Linux-6.1-x86_64-with-glibc2.36"},
+            environment=environment
+            or {"python": "3.11", "torch": "2.13.0", "platform": "Linux-6.1-x86_64-with-glibc2.36"},
             device=next((run.device for run in made if run.device), None),
         )
 

@@ -62,7 +62,8 @@ def compose(
 ) -> Report:
     """Build the report of a finished measurement: everything that follows from the runs is computed here, once."""
     kept = timed(runs)
-    clean = summary_of([run for run in kept if run.clean])
+    counted = [run for run in kept if run.clean]
+    clean = summary_of(counted)
     every = summary_of(kept)
     return Report(
         callable=callable,
@@ -70,10 +71,12 @@ def compose(
         latency_s=latency_of(failure, clean, every),
         latency=clean,
         latency_all=every,
+        own_time=known([run.own_time_s for run in counted]),
+        cpu=known([run.all_cpu_s for run in counted]),
         verdict=verdict,
         ledger=ledger_of(runs, costs, clean.median_s or every.median_s),
         failure=failure,
-        **items_of([run for run in kept if run.clean] or kept),
+        **items_of(counted or kept),
         **rest,
     )
 
@@ -83,6 +86,12 @@ def summary_of(runs: Sequence[Run]) -> Summary:
     durations, waits = [run.duration_s for run in runs], [run.wait_s for run in runs if run.wait_s is not None]
     share = contention_share(durations, waits) if len(waits) == len(runs) else None
     return summarize(durations, contention_share=share)
+
+
+def known(values_s: Sequence[float | None]) -> Summary | None:
+    """The summary of what is known of every run; None where it is not, or there is none."""
+    found = [value for value in values_s if value is not None]
+    return summarize(found) if found and len(found) == len(values_s) else None
 
 
 def items_of(runs: Sequence[Run]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from jitwarmup.records.verdict import Reason, Verdict
 
 RankEnding = Literal["ok", "failed", "refused", "mutated"]
 TEXT = 8_000  # characters of a remote traceback that are worth carrying; the last ones, where the error stands
-OF_RUN = ("phase", "index", "duration_ns", "cpu_s", "wait_s", "switches", "work")
+OF_RUN = ("phase", "index", "duration_ns", "cpu_s", "wait_s", "switches", "process_cpu_s", "work")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +49,7 @@ class RankReport:
     cpu_s: float | None = None
     wait_s: float | None = None
     switches: int | None = None
+    process_cpu_s: float | None = None
     work: tuple[OneTimeWork, ...] = ()
     words: RemoteError | None = None
 
@@ -90,6 +91,7 @@ def agreed(run: Run, reports: Sequence[RankReport], members: Sequence[int]) -> R
         cpu_s=last.cpu_s,
         wait_s=last.wait_s,
         switches=last.switches,
+        process_cpu_s=last.process_cpu_s,
         work=work,
         outcome=outcome,
         error_type=error_type,

@@ -144,8 +144,8 @@ def contention_share(wall_s: Sequence[float], wait_s: Sequence[float]) -> float:
 
 
 def waited_s(run: Run) -> float:
-    """Seconds that a run waited for a processor; what is not known is none."""
-    return run.wait_s if run.wait_s is not None and math.isfinite(run.wait_s) and run.wait_s > 0 else 0.0
+    """Seconds that a run waited for a CPU that others held; what is not known is none."""
+    return run.host_wait_s or 0.0
 
 
 def log_ratio(one: float, two: float) -> float:

@@ -16,7 +16,6 @@ from statistics import median_high
 from typing import Any
 
 from jitwarmup.analysis.compose import timed
-from jitwarmup.analysis.rest import CleanTail
 from jitwarmup.records.checks import is_number
 from jitwarmup.records.codec import Record
 from jitwarmup.records.errors import ArgumentError
@@ -27,6 +26,9 @@ from jitwarmup.records.runs import Run
 REPORT = "jitwarmup.report/"
 EVENT = "jitwarmup/"
 COMPILERS = ("dynamo", "inductor", "triton", "cudagraph")  # probes whose silence means that nothing was compiled
+PASSING = frozenset({"pid", "load_1min", "structlog"})  # of the environment: what no steady time depends on
+OPTIONAL = frozenset({"torch", "transformers", "numpy", "triton", "device", "cuda", "driver", "cpu_limit"})
+VARIABLE = "env."  # names of environment variables begin with it
 NOT_LOADED = "not loaded"  # why a probe does not look where its module, and so its work, cannot be
 
 
@@ -35,12 +37,13 @@ class Series(Record):
     """
     Steady seconds of one process, in order; ``started_at`` (epoch seconds) of each, and its place in the plan.
 
-    ``quiet`` holds the same without the time spent waiting for a processor; empty where the system does not tell it.
-    Contaminated runs are left out, unless all are.
+    ``seconds`` are wall times, ``own`` the own times and ``cpu`` the CPU seconds of the same runs; empty where the system
+    does not tell them. Contaminated runs are left out, unless all are.
     """
 
     seconds: tuple[float, ...]
-    quiet: tuple[float, ...] = ()
+    own: tuple[float, ...] = ()
+    cpu: tuple[float, ...] = ()
     places: tuple[int, ...] = ()
     started_at: tuple[float, ...] = ()
 
@@ -52,7 +55,8 @@ class Measured(Record):
 
     ``cold_s`` holds the validation runs, ``first_s`` the first runs after ready, one for each process. ``compiles`` are
     compiling works by kind over all phases, the most that one process made; None where nobody could look. ``failed``
-    counts measurements that ended with an exception.
+    counts measurements that ended with an exception. ``contended`` is the share of the wall time that was waiting for a
+    CPU, the most of any process; ``environment`` what times depend on, None where it was not recorded.
     """
 
     name: str
@@ -64,6 +68,17 @@ class Measured(Record):
     item_gap: tuple[Series, ...] = ()
     compiles: Mapping[str, int] | None = None
     failed: int = 0
+    contended: float = 0.0
+    environment: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference(Record):
+    """One thing that times depend on and that differs: its name, and what it is on each side, None where there is none."""
+
+    name: str
+    a: str | None
+    b: str | None
 
 
 def read_sides(text: str) -> dict[str, Measured]:
@@ -154,6 +169,8 @@ def side_of(reports: Sequence[Report], name: str | None = None) -> Measured:
         item_gap=series_of_each([[median_high(run.item_gaps_s) for run in runs if run.item_gaps_s] for runs in clean]),
         compiles=compiles_of(reports),
         failed=sum(report.failure is not None for report in reports),
+        contended=max((report.contended_share or 0.0 for report in reports), default=0.0),
+        environment=environment_of(reports),
     )
 
 
@@ -161,10 +178,41 @@ def series_of(runs: Sequence[Run]) -> Series:
     """The durations of one process's runs."""
     return Series(
         seconds=tuple(run.duration_s for run in runs),
-        quiet=CleanTail.of(runs).corrected_s if all(run.wait_s is not None for run in runs) else (),
+        own=of_all([run.own_time_s for run in runs]),
+        cpu=of_all([run.all_cpu_s for run in runs]),
         places=tuple(run.index for run in runs),
         started_at=tuple(run.started_at for run in runs),
     )
+
+
+def of_all(values: Sequence[float | None]) -> tuple[float, ...]:
+    """What every run has; empty where one has it not."""
+    known = tuple(value for value in values if value is not None)
+    return known if len(known) == len(values) else ()
+
+
+def environment_of(reports: Sequence[Report]) -> Mapping[str, str] | None:
+    """What times depend on; of processes that differ in something, all that it was. None where nothing was recorded."""
+    names = sorted({name for report in reports for name in report.environment} - PASSING)
+    each = {
+        name: sorted({str(report.environment[name]) for report in reports if name in report.environment})
+        for name in names
+    }
+    return {name: " and ".join(values) for name, values in each.items()} or None
+
+
+def differences(a: Mapping[str, str] | None, b: Mapping[str, str] | None) -> tuple[Difference, ...]:
+    """
+    Field by field, what differs and can move times.
+
+    What one side lacks differs where its absence means something: a library not loaded, a variable not set, no device.
+    Of other facts an older jitwarmup, or another system, recorded none: nothing is known of them.
+    """
+    if a is None or b is None:
+        return ()
+    names = [name for name in (*a, *(name for name in b if name not in a)) if a.get(name) != b.get(name)]
+    meant = [name for name in names if (name in a and name in b) or name in OPTIONAL or name.startswith(VARIABLE)]
+    return tuple(Difference(name=name, a=a.get(name), b=b.get(name)) for name in meant)
 
 
 def series_of_each(seconds: Sequence[Sequence[float]]) -> tuple[Series, ...]:

@@ -2,7 +2,7 @@
 The command line: one file a command, imported when it is asked for.
 
 Results go to stdout (``--json``: one document), logs and progress to stderr. Exit codes: 0 good, 1 a gate failed, 2
-usage, 3 the validation run failed, 4 the environment lacks something required, 130 interrupted.
+usage, 3 the validation run failed, 4 the environment lacks something required, 5 undecided, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Exit(IntEnum):
     USAGE = 2
     VALIDATION = 3
     ENVIRONMENT = 4
+    UNDECIDED = 5
     INTERRUPTED = 130
 
 

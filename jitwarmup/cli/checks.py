@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from jitwarmup.host.environment import CPU_MAX, GOVERNOR, cpu_limit, line_of
 from jitwarmup.records.codec import Record
 
 State = Literal["ok", "absent", "warn"]
-SYS = Path("/sys/devices/system/cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +121,8 @@ def host() -> Iterator[Finding]:
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     way = "wait until it is quiet, or compare side by side: jitwarmup measure --against"
     yield checked("load", f"{load:.2f} in a minute", way, bad=load > 0.5 * cores)
-    yield governor(SYS / "cpu0/cpufreq/scaling_governor")
-    yield quota(Path("/sys/fs/cgroup/cpu.max"))
-
-
-def line_of(path: Path) -> str | None:
-    """The first line of a small file; None where it cannot be read."""
-    try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return None
+    yield governor(GOVERNOR)
+    yield quota(CPU_MAX)
 
 
 def governor(path: Path) -> Finding:
@@ -144,11 +136,12 @@ def governor(path: Path) -> Finding:
 
 def quota(path: Path) -> Finding:
     """A container's allowance of processor time: beyond it everything stands still until the next period."""
-    found = (line_of(path) or "max").split()
-    if found[0] == "max" or len(found) < 2:
+    limit = cpu_limit(path)
+    if limit is None:
         return Finding("CPU quota", "ok", "none")
-    way = "give the container whole cores (cpuset), or a larger quota"
-    return Finding("CPU quota", "warn", f"{int(found[0]) / int(found[1]):g} CPUs a period", way)
+    return Finding(
+        "CPU quota", "warn", f"{limit:g} CPUs a period", "give the container whole cores (cpuset), or a larger quota"
+    )
 
 
 SPOILERS = {

@@ -2,7 +2,9 @@
 ``jitwarmup measure package.module:function``: the whole plan on any function, and what came of it.
 
 With ``--against`` two functions are measured side by side in this process, run by run, and compared: on a host that is
-not quiet the only fair way.
+not quiet the only fair way. With ``--processes`` one function is measured in so many fresh processes, one after the other.
+Exit codes: 0 good; 1 a gate failed; 2 usage; 3 a run of the function failed; 5 undecided, a gate cannot be judged; 130
+interrupted.
 """
 
 from __future__ import annotations
@@ -13,18 +15,24 @@ import contextlib
 import functools
 import inspect
 import json
+import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from jitwarmup.analysis.compare import Comparison, compare
 from jitwarmup.analysis.gates import Judged, judge, parse_gates
-from jitwarmup.analysis.sides import side_of
+from jitwarmup.analysis.resampling import RUNS
+from jitwarmup.analysis.sides import read_reports, side_of
+from jitwarmup.analysis.stats import across_processes
 from jitwarmup.cli import Exit
+from jitwarmup.cli.compare import GATES, exit_of
 from jitwarmup.cli.progress import Progress
 from jitwarmup.cli.target import arguments, resolve
 from jitwarmup.cli.terminal import command, painter, positive, width, with_messages
+from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.files import append_text, save_text
 from jitwarmup.records.report import SENTINEL_S, Failure, Report
 from jitwarmup.records.text import shortened
@@ -50,23 +58,28 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     until_steady = "warm up until steady state is proven, 30 runs at most"
     words.add_argument("--until-steady", action="store_true", help=until_steady)
     words.add_argument("--measurements", type=positive, default=20, metavar="N", help="timed runs (20)")
+    processes = f"fresh processes to measure in, this one included (1); {RUNS} are enough to compare saved files"
+    words.add_argument("--processes", type=positive, default=1, metavar="N", help=processes)
     words.add_argument("--budget", type=float, metavar="S", help="seconds for validation and warm-up")
     words.add_argument("--monitor", action="store_true", help="read the GPU around each measured run")
-    words.add_argument("--fail-on", default="", metavar="GATES", help="with --against: steady:5%%,recompiles:0")
+    words.add_argument("--fail-on", default="", metavar="GATES", help=f"with --against: {GATES}")
     with_messages(words)
     asked = words.parse_args(argv)
     if asked.fail_on and not asked.against:
         words.error("--fail-on compares, so it needs --against FUNCTION; for saved reports: jitwarmup compare A B")
+    if asked.against and asked.processes > 1:
+        words.error("--against measures both in turn in one process; wanted it without --processes")
     asked.fail_on = parse_gates(asked.fail_on)
     return asked
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of it; with ``--against`` the baseline is the first report."""
+    """What came of it; with ``--against`` the baseline is the first report, with ``--processes`` each has its own."""
 
     reports: tuple[Report, ...]
     interrupted: bool
+    compared: bool = False
 
     @property
     def speaks(self) -> bool:
@@ -75,7 +88,7 @@ class Outcome:
 
     def comparison(self) -> Comparison | None:
         """The two sides compared, where both have been measured."""
-        if len(self.reports) < 2 or not all(report.measured for report in self.reports):
+        if not self.compared or len(self.reports) < 2 or not all(report.measured for report in self.reports):
             return None
         return compare(side_of([self.reports[0]]), side_of([self.reports[1]]))
 
@@ -85,6 +98,8 @@ def run(argv: Sequence[str]) -> int:
     asked = parsed(argv)
     with contextlib.redirect_stdout(sys.stderr):  # the result alone goes to stdout; what the function prints does not
         outcome = measured(asked)
+        if asked.processes > 1 and not outcome.interrupted:
+            outcome = repeated(outcome, argv, asked.processes - 1)
     comparison = outcome.comparison()
     judged = judge(comparison, asked.fail_on) if comparison is not None else []
     if outcome.speaks:
@@ -100,7 +115,7 @@ def run(argv: Sequence[str]) -> int:
         return Exit.INTERRUPTED
     if any(report.failure is not None for report in outcome.reports):
         return Exit.VALIDATION
-    return Exit.GATE if any(one.failed for one in judged) else Exit.GOOD
+    return exit_of(judged)
 
 
 # ------------------------------------------------------------------ measuring
@@ -132,7 +147,42 @@ def measured(asked: argparse.Namespace) -> Outcome:
         reports = [exited(report, left) if isinstance(left, SystemExit) else report for report in steady.reports]
         if not asked.messages:
             reports = [report.without_messages() for report in reports]
-        return Outcome(tuple(reports), interrupted=isinstance(left, KeyboardInterrupt))
+        return Outcome(tuple(reports), isinstance(left, KeyboardInterrupt), compared=bool(asked.against))
+
+
+def repeated(outcome: Outcome, argv: Sequence[str], further: int) -> Outcome:
+    """
+    The same command in further processes, one after the other: side by side they would measure each other.
+
+    The first report summarises the medians of all; a process that gave no report is missing there, with its reason.
+    """
+    from jitwarmup.api.processes import ending_of
+
+    words = list(argv)
+    at = words.index("--") if "--" in words else len(words)
+    words[at:at] = ["--processes", "1", "--json", "--save", "", "--markdown", ""]
+    reports, missing, interrupted = list(outcome.reports), Counter[str](), False
+    for _ in range(further):
+        try:
+            done = subprocess.run(  # noqa: S603 - this very program, with the words that it was given
+                [sys.executable, "-m", "jitwarmup", "measure", *words], stdout=subprocess.PIPE, text=True, check=False
+            )
+        except KeyboardInterrupt:
+            interrupted = True
+            break
+        try:
+            reports += read_reports(done.stdout)
+        except ArgumentError:  # killed, or not even begun
+            missing[ending_of(done.returncode)] += 1
+    medians = [report.latency_s for report in reports if report.latency_s is not None and report.latency_s > 0]
+    numbers = {"processes": further + 1.0}
+    gone = tuple(
+        Reason(kind="process_missing", numbers=numbers | {"missing": n}, subject=why) for why, n in missing.items()
+    )
+    if reports:
+        verdict = replace(reports[0].verdict, reasons=(*reports[0].verdict.reasons, *gone))
+        reports[0] = replace(reports[0], verdict=verdict, processes=across_processes(medians))
+    return Outcome(tuple(reports), interrupted)
 
 
 def exited(report: Report, error: SystemExit) -> Report:
@@ -205,7 +255,8 @@ def show(asked: argparse.Namespace, outcome: Outcome, comparison: Comparison | N
         print(json.dumps(found))
         return
     paint, wide = painter(asked), width()
-    parts = [summary(report, wide, paint, message=True) for report in outcome.reports]
+    shown = outcome.reports[: 1 if asked.processes > 1 else None]
+    parts = [summary(report, wide, paint, message=True) for report in shown]
     parts += [comparison_text(comparison, judged, wide, paint)] if comparison is not None else []
     if parts:
         print("\n\n".join(parts))

@@ -16,16 +16,19 @@ from jitwarmup.analysis.stops import mark_stops
 from jitwarmup.engine.agreement import RankAgreement, failure_elsewhere
 from jitwarmup.engine.commands import SKIPS, WELL, WRONG, Call, CallResult, Ending, KeptItems, refused
 from jitwarmup.engine.rules import would_have_said
+from jitwarmup.engine.timed_region import overhead_s
 from jitwarmup.gpu.reasons import with_devices
+from jitwarmup.host.clock import SystemClock
 from jitwarmup.host.environment import environment
 from jitwarmup.host.process_size import Size, series_of
 from jitwarmup.keys.single_flight import BEING_WARMED
 from jitwarmup.keys.state import WarmupOutcome
 from jitwarmup.probes import asked_for, unseen
 from jitwarmup.records.errors import MeasurementFailed, RankFailed
+from jitwarmup.records.first_run import FirstRun
 from jitwarmup.records.protocols import RunAnnotation
 from jitwarmup.records.report import Failure, RankTimes, Report
-from jitwarmup.records.runs import Decision, FirstRun, Phase, Run, State, Warmup
+from jitwarmup.records.runs import Decision, Phase, Run, State, Warmup
 from jitwarmup.records.verdict import Reason, Verdict
 
 NOT_ACCEPTED = "NotAccepted"
@@ -228,6 +231,7 @@ def report_of(plan: Plan) -> Report:
         skipped=plan.end.value if plan.end in SKIPS else None,
         rng_restored=plan.rng_restored,
         environment=environment(),
+        overhead_s=overhead_s() if isinstance(plan.call.instruments.clock, SystemClock) else None,
         facts=facts,
         advice=advice,
         ranks=agreement and RankTimes.of(timed(runs), rank=agreement.rank, members=agreement.members),

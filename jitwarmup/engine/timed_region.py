@@ -12,18 +12,24 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
+from functools import cache
+from statistics import median
+from types import SimpleNamespace, TracebackType
 from typing import Any, Self
 
 from jitwarmup.engine.instruments import Instruments
 from jitwarmup.engine.steps import Step
 from jitwarmup.events.guard import FAULTS
 from jitwarmup.gpu.shared import SharedWindow
+from jitwarmup.host.clock import SystemClock
 from jitwarmup.host.interrupts import from_outside
 from jitwarmup.host.scope import RunContext
+from jitwarmup.probes import ProbeSet
+from jitwarmup.probes.contention import within
 from jitwarmup.records.protocols import Clock, RunAnnotation
 from jitwarmup.records.runs import Outcome, Phase, Run
 
+OVERHEAD_RUNS = 40
 MEASURE, CALL = "measure", "call"  # names of a monitor's windows
 
 
@@ -171,6 +177,9 @@ class TimedRegion:
         seen = self.seen
         paid = bool(seen.work) and any(work.charged and work.recurrence == "one_time" for work in seen.work)
         fields = streamed or self.annotated
+        cpu_s, wait_s, switches, process_cpu_s = within(
+            self.duration_ns / 1e9, (seen.cpu_s, seen.wait_s, seen.switches, seen.process_cpu_s)
+        )
         outcome = streamed.pop("outcome", None) or outcome_of(self.error)
         return Run(
             phase=self.step.phase,
@@ -182,9 +191,10 @@ class TimedRegion:
             work=seen.work,
             contaminated=paid and self.step.phase is Phase.MEASURE,
             device=self.meter.reading if self.meter is not None and not streamed else None,
-            cpu_s=seen.cpu_s,
-            wait_s=seen.wait_s,
-            switches=seen.switches,
+            cpu_s=cpu_s,
+            wait_s=wait_s,
+            switches=switches,
+            process_cpu_s=process_cpu_s,
             **fields,
         )
 
@@ -216,6 +226,35 @@ def merged(annotated: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, A
         "item_gaps_s": (*annotated["item_gaps_s"], *more["item_gaps_s"]),
         "items": annotated["items"] + more["items"],
     }
+
+
+def nothing() -> int:
+    """What is timed to know what timing adds."""
+    return 0
+
+
+@cache
+def overhead_s() -> float:
+    """Seconds that timing adds to a run: the median over one that does nothing, by the system's clock, once in a process."""
+    bare = SimpleNamespace(probe_set=ProbeSet(()), monitor=None)
+    times = [timed_nothing(bare, Step(Phase.WARM, index)) for index in range(OVERHEAD_RUNS)]
+    return median(times[OVERHEAD_RUNS // 4 :]) / 1e9
+
+
+def timed_nothing(instruments: Any, step: Step) -> int:
+    """Nanoseconds of a run of nothing; what is read around a run stands between two of them, as it does between others."""
+    region = TimedRegion(instruments, step, SystemClock())
+    try:
+        with region:
+            try:
+                region.value = nothing()
+            except BaseException as error:  # noqa: BLE001 - as a driver has it
+                region.error = error
+            region.held = True
+        region.outcome()
+    finally:
+        region.abandon()
+    return region.duration_ns
 
 
 class TimedStream(TimedRegion):

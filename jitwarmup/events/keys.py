@@ -79,7 +79,9 @@ MESSAGE = Key(
 ERROR = (ERROR_TYPE, MESSAGE)
 PHASE = text("phase", "validate, warm or measure.", 20)
 REASON = text("reason", "Why, rebuilt from known forms; never a guard's own text, which holds argument values.", 300)
-LATENCY = seconds("latency_s", "Median of the clean runs; -1.0 exactly when it failed without a clean run.")
+LATENCY = seconds(
+    "latency_s", "Median wall seconds of the clean runs; -1.0 exactly when it failed without a clean run."
+)
 DURATION = seconds("duration_s", "Wall seconds from fence to fence.")
 OUTCOME = (DURATION, text("outcome", "ok, error, cancelled or closed.", 20))
 CONTAMINATED = flag("contaminated", "Whether one-time work of its own happened in it.")
@@ -239,6 +241,9 @@ MEASURED = (
     *RATE,
     seconds("item_gap_s", "Median seconds between the items of a stream."),
     CONTENDED,
+    seconds("own_time_s", "Median own time: wall time less waiting for a CPU that others held."),
+    seconds("process_cpu_s", "Median CPU seconds of a run, on all threads of the process."),
+    seconds("overhead_s", "Seconds that the timing itself adds to a run."),
     RNG_RESTORED,
     *RANKS,
     *GROWTH,

@@ -34,7 +34,10 @@ class SystemClock:
         torch = sys.modules.get("torch")
         if torch is None:
             return
-        for backend in BUILT.get(id(torch)) or built_backends(torch):
+        built = BUILT.get(id(torch))
+        for backend in (
+            built_backends(torch) if built is None else built
+        ):  # of a build for the CPU none, at no further cost
             module = getattr(torch, backend)
             if backend == "mps":
                 # Where this process has put anything on it; asking first would create its context.

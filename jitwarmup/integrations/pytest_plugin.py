@@ -170,6 +170,7 @@ def compared(against: Mapping[str, Any], name: str, report: Report, row: dict[st
     found = compare(side, side_of([report], name))
     steady = found.of("steady")
     row["change"] = f"{percent(steady.ratio)} {steady.verdict}"
+    # one that is undecided fails no test: a test is one process, which can tell of large differences only
     return [f"gate failed: {one.words}" for one in judge(found, against["gates"]) if one.failed]
 
 

@@ -17,7 +17,8 @@ from jitwarmup.keys.counters import KEYS_AT_MOST, HitCounter
 from jitwarmup.keys.shapes import ShapeKey
 from jitwarmup.keys.state import Demotion, KeyState
 from jitwarmup.keys.summary import CallSummary
-from jitwarmup.records.runs import FirstRun, Run, State
+from jitwarmup.records.first_run import FirstRun
+from jitwarmup.records.runs import Run, State
 
 ROUNDS = 64  # warm-ups that are remembered to see whether the process grows by each
 SWEPT = 64  # instances that one call forgets at most

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from jitwarmup.analysis.drift import Drift
 from jitwarmup.analysis.recurrence import RecurringWork
 from jitwarmup.host.callers import Caller
-from jitwarmup.records.runs import FirstRun, Run, State, Warmup
+from jitwarmup.records.first_run import FirstRun
+from jitwarmup.records.runs import Run, State, Warmup
 
 BUDGET_SPENT = "budget_spent"
 UNREAD = (

@@ -4,6 +4,9 @@ What others took from the calling thread: time spent waiting for a core, involun
 ``/proc/thread-self/schedstat`` holds ``ran_ns waited_ns slices`` of the thread that *opens* it; ``/proc/self`` is the
 main thread. So each thread keeps a descriptor of its own. The wait can only grow while the thread is off the core, so
 the file is read again only when the thread's switches have moved: a run that nobody disturbed costs one ``getrusage``.
+
+These readings stand outside of the clock's: a thread that loses its core in between has waited outside of its run. So
+whoever knows the run's wall time bounds the wait by what there was of it (``within``).
 """
 
 from __future__ import annotations
@@ -24,10 +27,10 @@ SCHEDSTAT = "/proc/thread-self/schedstat"
 MAJOR_FAULTS, VOLUNTARY, INVOLUNTARY = 7, 14, 15  # fields of getrusage's result; by index they cost a third
 FAULTS: Final = 4  # field of a Reading
 
-Reading = tuple["_Slot", int | None, int | None, int | None, int]
-"""The thread's slot, its CPU ns, run-queue wait ns, involuntary switches, major faults: a tuple, made twice a run."""
-Taken = tuple[float | None, float | None, int | None]
-"""CPU seconds, run-queue wait seconds, involuntary switches of the calling thread."""
+Reading = tuple["_Slot", int | None, int | None, int | None, int, int | None]
+"""The thread's slot, its CPU ns, run-queue wait ns, involuntary switches, major faults, the process's CPU ns."""
+Taken = tuple[float | None, float | None, int | None, float | None]
+"""CPU seconds, run-queue wait seconds, involuntary switches of the calling thread; CPU seconds of the whole process."""
 
 
 class _Slot:
@@ -67,6 +70,7 @@ class CpuContention:
         self._usage = usage_reader("RUSAGE_THREAD")
         self._state: ArmState | None = None
         self._clock: Callable[[], int | None] = getattr(time, "thread_time_ns", lambda: None)
+        self._process_clock = time.process_time_ns
         after_fork_in_child(self._forget)
 
     def _forget(self) -> None:
@@ -89,27 +93,43 @@ class CpuContention:
         except AttributeError:
             slot = self._local.slot = _Slot(self._path)
         if self._usage is None:
-            return slot, self._clock(), None, None, 0
+            return slot, self._clock(), None, None, 0, self._process_clock() if cpu else None
         used = self._usage()
         involuntary = used[INVOLUNTARY]
         switches = used[VOLUNTARY] + involuntary
         if switches != slot.switches:
             slot.waited_ns = slot.read()
             slot.switches = switches
-        return slot, self._clock() if cpu else None, slot.waited_ns, involuntary, used[MAJOR_FAULTS]
+        waited_ns, faults = slot.waited_ns, used[MAJOR_FAULTS]
+        if not cpu:
+            return slot, None, waited_ns, involuntary, faults, None
+        return slot, self._clock(), waited_ns, involuntary, faults, self._process_clock()
 
 
 def taken(before: Reading, after: Reading) -> Taken:
     """What was taken between two looks; all None where the run ended on another thread than it began on."""
-    slot, cpu, waited, switches, _ = before
-    slot_then, cpu_then, waited_then, switches_then, _ = after
+    slot, cpu, waited, switches, _, process = before
+    slot_then, cpu_then, waited_then, switches_then, _, process_then = after
     if slot is not slot_then:
-        return None, None, None
+        return None, None, None, None
     return (
         None if cpu is None or cpu_then is None else (cpu_then - cpu) / 1e9,
         None if waited is None or waited_then is None else (waited_then - waited) / 1e9,
         None if switches is None or switches_then is None else switches_then - switches,
+        None if process is None or process_then is None else (process_then - process) / 1e9,
     )
+
+
+def within(duration_s: float, found: Taken) -> Taken:
+    """What was taken of a run of so many wall seconds: a thread cannot have run and waited for longer than the run took."""
+    cpu_s, wait_s, switches, process_s = found
+    if cpu_s is not None and cpu_s > duration_s:
+        # ran outside of the clock, as all other threads may have done; what they did beside it stays as it is
+        process_s = None if process_s is None else max(duration_s, process_s - (cpu_s - duration_s))
+        cpu_s = duration_s
+    if wait_s is not None:
+        wait_s = min(wait_s, max(0.0, duration_s - (cpu_s or 0.0)))
+    return cpu_s, wait_s, switches, process_s
 
 
 def page_faults(before: Reading, after: Reading) -> Sequence[OneTimeWork]:

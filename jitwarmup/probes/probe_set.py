@@ -45,13 +45,14 @@ from jitwarmup.records.runs import OneTimeWork, Scope
 class Observation:
     """
     What was seen of one run. ``work`` merges equal pieces; ``cpu_s``, ``wait_s`` (run-queue) and ``switches``
-    (involuntary) are of the calling thread, None where the system does not tell.
+    (involuntary) are of the calling thread, ``process_cpu_s`` of all threads; None where the system does not tell.
     """
 
     work: tuple[OneTimeWork, ...] = ()
     cpu_s: float | None = None
     wait_s: float | None = None
     switches: int | None = None
+    process_cpu_s: float | None = None
 
 
 class Base(NamedTuple):

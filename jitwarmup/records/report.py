@@ -21,7 +21,8 @@ from typing import Self
 from jitwarmup.records.checks import whole
 from jitwarmup.records.codec import TRANSIENT, Record
 from jitwarmup.records.errors import MeasurementFailed
-from jitwarmup.records.runs import Decision, DeviceReading, FirstRun, Phase, Run
+from jitwarmup.records.first_run import FirstRun
+from jitwarmup.records.runs import Decision, DeviceReading, Phase, Run
 from jitwarmup.records.verdict import Reason, Verdict
 
 SENTINEL_S = -1.0  # "no valid latency", as in HuggingFace's benchmark framework, where the check could never fire
@@ -176,7 +177,10 @@ class Report(Record):
         runs: every run of every phase in order, those discarded by a re-arm included.
         latency_s: median seconds of the clean measured runs; -1.0 exactly when ``failure`` is set and no clean run
             exists; the median of all when all are contaminated; None when nothing was to be measured.
-        latency: seconds of the clean measured runs.
+        latency: wall seconds of the clean measured runs.
+        own_time: their wall seconds less the time that each waited for a CPU that others held (``Run.own_time_s``); None
+            where the system does not tell of waiting.
+        cpu: their CPU seconds, on all threads of the process; None where they are not counted.
         latency_all: seconds of all finished measured runs, contaminated ones included.
         verdict: whether the measured runs show the steady state, and why.
         ledger: cause -> seconds of validation and warm-up, ``run`` (the steady cost of those runs) and ``unexplained``
@@ -195,6 +199,8 @@ class Report(Record):
         items_per_s: items a second over the measured streams.
         processes: the medians of several processes, in seconds, where the measurement was repeated in them.
         ranks: how the ranks that measured in step compare (times are then the slowest rank's); None for one process.
+        overhead_s: seconds that the timing itself adds to a run: the median of a function that does nothing, timed in
+            the same way once in this process; None with a clock that was given.
         facts: name -> value of what is known of the runs (generation: tokens, batch, whether decode was compiled).
         advice: fixes for what was found, as data.
         schema: name and version of this form of a report.
@@ -210,6 +216,9 @@ class Report(Record):
     latency_all: Summary
     verdict: Verdict
     ledger: Mapping[str, float] = field(default_factory=dict)
+    own_time: Summary | None = None
+    cpu: Summary | None = None
+    overhead_s: float | None = None
     decision: Decision | None = None
     would_have_said: Decision | None = None
     skipped: str | None = None

@@ -7,6 +7,7 @@ what is absent is None, never 0.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -162,15 +163,17 @@ class Run(Record):
         items: number of items that a stream delivered.
         device: the monitor's reading over the run.
         cpu_s: CPU seconds of the calling thread; None where the system does not count them.
-        wait_s: seconds that this thread waited in the run queue, ready but without a CPU; likewise.
+        wait_s: seconds that this thread waited in the run queue, ready but without a CPU; likewise. Never more than the
+            run's wall seconds less ``cpu_s``.
         switches: involuntary context switches of this thread; likewise.
+        process_cpu_s: CPU seconds of all threads of the process during the run; likewise.
         compiled_calls: calls of ``torch.compile``d functions that compiled code served; known only of the audited run,
             the first warm-up run.
         uncompiled_calls: those that it did not serve; likewise.
         rank_durations_ns: nanoseconds of each rank, in the order of ``Report.ranks.members``.
 
-    Where several ranks measured in step, ``duration_ns``, ``cpu_s``, ``wait_s`` and ``switches`` are the slowest rank's and
-    ``work`` is that of all ranks; items and the device reading stay this rank's own.
+    Where several ranks measured in step, ``duration_ns``, ``switches`` and the CPU and waiting seconds are the slowest
+    rank's and ``work`` is that of all ranks; items and the device reading stay this rank's own.
     """
 
     phase: Phase
@@ -192,6 +195,7 @@ class Run(Record):
     compiled_calls: int | None = None
     uncompiled_calls: int | None = None
     rank_durations_ns: tuple[int, ...] | None = None
+    process_cpu_s: float | None = None
 
     @property
     def duration_s(self) -> float:
@@ -199,23 +203,34 @@ class Run(Record):
         return self.duration_ns / 1e9
 
     @property
+    def host_wait_s(self) -> float | None:
+        """
+        Seconds that the calling thread waited for a CPU that *others* held; None where the system does not tell.
+
+        The process's other threads may have held it for as long as they ran: so much of the wait is the function's own.
+        """
+        if self.wait_s is None or not math.isfinite(self.wait_s):
+            return None
+        cpu_s = self.cpu_s or 0.0
+        beside_s = 0.0 if self.process_cpu_s is None else max(0.0, self.process_cpu_s - cpu_s)
+        return max(0.0, min(self.wait_s, self.duration_s - cpu_s) - beside_s)
+
+    @property
+    def own_time_s(self) -> float | None:
+        """Own time, in seconds: the wall time less `host_wait_s`; None where that is not known."""
+        wait_s = self.host_wait_s
+        return None if wait_s is None else self.duration_s - wait_s
+
+    @property
+    def all_cpu_s(self) -> float | None:
+        """CPU seconds of the run on all threads of the process, or on its own one where only that is known."""
+        return self.cpu_s if self.process_cpu_s is None else self.process_cpu_s
+
+    @property
     def clean(self) -> bool:
         """Whether the run may enter the clean summary: measured, kept, finished, and without one-time work of its own."""
         kept = self.phase is Phase.MEASURE and not self.discarded
         return kept and self.outcome == "ok" and not self.contaminated
-
-
-@dataclass(slots=True, eq=False)
-class FirstRun:
-    """The first run that this process made of a key; ``warm_before`` where compiled programs were there already."""
-
-    run: Run
-    warm_before: bool = False
-
-    @property
-    def cold_s(self) -> float | None:
-        """Its seconds, where it was a cold one that went well."""
-        return None if self.warm_before or self.run.outcome != "ok" else self.run.duration_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from jitwarmup.views.text import Paint, columns, folded, plain, share
 Figure = tuple[str, str]
 FEW_RANKS = 8  # that are shown one by one
 TINY = 0.005  # share of the cold seconds below which a cause gets no advice
+OVERHEAD = 0.01  # share of a run from which on it is shown what the timing itself adds
 MARKED = 5  # contaminated runs shown one by one
 
 
@@ -36,6 +37,7 @@ def figures(report: Report) -> list[Figure]:
     ]
     if steady.ci_low_s is not None and steady.ci_level is not None:
         found.append((f"  its {steady.ci_level:.1%} interval", f"{span(steady.ci_low_s)} to {span(steady.ci_high_s)}"))
+    found += times(report)
     marked = sum(run.contaminated for run in report.measured)
     if marked:
         found.append(
@@ -53,6 +55,22 @@ def figures(report: Report) -> list[Figure]:
     if calls is not None:
         found.append(("calls until the cold cost is under 1%", f"{calls:,}"))
     return [*found, *rank_figures(report)]
+
+
+def times(report: Report) -> list[Figure]:
+    """The other times of the same runs beside their wall time, what the timing adds, and the medians of other processes."""
+    found = []
+    if report.own_time is not None and report.latency.median_s != report.own_time.median_s:
+        found.append(("  own time, without waiting for others", span(report.own_time.median_s)))
+    if report.cpu is not None:
+        found.append(("  CPU time, all threads", span(report.cpu.median_s)))
+    if report.overhead_s is not None and report.overhead_s > OVERHEAD * (report.latency.median_s or math.inf):
+        found.append(("  of the wall time, the timing itself adds", span(report.overhead_s)))
+    if (processes := report.processes) is not None:
+        found.append((f"median of {processes.n} processes", span(processes.median_s)))
+        if processes.ci_low_s is not None:
+            found.append(("  its interval", f"{span(processes.ci_low_s)} to {span(processes.ci_high_s)}"))
+    return found
 
 
 def rank_figures(report: Report) -> list[Figure]:
@@ -108,7 +126,8 @@ def headline(report: Report) -> str:
 
 def verdict_words(report: Report) -> str:
     """The verdict and the class of the series, or the failure."""
-    label = f" ({report.verdict.label})" if report.verdict.label else ""
+    by = "own time" if report.own_time is not None else "wall time"
+    label = f" ({report.verdict.label}, by {by})" if report.verdict.label else ""
     return headline(report) if report.failure is not None else f"{report.verdict.state}{label}"
 
 

@@ -10,11 +10,12 @@ from jitwarmup.analysis.sides import side_of
 
 def judged(gates, *ratios, **more):
     found = Comparison(a="old", b="new", ratios=ratios, interleaved=False, **more)
-    return [one.failed for one in judge(found, parse_gates(gates))]
+    return [one.outcome for one in judge(found, parse_gates(gates))]
 
 
-def ratio(metric, value, *, low=None, high=None, verdict="unknown", method="runs"):
-    return Ratio(metric=metric, a_s=1, b_s=value, ratio=value, low=low, high=high, verdict=verdict, method=method, n=20)
+def ratio(metric, value, *, low=None, high=None, verdict="undecided", method="runs", why="few"):
+    known = {"low": low, "high": high, "most": high, "verdict": verdict, "method": method, "why": why}
+    return Ratio(metric=metric, a_s=1, b_s=value, ratio=value, n=20, **known)
 
 
 def test_gates_are_read_from_the_command_line():
@@ -33,31 +34,34 @@ def test_a_gate_that_is_none_says_what_was_wanted(text):
 
 
 def test_slower_by_more_than_the_limit_and_outside_the_noise_fails():
-    assert judged("steady:5%", ratio("steady", 1.2, low=1.1, high=1.3, verdict="slower")) == [True]
+    assert judged("steady:5%", ratio("steady", 1.2, low=1.1, high=1.3, verdict="slower")) == ["failed"]
 
 
 def test_within_the_limit_passes_however_sure():
-    assert judged("steady:5%", ratio("steady", 1.04, low=1.03, high=1.05, verdict="slower")) == [False]
+    assert judged("steady:5%", ratio("steady", 1.04, low=1.03, high=1.05, verdict="slower")) == ["passed"]
 
 
-def test_above_the_limit_but_within_the_noise_passes():
-    assert judged("steady:5%", ratio("steady", 1.2, low=0.9, high=1.5, verdict="same")) == [False]
+@pytest.mark.parametrize(("value", "low"), [(1.2, 0.9), (1.0, 0.9), (1.04, 1.01)])
+def test_noise_wider_than_the_limit_is_undecided(value, low):
+    found = ratio("steady", value, low=low, high=1.5, verdict="slower" if low > 1 else "same")
+    assert judged("steady:5%", found) == ["undecided"]
+    assert judged("steady:50%", found) == ["passed"]
 
 
 def test_faster_never_fails():
-    assert judged("steady:0%", ratio("steady", 0.8, low=0.7, high=0.9, verdict="faster")) == [False]
+    assert judged("steady:0%", ratio("steady", 0.8, low=0.7, high=0.9, verdict="faster")) == ["passed"]
 
 
-def test_single_cold_runs_are_held_to_the_limit():
-    assert judged("cold:20%", ratio("cold", 1.3, method="single")) == [True]
-    assert judged("cold:20%", ratio("cold", 1.1, method="single")) == [False]
+def test_single_cold_runs_have_no_interval_and_are_undecided():
+    assert judged("cold:20%", ratio("cold", 1.3, method="single", why="single")) == ["undecided"]
+    assert judged("cold:20%", ratio("cold", 1.1, method="single", why="single")) == ["undecided"]
 
 
-def test_a_gate_that_cannot_look_fails():
-    assert judged("cold:20%") == [True]
-    assert judged("steady:5%", ratio("steady", 1.0)) == [True]  # a few runs, no interval
-    assert judged("recompiles:0", compiles=None) == [True]
-    assert judged("steady:5%", ratio("steady", 1.0, low=0.9, high=1.1, verdict="same"), failed=(0, 1)) == [True]
+def test_a_gate_that_cannot_look_never_passes():
+    assert judged("cold:20%") == ["undecided"]
+    assert judged("steady:5%", ratio("steady", 1.0)) == ["undecided"]  # a few runs, no interval
+    assert judged("recompiles:0", compiles=None) == ["undecided"]
+    assert judged("steady:5%", ratio("steady", 1.0, low=0.9, high=1.1, verdict="same"), failed=(0, 1)) == ["failed"]
 
 
 def test_a_change_in_compile_count_alone_fails_its_gate_and_no_other(make_report):

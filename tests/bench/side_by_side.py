@@ -4,7 +4,7 @@ Forty pairs of real runs, both sides in turn in one process: how often is a diff
 
     python tests/bench/side_by_side.py [pairs]
 
-Prints one line for each injected change: how many of the pairs were called slower, faster, the same.
+Prints one line for each injected change: how many of the pairs were called slower, faster, the same, or undecided.
 """
 
 from __future__ import annotations

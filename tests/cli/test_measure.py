@@ -221,3 +221,21 @@ def test_functions_nobody_here_wrote_can_be_measured(jitwarmup, folder, package)
     done = jitwarmup("measure", target, option, value, *QUICK, PYTHONWARNINGS="default")
     assert done.returncode == 0, done.stderr
     assert "steady median of 6 clean runs" in done.stdout
+
+
+def test_several_processes_are_measured_one_after_the_other_and_saved_one_a_line(jitwarmup, saved):
+    done = jitwarmup("measure", "mine:work", "--args", "[2000]", *QUICK, "--processes", 2, "--save", "s")
+    assert done.returncode == 0, done.stderr
+    reports = saved("s")
+    assert len({one["environment"]["pid"] for one in reports}) == len(reports) == 2
+    assert reports[0]["processes"]["n"] == 2
+    assert "median of 2 processes" in done.stdout
+    assert done.stdout.count("warm-up, 2 silent runs") == 1
+    assert jitwarmup("compare", "s", "s", "--fail-on", "steady:5%").returncode == 5
+    assert "5 undecided" in jitwarmup("compare", "--help").stdout.replace("\n", " ")
+
+
+def test_processes_and_against_are_not_asked_for_together(jitwarmup):
+    done = jitwarmup("measure", "mine:work", "--against", "mine:work", "--processes", 2)
+    assert done.returncode == 2
+    assert "wanted it without --processes" in done.stderr

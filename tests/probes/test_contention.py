@@ -41,7 +41,7 @@ def test_a_quiet_run_reads_no_file_and_waited_for_nothing(probe, schedstat):
     before = probe.read()
     schedstat.write_bytes(b"100 9000000 3\n")  # cannot grow while the thread stays on its core, so nobody looks
     after = probe.read()
-    cpu, wait, switches = taken(before, after)
+    cpu, wait, switches, _ = taken(before, after)
     assert (wait, switches) == (0.0, 0)
     assert cpu >= 0
 
@@ -51,7 +51,7 @@ def test_a_thread_that_was_off_its_core_is_asked_how_long_it_waited(probe, sched
     before = probe.read()
     schedstat.write_bytes(b"100 9000000 3\n")
     probe._usage.fields[field] += 1
-    _, wait, switches = taken(before, probe.read())
+    _, wait, switches, _ = taken(before, probe.read())
     assert wait == pytest.approx(0.004)
     assert switches == (1 if field == contention.INVOLUNTARY else 0)
 
@@ -61,7 +61,7 @@ def test_a_run_that_ends_on_another_thread_says_nothing(probe):
     thread = threading.Thread(target=lambda: readings.append(probe.read()))
     thread.start()
     thread.join()
-    assert taken(*readings) == (None, None, None)
+    assert taken(*readings) == (None,) * 4
     assert page_faults(*readings) == ()
 
 
@@ -88,7 +88,7 @@ def test_without_schedstat_the_wait_is_absent_and_the_rest_is_there(tmp_path):
     probe._usage = Usage()
     assert probe.arm().state == "armed"
     assert probe.arm().reason.startswith("no run-queue wait")
-    cpu, wait, switches = taken(probe.read(), probe.read())
+    cpu, wait, switches, _ = taken(probe.read(), probe.read())
     assert (wait, switches) == (None, 0)
     assert cpu >= 0
 
@@ -109,7 +109,7 @@ def test_without_getrusage_of_a_thread_only_cpu_seconds_are_told(probe):
     probe._usage = None
     probe._state = None
     assert probe.arm().state == "unavailable"
-    cpu, wait, switches = taken(probe.read(), probe.read())
+    cpu, wait, switches, _ = taken(probe.read(), probe.read())
     assert cpu >= 0
     assert (wait, switches) == (None, None)
 

@@ -87,7 +87,8 @@ def test_a_comparison_tells_its_gates_and_how_fair_it_is(make_report):
     judged = judge(found, parse_gates("recompiles:0,steady:5%"))
     text, markdown = comparison_text(found, judged), comparison_markdown(found, judged)
     assert "gate failed: recompiles: dynamo.recompile 1 -> 3" in text
-    assert "gate passed: steady" in text
+    assert "gate undecided: steady" in text
+    assert "steady, wall time" in text
     assert "--against" in text
     assert "**failed**" in markdown
     assert re.search(r"\| dynamo.recompile \| 1 \| 3 \| \+2 \|", markdown.replace("\\", ""))

@@ -1,0 +1,1 @@
+from reports import *  # noqa: F403 - fixtures are found by name

@@ -98,11 +98,13 @@ def ask_fresh_process(measure: Callable[[bytes], Answer], payload: bytes) -> Ans
         try:
             with sender:
                 process.start()
-        except (
-            OSError,
-            AssertionError,
-        ) as error:  # no room for a process, or a daemonic one, which may have no children
+        except (OSError, AssertionError) as error:  # no room for one, or this one is daemonic and may have no children
             return None, type(error).__name__
+        except RuntimeError as error:  # of a script that each fresh process runs from its beginning
+            raise ArgumentError(
+                "processes= got a script that measures as soon as it is imported, as a fresh process does; wanted the "
+                'measurement under if __name__ == "__main__":'
+            ) from error
         try:
             while not receiver.poll(ASK_EVERY_S) and process.is_alive():
                 pass

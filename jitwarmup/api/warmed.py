@@ -62,10 +62,7 @@ class Warmed(Driven, Generic[P, R_co]):
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         core = self._core
-        inside = CURRENT.get() is not None and core.kind is CallableKind.FUNCTION and core.passes_through()
-        if (
-            inside or core.bypass or (Tracing.compiling() and Tracing.here())
-        ):  # from here: one frame less, for recursion
+        if core.bypass or (Tracing.compiling() and Tracing.here()) or passes_inside(core):
             value: R_co = core.function(*args, **kwargs)
             return value
         prefix, rest = ((), args) if core.owner is None else core.split(args)
@@ -261,8 +258,8 @@ class Bound(Warmed[P, R_co]):
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         core = self._core
         watch = core.bypass_instances.get(id(self._instance))
-        inside = CURRENT.get() is not None and core.kind is CallableKind.FUNCTION and core.passes_through()
-        if inside or (watch is not None and watch() is self._instance) or (Tracing.compiling() and Tracing.here()):
+        known = watch is not None and watch() is self._instance
+        if known or (Tracing.compiling() and Tracing.here()) or passes_inside(core):
             value: R_co = core.function(self._instance, *args, **kwargs)
             return value
         return cast("R_co", timed_call(core, (self._instance,), args, kwargs))
@@ -306,6 +303,11 @@ class Bound(Warmed[P, R_co]):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Bound[P, R_co]:
         return Bound(self._warmed, copy.deepcopy(self._instance, memo))
+
+
+def passes_inside(core: WarmedFunction) -> bool:
+    """Whether a call inside a run passes through: decided before `timed_call`, for each frame counts in a recursion."""
+    return CURRENT.get() is not None and core.kind is CallableKind.FUNCTION and core.passes_through()
 
 
 def timed_call(core: WarmedFunction, prefix: Prefix, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

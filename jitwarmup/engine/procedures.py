@@ -48,7 +48,7 @@ from jitwarmup.events.guard import FAULTS
 from jitwarmup.host.scope import enclosing_run, note_paid
 from jitwarmup.keys.single_flight import Claim, WaitForWarmup
 from jitwarmup.keys.state import UNREAD, KeyState
-from jitwarmup.records.errors import MeasurementFailed, RankFailed
+from jitwarmup.records.errors import ArgumentError, MeasurementFailed, RankFailed
 from jitwarmup.records.report import Report
 from jitwarmup.records.runs import Phase, Run
 
@@ -278,9 +278,8 @@ def measure(call: Call, keep: Keep = None) -> Procedure:
         try:
             yield from rewound(measurement, call.options.measurements)
         except BaseException as error:
-            if (
-                measurement.runs and interrupts(error) and measurement.end is not Ending.LEFT
-            ):  # between two runs, or given up by the driver
+            # between two runs, or given up by the driver
+            if measurement.runs and interrupts(error) and measurement.end is not Ending.LEFT:
                 measurement.end = Ending.INTERRUPTED
                 conclude(measurement, keep)  # the finished runs are kept all the same
             raise
@@ -292,7 +291,7 @@ def left_early(measurement: Measurement, ended: Callable[[], CallResult], fault:
     yield from ()
     entry = measurement.call.entry
     enough = measurement.runs if measurement.measures else entry is not None and entry.is_warm
-    if measurement.asks_fresh or not enough:
+    if measurement.asks_fresh or not enough or isinstance(fault, ArgumentError):
         raise fault
     FAULTS.contain(fault)
     measurement.end = Ending.LEFT

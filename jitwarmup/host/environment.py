@@ -101,7 +101,8 @@ def torch_facts(torch: Any) -> dict[str, str | int | float]:
     if torch is None or not hasattr(torch, "get_num_threads"):
         return {}
     facts: dict[str, str | int | float] = {"torch_threads": torch.get_num_threads()}
-    if (capability := getattr(getattr(torch.backends, "cpu", None), "get_cpu_capability", None)) is not None:
+    cpu = getattr(getattr(torch, "backends", None), "cpu", None)
+    if (capability := getattr(cpu, "get_cpu_capability", None)) is not None:
         facts["cpu_capability"] = str(capability())
     cuda = getattr(torch, "cuda", None)
     if cuda is not None and cuda.is_initialized():

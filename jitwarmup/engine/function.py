@@ -17,6 +17,7 @@ from jitwarmup.host.fork_safe import snapshot_of
 from jitwarmup.host.scope import CURRENT, enclosing_run
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.host.tracing import Tracing
+from jitwarmup.keys.at_exit import LEAVING
 from jitwarmup.keys.registry import KeyRegistry
 from jitwarmup.keys.shapes import declared_names
 from jitwarmup.keys.state import KeyState
@@ -77,6 +78,8 @@ class WarmedFunction:
         self.shared: TimedFunction | None = None
         self.registry = KeyRegistry(self.name, planned(options), declared_names(self.function))
         self.registry.changed = self.refresh
+        if options.emit == "summary":
+            LEAVING.arm()  # now, since calls may come in threads only, and those can set no signal handler
 
     def refresh(self) -> None:
         """With ``emit="off"`` warm calls go straight to the function; note for whom that holds now."""

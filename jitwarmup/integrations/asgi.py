@@ -19,6 +19,7 @@ from typing import Any
 
 from jitwarmup.api.readiness import Readiness, readiness
 from jitwarmup.api.warmed import Warmed
+from jitwarmup.keys.at_exit import LEAVING, flush_all
 from jitwarmup.records.errors import ArgumentError
 
 Scope = MutableMapping[str, Any]
@@ -61,6 +62,7 @@ class Lifespan:
     @asynccontextmanager
     async def __call__(self, _app: object = None, /) -> AsyncIterator[None]:
         """The context of a running application: warming begins on entry, and entry waits for nothing."""
+        LEAVING.arm()
         task = asyncio.get_running_loop().create_task(self._warm(), name="jitwarmup lifespan")
         try:
             yield
@@ -68,6 +70,7 @@ class Lifespan:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+            flush_all()  # servers end by signals, which run no exit hooks
 
     async def _warm(self) -> None:
         try:
@@ -133,12 +136,18 @@ def readiness_app(
     asked = ready if ready is not None else lifespan if lifespan is not None else readiness()
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            LEAVING.arm()  # the server has set its signal handlers by now
         if scope["type"] == "lifespan" and (lifespan is not None or app is None):
             await live(lifespan, receive, send)
         elif scope["type"] == "http" and (answer := answer_of(scope, asked)) is not None:
             await respond(scope, send, *answer)
         elif app is not None:
-            await app(scope, receive, send)
+            try:
+                await app(scope, receive, send)
+            finally:
+                if scope["type"] == "lifespan":
+                    flush_all()
         elif scope["type"] == "http":
             await respond(scope, send, 404, {"error": "not found"})
 

@@ -77,7 +77,7 @@ class WarmedFunction:
         self.instruments_of: dict[bool, Instruments] = {}
         self.shared: TimedFunction | None = None
         self.registry = KeyRegistry(self.name, planned(options), declared_names(self.function))
-        self.registry.changed = self.refresh
+        self.registry.refresh = self.refresh
         if options.emit == "summary":
             LEAVING.arm()  # now, since calls may come in threads only, and those can set no signal handler
 
@@ -99,7 +99,7 @@ class WarmedFunction:
             self.registry.limit_announced = False
             self.registry.given_up = None
             self.registry.counts.clear()
-        self.refresh()
+        self.registry.changed()
 
     def passes_through(self) -> bool:
         """Whether this call shall be the plain call: switched off, inside a run, or while a graph is recorded."""

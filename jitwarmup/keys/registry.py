@@ -35,7 +35,7 @@ class KeyRegistry:
         self.latched: set[int] = set()
         self.dead: deque[tuple[int, weakref.ref[Any]]] = deque()
         self.watching: dict[int, weakref.ref[Any]] = {}
-        self.changed: Callable[[], Any] = lambda: None  # called where a shortcut for warm keys may hold no longer
+        self.refresh: Callable[[], Any] = lambda: None  # called where a shortcut for warm keys may hold no longer
         self.summary = CallSummary()
         self.counts = HitCounter()
         self.rounds: deque[Size] = deque(maxlen=ROUNDS)  # what the process held after each of the newest warm-ups
@@ -139,6 +139,11 @@ class KeyRegistry:
         wanted = [entry for entry in met if entry.requested] or met[:1]
         return bool(wanted) and all(entry.is_warm and not entry.unready for entry in wanted)
 
+    def changed(self) -> None:
+        """A key got warm, or is warm no longer: let everybody know who keeps a copy of that."""
+        for each in (self.refresh, *ON_CHANGE):
+            each()
+
     def take_readiness_back(self, entry: KeyState, reason: str) -> None:
         """The key is not to be relied upon until it is warmed again: readiness latches no more."""
         with self.lock:
@@ -147,6 +152,7 @@ class KeyRegistry:
 
 
 REGISTRIES: weakref.WeakSet[KeyRegistry] = weakref.WeakSet()
+ON_CHANGE: list[Callable[[], Any]] = []  # called when a key of any function gets warm, or loses that
 
 
 WORST_FIRST = (State.FAILED, State.DEGRADED, State.VALIDATING, State.WARMING, State.COLD, State.WARM, State.STEADY)

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from jitwarmup.host.fork_safe import after_fork_in_child, snapshot_of
-from jitwarmup.keys.registry import ON_CHANGE
+from jitwarmup.keys.state import OBSERVERS
 from jitwarmup.keys.status import requested_registries
 
 PROC: Final = Path("/proc")
@@ -56,7 +56,7 @@ class Workers:
         self.answers: weakref.WeakSet[Answers] = weakref.WeakSet()
         self.joined = False
         after_fork_in_child(self.leave_mark)
-        ON_CHANGE.append(self.leave_mark)
+        OBSERVERS.add(self)
 
     def join(self, answers: Answers) -> None:
         """From now on this process counts as a worker, ready when this is."""
@@ -70,6 +70,10 @@ class Workers:
             return all(each.ready_here for each in answers)
         subjects = requested_registries()  # each was asked once and forgotten
         return bool(subjects) and all(registry.ready(instance_id) for registry, instance_id in subjects)
+
+    def note_change(self) -> None:
+        """A key of this process got warm, or is warm no longer."""
+        self.leave_mark()
 
     def leave_mark(self) -> None:
         """Write down how this process stands."""
@@ -97,7 +101,7 @@ class Workers:
         if known >= workers_wanted():
             with suppress(OSError):
                 complete.touch()
-        elif not complete.exists():  # afterwards the server may have fewer, as its operator wishes
+        elif not complete.exists():  # afterwards the server may have fewer, as its operator likes
             known = workers_wanted()
         return {"known": known, "ready": sum(mark.ready for mark in marks.values())}
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
+from jitwarmup.analysis.costs import exclusive_costs
 from jitwarmup.engine.agreement import RankAgreement, level_of
 from jitwarmup.engine.commands import WELL, Call, Ending, TimedFunction, event_of, key_of
 from jitwarmup.engine.conclusion import Plan
@@ -92,6 +93,7 @@ def announce_lost(
     function: TimedFunction, entry: KeyState, run: Run, paid: Sequence[OneTimeWork], *, reason: str, spent: Usage | None
 ) -> None:
     """Steady state was lost, on this very call."""
+    costs: dict[str, Any] = dict(ledger_fields(exclusive_costs(paid, run.duration_s), "paid"))
     function.emit(
         schema.STEADY_STATE_LOST,
         key=key_of(entry),
@@ -99,6 +101,7 @@ def announce_lost(
         work=list(dict.fromkeys(work.kind for work in paid)),
         reason=reason,
         recompiles=sum(work.count for work in paid if work.kind == "dynamo.recompile"),
+        **costs,
         **usage_fields(spent),
     )
 

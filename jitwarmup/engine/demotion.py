@@ -67,13 +67,15 @@ def demote(function: TimedFunction, entry: KeyState, reason: str) -> None:
 def recover(function: TimedFunction, entry: KeyState, run: Run) -> None:
     """A clean call: enough of them in a row, and the key is warm again, unless it cannot be by itself."""
     with function.registry.lock:
-        demotion = entry.demotion
+        demotion, before = entry.demotion, entry.state
         if run.outcome != "ok" or demotion is None or not demotion.clean_calls_wanted:
             return
         wanted = demotion.clean_calls_wanted - 1
         entry.demotion = replace(demotion, clean_calls_wanted=wanted) if wanted else None
         if not wanted and entry.state is State.DEGRADED:
             entry.state, entry.reason = State.WARM, None
+    if entry.state is not before:
+        function.registry.changed()
 
 
 def after_warmup(function: TimedFunction, entry: KeyState | None, runs: Sequence[Run]) -> None:
@@ -104,6 +106,7 @@ def give_up(function: TimedFunction, entry: KeyState, reason: str) -> None:
         entry.reason, entry.demotion = reason, Demotion(reason, policy)
         if entry.is_warm:
             entry.state = State.DEGRADED
+    function.registry.changed()
 
 
 def warn_of_limit(function: TimedFunction, entry: KeyState, spent: Usage | None) -> None:

@@ -22,7 +22,7 @@ from opentelemetry import _logs, metrics
 
 from jitwarmup.events.processors import EventDict, to_otel
 from jitwarmup.events.text import short_line
-from jitwarmup.integrations.metrics import BUCKETS, FROM_EVENTS, READY, STATE, EventMetrics, Metric, state_readings
+from jitwarmup.integrations.metrics import BUCKETS, FROM_EVENTS, FROM_REGISTRY, EventMetrics, Metric, state_readings
 
 SEVERITY: Final[Mapping[str, int]] = {"debug": 5, "info": 9, "warning": 13, "error": 17, "critical": 21}
 SCOPE: Final = ("jitwarmup", sys.modules["jitwarmup"].__version__)
@@ -39,7 +39,7 @@ class OpenTelemetryMetrics(EventMetrics):
         super().__init__()
         meter = metrics.get_meter(*SCOPE, meter_provider=provider)
         self._recorders = {metric: _recorder(meter, metric, buckets) for metric in FROM_EVENTS}
-        for metric in (STATE, READY):
+        for metric in FROM_REGISTRY:
             meter.create_observable_gauge(metric.otel, [partial(_observed, metric)], metric.unit, metric.text)
 
     def _record(self, metric: Metric, value: float, labels: Mapping[str, str]) -> None:

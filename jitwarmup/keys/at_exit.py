@@ -87,10 +87,6 @@ class Leaving:
             self.wait_for_others()
             os.kill(os.getpid(), self.signum)
 
-    def next_due(self, now: float) -> float:
-        """When the next summary is due, in seconds of ``time.monotonic``."""
-        return now if now < self.hurry_until else now + PERIOD_S
-
     def arm(self) -> None:
         """Be called before this process ends. As often as one likes: handlers come and go, and only the main thread sets some."""
         util: Any = sys.modules.get("multiprocessing.util")

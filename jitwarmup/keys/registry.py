@@ -13,7 +13,7 @@ from jitwarmup.host import fork_safe
 from jitwarmup.host.process_size import Size
 from jitwarmup.keys.counters import KEYS_AT_MOST, HitCounter
 from jitwarmup.keys.shapes import ShapeKey
-from jitwarmup.keys.state import Demotion, KeyState
+from jitwarmup.keys.state import Demotion, KeyState, note_change
 from jitwarmup.keys.summary import CallSummary
 from jitwarmup.records.runs import State
 
@@ -38,6 +38,7 @@ class KeyRegistry:
         self.refresh: Callable[[], Any] = lambda: None  # called where a shortcut for warm keys may hold no longer
         self.summary = CallSummary()
         self.counts = HitCounter()
+        self.used = False  # whether any key was ever met: what was reset is cold, and not unheard of
         self.rounds: deque[Size] = deque(maxlen=ROUNDS)  # what the process held after each of the newest warm-ups
         self.limit_announced = False
         self.given_up: str | None = None  # why compiled code was given up, for new programs of any key
@@ -103,6 +104,7 @@ class KeyRegistry:
             if len(self.entries) >= KEYS_AT_MOST and key not in self.entries:
                 return None
             if key not in self.entries:
+                self.used = True
                 self.keys_of.setdefault(key[0], []).append(key)
             label = label_of(key[1], len(self.entries) + 1, self.declared)
             return self.entries.setdefault(key, KeyState(label, key[0]))
@@ -141,8 +143,8 @@ class KeyRegistry:
 
     def changed(self) -> None:
         """A key got warm, or is warm no longer: let everybody know who keeps a copy of that."""
-        for each in (self.refresh, *ON_CHANGE):
-            each()
+        self.refresh()
+        note_change()
 
     def take_readiness_back(self, entry: KeyState, reason: str) -> None:
         """The key is not to be relied upon until it is warmed again: readiness latches no more."""
@@ -152,7 +154,6 @@ class KeyRegistry:
 
 
 REGISTRIES: weakref.WeakSet[KeyRegistry] = weakref.WeakSet()
-ON_CHANGE: list[Callable[[], Any]] = []  # called when a key of any function gets warm, or loses that
 
 
 WORST_FIRST = (State.FAILED, State.DEGRADED, State.VALIDATING, State.WARMING, State.COLD, State.WARM, State.STEADY)

@@ -16,7 +16,8 @@ from typing import Any, Protocol, Self
 from jitwarmup.analysis.stats import quantile
 from jitwarmup.events import schema
 from jitwarmup.host.fork_safe import after_fork_in_child, snapshot_of, taken
-from jitwarmup.keys.at_exit import LEAVING
+from jitwarmup.keys.at_exit import LEAVING, PERIOD_S
+from jitwarmup.keys.state import note_change
 from jitwarmup.records.runs import Run
 
 RECENT = 10_000
@@ -86,7 +87,7 @@ class CallSummary:
         self._new: deque[int | None] = deque()  # calls that are not added up yet, as `Sums.add` takes them
         self._sums: deque[Sums] = deque()
         self._recent: deque[int] = deque(maxlen=RECENT)
-        self.due = LEAVING.next_due(time.monotonic())
+        self.due = time.monotonic() + PERIOD_S
 
     def add(self, timed_function: Summarised, run: Run) -> None:
         """Count one call of any outcome; failed ones are counted apart, and a stream that was left early nowhere."""
@@ -106,7 +107,8 @@ class CallSummary:
         self._new.append(call)
         if len(self._new) >= FOLD:
             LEAVING.undisturbed(self._add_up)
-        if time.monotonic() >= self.due:
+        now = time.monotonic()
+        if now >= self.due or now < LEAVING.hurry_until:
             self.flush()
 
     def _add_up(self) -> None:
@@ -125,13 +127,14 @@ class CallSummary:
         self._timed_function = timed_function.without_call()
         LEAVING.pending.add(self)
         LEAVING.arm()
+        note_change()
 
     def flush(self) -> None:
         """Emit what was counted, and begin anew; nothing where nothing was counted."""
         LEAVING.undisturbed(self._flush)
 
     def _flush(self) -> None:
-        self.due = LEAVING.next_due(time.monotonic())
+        self.due = time.monotonic() + PERIOD_S
         while self._new:
             self._add_up()
         recent, self._recent = snapshot_of(self._recent), deque(maxlen=RECENT)

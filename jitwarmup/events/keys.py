@@ -168,6 +168,10 @@ VALIDATION = (
     seconds("cpu_s", "CPU seconds of the calling thread."),
     count("switches", "Involuntary context switches of the calling thread."),
 )
+LEFT = (
+    count("runs_left", "Silent warm-up runs that follow; absent where a rule decides on the way."),
+    seconds("left_s", "What they will take together, if each takes what this one took without its one-time work."),
+)
 WARMUP = (
     *PLAN,
     seconds("duration_s", "Wall seconds of validation and warm-up together."),

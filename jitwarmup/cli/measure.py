@@ -24,7 +24,7 @@ from jitwarmup.analysis.sides import side_of
 from jitwarmup.cli import Exit
 from jitwarmup.cli.progress import Progress
 from jitwarmup.cli.target import arguments, resolve
-from jitwarmup.cli.terminal import command, painter, positive, width, with_messages
+from jitwarmup.cli.terminal import choose_log, command, painter, positive, width, with_messages
 from jitwarmup.records.files import append_text, save_text
 from jitwarmup.records.report import SENTINEL_S, Failure, Report
 from jitwarmup.records.text import shortened
@@ -58,6 +58,7 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     if asked.fail_on and not asked.against:
         words.error("--fail-on compares, so it needs --against FUNCTION; for saved reports: jitwarmup compare A B")
     asked.fail_on = parse_gates(asked.fail_on)
+    choose_log()
     return asked
 
 

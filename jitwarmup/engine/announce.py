@@ -90,7 +90,14 @@ def announce_call(function: TimedFunction, entry: KeyState | None, run: Run, err
 
 
 def announce_lost(
-    function: TimedFunction, entry: KeyState, run: Run, paid: Sequence[OneTimeWork], *, reason: str, spent: Usage | None
+    function: TimedFunction,
+    entry: KeyState,
+    run: Run,
+    paid: Sequence[OneTimeWork],
+    *,
+    reason: str,
+    spent: Usage | None,
+    advice: str | None,
 ) -> None:
     """Steady state was lost, on this very call."""
     costs: dict[str, Any] = dict(ledger_fields(exclusive_costs(paid, run.duration_s), "paid"))
@@ -100,6 +107,7 @@ def announce_lost(
         duration_s=run.duration_s,
         work=list(dict.fromkeys(work.kind for work in paid)),
         reason=reason,
+        advice=advice,
         recompiles=sum(work.count for work in paid if work.kind == "dynamo.recompile"),
         **costs,
         **usage_fields(spent),

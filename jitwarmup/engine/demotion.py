@@ -29,6 +29,9 @@ from jitwarmup.records.runs import OneTimeWork, Run, State
 CLEAN_CALLS = 3  # in a row, after which a key that was marked is warm again
 EAGER_FALLBACK = "eager_fallback"
 NOT_COMPILED = "not_compiled"
+ADVICE = (
+    "warm each shape by its own key: key=by_shape, or by_bucket(sizes) or by_tokens(tokenizer, sizes) for padded inputs"
+)
 NEARLY_SPENT = "recompile limit nearly spent"
 
 
@@ -42,9 +45,19 @@ def after_call(function: TimedFunction, entry: KeyState, run: Run, *, was_warm: 
         return None
     paid, spent = one_time_of(run), usage([run])
     reason = next((work.reason for work in paid if work.reason), paid[0].kind)
-    announce.announce_lost(function, entry, run, paid, reason=reason, spent=spent)
+    announce.announce_lost(function, entry, run, paid, reason=reason, spent=spent, advice=advice_on(function, paid))
     demote(function, entry, reason)
     return error_of(function, paid) if function.options.on_loss == "raise" else None
+
+
+def advice_on(function: TimedFunction, paid: Sequence[OneTimeWork]) -> str | None:
+    """Once per function: compiled code recompiles where every call has the same key, so no warm-up covers the next shape."""
+    registry = function.registry
+    if function.options.key is not None or all(work.kind != "dynamo.recompile" for work in paid):
+        return None
+    with registry.lock:
+        advised, registry.advised = registry.advised, True
+    return None if advised else ADVICE
 
 
 def demote(function: TimedFunction, entry: KeyState, reason: str) -> None:

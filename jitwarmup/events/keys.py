@@ -190,6 +190,7 @@ LOST = (
     count("recompiles", "Recompiles among it."),
     count("limit", "Recompiles the compiler allows before it gives up."),
     count("used", "Recompiles used up so far."),
+    text("advice", "Which key= would keep calls from recompiling; once per function without one.", 160),
     seconds("paid_<cause>_s", "Seconds of one-time work of the call on which it was lost, by cause."),
 )
 CALL = (*OUTCOME, *ERROR, CONTAMINATED, *STREAM, *WORK, *HOST, *DEVICE)

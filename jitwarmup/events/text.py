@@ -93,7 +93,9 @@ def _steady(fields: Fields) -> str:
 def _lost(fields: Fields) -> str:
     used, limit = fields.get("used"), fields.get("limit")
     budget = None if used is None or limit is None else f"{used} of {limit} recompiles used"
-    return _join(fields.get("reason"), _costs(fields, "paid") or _listed(fields, "work", "paid"), budget)
+    return _join(
+        fields.get("reason"), _costs(fields, "paid") or _listed(fields, "work", "paid"), budget, fields.get("advice")
+    )
 
 
 def _summary(fields: Fields) -> str:

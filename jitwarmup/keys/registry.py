@@ -41,6 +41,7 @@ class KeyRegistry:
         self.used = False  # whether any key was ever met: what was reset is cold, and not unheard of
         self.rounds: deque[Size] = deque(maxlen=ROUNDS)  # what the process held after each of the newest warm-ups
         self.limit_announced = False
+        self.advised = False  # of the key that would help
         self.given_up: str | None = None  # why compiled code was given up, for new programs of any key
         self.unknown_classes: set[str] = set()  # of arguments, that were announced
         REGISTRIES.add(self)

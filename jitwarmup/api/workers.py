@@ -55,7 +55,6 @@ class Workers:
     def __init__(self) -> None:
         self.answers: weakref.WeakSet[Answers] = weakref.WeakSet()
         self.joined = False
-        after_fork_in_child(self.leave_mark)
         OBSERVERS.add(self)
 
     def join(self, answers: Answers) -> None:
@@ -170,3 +169,4 @@ def workers_wanted() -> int:
 
 
 SERVICE: Final = Workers()
+after_fork_in_child(lambda: SERVICE.leave_mark())  # noqa: PLW0108 - as in `at_exit`

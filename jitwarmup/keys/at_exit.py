@@ -47,7 +47,6 @@ class Leaving:
     def __init__(self) -> None:
         self.pending: weakref.WeakSet[Flushable] = weakref.WeakSet()
         self.begin()
-        after_fork_in_child(self.begin)
 
     def begin(self) -> None:
         """A new process: no thread counts yet, nothing is armed, nobody wants it to end."""
@@ -102,6 +101,8 @@ class Leaving:
 LEAVING: Final = Leaving()
 flush_all: Final = LEAVING.flush_all
 atexit.register(LEAVING.end)
+# no bound method: weak references to those of what a module holds complain while the interpreter ends
+after_fork_in_child(lambda: LEAVING.begin())  # noqa: PLW0108
 
 
 class InFront:

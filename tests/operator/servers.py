@@ -17,7 +17,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 GENEROUS_S = 60.0
-GUNICORN = ["-w", "2", "--threads", "2", "--graceful-timeout", "5", "--no-control-socket"]
+GUNICORN = ["-w", "2", "--graceful-timeout", "5", "--no-control-socket"]
 
 
 def free_port() -> int:
@@ -33,6 +33,7 @@ def command(server: str, port: int, app: str) -> list[str]:
     if program == "uvicorn":
         more = ["--workers", more[1]] if more else []
         return [sys.executable, "-m", "uvicorn", "--port", str(port), "--no-access-log", *more, app]
+    more += ["--threads", "2"] if "gthread" in more else []
     return [sys.executable, "-m", "gunicorn", "-b", address, *GUNICORN, "-k", *more, app]
 
 

@@ -29,8 +29,12 @@ def test_a_server_stopped_in_the_middle(server, signum, tmp_path):
     with serving(server, tmp_path, app) as (process, port):
         answered = answered_until_it_ends(port, process, signum, calls=200, clients=CLIENTS)
     counted = sum(event["count"] for event in events(tmp_path, "jitwarmup.summary"))
+    log = (tmp_path / "log").read_text()
+    if "gthread" in server and signum == signal.SIGINT and "was sent SIGKILL" in log:
+        pytest.skip("gunicorn shuts its pool down inside of a handler, which may stand in the pool's own lock: SIGKILL")
     # a worker that quits at once leaves what it is at unanswered, counted or not
-    assert answered <= counted <= answered + CLIENTS, (tmp_path / "log").read_text()
+    assert answered <= counted <= answered + CLIENTS, log
+    assert "Exception ignored" not in log
 
 
 def ended(how, place, method="spawn"):

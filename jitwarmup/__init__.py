@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from jitwarmup.host.scope import is_warming as is_warming
     from jitwarmup.keys.shapes import by_bucket as by_bucket
     from jitwarmup.keys.shapes import by_shape as by_shape
+    from jitwarmup.keys.tokens import by_tokens as by_tokens
     from jitwarmup.records.errors import ArgumentError as ArgumentError
     from jitwarmup.records.errors import JitwarmupError as JitwarmupError
     from jitwarmup.records.errors import MeasurementFailed as MeasurementFailed
@@ -68,6 +69,7 @@ WHERE, __getattr__, __dir__ = lazily(
         "gpu.monitor": "GPUMonitor",
         "host.scope": "is_warming",
         "keys.shapes": "by_bucket by_shape",
+        "keys.tokens": "by_tokens",
         "records.errors": "ArgumentError JitwarmupError MeasurementFailed MonitorStateError NotReady Overlap RankFailed",
         "records.report": "Failure RankTimes Report Summary",
         "records.runs": "Coverage Decision DeviceReading OneTimeWork Phase Preparation Run State Warmup",

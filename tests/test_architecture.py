@@ -16,6 +16,7 @@ HEAVY = {"torch", "transformers", "pynvml", "structlog", "numpy"}
 CLOCKS = {
     "engine/timed_region.py",  # the timed region
     "keys/single_flight.py",  # how long to wait for somebody else's warm-up
+    "keys/at_exit.py",  # how long the end waits for threads that count, and how long calls are emitted at once
     "keys/summary.py",  # when the next summary is due
     "integrations/opentelemetry.py",  # the stamp of a log record
     "integrations/sweep/runner.py",  # when a configuration began, and how long all of it took, loading included

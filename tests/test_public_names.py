@@ -12,7 +12,7 @@ import jitwarmup
 
 ROOT = Path(__file__).parent.parent
 PROMISED = {  # the public contract
-    "warmed", "Warmed", "steady_state", "until_steady", "by_shape", "by_bucket", "is_warming", "readiness", "classify", "configure_json",
+    "warmed", "Warmed", "steady_state", "until_steady", "by_shape", "by_bucket", "by_tokens", "is_warming", "readiness", "classify", "configure_json",
     "GPUMonitor", "RankGroup",
     "Report", "Run", "OneTimeWork", "Summary", "Decision", "Verdict", "Warmup", "DeviceReading", "State",
     "JitwarmupError", "ArgumentError", "NotReady", "Overlap", "MonitorStateError", "MeasurementFailed", "RankFailed",

@@ -1,7 +1,8 @@
 """
 Is it ready? For health probes: cheap, and never waiting for a warm-up.
 
-It is the readiness of this process; where ranks warm up in step (``ranks="world"``), that of one is that of all.
+It is the readiness of this process; where ranks warm up in step (``ranks="world"``), that of one is that of all. Where
+worker processes that serve one port share a folder (`workers`), it is that of the service: of every worker that lives.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jitwarmup.api.warmed import Warmed
+from jitwarmup.api.workers import SERVICE
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.keys.registry import WORST_FIRST
 from jitwarmup.keys.status import Subjects, requested_registries, status_of
@@ -30,10 +32,16 @@ class Readiness:
     def __init__(self, functions: Sequence[Warmed[Any, Any]] = ()) -> None:
         self._given: Subjects = [(function._core.registry, function._instance_id) for function in functions]
         self._latched: Subjects = []
+        SERVICE.join(self)
 
     @property
     def ready(self) -> bool:
-        """Whether everything that was asked to warm is warm; latches."""
+        """Whether everything that was asked to warm is warm, in every worker of the service; latches in each."""
+        return with_workers({"ready": self.ready_here})["ready"]  # type: ignore[no-any-return]
+
+    @property
+    def ready_here(self) -> bool:
+        """Whether everything that was asked to warm is warm in this process; latches."""
         if SWITCH.reasons:
             return True
         subjects = self._latched or self._given or requested_registries()
@@ -47,6 +55,10 @@ class Readiness:
 
     def status(self) -> dict[str, Any]:
         """The status of all (schema ``jitwarmup.readiness/1``), of plain JSON types."""
+        return with_workers(self.status_here())
+
+    def status_here(self) -> dict[str, Any]:
+        """The status of all in this process."""
         documents = [
             status_of(registry, instance_id) for registry, instance_id in self._given or requested_registries()
         ]
@@ -54,11 +66,19 @@ class Readiness:
         etas = [document["eta_s"] for document in documents]
         return {
             "schema": READINESS_SCHEMA,
-            "ready": self.ready,
+            "ready": self.ready_here,
             "state": next((state.value for state in WORST_FIRST if state.value in states), State.COLD.value),
             "eta_s": None if not etas or None in etas else max(etas),
             "functions": documents,
         }
+
+
+def with_workers(document: dict[str, Any]) -> dict[str, Any]:
+    """The document of this process as that of the service: with ``workers`` (how many are known, and ready) if it has several."""
+    workers = SERVICE.count()
+    if workers is None:
+        return document
+    return {**document, "ready": document["ready"] and workers["ready"] >= workers["known"], "workers": workers}
 
 
 def readiness(*functions: Warmed[Any, Any]) -> Readiness:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from jitwarmup.cli import Exit
 from jitwarmup.cli.models import DemoModel, load
 from jitwarmup.cli.progress import Progress
-from jitwarmup.cli.terminal import command, painter, positive, width, with_messages
+from jitwarmup.cli.terminal import choose_log, command, painter, positive, width, with_messages
 from jitwarmup.records.report import Report
 from jitwarmup.records.text import shortened
 from jitwarmup.records.units import span
@@ -21,8 +21,6 @@ PROMPT = "What is the capital of France?"
 
 def run(argv: Sequence[str]) -> int:
     """Load a model, warm it up, measure it, show what came of it."""
-    from jitwarmup.events.sinks import configure_json
-
     words = command("demo", __doc__, markdown=False)
     words.add_argument("--model", choices=("auto", "smollm2", "tiny"), default="auto", help="which model (auto)")
     words.add_argument("--prompt", default=PROMPT, help=f"what to ask ({PROMPT!r})")
@@ -31,7 +29,7 @@ def run(argv: Sequence[str]) -> int:
     words.add_argument("--measurements", type=positive, default=20, metavar="N", help="timed runs (20)")
     with_messages(words)
     asked = words.parse_args(argv)
-    configure_json()
+    choose_log()
     try:
         model = load(asked.model)
     except (FileNotFoundError, ImportError) as error:

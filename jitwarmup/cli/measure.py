@@ -31,7 +31,7 @@ from jitwarmup.cli import Exit
 from jitwarmup.cli.compare import GATES, exit_of
 from jitwarmup.cli.progress import Progress
 from jitwarmup.cli.target import arguments, resolve
-from jitwarmup.cli.terminal import command, painter, positive, width, with_messages
+from jitwarmup.cli.terminal import choose_log, command, painter, positive, width, with_messages
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.files import append_text, save_text
 from jitwarmup.records.report import SENTINEL_S, Failure, Report
@@ -70,6 +70,7 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     if asked.against and asked.processes > 1:
         words.error("--against measures both in turn in one process; wanted it without --processes")
     asked.fail_on = parse_gates(asked.fail_on)
+    choose_log()
     return asked
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-from jitwarmup.cli.terminal import Parser, with_messages
+from jitwarmup.cli.terminal import Parser, choose_log, with_messages
 from jitwarmup.integrations.sweep import Configuration, Result, Sweep, exit_code, from_file, level, product
 from jitwarmup.integrations.sweep.configurations import ATTENTION, DTYPES, FIELDS, LOWEST, MODES, SDPA
 from jitwarmup.integrations.sweep.export import to_datasets, to_framework
@@ -73,12 +73,11 @@ def chosen(asked: argparse.Namespace) -> list[Configuration]:
 
 def run(argv: Sequence[str]) -> int:
     """Choose, run what is missing, show and export."""
-    from jitwarmup.events.sinks import configure_json
     from jitwarmup.gpu.monitor import GPUMonitor
 
     asked = parser().parse_args(argv)
     configurations = chosen(asked)
-    configure_json()
+    choose_log()
     sweep = Sweep(
         configurations,
         asked.results,

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
+from jitwarmup.events.sinks import configure_json
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.files import read_text
 from jitwarmup.records.text import shortened
@@ -33,6 +34,12 @@ def width() -> int:
     except (AttributeError, OSError, ValueError):  # no file behind it
         found = 0
     return max(40, min(WIDEST, found or shutil.get_terminal_size((80, 24)).columns))
+
+
+def choose_log() -> None:
+    """Events as JSON lines where stderr is no terminal, in every command; as short lines where somebody reads along."""
+    if sys.stderr is not None and not sys.stderr.isatty():
+        configure_json()
 
 
 def painter(asked: argparse.Namespace) -> Paint:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
+from jitwarmup.analysis.costs import exclusive_costs
 from jitwarmup.analysis.drift import Moved
 from jitwarmup.engine.agreement import RankAgreement, level_of
-from jitwarmup.engine.commands import WELL, Call, Ending, TimedFunction, event_of, key_of
+from jitwarmup.engine.commands import WELL, Call, Ending, TimedFunction, event_of, key_of, planned
 from jitwarmup.engine.conclusion import Plan, first_of
 from jitwarmup.engine.instruments import Instruments
 from jitwarmup.events import schema
@@ -32,7 +33,7 @@ def about(plan: Plan) -> dict[str, Any]:
 
 
 def announce_validated(plan: Plan, run: Run) -> None:
-    plan.call.emit(schema.VALIDATION_COMPLETED, **about(plan), **run_fields(run))
+    plan.call.emit(schema.VALIDATION_COMPLETED, **about(plan), **run_fields(run), **left_fields(plan, run))
 
 
 def announce_ended_early(plan: Plan) -> None:
@@ -90,16 +91,26 @@ def announce_call(function: TimedFunction, entry: KeyState | None, run: Run, err
 
 
 def announce_lost(
-    function: TimedFunction, entry: KeyState, run: Run, paid: Sequence[OneTimeWork], *, reason: str, spent: Usage | None
+    function: TimedFunction,
+    entry: KeyState,
+    run: Run,
+    paid: Sequence[OneTimeWork],
+    *,
+    reason: str,
+    spent: Usage | None,
+    advice: str | None,
 ) -> None:
     """Steady state was lost, on this very call."""
+    costs: dict[str, Any] = dict(ledger_fields(exclusive_costs(paid, run.duration_s), "paid"))
     function.emit(
         schema.STEADY_STATE_LOST,
         key=key_of(entry),
         duration_s=run.duration_s,
         work=list(dict.fromkeys(work.kind for work in paid)),
         reason=reason,
+        advice=advice,
         recompiles=sum(work.count for work in paid if work.kind == "dynamo.recompile"),
+        **costs,
         **usage_fields(spent),
     )
 
@@ -151,6 +162,15 @@ def usage_fields(spent: Usage | None) -> dict[str, Any]:
 def run_fields(run: Run) -> dict[str, Any]:
     """One run: how long, how it ended, what it paid for, and how much of it the machine's other work took."""
     return {**common_fields(run), "phase": run.phase.value, "cpu_s": run.cpu_s, "switches": run.switches}
+
+
+def left_fields(plan: Plan, run: Run) -> dict[str, Any]:
+    """What the silent warm-up will take, where a count decides and there will be one."""
+    runs = planned(plan.call.options)
+    if runs is None or plan.end is not Ending.DONE:
+        return {}
+    each_s = run.duration_s - sum(exclusive_costs(run.work, run.duration_s).values())
+    return {"runs_left": runs - 1, "left_s": (runs - 1) * each_s}
 
 
 def common_fields(run: Run) -> dict[str, Any]:

@@ -28,12 +28,15 @@ from jitwarmup.keys.shapes import UNDER
 from jitwarmup.keys.state import UNREAD, Demotion, KeyState
 from jitwarmup.probes import Usage, asked_for, usage
 from jitwarmup.records.errors import MeasurementFailed
-from jitwarmup.records.runs import Run, State
+from jitwarmup.records.runs import OneTimeWork, Run, State
 
 CLEAN_CALLS = 3  # in a row, after which a key that was marked is warm again
 EAGER_FALLBACK = "eager_fallback"
 NOT_COMPILED = "not_compiled"
 DRIFT = "drift"
+ADVICE = (
+    "warm each shape by its own key: key=by_shape, or by_bucket(sizes) or by_tokens(tokenizer, sizes) for padded inputs"
+)
 NEARLY_SPENT = "recompile limit nearly spent"
 
 
@@ -49,7 +52,7 @@ def after_call(function: TimedFunction, entry: KeyState, run: Run, *, was_warm: 
         return None
     paid, spent = one_time_of(run), usage([run])
     reason = next((work.reason for work in paid if work.reason), paid[0].kind)
-    announce.announce_lost(function, entry, run, paid, reason=reason, spent=spent)
+    announce.announce_lost(function, entry, run, paid, reason=reason, spent=spent, advice=advice_on(function, paid))
     demote(function, entry, reason)
     if function.options.on_loss != "raise":
         return None
@@ -57,6 +60,16 @@ def after_call(function: TimedFunction, entry: KeyState, run: Run, *, was_warm: 
     return error_of(
         function, f"paid for one-time work on this call ({kinds})", "warm up with the inputs that are served"
     )
+
+
+def advice_on(function: TimedFunction, paid: Sequence[OneTimeWork]) -> str | None:
+    """Once per function: compiled code recompiles where every call has the same key, so no warm-up covers the next shape."""
+    registry = function.registry
+    if function.options.key is not None or all(work.kind != "dynamo.recompile" for work in paid):
+        return None
+    with registry.lock:
+        advised, registry.advised = registry.advised, True
+    return None if advised else ADVICE
 
 
 def look_for_drift(function: TimedFunction, entry: KeyState) -> MeasurementFailed | None:
@@ -72,6 +85,7 @@ def look_for_drift(function: TimedFunction, entry: KeyState) -> MeasurementFaile
         return None
     announce.announce_drift(function, entry, moved)
     if moved.state == "over":
+        function.registry.changed()
         return None
     demote(function, entry, DRIFT, clean_calls=0)
     if function.options.on_loss != "raise":
@@ -100,13 +114,15 @@ def demote(function: TimedFunction, entry: KeyState, reason: str, clean_calls: i
 def recover(function: TimedFunction, entry: KeyState, run: Run) -> None:
     """A clean call: enough of them in a row, and the key is warm again, unless it cannot be by itself."""
     with function.registry.lock:
-        demotion = entry.demotion
+        demotion, before = entry.demotion, entry.state
         if run.outcome != "ok" or demotion is None or not demotion.clean_calls_wanted:
             return
         wanted = demotion.clean_calls_wanted - 1
         entry.demotion = replace(demotion, clean_calls_wanted=wanted) if wanted else None
         if not wanted and entry.state is State.DEGRADED:
             entry.state, entry.reason = State.WARM, None
+    if entry.state is not before:
+        function.registry.changed()
 
 
 def after_warmup(function: TimedFunction, entry: KeyState | None, runs: Sequence[Run]) -> None:
@@ -138,6 +154,7 @@ def give_up(function: TimedFunction, entry: KeyState, reason: str) -> None:
         entry.reason, entry.demotion = reason, Demotion(reason, policy)
         if entry.is_warm:
             entry.state = State.DEGRADED
+    function.registry.changed()
 
 
 def warn_of_limit(function: TimedFunction, entry: KeyState, spent: Usage | None) -> None:

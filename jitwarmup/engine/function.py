@@ -17,6 +17,7 @@ from jitwarmup.host.fork_safe import snapshot_of
 from jitwarmup.host.scope import CURRENT, enclosing_run
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.host.tracing import Tracing
+from jitwarmup.keys.at_exit import LEAVING
 from jitwarmup.keys.registry import KeyRegistry, first_runs_of
 from jitwarmup.keys.shapes import declared_names
 from jitwarmup.keys.state import KeyState
@@ -76,8 +77,10 @@ class WarmedFunction:
         self.instruments_of: dict[bool, Instruments] = {}
         self.shared: TimedFunction | None = None
         self.registry = KeyRegistry(self.name, planned(options), declared_names(self.function))
-        self.registry.changed = self.refresh
+        self.registry.refresh = self.refresh
         self.registry.first_runs = first_runs_of(self.function)
+        if options.emit == "summary":
+            LEAVING.arm()  # now, since calls may come in threads only, and those can set no signal handler
 
     def refresh(self) -> None:
         """With ``emit="off"`` warm calls go straight to the function; note for whom that holds now."""
@@ -97,7 +100,7 @@ class WarmedFunction:
             self.registry.limit_announced = False
             self.registry.given_up = None
             self.registry.counts.clear()
-        self.refresh()
+        self.registry.changed()
 
     def passes_through(self) -> bool:
         """Whether this call shall be the plain call: switched off, inside a run, or while a graph is recorded."""

@@ -288,7 +288,8 @@ _QUEUES: WeakSet[QueueSink] = WeakSet()
 
 
 @atexit.register
-def _flush_all() -> None:
+def flush_queues() -> None:
+    """Give slow sinks a second, together, for what still waits."""
     deadline = time.monotonic() + EXIT_S
     for sink in snapshot_of(_QUEUES):
         sink.flush(max(0.0, deadline - time.monotonic()))

@@ -170,6 +170,10 @@ VALIDATION = (
     seconds("cpu_s", "CPU seconds of the calling thread."),
     count("switches", "Involuntary context switches of the calling thread."),
 )
+LEFT = (
+    count("runs_left", "Silent warm-up runs that follow; absent where a rule decides on the way."),
+    seconds("left_s", "What they will take together, if each takes what this one took without its one-time work."),
+)
 WARMUP = (
     *PLAN,
     seconds("duration_s", "Wall seconds of validation and warm-up together."),
@@ -194,6 +198,8 @@ LOST = (
     count("recompiles", "Recompiles among it."),
     count("limit", "Recompiles the compiler allows before it gives up."),
     count("used", "Recompiles used up so far."),
+    text("advice", "Which key= would keep calls from recompiling; once per function without one.", 160),
+    seconds("paid_<cause>_s", "Seconds of one-time work of the call on which it was lost, by cause."),
 )
 CALL = (*OUTCOME, *ERROR, CONTAMINATED, *STREAM, *WORK, *HOST, *DEVICE)
 TOTALS = (
@@ -280,15 +286,15 @@ def device_fields(reading: DeviceReading | None) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value not in (None, "", [])}
 
 
-def ledger_fields(ledger: Mapping[str, float], most: int = PATTERN - 1) -> dict[str, float]:
+def ledger_fields(ledger: Mapping[str, float], stem: str = "ledger", most: int = PATTERN - 1) -> dict[str, float]:
     """
-    The ``ledger_<cause>_s`` keys of a ledger; beyond ``most`` causes the smallest are summed as ``ledger_other_s``.
+    The ``<stem>_<cause>_s`` keys of a ledger; beyond ``most`` causes the smallest are summed as ``<stem>_other_s``.
 
     So the keys still sum to the wall time.
     """
     fields: dict[str, float] = {}
     for index, (cause, spent) in enumerate(sorted(ledger.items(), key=lambda entry: -entry[1])):
-        name = f"ledger_{slug(cause) if index < most else 'other'}_s"
+        name = f"{stem}_{slug(cause) if index < most else 'other'}_s"
         fields[name] = fields.get(name, 0.0) + spent
     return fields
 

@@ -39,7 +39,7 @@ GEN_AI_NAMES: Final[Mapping[str, str]] = {
     "first_item_s": "gen_ai.response.time_to_first_chunk",
     "items": "gen_ai.usage.output_tokens",
 }
-NESTED: Final = ("device_", "ledger_", "decision_")
+NESTED: Final = ("device_", "ledger_", "paid_", "decision_")
 
 
 def is_ours(fields: Mapping[str, Any]) -> bool:
@@ -80,7 +80,7 @@ def rename(fields: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any
 
 def nest_keys(_logger: Any, _method: str, fields: EventDict) -> EventDict:
     """
-    Nest what is flat: dotted names at their dots, and ``device_``, ``ledger_`` and ``decision_`` keys in one object each.
+    Nest what is flat: dotted names at their dots, and ``device_``, ``ledger_``, ``paid_`` and ``decision_`` keys in one object each.
 
     A name that would have to be a value and an object at once keeps its dots.
     """

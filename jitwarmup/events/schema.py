@@ -51,7 +51,7 @@ class Event:
 
 
 EVENTS: Final[tuple[Event, ...]] = (
-    Event(VALIDATION_COMPLETED, "info", "after the validation run", k.VALIDATION, ("duration_s",)),
+    Event(VALIDATION_COMPLETED, "info", "after the validation run", (*k.VALIDATION, *k.LEFT), ("duration_s",)),
     Event(
         VALIDATION_FAILED,
         "error",

@@ -179,8 +179,10 @@ class StderrLines(Locked):
                 if function not in self._calls and len(self._calls) >= MOST_FUNCTIONS:
                     function = "other"
                 self._calls[function] = number = self._calls.get(function, 0) + 1
-        if number % 10 ** (len(str(number)) - 1) == 0:
-            write_line(short_line(event, fields) + (f" (call {number})" if number > 10 else ""))
+        step = 10 ** (len(str(number)) - 1)
+        if number % step == 0:
+            thinned = f", of those that follow every {step}th is shown" if number == step else ""
+            write_line(short_line(event, fields) + (f" (call {number}{thinned})" if number >= 10 else ""))
 
 
 class Recorder:

@@ -19,8 +19,9 @@ Fields = Mapping[str, Any]
 def short_line(event: str, fields: Fields) -> str:
     """One line that begins with the event's name; an event it does not know gets its name and function."""
     words = _WORDS.get(event)
-    label = fields.get("label")
-    parts = (event, fields.get("callable"), f"[{label}]" if label else None, words and words(fields))
+    label, key = fields.get("label"), fields.get("key")
+    which = f"({key})" if key and key != "default" and event != s.COVERAGE_MISSED else None
+    parts = (event, fields.get("callable"), which, f"[{label}]" if label else None, words and words(fields))
     return one_line(" ".join(str(part) for part in parts if part))
 
 
@@ -56,6 +57,23 @@ def _call(fields: Fields) -> str:
     )
 
 
+def _costs(fields: Fields, stem: str) -> str | None:
+    """The three largest causes of one-time work, with their seconds."""
+    ordinary = (f"{stem}_run_s", f"{stem}_unexplained_s")
+    costs = {name: spent for name, spent in fields.items() if name.startswith(f"{stem}_") and name not in ordinary}
+    largest = sorted(costs.items(), key=lambda each: -each[1])[:3]
+    listed = ", ".join(f"{name.removeprefix(f'{stem}_').removesuffix('_s')} {span(spent)}" for name, spent in largest)
+    return f"paid {listed}" if listed else None
+
+
+def _validation(fields: Fields) -> str:
+    left, left_s = fields.get("runs_left"), fields.get("left_s")
+    to_come = None if not left else f"{left} more silent run{'' if left == 1 else 's'}"
+    return _join(
+        span(fields.get("duration_s")), to_come and (f"{to_come}, about {span(left_s, 2)}" if left_s else to_come)
+    )
+
+
 def _warmup(fields: Fields) -> str:
     cold, last = fields.get("cold_s"), fields.get("last_s")
     if skipped := fields.get("skipped"):
@@ -63,6 +81,7 @@ def _warmup(fields: Fields) -> str:
     return _join(
         f"{_plural(fields.get('iterations'), 'run')} in {span(fields.get('duration_s'))}",
         None if cold is None or last is None else f"{span(cold)} cold, {span(last)} at the end",
+        _costs(fields, "ledger"),
     )
 
 
@@ -74,7 +93,8 @@ def _steady(fields: Fields) -> str:
 def _lost(fields: Fields) -> str:
     used, limit = fields.get("used"), fields.get("limit")
     budget = None if used is None or limit is None else f"{used} of {limit} recompiles used"
-    return _join(fields.get("reason"), _factor(fields), _listed(fields, "work", "paid"), budget)
+    paid = _costs(fields, "paid") or _listed(fields, "work", "paid")
+    return _join(fields.get("reason"), _factor(fields), paid, budget, fields.get("advice"))
 
 
 def _factor(fields: Fields) -> str | None:
@@ -104,7 +124,7 @@ def _measurement(fields: Fields) -> str:
 
 
 _WORDS: Final[Mapping[str, Callable[[Fields], str]]] = {
-    s.VALIDATION_COMPLETED: lambda fields: span(fields.get("duration_s")),
+    s.VALIDATION_COMPLETED: _validation,
     s.VALIDATION_FAILED: _failure,
     s.WARMUP_COMPLETED: _warmup,
     s.WARMUP_FAILED: lambda fields: f"{_failure(fields)} after {_plural(fields.get('iterations', 0), 'run')}",

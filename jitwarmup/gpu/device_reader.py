@@ -11,7 +11,7 @@ from typing import Any
 
 from jitwarmup.gpu.binding import Binding, Clocks
 from jitwarmup.gpu.devices import SM_CLOCK, Device
-from jitwarmup.gpu.power_history import ENERGY, POWER_NOW, STALE_NS, DeviceQuery, PowerHistory
+from jitwarmup.gpu.power_history import ENERGY, POWER_NOW, QUIET, STALE_NS, DeviceQuery, PowerHistory
 from jitwarmup.gpu.reading import Edge, Span, reasons_of
 
 LIMITS = {74: "power", 75: "thermal", 76: "sync_boost", 77: "board", 78: "low_utilization", 79: "reliability"}  # ns
@@ -27,7 +27,6 @@ MOMENTARY: dict[str, tuple[tuple[Any, ...], ...]] = {
     "other_pids": (("nvmlDeviceGetComputeRunningProcesses",),),
 }
 OF_INSTANCE = ("memory_used_bytes", "other_pids")
-QUIET = frozenset({*ACTIVITY.values(), "ring"})  # newer GPUs only, by design: not worth a warning
 
 
 class DeviceReader(DeviceQuery):
@@ -52,6 +51,7 @@ class DeviceReader(DeviceQuery):
         if support is None or not support.isSupportedDevice:
             self.off["gpm"] = edge.missing.get("gpm", "NOT_SUPPORTED")
         self.mark(until_ns)
+        self.probing = False
         self.notes.extend((metric, reason) for metric, reason in self.off.items() if metric not in QUIET)
 
     def begin(self, until_ns: int, late_ns: int, *, pids: bool) -> Edge:

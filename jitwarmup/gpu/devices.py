@@ -257,8 +257,18 @@ def resolve(binding: Binding, wanted: Wanted) -> list[Device]:
         device = _describe(binding, handle, want.torch_index)
         found.setdefault(device.uuid, device)
     if not found:
-        raise Unavailable("no NVIDIA GPU is visible" + ("" if count else " (the driver knows of none)"))
+        raise Unavailable(f"no NVIDIA GPU is visible{_and_what_is_there(binding, wants, count)}")
     return list(found.values())
+
+
+def _and_what_is_there(binding: Binding, wants: tuple[Want, ...], count: int) -> str:
+    """What was asked for by name, and what the driver knows of."""
+    asked = [str(want.uuid if want.index is None else want.index) for want in wants]
+    if not count or not asked:
+        return "" if count else " (the driver knows of none)"
+    known = [_answer(binding, "nvmlDeviceGetUUID", _handle(binding, Want(index=i), count)) for i in range(count)]
+    there = ", ".join(f"{index} {uuid}" if uuid else str(index) for index, uuid in enumerate(known))
+    return f": asked for was {', '.join(asked)}, and there is {there}"
 
 
 def _asked(binding: Binding, function: str, *arguments: Any) -> Any:

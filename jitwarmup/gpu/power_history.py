@@ -17,6 +17,9 @@ from jitwarmup.gpu.energy import CounterCheck, Energy, Moment, SampleHistory, Sa
 from jitwarmup.gpu.reading import Edge
 
 ENERGY, POWER_NOW = 83, 186  # millijoules since the driver was loaded; milliwatts
+QUIET = frozenset(
+    {"sm_active_pct", "tensor_active_pct", "dram_bw_pct", "ring"}
+)  # newer GPUs only, by design: no warning
 TOO_SLOW = "not asked: the driver is too slow"
 RING = 0  # NVML_TOTAL_POWER_SAMPLES
 STALE_NS = 1_500_000_000  # a history not looked after for this long is about to lose samples: the ring holds 2.4 s
@@ -44,6 +47,8 @@ class DeviceQuery:
         self.off: dict[str, str] = {}
         self.lost: str | None = None
         self.until_ns = 0
+        self.probing = True  # nobody knows yet what the device can tell: a refusal is no loss
+        self._noted: set[tuple[str, str]] = set()
 
     def ask(self, edge: Edge, metric: str, function: str, *arguments: Any) -> Any:
         """NVML's answer; or None, with the reason in ``edge.missing`` under the metric's name."""
@@ -77,6 +82,9 @@ class DeviceQuery:
             self.off[metric] = code
         else:
             edge.passing.add(metric)
+        if not self.probing and not edge.lost and metric not in QUIET and (metric, code) not in self._noted:
+            self._noted.add((metric, code))  # once, though it may be refused at every edge
+            self.notes.append(("energy_j" if metric == "fields" else metric, code))
 
     def _worth_asking(self, edge: Edge, metric: str) -> bool:
         """Whether the device is there, can tell this, and there is time left to ask."""

@@ -4,7 +4,8 @@ Services: the port is open at once, functions warm up in the background, and ``/
     start ──> port open, /livez 200, /readyz 503 + status ──(warming off the loop)──> /readyz 200, from then on
 
 Plain ASGI, no dependency: ``lifespan(...)`` fits ``FastAPI(lifespan=...)`` and ``Starlette(lifespan=...)``,
-``readiness_app(...)`` mounts into them or stands in front of any ASGI application.
+``readiness_app(...)`` mounts into them or stands in front of any ASGI application. A route that calls a function with
+``while_warming="raise"`` answers 503 by ``app.add_exception_handler(NotReady, not_ready)``.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Mutable
 from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any
 
-from jitwarmup.api.readiness import Readiness, readiness
+from jitwarmup.api.readiness import Readiness, readiness, with_workers
 from jitwarmup.api.warmed import Warmed
-from jitwarmup.records.errors import ArgumentError
+from jitwarmup.api.workers import SERVICE
+from jitwarmup.keys.at_exit import LEAVING, flush_all
+from jitwarmup.records.errors import ArgumentError, NotReady
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -57,10 +60,12 @@ class Lifespan:
         self._readiness: Readiness | None = None
         self.phase = "starting"  # starting, preparing, warming, done, failed, stopped
         self.error_type: str | None = None
+        SERVICE.join(self)
 
     @asynccontextmanager
     async def __call__(self, _app: object = None, /) -> AsyncIterator[None]:
         """The context of a running application: warming begins on entry, and entry waits for nothing."""
+        LEAVING.arm()
         task = asyncio.get_running_loop().create_task(self._warm(), name="jitwarmup lifespan")
         try:
             yield
@@ -68,6 +73,7 @@ class Lifespan:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+            flush_all()  # servers end by signals, which run no exit hooks
 
     async def _warm(self) -> None:
         try:
@@ -81,6 +87,7 @@ class Lifespan:
             for function, wanted in inputs.items():
                 await function.awarm_all(wanted, **self._settings)
             self.phase = "done"
+            SERVICE.leave_mark()
         except asyncio.CancelledError:
             self.phase = "stopped"
             raise
@@ -91,16 +98,25 @@ class Lifespan:
 
     @property
     def ready(self) -> bool:
-        """Whether everything that was to be warmed is warm. Nothing to warm is ready when that is known."""
-        return self.phase == "done" and (self._readiness is None or self._readiness.ready)
+        """Whether everything that was to be warmed is warm, in every worker. Nothing to warm is ready when that is known."""
+        return with_workers({"ready": self.ready_here})["ready"]  # type: ignore[no-any-return]
+
+    @property
+    def ready_here(self) -> bool:
+        """As ``ready``, in this process."""
+        return self.phase == "done" and (self._readiness is None or self._readiness.ready_here)
 
     def __bool__(self) -> bool:
         return self.ready
 
     def status(self) -> dict[str, Any]:
         """What ``/readyz`` tells: as ``readiness().status()``, with the lifespan's own phase."""
-        document = Readiness.status(self._readiness) if self._readiness is not None else {"functions": []}
-        return {**document, "ready": self.ready, "lifespan": self.phase, "error_type": self.error_type}
+        return with_workers(self.status_here())
+
+    def status_here(self) -> dict[str, Any]:
+        """As ``status``, of this process alone."""
+        document = self._readiness.status_here() if self._readiness is not None else {"functions": []}
+        return {**document, "ready": self.ready_here, "lifespan": self.phase, "error_type": self.error_type}
 
 
 lifespan = Lifespan  # as frameworks call it
@@ -117,32 +133,89 @@ def checked(inputs: Any) -> Inputs:
 
 
 def readiness_app(
-    app: App | None = None, *, lifespan: Lifespan | None = None, ready: Lifespan | Readiness | None = None
+    app: App | None = None,
+    *,
+    lifespan: Lifespan | None = None,
+    ready: Lifespan | Readiness | None = None,
+    gate: bool = False,
 ) -> App:
     """
     An ASGI application with ``/livez`` (200 always) and ``/readyz`` (200 exactly when ready, else 503), both with JSON.
 
-    Mount it (``app.mount("/", readiness_app())``) or put it in front of an application, which gets everything else.
+    Mount it (``app.mount("/", readiness_app())``) or put it in front of an application, which gets everything else. Where
+    that lets a ``NotReady`` out before its response has begun, the answer is 503.
 
     Args:
         app: gets all other requests; 404 where there is none.
         lifespan: run by this application (for applications without a lifespan of their own), and asked by ``/readyz``.
         ready: what ``/readyz`` asks; by default the lifespan or, without one, ``readiness()``.
+        gate: answer 503 with ``Retry-After`` in the application's place until this worker is ready, whatever the others
+            are; a WebSocket is closed with 1013, try again later.
+
+    Raises:
+        ArgumentError: a warmed function in place of an application.
 
     """
+    if isinstance(app, Warmed):
+        raise ArgumentError(
+            "readiness_app got a function decorated with @warmed; wanted an ASGI application, or none. Its readiness is "
+            "asked by readiness_app(ready=readiness(function)), and it is warmed by lifespan({function: inputs})"
+        )
     asked = ready if ready is not None else lifespan if lifespan is not None else readiness()
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            LEAVING.arm()  # the server has set its signal handlers by now
         if scope["type"] == "lifespan" and (lifespan is not None or app is None):
             await live(lifespan, receive, send)
         elif scope["type"] == "http" and (answer := answer_of(scope, asked)) is not None:
             await respond(scope, send, *answer)
         elif app is not None:
-            await app(scope, receive, send)
+            if gate and scope["type"] in ("http", "websocket") and not asked.ready_here:
+                await turn_away(scope, send, eta_s=asked.status_here().get("eta_s"))
+            else:
+                await serve_behind(app, scope, receive, send)
         elif scope["type"] == "http":
             await respond(scope, send, 404, {"error": "not found"})
 
     return serve
+
+
+async def serve_behind(app: App, scope: Scope, receive: Receive, send: Send) -> None:
+    """Hand it on to the application."""
+    begun = False
+
+    async def sending(message: MutableMapping[str, Any]) -> None:
+        nonlocal begun
+        begun = True
+        await send(message)
+
+    try:
+        await app(scope, receive, sending)
+    except NotReady:
+        if begun or scope["type"] not in ("http", "websocket"):
+            raise
+        await turn_away(scope, send)
+    finally:
+        if scope["type"] == "lifespan":
+            flush_all()
+
+
+async def not_ready(_request: Any, _error: Exception) -> App:
+    """The exception handler for ``NotReady``: ``app.add_exception_handler(NotReady, not_ready)`` in Starlette and FastAPI."""
+
+    async def respond_so(scope: Scope, _receive: Receive, send: Send) -> None:
+        await turn_away(scope, send)
+
+    return respond_so
+
+
+async def turn_away(scope: Scope, send: Send, *, eta_s: float | None = None) -> None:
+    """503, with when to come again: in a second where nobody knows."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1013, "reason": "not ready"})
+    else:
+        await respond(scope, send, 503, {"error": "not ready", "eta_s": 1.0 if eta_s is None else eta_s})
 
 
 def answer_of(scope: Scope, asked: Lifespan | Readiness) -> tuple[int, dict[str, Any]] | None:

@@ -9,6 +9,8 @@ from events.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -53,11 +55,23 @@ MEDIAN: Final = Metric(
 WARMUP: Final = Metric("jitwarmup.warmup.duration", "gauge", "Wall seconds of the last validation and warm-up.", "s")
 CALLS: Final = Metric("jitwarmup.calls", "counter", "Timed calls by outcome.", labels=("outcome",))
 RECOMPILES: Final = Metric("jitwarmup.recompiles", "counter", "Recompiles on calls after the warm-up.")
+ONE_TIME: Final = Metric(
+    "jitwarmup.one_time", "counter", "Seconds of one-time work of warm-ups and of calls after them.", "s", ("cause",)
+)
+LIVE_CALLS: Final = Metric(
+    "jitwarmup.live_calls",
+    "gauge",
+    "Live calls so far that met a warm key, and a cold one; summed over processes.",
+    labels=("key",),
+    multiprocess="livesum",
+)
 LOST: Final = Metric("jitwarmup.steady_state.lost", "counter", "Times steady state was lost.")
 STATES: Final = "1 for the state the function is in, 0 for the others; summed over processes."
 STATE: Final = Metric("jitwarmup.state", "gauge", STATES, labels=("state",), multiprocess="livesum")
 READY: Final = Metric("jitwarmup.ready", "gauge", "1 while the function is ready.", multiprocess="livemin")
-FROM_EVENTS: Final = (CALL_DURATION, FIRST_ITEM, MEDIAN, WARMUP, CALLS, RECOMPILES, LOST)
+FROM_EVENTS: Final = (CALL_DURATION, FIRST_ITEM, MEDIAN, WARMUP, CALLS, RECOMPILES, LOST, ONE_TIME)
+FROM_REGISTRY: Final = (STATE, READY, LIVE_CALLS)
+COST: Final = re.compile("(?:ledger|paid)_(?!run_s|unexplained_s)(.+)_s")  # what runs cost anyhow is no one-time work
 Reading = tuple[Metric, float, dict[str, str]]
 
 
@@ -80,22 +94,40 @@ def readings(event: str, fields: Mapping[str, Any]) -> Iterator[Reading]:
         yield RECOMPILES, fields.get("recompiles", int("dynamo.recompile" in fields.get("work", ()))), {}
     if event in (s.SUMMARY, s.MEASUREMENT_COMPLETED) and "median_s" in fields:
         yield MEDIAN, fields["median_s"], {}
+    yield from cost_readings(event, fields)
+
+
+def cost_readings(event: str, fields: Mapping[str, Any]) -> Iterator[Reading]:
+    """What one event adds to the seconds of one-time work."""
+    if event in (s.WARMUP_COMPLETED, s.WARMUP_FAILED, s.STEADY_STATE_LOST):
+        for name, value in fields.items():
+            if cost := COST.fullmatch(name):
+                yield ONE_TIME, value, {"cause": cost[1]}
 
 
 def state_readings() -> Iterator[Reading]:
-    """State and ready of every warmed function that was called or asked to warm; of several with one name the worst."""
+    """
+    State, ready and calls of every warmed function that was called or asked to warm.
+
+    Of several with one name the worst state, and the sum of the calls.
+    """
     found: dict[str, tuple[State, bool]] = {}
+    calls: Counter[tuple[str, str]] = Counter()
     for registry in snapshot_of(REGISTRIES):
-        if not registry.name or not registry.met(None):
+        if not registry.name or not registry.used:
             continue
         name = registry.name if registry.name in found or len(found) < MOST_FUNCTIONS else "other"
         state, ready = found.get(name, (State.STEADY, True))
         state = min(state, registry.state(None), key=WORST_FIRST.index)
         found[name] = state, ready and (bool(SWITCH.reasons) or registry.ready(None))
+        coverage = registry.counts.read(name)
+        calls += Counter({(name, "warm"): coverage.hits, (name, "cold"): coverage.calls - coverage.hits})
     for name, (state, ready) in found.items():
         for other in State:
             yield STATE, float(other is state), {"callable": name, "state": other.value}
         yield READY, float(ready), {"callable": name}
+        for key in ("warm", "cold"):
+            yield LIVE_CALLS, float(calls[name, key]), {"callable": name, "key": key}
 
 
 class EventMetrics(Locked):

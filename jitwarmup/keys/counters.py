@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 from jitwarmup.analysis.costs import exclusive_costs
-from jitwarmup.host.fork_safe import snapshot_of, taken
+from jitwarmup.host.fork_safe import after_fork_in_child, snapshot_of, taken
 from jitwarmup.records.runs import Coverage, Missed, Run
 
 OTHER = "other"
@@ -43,6 +43,7 @@ class HitCounter:
 
     def __init__(self) -> None:
         self.clear()
+        after_fork_in_child(self.clear)  # what was counted before is the parent's
 
     def clear(self) -> None:
         """Count from nothing."""

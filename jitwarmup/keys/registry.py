@@ -15,7 +15,7 @@ from jitwarmup.host import fork_safe
 from jitwarmup.host.process_size import Size
 from jitwarmup.keys.counters import KEYS_AT_MOST, HitCounter
 from jitwarmup.keys.shapes import ShapeKey
-from jitwarmup.keys.state import Demotion, KeyState
+from jitwarmup.keys.state import Demotion, KeyState, note_change
 from jitwarmup.keys.summary import CallSummary
 from jitwarmup.records.first_run import FirstRun
 from jitwarmup.records.runs import Run, State
@@ -38,11 +38,13 @@ class KeyRegistry:
         self.latched: set[int] = set()
         self.dead: deque[tuple[int, weakref.ref[Any]]] = deque()
         self.watching: dict[int, weakref.ref[Any]] = {}
-        self.changed: Callable[[], Any] = lambda: None  # called where a shortcut for warm keys may hold no longer
+        self.refresh: Callable[[], Any] = lambda: None  # called where a shortcut for warm keys may hold no longer
         self.summary = CallSummary()
         self.counts = HitCounter()
+        self.used = False  # whether any key was ever met: what was reset is cold, and not unheard of
         self.rounds: deque[Size] = deque(maxlen=ROUNDS)  # what the process held after each of the newest warm-ups
         self.limit_announced = False
+        self.advised = False  # of the key that would help
         self.given_up: str | None = None  # why compiled code was given up, for new programs of any key
         self.unknown_classes: set[str] = set()  # of arguments, that were announced
         self.first_runs: dict[Key, FirstRun] = {}  # shared by all registries of one function, and outlives a reset
@@ -108,6 +110,7 @@ class KeyRegistry:
             if len(self.entries) >= KEYS_AT_MOST and key not in self.entries:
                 return None
             if key not in self.entries:
+                self.used = True
                 self.keys_of.setdefault(key[0], []).append(key)
             label = label_of(key[1], len(self.entries) + 1, self.declared)
             return self.entries.setdefault(key, KeyState(label, key[0], first=self.first_runs.get(key)))
@@ -151,6 +154,11 @@ class KeyRegistry:
         met = self.met(instance_id)
         wanted = [entry for entry in met if entry.requested] or met[:1]
         return bool(wanted) and all(entry.is_warm and not entry.unready for entry in wanted)
+
+    def changed(self) -> None:
+        """A key got warm, or is warm no longer: let everybody know who keeps a copy of that."""
+        self.refresh()
+        note_change()
 
     def take_readiness_back(self, entry: KeyState, reason: str) -> None:
         """The key is not to be relied upon until it is warmed again: readiness latches no more."""

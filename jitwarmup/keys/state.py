@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal, Protocol
+from weakref import WeakSet
 
 from jitwarmup.analysis.drift import Drift
 from jitwarmup.analysis.recurrence import RecurringWork
+from jitwarmup.events.guard import FAULTS
 from jitwarmup.host.callers import Caller
+from jitwarmup.host.fork_safe import snapshot_of
 from jitwarmup.records.first_run import FirstRun
 from jitwarmup.records.runs import Run, State, Warmup
 
@@ -111,3 +114,21 @@ class KeyState:
     def left_over(self) -> bool:
         """Whether a ``degraded`` preparation had no budget left for it, and it was not warmed since."""
         return self.reason == BUDGET_SPENT and self.state is State.COLD
+
+
+class Observer(Protocol):
+    """Whoever keeps a copy of how the keys stand: other processes read it there."""
+
+    def note_change(self) -> None: ...
+
+
+OBSERVERS: Final[WeakSet[Observer]] = WeakSet()
+
+
+def note_change() -> None:
+    """A key of some function got warm, lost that, or is called for the first time in this process."""
+    for observer in snapshot_of(OBSERVERS):
+        try:
+            observer.note_change()
+        except BaseException as error:  # noqa: BLE001 - raised again where it is an interrupt
+            FAULTS.contain(error, of_port=True)

@@ -1,15 +1,13 @@
 """
-``emit="summary"``: calls are counted and summarised once a minute, at ``flush()`` and at a normal exit.
+``emit="summary"``: calls are counted and summarised once a minute, at ``flush()`` and when the process ends (`at_exit`).
 
 Count, sum, minimum and maximum are exact over all calls since the last summary; percentiles are over the last 10,000.
 """
 
 from __future__ import annotations
 
-import atexit
 import math
 import time
-import weakref
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
@@ -19,9 +17,10 @@ from typing import Any, Protocol, Self
 from jitwarmup.analysis.stats import quantile
 from jitwarmup.events import schema
 from jitwarmup.host.fork_safe import after_fork_in_child, snapshot_of
+from jitwarmup.keys.at_exit import LEAVING, PERIOD_S
+from jitwarmup.keys.state import note_change
 from jitwarmup.records.runs import Run
 
-PERIOD_S = 60.0
 RECENT = 10_000
 FOLD = 64  # calls that wait until they are added up, some microseconds of one call in so many
 SHARES = {"median_s": 0.5, "p90_s": 0.9, "p95_s": 0.95, "p99_s": 0.99}
@@ -90,11 +89,11 @@ class CallSummary:
     """
 
     def __init__(self) -> None:
-        self._timed_function: Summarised | None = None
         self._clear()
         after_fork_in_child(self._clear)  # what was counted before is the parent's to emit
 
     def _clear(self) -> None:
+        self._timed_function: Summarised | None = None
         self._calls: deque[int | Sums | None] = deque()  # as `Sums.of` takes them
         self._recent: deque[int] = deque(maxlen=RECENT)
         self.due = time.monotonic() + PERIOD_S
@@ -116,8 +115,9 @@ class CallSummary:
     def _hand_in(self, call: int | None) -> None:
         self._calls.append(call)
         if len(self._calls) >= FOLD:
-            self._add_up()
-        if time.monotonic() >= self.due:
+            LEAVING.undisturbed(self._add_up)
+        now = time.monotonic()
+        if now >= self.due or now < LEAVING.hurry_until:
             self.flush()
 
     def _take(self, calls: list[int | Sums | None]) -> None:
@@ -138,10 +138,15 @@ class CallSummary:
     def _begin(self, timed_function: Summarised) -> None:
         """Remember whose calls these are, for the exit too, and where the newest call's events go."""
         self._timed_function = timed_function.without_call()
-        PENDING.add(self)
+        LEAVING.pending.add(self)
+        LEAVING.arm()
+        note_change()
 
     def flush(self) -> None:
         """Emit what was counted, and begin anew; nothing where nothing was counted."""
+        LEAVING.undisturbed(self._flush)
+
+    def _flush(self) -> None:
         self.due = time.monotonic() + PERIOD_S
         calls: list[int | Sums | None] = []
         try:
@@ -168,13 +173,3 @@ def fields_of(total: Sums, recent: list[int]) -> dict[str, Any]:
         "recent": len(recent),
         **{name: quantile(recent, share) / 1e9 for name, share in SHARES.items() if recent},
     }
-
-
-PENDING: weakref.WeakSet[CallSummary] = weakref.WeakSet()
-
-
-@atexit.register
-def flush_all() -> None:
-    """At a normal exit, emit what has not been emitted."""
-    for summary in snapshot_of(PENDING):
-        summary.flush()

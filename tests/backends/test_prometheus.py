@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import urllib.parse
 import urllib.request
@@ -12,7 +13,8 @@ import pytest
 from jitwarmup.events import schema
 
 CONFIG = """
-global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}
+global: {{scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms}}
+rule_files: ["{rules}"]
 scrape_configs: [{{job_name: jitwarmup, static_configs: [{{targets: ["127.0.0.1:{port}"]}}]}}]
 """
 
@@ -22,7 +24,7 @@ def scraped(backends, tmp_path):
     """A function that asks a Prometheus which scrapes an application that had the thousand events."""
     config, data, log = (tmp_path / name for name in ("prometheus.yml", "data", "prometheus.log"))
     port, shown_at = backends.free_port(), backends.free_port()
-    config.write_text(CONFIG.format(port=shown_at))
+    config.write_text(CONFIG.format(port=shown_at, rules=backends.examples / "prometheus_rules.yml"))
     application = [sys.executable, backends.here / "serve_metrics.py", shown_at]
     env = {**os.environ, "PYTHONPATH": str(backends.root)}
     server = [
@@ -67,3 +69,27 @@ def test_all_events_are_counted_and_the_median_is_the_true_one(scraped, thousand
     assert scraped("sum by (state) (jitwarmup_state == 1)") == {("warm",): 1.0}
     buckets = scraped("histogram_quantile(0.5, sum by (le) (jitwarmup_call_duration_seconds_bucket))")[()]
     assert buckets != pytest.approx(thousand.median(events), rel=1e-3)  # which is why the median has its own gauge
+
+
+def promtool(backends, *arguments):
+    tool = backends.installed("prometheus") / "usr" / "bin" / "promtool"
+    done = subprocess.run([tool, *arguments], check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.backends
+def test_promtool_takes_the_rules_and_each_alert_fires_when_it_should(backends, tmp_path):
+    rules, test = backends.examples / "prometheus_rules.yml", tmp_path / "test.yml"
+    promtool(backends, "check", "rules", rules)
+    test.write_text((backends.here / "prometheus_rules_test.yml").read_text().replace("RULES", str(rules)))
+    promtool(backends, "test", "rules", test)
+
+
+@pytest.mark.backends
+def test_every_panel_of_the_dashboard_has_data(scraped, backends, tmp_path):
+    dashboard = json.loads((backends.examples / "grafana_dashboard.json").read_text())
+    questions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    assert len(questions) == len(dashboard["panels"]) > 5
+    for question in questions:
+        promql = question.replace("$callable", ".*").replace("$__rate_interval", "1m")
+        assert backends.until(lambda promql=promql: scraped(promql), tmp_path / "prometheus.log"), question

@@ -15,6 +15,7 @@ from jitwarmup import Report, cli
 from jitwarmup.cli import Exit, demo, main, models
 from jitwarmup.cli.models import DemoModel
 from jitwarmup.cli.progress import Progress, line
+from jitwarmup.cli.terminal import choose_log
 from jitwarmup.integrations.transformers import smollm2
 from jitwarmup.records.errors import ArgumentError
 from jitwarmup.records.runs import OneTimeWork, Phase, Run
@@ -314,3 +315,14 @@ def test_where_there_is_no_terminal_nothing_is_drawn(monkeypatch):
 def test_a_failed_run_says_with_what():
     failed = Run(phase=Phase.WARM, index=1, started_at=0.0, duration_ns=5, outcome="error", error_type="ValueError")
     assert line(failed).endswith("5 ns  ValueError")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_events_are_json_lines_where_stderr_is_no_terminal(terminal, monkeypatch):
+    import structlog
+
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    structlog.reset_defaults()
+    choose_log()
+    assert structlog.is_configured() is not terminal

@@ -47,6 +47,8 @@ def test_the_events_of_a_first_and_a_second_call_are_these_whole_dicts(events) -
             "phase": "validate",
             "duration_s": 5.0,
             "outcome": "ok",
+            "runs_left": 2,
+            "left_s": 10.0,
         },
         {
             "event": "jitwarmup.warmup.completed",

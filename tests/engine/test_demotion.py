@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from jitwarmup import MeasurementFailed, OneTimeWork, State, warmed
+from jitwarmup import MeasurementFailed, OneTimeWork, State, by_shape, warmed
 from jitwarmup.engine.demotion import EAGER_FALLBACK
 from jitwarmup.keys.single_flight import Claim
 from jitwarmup.probes import Observation
@@ -235,3 +235,18 @@ def test_losses_and_clean_calls_of_many_threads_leave_a_right_state(watch) -> No
     assert function.state is State.WARM
     assert function.coverage().hits == 203
     watch.open_now = 0  # the scripted watch counts without a lock
+
+
+@pytest.mark.parametrize("key", [None, by_shape])
+def test_a_recompile_under_the_default_key_is_answered_once_with_the_key_that_would_help(key, watch, events):
+    @warmed(iterations=0, key=key)
+    def function(x):
+        return x
+
+    function(1)
+    for kind in ("import", "dynamo.recompile", "dynamo.recompile"):
+        watch.seen = [Observation(work=(OneTimeWork(kind=kind),))]
+        function(1)
+    advice = [event.get("advice") for event in events.named("jitwarmup.steady_state.lost")]
+    assert [bool(text) for text in advice] == [False, key is None, False]
+    assert key is not None or "key=by_shape" in advice[1]

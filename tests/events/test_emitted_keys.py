@@ -53,7 +53,7 @@ class Work:
         return self.count
 
     def delta(self, before: int, after: int) -> tuple[OneTimeWork, ...]:
-        return (OneTimeWork(kind="dynamo.recompile", count=after - before),) if after > before else ()
+        return (OneTimeWork(kind="dynamo.recompile", count=after - before, duration_s=1e-9),) if after > before else ()
 
     def disarm(self) -> None: ...
 

@@ -45,12 +45,32 @@ def test_seconds_are_shown_in_three_digits(seconds, text):
         ),
         (s.CALL, {"duration_s": 1.0, "contaminated": True}, "1 s, contaminated"),
         (s.VALIDATION_COMPLETED, {"duration_s": 2.5}, "2.5 s"),
+        (
+            s.VALIDATION_COMPLETED,
+            {"duration_s": 64.2, "runs_left": 5, "left_s": 19.04},
+            "64.2 s, 5 more silent runs, about 19 s",
+        ),
+        (s.VALIDATION_COMPLETED, {"duration_s": 2.5, "runs_left": 0, "left_s": 0.0}, "2.5 s"),
         (s.VALIDATION_FAILED, {"error_type": "ValueError", "phase": "validate"}, "ValueError in phase validate"),
         (s.WARMUP_COMPLETED, {"iterations": 5, "duration_s": 3.21}, "5 runs in 3.21 s"),
         (
             s.WARMUP_COMPLETED,
             {"iterations": 1, "duration_s": 3.21, "cold_s": 3.0, "last_s": 0.2},
             "1 run in 3.21 s, 3 s cold, 200 ms at the end",
+        ),
+        (
+            s.WARMUP_COMPLETED,
+            {
+                "iterations": 5,
+                "duration_s": 70.0,
+                "ledger_run_s": 4.5,
+                "ledger_unexplained_s": 1.0,
+                "ledger_dynamo_capture_s": 3.03,
+                "ledger_cpp_compile_s": 55.1,
+                "ledger_import_s": 0.2,
+                "ledger_inductor_compile_s": 6.04,
+            },
+            "5 runs in 70 s, paid cpp_compile 55.1 s, inductor_compile 6.04 s, dynamo_capture 3.03 s",
         ),
         (s.WARMUP_COMPLETED, {"iterations": 0, "skipped": "arguments_mutated"}, "skipped: arguments_mutated"),
         (s.WARMUP_FAILED, {"error_type": "E", "phase": "warm", "iterations": 2}, "E in phase warm after 2 runs"),
@@ -60,6 +80,11 @@ def test_seconds_are_shown_in_three_digits(seconds, text):
             s.STEADY_STATE_LOST,
             {"reason": "size of x changed", "work": ["dynamo.recompile"], "used": 3, "limit": 8},
             "size of x changed, paid dynamo.recompile, 3 of 8 recompiles used",
+        ),
+        (
+            s.STEADY_STATE_LOST,
+            {"reason": "size of x changed", "work": ["dynamo.recompile"], "paid_dynamo_recompile_s": 0.27},
+            "size of x changed, paid dynamo_recompile 270 ms",
         ),
         (
             s.SUMMARY,
@@ -97,6 +122,13 @@ def test_an_event_is_shown_in_one_line(event, fields, line):
 @pytest.mark.parametrize("event", s.EVENTS, ids=lambda event: event.name)
 def test_a_line_begins_with_the_events_name_even_with_no_fields(event):
     assert short_line(event.name, {}).startswith(event.name)
+
+
+def test_a_key_is_shown_unless_there_is_but_one():
+    line = "jitwarmup.validation.completed module.generate"
+    fields = FUNCTION | {"duration_s": 1.0}
+    assert short_line(s.VALIDATION_COMPLETED, fields | {"key": "x: f32[3]"}) == f"{line} (x: f32[3]) 1 s"
+    assert short_line(s.VALIDATION_COMPLETED, fields | {"key": "default"}) == f"{line} 1 s"
 
 
 def test_a_label_is_shown_and_an_unknown_event_keeps_its_name():

@@ -175,6 +175,9 @@ def test_nothing_to_find_is_said(binding, nvmlsim):
     ):
         with pytest.raises(Unavailable, match="no NVIDIA GPU is visible"):
             resolve(binding, Wanted(wants))
+    with pytest.raises(Unavailable) as one:
+        resolve(binding, Wanted((Want(index=7),)))
+    assert str(one.value) == f"no NVIDIA GPU is visible: asked for was 7, and there is 0 {nvmlsim.uuid(0)}"
     nvmlsim.gpus(0)
     binding.init()
     with pytest.raises(Unavailable, match="the driver knows of none"):
@@ -370,7 +373,10 @@ def test_without_a_visible_gpu_the_monitor_says_so(make_monitor, nvmlsim, monkey
     with gpu, gpu.window("x") as window:
         pass
     assert window.reading.status == "unavailable"
-    assert gpu.received == [("device", "no NVIDIA GPU is visible")]
+    ((metric, reason),) = gpu.received
+    assert metric == "device"
+    assert reason.startswith("no NVIDIA GPU is visible")
+    assert ("asked for was 7" in reason) is (value == "7")
     assert nvmlsim.initialised == 0
 
 

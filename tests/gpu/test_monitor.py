@@ -659,3 +659,19 @@ def test_a_start_while_another_thread_is_held_up_says_so(make_monitor):
     with gpu.window("measure") as window:
         pass
     assert window.reading.status == "ok"
+
+
+@pytest.mark.parametrize("error", ["UNKNOWN", "NOT_SUPPORTED", "NO_PERMISSION"])
+def test_a_metric_that_stops_being_read_is_announced_once_with_its_reason(make_monitor, nvmlsim, error):
+    gpu, received = make_monitor(), []
+    gpu.on_degraded = lambda metric, reason: received.append((metric, reason))
+    gpu.start()
+    with gpu.window("measure"):
+        nvmlsim.advance(0.2)
+    before = list(received)
+    nvmlsim.fault("nvmlDeviceGetTemperatureV", error=error)
+    nvmlsim.fault("nvmlDeviceGetFieldValues", error=error)
+    for _ in range(5):
+        with gpu.window("measure"):
+            nvmlsim.advance(0.2)
+    assert sorted(received[len(before) :]) == [("energy_j", error), ("temperature_c", error)]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from jitwarmup import ArgumentError, warmed
-from jitwarmup.integrations.asgi import lifespan, readiness_app
+from jitwarmup import ArgumentError, NotReady, warmed
+from jitwarmup.integrations.asgi import lifespan, not_ready, readiness_app
 
 pytestmark = pytest.mark.usefixtures("events")
 
@@ -249,6 +249,76 @@ def test_alone_it_answers_404_and_405_and_head() -> None:
 def test_what_is_no_mapping_of_warmed_functions_is_refused(wrong) -> None:
     with pytest.raises(ArgumentError, match="wanted a dict from functions decorated with @warmed"):
         lifespan(wrong)
+
+
+def test_a_gate_turns_everybody_away_until_this_worker_is_ready() -> None:
+    async def main():
+        function, gate = gated()
+        served = []
+
+        async def inner(scope, receive, send):
+            served.append(scope["type"])
+            if scope["type"] == "http":
+                await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+                await send({"type": "http.response.body", "body": b"{}"})
+
+        app = readiness_app(inner, lifespan=lifespan({function: [1]}), gate=True)
+        async with Server(app):
+            status, headers, document = await ask(app, "/")
+            assert (status, headers[b"retry-after"], document["error"]) == (503, b"1", "not ready")
+            closed = asyncio.Queue()
+            await app({"type": "websocket", "path": "/"}, None, closed.put)
+            assert closed.get_nowait() == {"type": "websocket.close", "code": 1013, "reason": "not ready"}
+            assert served == []
+            gate.set()
+
+            async def ready():
+                return (await ask(app, "/readyz"))[0] == 200
+
+            await until(ready)
+            assert (await ask(app, "/"))[0] == 200
+            assert served == ["http"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_route_that_is_not_ready_is_a_503_unless_it_has_begun_to_answer(begun) -> None:
+    async def inner(scope, receive, send):
+        if begun:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        raise NotReady
+
+    app = readiness_app(inner, ready=lifespan({}))
+    if begun:
+        with pytest.raises(NotReady):
+            asyncio.run(ask(app, "/"))
+    else:
+        status, headers, document = asyncio.run(ask(app, "/"))
+        assert (status, headers[b"retry-after"], document["error"]) == (503, b"1", "not ready")
+
+
+@pytest.mark.parametrize("framework", ["starlette", "fastapi"])
+@pytest.mark.parametrize("kind", ["async", "plain"])
+def test_a_framework_answers_503_by_our_handler(framework, kind) -> None:
+    module = pytest.importorskip(f"{framework}.applications")
+    app = getattr(module, {"starlette": "Starlette", "fastapi": "FastAPI"}[framework])()
+
+    def plain(request):
+        raise NotReady
+
+    async def route(request):
+        raise NotReady
+
+    app.add_route("/", route if kind == "async" else plain)
+    app.add_exception_handler(NotReady, not_ready)
+    with Running(app) as port:
+        assert get(port, "/") == (503, {"error": "not ready", "eta_s": 1.0})
+
+
+def test_a_warmed_function_is_no_application() -> None:
+    with pytest.raises(ArgumentError, match=r"readiness_app\(ready=readiness\(function\)\)"):
+        readiness_app(warmed(len))
 
 
 @pytest.mark.slow

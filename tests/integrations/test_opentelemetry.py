@@ -87,17 +87,19 @@ def test_opentelemetry_reads_the_state_when_it_is_collected():
     states = meter.observed("jitwarmup.state", function)
     assert [seen.attributes["jitwarmup.state"] for seen in states if seen.value] == ["warm"]
     assert [seen.value for seen in meter.observed("jitwarmup.ready", function)] == [1.0]
+    calls = meter.observed("jitwarmup.live_calls", function)
+    assert {seen.attributes["jitwarmup.key"]: seen.value for seen in calls} == {"warm": 0.0, "cold": 1.0}
 
 
 def test_every_metric_of_events_is_fed():
     fed = {
         schema.CALL: {"duration_s": 1.0, "outcome": "ok", "first_item_s": 0.1},
         schema.SUMMARY: {"count": 1, "sum_s": 1.0, "median_s": 1.0},
-        schema.WARMUP_COMPLETED: {"iterations": 1, "duration_s": 1.0},
+        schema.WARMUP_COMPLETED: {"iterations": 1, "duration_s": 1.0, "ledger_import_s": 0.5},
         schema.STEADY_STATE_LOST: {"reason": "r"},
     }
     meter = FakeMeter()
     out = OpenTelemetryMetrics(meter)
     for event, fields in fed.items():
         emit(out, event, **fields)
-    assert {name for name, _, _ in meter.recorded} == set(meter.made) - {"jitwarmup.state", "jitwarmup.ready"}
+    assert {name for name, _, _ in meter.recorded} == set(meter.made) - set(meter.callbacks)

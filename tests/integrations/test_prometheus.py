@@ -85,6 +85,32 @@ def test_labels_are_few(registry):
     assert registry.get_sample_value("jitwarmup_calls_total", {"callable": "other", "outcome": "closed"}) == 10
 
 
+def test_seconds_of_one_time_work_are_counted_by_cause(registry):
+    out = PrometheusMetrics(registry)
+    costs = {"ledger_run_s": 9.0, "ledger_unexplained_s": 9.0, "ledger_dynamo_capture_s": 3.0, "ledger_import_s": 0.5}
+    emit(out, schema.WARMUP_COMPLETED, iterations=1, duration_s=30.0, **costs)
+    emit(out, schema.STEADY_STATE_LOST, reason="r", paid_dynamo_capture_s=2.0)
+
+    def paid(cause):
+        return registry.get_sample_value("jitwarmup_one_time_seconds_total", F | {"cause": cause})
+
+    assert [paid(cause) for cause in ("dynamo_capture", "import", "run", "unexplained")] == [5.0, 0.5, None, None]
+
+
+def test_a_duration_carries_the_ids_of_its_span(registry):
+    trace = pytest.importorskip("opentelemetry.sdk.trace")
+    from prometheus_client.openmetrics.exposition import generate_latest
+
+    out = PrometheusMetrics(registry)
+    emit(out, schema.CALL, duration_s=0.5, outcome="ok")
+    assert b"# {" not in generate_latest(registry)
+    with trace.TracerProvider().get_tracer("test").start_as_current_span("request") as span:
+        emit(out, schema.CALL, duration_s=0.015, outcome="ok")
+    context = span.get_span_context()
+    exemplar = f'span_id="{context.span_id:016x}",trace_id="{context.trace_id:032x}"}} 0.015'
+    assert [exemplar in line for line in generate_latest(registry).decode().splitlines() if "# {" in line] == [True]
+
+
 @pytest.fixture
 def scraped(registry):
     """Metrics that get the events of the process; gives the one state of a function that is 1, and whether it is ready."""
@@ -130,6 +156,28 @@ def test_ready_is_taken_back_with_the_functions_own(scraped):
     function(torch.ones(4))
     assert not function.ready
     assert scraped(function)[1] == 0.0
+
+
+def test_calls_that_met_a_warm_key_and_others_are_the_functions_own(scraped, registry):
+    @warmed(iterations=1, key=lambda x: x)
+    def function(x):
+        return x
+
+    for x in (1, 1, 1, 2):
+        function(x)
+    coverage, name = function.coverage(), {"callable": f"{function.__module__}.{function.__qualname__}"}
+    seen = [registry.get_sample_value("jitwarmup_live_calls", name | {"key": key}) for key in ("warm", "cold")]
+    assert seen == [coverage.hits, coverage.calls - coverage.hits] == [2, 2]
+
+
+def test_what_was_reset_is_cold(scraped):
+    @warmed(iterations=1)
+    def function():
+        return 1
+
+    function.warm()
+    function.reset()
+    assert scraped(function) == (function.state, 0.0) == ("cold", 0.0)
 
 
 def test_a_failed_warm_up_is_seen(scraped):

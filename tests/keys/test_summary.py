@@ -13,7 +13,8 @@ import pytest
 from jitwarmup import warmed
 from jitwarmup.events import schema
 from jitwarmup.keys import summary as summary_module
-from jitwarmup.keys.summary import PERIOD_S, RECENT, CallSummary
+from jitwarmup.keys.at_exit import PERIOD_S, flush_all
+from jitwarmup.keys.summary import RECENT, CallSummary
 from jitwarmup.records.runs import Phase, Run
 from jitwarmup.testing import capture_events
 
@@ -138,7 +139,7 @@ def test_threads_lose_no_call(tally, emitted):
 
 def test_what_was_not_told_is_told_at_the_end(tally, emitted):
     tally.count(emitted, 1)
-    summary_module.flush_all()
+    flush_all()
     assert [fields["count"] for fields in emitted] == [1]
 
 
@@ -147,7 +148,7 @@ def test_a_function_that_is_gone_is_not_kept_alive_for_its_summary(now, emitted)
     forgotten.count(emitted, 1)
     del forgotten
     gc.collect()
-    summary_module.flush_all()
+    flush_all()
     assert emitted == []
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from jitwarmup.records.errors import NotReady as NotReady
     from jitwarmup.records.errors import Overlap as Overlap
     from jitwarmup.records.errors import RankFailed as RankFailed
-    from jitwarmup.records.report import Failure as Failure
+    from jitwarmup.records.failure import Failure as Failure
     from jitwarmup.records.report import RankTimes as RankTimes
     from jitwarmup.records.report import Report as Report
     from jitwarmup.records.report import Summary as Summary
@@ -71,7 +71,8 @@ WHERE, __getattr__, __dir__ = lazily(
         "keys.shapes": "by_bucket by_shape",
         "keys.tokens": "by_tokens",
         "records.errors": "ArgumentError JitwarmupError MeasurementFailed MonitorStateError NotReady Overlap RankFailed",
-        "records.report": "Failure RankTimes Report Summary",
+        "records.failure": "Failure",
+        "records.report": "RankTimes Report Summary",
         "records.runs": "Coverage Decision DeviceReading OneTimeWork Phase Preparation Run State Warmup",
         "records.verdict": "Reason Verdict",
     },

@@ -9,8 +9,9 @@ from typing import Any
 from jitwarmup.analysis.costs import exclusive_costs
 from jitwarmup.analysis.rest import contention_share
 from jitwarmup.analysis.stats import summarize
+from jitwarmup.records.failure import Failure
 from jitwarmup.records.protocols import RunAnnotation
-from jitwarmup.records.report import SENTINEL_S, Failure, Report, Summary
+from jitwarmup.records.report import SENTINEL_S, Report, Summary
 from jitwarmup.records.runs import Phase, Run
 from jitwarmup.records.verdict import Reason, Verdict
 

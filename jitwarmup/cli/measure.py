@@ -33,8 +33,9 @@ from jitwarmup.cli.progress import Progress
 from jitwarmup.cli.target import arguments, resolve
 from jitwarmup.cli.terminal import choose_log, command, painter, positive, width, with_messages
 from jitwarmup.records.errors import ArgumentError
+from jitwarmup.records.failure import Failure
 from jitwarmup.records.files import append_text, save_text
-from jitwarmup.records.report import SENTINEL_S, Failure, Report
+from jitwarmup.records.report import SENTINEL_S, Report
 from jitwarmup.records.text import shortened
 from jitwarmup.records.verdict import Reason
 from jitwarmup.views.comparison import comparison_markdown, comparison_text

@@ -23,8 +23,8 @@ from jitwarmup.host.scope import current, note_divergence
 from jitwarmup.keys.single_flight import Wait
 from jitwarmup.records.codec import decode_record, encode
 from jitwarmup.records.errors import ArgumentError, RankFailed
+from jitwarmup.records.failure import Failure
 from jitwarmup.records.protocols import Exchanged, Ranks
-from jitwarmup.records.report import Failure
 from jitwarmup.records.runs import Run
 from jitwarmup.records.verdict import Verdict
 

@@ -19,7 +19,8 @@ from jitwarmup.host.switch import SWITCH
 from jitwarmup.keys.state import KeyState
 from jitwarmup.probes import Usage
 from jitwarmup.records.errors import RankFailed
-from jitwarmup.records.report import SENTINEL_S, Failure, RankTimes, Report
+from jitwarmup.records.failure import Failure
+from jitwarmup.records.report import SENTINEL_S, RankTimes, Report
 from jitwarmup.records.runs import Decision, OneTimeWork, Phase, Run
 from jitwarmup.records.verdict import Reason
 

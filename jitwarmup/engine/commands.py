@@ -32,8 +32,8 @@ from jitwarmup.keys.single_flight import Wait
 from jitwarmup.keys.state import KeyState
 from jitwarmup.probes import CompiledCallCounter
 from jitwarmup.records.errors import MeasurementFailed
+from jitwarmup.records.failure import text_of
 from jitwarmup.records.protocols import Clock
-from jitwarmup.records.report import text_of
 from jitwarmup.records.runs import Phase, Run
 
 PLAIN = Step(Phase.MEASURE, 0)  # a plain call is a measured run of its own

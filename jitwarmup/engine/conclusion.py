@@ -25,9 +25,10 @@ from jitwarmup.keys.single_flight import BEING_WARMED
 from jitwarmup.keys.state import WarmupOutcome
 from jitwarmup.probes import asked_for, unseen
 from jitwarmup.records.errors import MeasurementFailed, RankFailed
+from jitwarmup.records.failure import Failure
 from jitwarmup.records.first_run import FirstRun
 from jitwarmup.records.protocols import RunAnnotation
-from jitwarmup.records.report import Failure, RankTimes, Report
+from jitwarmup.records.report import RankTimes, Report
 from jitwarmup.records.runs import Decision, Phase, Run, State, Warmup
 from jitwarmup.records.verdict import Reason, Verdict
 

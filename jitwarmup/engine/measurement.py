@@ -46,8 +46,8 @@ from jitwarmup.host.identities import new_identities
 from jitwarmup.host.switch import SWITCH
 from jitwarmup.keys.single_flight import Claim, Wait
 from jitwarmup.records.errors import RankFailed
+from jitwarmup.records.failure import text_of
 from jitwarmup.records.protocols import Clock
-from jitwarmup.records.report import text_of
 from jitwarmup.records.runs import Decision, Phase, Run, State
 
 CAUSES = {"dynamo", "inductor", "cudagraph", "allocator"}  # probes whose silence is worth something

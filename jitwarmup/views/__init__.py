@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jitwarmup.records.report import Report
+from jitwarmup.records.text import shortened
 
 
 def report_text(report: Report) -> str:
@@ -10,6 +11,13 @@ def report_text(report: Report) -> str:
     from jitwarmup.views.summary import summary
 
     return summary(report, width=120)
+
+
+def report_line(report: Report) -> str:
+    """A report in one line: the function, its steady median, the verdict."""
+    from jitwarmup.views.summary import headline
+
+    return shortened(f"{report.callable}: {headline(report)}, {report.verdict.state}", 200)
 
 
 def report_html(report: Report) -> str | None:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from jitwarmup.records.checks import LARGEST, SMALLEST
 from jitwarmup.records.codec import TRANSIENT, Record, decode, field_types
 from jitwarmup.records.errors import ArgumentError, JitwarmupError
-from jitwarmup.records.report import Failure, Report, Summary
+from jitwarmup.records.failure import Failure
+from jitwarmup.records.report import Report, Summary
 from jitwarmup.records.runs import Decision, DeviceReading, OneTimeWork, Phase, Run, Warmup
 from jitwarmup.records.verdict import Reason, Verdict
 

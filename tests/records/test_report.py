@@ -13,7 +13,8 @@ from jitwarmup.analysis.compose import compose, latency_of, ledger_of, timed
 from jitwarmup.analysis.costs import exclusive_costs
 from jitwarmup.analysis.stats import summarize
 from jitwarmup.records.errors import ArgumentError, MeasurementFailed
-from jitwarmup.records.report import SENTINEL_S, Failure, Report, Summary
+from jitwarmup.records.failure import Failure
+from jitwarmup.records.report import SENTINEL_S, Report, Summary
 from jitwarmup.records.runs import OneTimeWork, Phase, Run
 from jitwarmup.records.verdict import Verdict
 
@@ -324,3 +325,35 @@ def test_a_report_is_a_value():
     assert replace(report) == report
     with pytest.raises(AttributeError):
         report.latency_s = 5.0
+
+
+def test_its_text_is_the_explanation_and_its_repr_one_line():
+    report = report_of([*prepared(2.0), *(a_run(1.0, index=index) for index in range(6))])
+    assert str(report) == report.explain()
+    assert repr(report).startswith("<Report ")
+    assert "\n" not in repr(report)
+    for word in (report.callable, "1 s", report.verdict.state):
+        assert word in repr(report)
+    assert "ValueError" in repr(report_of([a_run(1.0)], failed=failure()))
+
+
+def test_a_saved_report_comes_back_equal(tmp_path):
+    report, file = report_of([*prepared(2.0), a_run(1.0)]), tmp_path / "report.json"
+    file.write_text("an older one")
+    report.save(file)
+    assert Report.load(file) == report
+    assert Report.load(str(file)).to_dict() == report.to_dict()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"schema": "jitwarmup.sweep/1"}', "[" * 100_000, "\x00"])
+def test_what_is_no_report_is_not_loaded(tmp_path, text):
+    (tmp_path / "file").write_text(text)
+    with pytest.raises(ArgumentError, match=r"wanted"):
+        Report.load(tmp_path / "file")
+
+
+def test_where_nothing_can_be_read_or_written_the_error_names_the_file(tmp_path):
+    with pytest.raises(ArgumentError, match="missing"):
+        Report.load(tmp_path / "missing")
+    with pytest.raises(ArgumentError, match="folder"):
+        report_of([a_run(1.0)]).save(tmp_path / "folder" / "file")

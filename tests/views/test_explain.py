@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from jitwarmup.analysis.compose import compose
-from jitwarmup.records.report import Failure, RankTimes
+from jitwarmup.records.failure import Failure
+from jitwarmup.records.report import RankTimes
 from jitwarmup.records.runs import OneTimeWork, Phase, Run
 from jitwarmup.records.verdict import Reason, Verdict
 from jitwarmup.views import report_text as explain

@@ -15,6 +15,7 @@ from jitwarmup.events.guard import FAULTS
 from jitwarmup.events.sinks import Recorder
 from jitwarmup.host.scope import CURRENT
 from jitwarmup.host.switch import SWITCH
+from jitwarmup.keys.at_exit import LEAVING
 from jitwarmup.probes.probe_set import DEFAULT
 from jitwarmup.probes.run_table import RUNS
 
@@ -40,6 +41,7 @@ def _clean_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     CURRENT.set(None)
     FAULTS.by_place.clear()
     yield
+    LEAVING.hurry_until = -1.0  # a test's own SIGTERM is over
     probes._USUAL.disarm()
     gc_watches()
     if (structlog := sys.modules.get("structlog")) is not None:

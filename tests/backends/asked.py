@@ -1,4 +1,9 @@
-"""``python asked.py FILE``: a service's events of a few calls, and on stdout what the process itself knows of them."""
+"""
+A service's events of a few calls, and on stdout what the process itself knows of them.
+
+    python asked.py FILE            its events in a file
+    python asked.py FILE PORT       its metrics too: for Prometheus it waits for a line when it is warm, and one at the end
+"""
 
 import contextlib
 import json
@@ -10,7 +15,15 @@ from jitwarmup import GPUMonitor, by_shape, steady_state, warmed
 from jitwarmup.events import JsonLines, set_emitters
 
 file = JsonLines(sys.argv[1])
-set_emitters(file)
+emitters = [file]
+if port := sys.argv[2:]:
+    import prometheus_client
+
+    from jitwarmup.integrations.prometheus import PrometheusMetrics
+
+    emitters.append(PrometheusMetrics())
+    prometheus_client.start_http_server(int(port[0]), "127.0.0.1")
+set_emitters(*emitters)
 compiled = torch.compile(lambda x: x.sin() + 1, backend="eager", dynamic=False)
 
 
@@ -31,7 +44,7 @@ def cold(x):
 
 @warmed(iterations=1, emit="summary")
 def summed(x):
-    return x
+    return x + 1
 
 
 @warmed(iterations=1, emit="summary", key=by_shape)
@@ -51,6 +64,8 @@ def ones(*sizes):
 warmups = {}
 for function in (served, recovered, cold, summed, summed_cold):
     warmups[function] = function.warm(*ones(3))
+if port:
+    sys.stdin.readline()
 graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
 for function, sizes in {
     recovered: (3, 4, 4, 4, 4),
@@ -65,6 +80,8 @@ warmups[cold] = cold.warm(*ones(5))
 cold(*ones(5))
 with contextlib.suppress(ValueError):
     fails()
+with contextlib.suppress(TypeError):
+    summed(None)
 for function in (summed, summed_cold):
     function.flush()
 monitor = GPUMonitor()
@@ -79,6 +96,7 @@ coverages = {name: function.coverage() for name, function in functions.items()}
 misses = [(name, missed.key) for name, coverage in coverages.items() for missed in coverage.missed]
 known = {
     "cold": sorted({*misses} - warm),
+    "not_ready": sorted(name for name, state in states.items() if not state["ready"]),
     "ledgers": {
         f"__main__.{function.__name__}": {f"ledger_{kind.replace('.', '_')}_s": s for kind, s in report.ledger.items()}
         for function, report in warmups.items()
@@ -89,4 +107,6 @@ known = {
     "failed": [name for name, state in states.items() if "failed" in (state["last_reason"] or "")],
     "unread": monitor.degraded,
 }
-json.dump(known, sys.stdout)
+print(json.dumps(known), flush=True)
+if port:
+    sys.stdin.readline()

@@ -203,7 +203,7 @@ LOST = (
 )
 CALL = (*OUTCOME, *ERROR, CONTAMINATED, *STREAM, *WORK, *HOST, *DEVICE)
 TOTALS = (
-    count("count", "Calls since the last summary, exact."),
+    count("count", "Calls that ended well since the last summary, exact."),
     seconds("sum_s", "Their seconds, exact."),
     seconds("min_s", "The shortest, exact."),
     seconds("max_s", "The longest, exact."),
@@ -211,7 +211,7 @@ TOTALS = (
     seconds("median_s", "Median of the last `recent` calls."),
     *QUANTILES,
     count("recent", "Calls the percentiles are taken over, at most 10,000."),
-    count("errors", "Calls that raised."),
+    count("errors", "Calls that raised, which are not in `count`."),
     count("contaminated_count", "Calls during which one-time work of their own happened."),
 )
 COVERAGE = (

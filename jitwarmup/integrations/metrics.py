@@ -84,11 +84,12 @@ def readings(event: str, fields: Mapping[str, Any]) -> Iterator[Reading]:
             if "first_item_s" in fields:
                 yield FIRST_ITEM, fields["first_item_s"], {}
     elif event == s.SUMMARY:
-        errors = fields.get("errors", 0)
-        yield CALLS, fields["count"] - errors, {"outcome": "ok"}
-        yield CALLS, errors, {"outcome": "error"}
+        yield CALLS, fields["count"], {"outcome": "ok"}
+        yield CALLS, fields.get("errors", 0), {"outcome": "error"}
     elif event == s.WARMUP_COMPLETED:
         yield WARMUP, fields["duration_s"], {}
+        yield LOST, 0, {}  # shown from now on: an increase is seen only against a value before it
+        yield RECOMPILES, 0, {}
     elif event == s.STEADY_STATE_LOST:
         yield LOST, 1, {}
         yield RECOMPILES, fields.get("recompiles", int("dynamo.recompile" in fields.get("work", ()))), {}

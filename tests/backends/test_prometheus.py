@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.parse
 import urllib.request
 from collections import Counter
+from contextlib import contextmanager
 
 import pytest
 
@@ -19,14 +21,12 @@ scrape_configs: [{{job_name: jitwarmup, static_configs: [{{targets: ["127.0.0.1:
 """
 
 
-@pytest.fixture
-def scraped(backends, tmp_path):
-    """A function that asks a Prometheus which scrapes an application that had the thousand events."""
-    config, data, log = (tmp_path / name for name in ("prometheus.yml", "data", "prometheus.log"))
-    port, shown_at = backends.free_port(), backends.free_port()
+@contextmanager
+def prometheus_of(backends, place, shown_at):
+    """A running Prometheus that scrapes a port: a function that asks it."""
+    config, data, log = (place / name for name in ("prometheus.yml", "data", "prometheus.log"))
+    port = backends.free_port()
     config.write_text(CONFIG.format(port=shown_at, rules=backends.examples / "prometheus_rules.yml"))
-    application = [sys.executable, backends.here / "serve_metrics.py", shown_at]
-    env = {**os.environ, "PYTHONPATH": str(backends.root)}
     server = [
         backends.installed("prometheus") / "usr" / "bin" / "prometheus",
         f"--config.file={config}",
@@ -40,11 +40,21 @@ def scraped(backends, tmp_path):
             results = json.load(answer)["data"]["result"]
         return {tuple(sorted(result["metric"].values())): float(result["value"][1]) for result in results}
 
+    with backends.running(*server, log=log) as running:
+        backends.until(lambda: ask("jitwarmup_ready"), log, running)
+        yield ask
+
+
+@pytest.fixture
+def scraped(backends, tmp_path):
+    """A function that asks a Prometheus which scrapes an application that had the thousand events."""
+    shown_at = backends.free_port()
+    application = [sys.executable, backends.here / "serve_metrics.py", shown_at]
+    env = {**os.environ, "PYTHONPATH": str(backends.root)}
     with (
         backends.running(*application, log=tmp_path / "application.log", env=env),
-        backends.running(*server, log=log) as running,
+        prometheus_of(backends, tmp_path, shown_at) as ask,
     ):
-        backends.until(lambda: ask("jitwarmup_ready"), log, running)
         yield ask
 
 
@@ -52,7 +62,7 @@ def test_all_events_are_counted_and_the_median_is_the_true_one(scraped, thousand
     events = thousand.make()
     kinds = Counter(event for event, _, _ in events)
     durations = [fields["duration_s"] for event, _, fields in events if event == schema.CALL]
-    in_summaries = sum(fields["count"] for event, _, fields in events if event == schema.SUMMARY)
+    in_summaries = sum(fields["count"] + fields["errors"] for event, _, fields in events if event == schema.SUMMARY)
     recompiles = sum(fields["recompiles"] for event, _, fields in events if event == schema.STEADY_STATE_LOST)
 
     def value(metric: str) -> float:
@@ -93,3 +103,41 @@ def test_every_panel_of_the_dashboard_has_data(scraped, backends, tmp_path):
     for question in questions:
         promql = question.replace("$callable", ".*").replace("$__rate_interval", "1m")
         assert backends.until(lambda promql=promql: scraped(promql), tmp_path / "prometheus.log"), question
+
+
+@pytest.mark.backends
+def test_the_five_queries_of_the_page_are_answered_as_the_process_knows(backends, tmp_path):
+    page = (backends.examples / "README.md").read_text()
+    (block,) = re.findall(r"```promql\n(.*?)```", page, re.DOTALL)
+    queries = dict(re.findall(r"^# (\w+):.*\n(.*)$", block, re.MULTILINE))
+    shown_at, errors = backends.free_port(), tmp_path / "asked.log"
+    command = [sys.executable, backends.here / "asked.py", tmp_path / "events.jsonl", str(shown_at)]
+    env = {**os.environ, "PYTHONPATH": str(backends.root)}
+    pipe = subprocess.PIPE
+    with (
+        errors.open("w") as log,
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=log, text=True, env=env) as process,
+        prometheus_of(backends, tmp_path, shown_at) as ask,
+    ):
+        served = ("__main__.served",)
+        backends.until(lambda: served in ask("sum by (callable) (jitwarmup_recompiles_total)"), errors, process)
+        print(file=process.stdin, flush=True)  # warm, and scraped: now come the live calls
+        known = json.loads(process.stdout.readline())
+        hits = {(name, "jitwarmup:warm_share"): met / calls for name, (calls, met) in known["traffic"].items()}
+        last = 'jitwarmup_calls_total{callable="__main__.summed_cold",outcome="ok"} == 2'
+        backends.until(lambda: ask(last) and ask(queries["traffic"]) == pytest.approx(hits), errors, process)
+        answers = {name: ask(query) for name, query in queries.items()}
+        print(file=process.stdin, flush=True)
+    assert sorted(name for (name,) in answers["cold"]) == known["not_ready"]
+    for name, ledger in known["ledgers"].items():
+        for cause, seconds in ledger.items():
+            if cause not in ("ledger_run_s", "ledger_unexplained_s") and seconds:
+                assert answers["cost"][name, cause[len("ledger_") : -len("_s")]] == pytest.approx(seconds)
+    assert answers["cost"]["__main__.served", "dynamo_recompile"] > 0
+    assert {name for labels in answers["recompiled"] for name in labels if "." in name} >= {
+        *served,
+        "__main__.recovered",
+    }
+    assert answers["traffic"] == pytest.approx(hits)
+    degraded = {name for labels in answers["degraded"] for name in labels if name.startswith("__main__")}
+    assert degraded == {name for name, _ in known["degraded"]}

@@ -1,42 +1,10 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import tempfile
-from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.backends
-
-
-@pytest.fixture(scope="module")
-def database(backends):
-    """A fresh PostgreSQL: a function that runs SQL in it and gives the lines of the answer, and its port."""
-    backends.installed("rsyslog")
-    (binaries,) = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
-    place = Path(tempfile.mkdtemp(prefix="jitwarmup-postgresql-"))  # its user cannot enter pytest's folders
-    log, port = place / "postgresql.log", backends.free_port()
-    by_root = os.geteuid() == 0
-    if by_root:
-        shutil.chown(place, "postgres")
-    as_user = ["runuser", "-u", "postgres", "--"] if by_root else []
-    make = [*as_user, binaries / "initdb", "-D", place / "data", "-A", "trust", "-U", "postgres", "-N"]
-    subprocess.run([str(part) for part in make], check=True, capture_output=True, timeout=120, cwd=place)
-
-    def sql(question: str) -> list[str]:
-        command = ["psql", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "-AtX", "-v", "ON_ERROR_STOP=1"]
-        ended = subprocess.run([*command, "-c", question], check=True, capture_output=True, text=True, timeout=60)
-        return ended.stdout.splitlines()
-
-    server = [*as_user, binaries / "postgres", "-D", place / "data", "-p", port, "-k", place]
-    with backends.running(*server, log=log, cwd=place) as running:
-        backends.until(lambda: sql("select 1"), log, running)
-        sql("create table events (doc jsonb not null)")
-        yield sql, port
-    shutil.rmtree(place, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

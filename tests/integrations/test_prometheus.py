@@ -44,9 +44,36 @@ def test_a_summary_counts_all_its_calls(registry):
     out = PrometheusMetrics(registry)
     emit(out, schema.SUMMARY, count=100, sum_s=12.0, errors=3, median_s=0.12)
     emit(out, schema.SUMMARY, count=1, sum_s=1.0)
-    assert registry.get_sample_value("jitwarmup_calls_total", F | {"outcome": "ok"}) == 98
+    assert registry.get_sample_value("jitwarmup_calls_total", F | {"outcome": "ok"}) == 101
     assert registry.get_sample_value("jitwarmup_calls_total", F | {"outcome": "error"}) == 3
     assert registry.get_sample_value("jitwarmup_call_duration_median_seconds", F) == 0.12
+
+
+def test_a_summary_of_more_errors_than_calls_that_ended_well_counts_both(registry):
+    @warmed(iterations=1, emit="summary")
+    def inverse(x):
+        return 1 / x
+
+    set_emitters(PrometheusMetrics(registry))
+    try:
+        inverse.warm(1)
+        inverse(1)
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                inverse(0)
+        inverse.flush()
+    finally:
+        set_emitters()
+    calls = {"callable": f"{__name__}.{inverse.__qualname__}"}
+    assert registry.get_sample_value("jitwarmup_calls_total", calls | {"outcome": "ok"}) == 1
+    assert registry.get_sample_value("jitwarmup_calls_total", calls | {"outcome": "error"}) == 2
+
+
+def test_losses_and_recompiles_are_shown_as_zero_from_the_warm_up_on(registry):
+    """Prometheus sees an increase only against an earlier value: an alert on the first recompile needs the zero."""
+    emit(PrometheusMetrics(registry), schema.WARMUP_COMPLETED, iterations=1, duration_s=1.0)
+    assert registry.get_sample_value("jitwarmup_recompiles_total", F) == 0
+    assert registry.get_sample_value("jitwarmup_steady_state_lost_total", F) == 0
 
 
 def test_a_recompile_that_is_only_named_counts_once(registry):

@@ -43,9 +43,7 @@ PAIRS = 8  # fewer pairs cannot leave 1 out at this level by sign alone: 2 * (1/
 MOST = 4000  # values of a side that are resampled; the newest of more
 SHIFTED = 50  # values of a side up to which the shift is looked at; of more the median is sure enough of itself
 PRECISE = math.log(1.2)  # an interval that reaches a difference of a fifth is no proof that there is none
-PROCESS_SPREAD = (
-    2.58 * 0.04
-)  # at this level: medians of processes of one program spread by 1 to 4 % (layout, allocator)
+PROCESS_SPREAD = 2.58 * 0.04  # at this level: medians of processes of one program spread by 1 to 4 % (layout, ...)
 
 Call = Literal["slower", "faster", "same", "undecided"]
 Method = Literal["pairs", "runs", "processes", "single", "absent"]

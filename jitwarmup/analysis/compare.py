@@ -42,10 +42,8 @@ from jitwarmup.records.codec import Record
 PAIRS = 8  # fewer pairs cannot leave 1 out at this level by sign alone: 2 * (1/2)^7 is above 1 %
 MOST = 4000  # values of a side that are resampled; the newest of more
 SHIFTED = 50  # values of a side up to which the shift is looked at; of more the median is sure enough of itself
-PRECISE = math.log(1.25)  # half an interval wider than this hides too much for "no difference"
-PROCESS_SPREAD = (
-    2.58 * 0.04
-)  # at this level: medians of processes of one program spread by 1 to 4 % (layout, allocator)
+PRECISE = math.log(1.2)  # an interval that reaches a difference of a fifth is no proof that there is none
+PROCESS_SPREAD = 2.58 * 0.04  # at this level: medians of processes of one program spread by 1 to 4 % (layout, ...)
 
 Call = Literal["slower", "faster", "same", "undecided"]
 Method = Literal["pairs", "runs", "processes", "single", "absent"]
@@ -325,11 +323,12 @@ def called(known: Ratio, logs: Sequence[float], least: float, apart: float = 0.0
     """A ratio with its interval from resampled logarithms, and the verdict of the median and of the shift together."""
     low, high, most = interval(logs, least, apart)
     known = replace(known, low=low, high=high, most=max(most, known.most or 0.0))
-    slower, faster = max(low, known.shift_low or 0.0) > 1, min(high, known.shift_high or math.inf) < 1
+    shift_low, shift_high = known.shift_low or low, known.shift_high or high
+    slower, faster = max(low, shift_low) > 1, min(high, shift_high) < 1
     if slower != faster:
         return replace(known, verdict="slower" if slower else "faster", why="")
     if apart:
         return replace(known, why="processes")
-    if slower or max(-math.log(low), math.log(high)) > PRECISE:
+    if slower or max(-math.log(min(low, shift_low)), math.log(max(high, shift_high))) > PRECISE:
         return replace(known, why="noise")
     return replace(known, verdict="same", why="")

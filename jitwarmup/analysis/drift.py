@@ -20,9 +20,7 @@ from typing import Literal, NamedTuple
 
 LEARN = 150  # clean calls that show a key's level and spread
 TRIM = 10  # of them, at each end, whose distance counts no more than that of the next
-LEAST_SLACK = math.log(
-    1.2
-)  # a change that never matters: the clock speed and caches of a shared host give and take as much
+LEAST_SLACK = math.log(1.2)  # a change that never matters: clock speed and caches of a shared host vary as much
 MOST = 3.0  # slacks that one call counts at most
 FAR = 80.0  # slacks of evidence
 LASTING_S = 0.1  # of own time: whatever is over before is no move for good

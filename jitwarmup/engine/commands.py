@@ -147,9 +147,7 @@ class RunRequest:
     validates: bool = False  # live, and the validation run too: whether it answers an interrupt is looked at
     drain: int | None = None
     left_s: float | None = None
-    kept: KeptItems | None = (
-        None  # a stream's items, where they may have to be handed on; None again where they are not all
-    )
+    kept: KeptItems | None = None  # a stream's items, where they may be handed on; None again where they are not all
     region: TimedRegion | None = None  # that it was made in
     own: bool = False  # made with the caller's own arguments, so that what comes of it may be what the caller gets
     instead: Callable[[], Procedure] | None = None  # the caller's own run, should this one not be it

@@ -17,9 +17,7 @@ from jitwarmup.gpu.energy import CounterCheck, Energy, Moment, SampleHistory, Sa
 from jitwarmup.gpu.reading import Edge
 
 ENERGY, POWER_NOW = 83, 186  # millijoules since the driver was loaded; milliwatts
-QUIET = frozenset(
-    {"sm_active_pct", "tensor_active_pct", "dram_bw_pct", "ring"}
-)  # newer GPUs only, by design: no warning
+QUIET = frozenset(("sm_active_pct", "tensor_active_pct", "dram_bw_pct", "ring"))  # newer GPUs only: no warning
 TOO_SLOW = "not asked: the driver is too slow"
 RING = 0  # NVML_TOTAL_POWER_SAMPLES
 STALE_NS = 1_500_000_000  # a history not looked after for this long is about to lose samples: the ring holds 2.4 s

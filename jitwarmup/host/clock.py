@@ -34,10 +34,8 @@ class SystemClock:
         torch = sys.modules.get("torch")
         if torch is None:
             return
-        built = BUILT.get(id(torch))
-        for backend in (
-            built_backends(torch) if built is None else built
-        ):  # of a build for the CPU none, at no further cost
+        built = BUILT.get(id(torch))  # of a build for the CPU none, at no further cost
+        for backend in built_backends(torch) if built is None else built:
             module = getattr(torch, backend)
             if backend == "mps":
                 # Where this process has put anything on it; asking first would create its context.

@@ -20,9 +20,8 @@ VARIABLES = re.compile(
     r"|NVIDIA_TF32_OVERRIDE$|LD_PRELOAD$|PYTHON(_?GIL|_?JIT|DEVMODE|MALLOC|OPTIMIZE|TRACEMALLOC)$"
 )
 """Environment variables that move times: threads, compilers, allocators, devices."""
-ELSEWHERE = re.compile(
-    r"(DIR|PATH|HOME|FILE|ROOT|VERSION|LOGS|VISIBLE_DEVICES)S?$|TOKEN|KEY|SECRET"
-)  # where things are
+ELSEWHERE = re.compile(r"(DIR|PATH|HOME|FILE|ROOT|VERSION|LOGS|VISIBLE_DEVICES)S?$|TOKEN|KEY|SECRET")
+"""Of these, what says where things are, or is a secret."""
 LIBRARIES = ("torch", "transformers", "numpy", "triton", "structlog")
 
 

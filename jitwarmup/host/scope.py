@@ -34,9 +34,7 @@ class RunContext:
     notes: list[RunAnnotation] | None = None
     window: Any = None  # a weak reference to a window of the GPU monitor, where this is one and no run
     diverged: tuple[tuple[int, ...], ...] = ()  # ranks that measured together inside of it and lost each other
-    paid_inside: Counter[tuple[str, str]] | None = (
-        None  # of a block: work of the runs in it, by identity and recurrence
-    )
+    paid_inside: Counter[tuple[str, str]] | None = None  # of a block: work of the runs in it, by identity, recurrence
 
     # Of the probes, on the first context of a run:
     base: Any = None  # the readings before the run

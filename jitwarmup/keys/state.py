@@ -17,9 +17,7 @@ from jitwarmup.records.first_run import FirstRun
 from jitwarmup.records.runs import Run, State, Warmup
 
 BUDGET_SPENT = "budget_spent"
-UNREAD = (
-    16  # clean calls of a warm key that wait until they are looked at for drift, some microseconds of one in so many
-)
+UNREAD = 16  # clean calls of a warm key that wait until they are looked at for drift, which costs some microseconds
 WARM_STATES = (State.WARM, State.STEADY, State.DEGRADED)  # warmed up, whatever happened to it since
 WarmupOutcome = Literal["warm", "failed", "interrupted"]
 

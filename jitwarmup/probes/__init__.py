@@ -23,6 +23,7 @@ __all__ = [
 
 _USUAL = ProbeSet()
 
+# One-time work that no probe can see: name -> why.
 NO_EVENT = {
     "thread_pool": "its first use makes no event",
     "first_touch": "new memory makes no event, unless its pages come from a disk",
@@ -32,7 +33,6 @@ NO_EVENT_OF_TORCH = {
     "lazy_parameters": "made in the first call, without an event",
     "torchscript": "profiles and optimises in its first calls, without an event",
 }
-"""One-time work that no probe can see: name -> why."""
 
 
 def unseen(probe_set: ProbeSet) -> Mapping[str, str]:

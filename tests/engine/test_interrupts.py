@@ -2,7 +2,9 @@
 An interrupt at every place where CPython lets one come, in our own code and in what it calls.
 
 CPython looks for signals when a Python function is entered, when a builtin has returned, and when a loop turns: the
-events ``call`` and ``c_return`` of a profiler, and a traced jump. So a profiler and a tracer can play the signal.
+events ``call`` and ``c_return`` of a profiler, and a traced jump. So a profiler and a tracer can play the signal. Where
+a generator is closed or thrown into, no signal is looked for before its handler: that ``call`` is no place (what a
+profiler raises there passes every handler by, which no signal does).
 
 Whatever happens, the interrupt reaches the caller, and afterwards no run is under way, no key is claimed, the monitor
 is as it was, other ranks wait for nobody, and the next caller is served at once.
@@ -10,8 +12,10 @@ is as it was, other ranks wait for nobody, and the next caller is served at once
 
 from __future__ import annotations
 
+import _thread
 import dis
 import functools
+import operator
 import random
 import sys
 import threading
@@ -63,12 +67,12 @@ class Interrupter:
         self.unraisable = self.unraisable or outcome_of.exc_type is KeyboardInterrupt
 
     def profile(self, frame: FrameType, event: str, arg: object) -> None:
-        if event in ("call", "c_return"):
+        if event == "c_return" or (event == "call" and frame.f_lasti in offsets_of(frame.f_code, "RESUME")):
             self.place(frame, f"{event} {getattr(arg, '__name__', '')}")
 
     def trace(self, frame: FrameType, event: str, arg: object) -> Any:
         """Looks at each instruction of code that has a loop."""
-        jumps = jumps_of(frame.f_code)
+        jumps = offsets_of(frame.f_code, "JUMP_BACKWARD")  # where a loop turns
         frame.f_trace_lines, frame.f_trace_opcodes = False, bool(jumps)
         if event == "opcode" and frame.f_lasti in jumps:
             self.place(frame, "loop")
@@ -87,9 +91,9 @@ class Interrupter:
 
 
 @functools.cache
-def jumps_of(code: CodeType) -> frozenset[int]:
-    """Where a loop turns."""
-    return frozenset(step.offset for step in dis.get_instructions(code) if step.opname == "JUMP_BACKWARD")
+def offsets_of(code: CodeType, opname: str) -> frozenset[int]:
+    """Where a function has one kind of instruction."""
+    return frozenset(step.offset for step in dis.get_instructions(code) if step.opname == opname)
 
 
 class OneOfTwo:
@@ -330,3 +334,22 @@ def test_an_interrupt_anywhere_leaves_nothing_behind(name: str) -> None:
         if wrong:
             found[where] = wrong
     assert found == {}
+
+
+@pytest.mark.parametrize("leave", ["close", "throw"])
+@pytest.mark.parametrize("name", ["stream", "astream"])
+def test_a_signal_that_is_pending_as_a_stream_is_left_leaves_nothing_behind(name: str, leave: str) -> None:
+    world = World()
+    items = world.functions[name](1)
+    error = [ValueError] if leave == "throw" else []
+    if name == "stream":
+        next(items)
+        left = functools.partial(getattr(items, leave), *error)
+    else:
+        sent(anext(items))
+        left = functools.partial(getattr(items, f"a{leave}")(*error).send, None)
+    assert "a window of the monitor is open" in world.wrong()
+    with pytest.raises(KeyboardInterrupt):
+        list(map(operator.call, [_thread.interrupt_main, left]))  # no bytecode between the two: it comes inside
+    assert list(world.wrong()) == []
+    assert another_is_served(world, name)

@@ -89,23 +89,37 @@ def test_of_forty_pairs_of_saved_files_at_most_two_are_wrong(kind, count):
     assert equal["slower"] + equal["faster"] <= 2, equal
     assert of_equal["failed"] <= 2
     more, of_more = counted(kind, 1.2, count)
-    assert more["slower"] + more["undecided"] >= 36, more
+    assert more["same"] + more["faster"] == 0, more
     assert of_more["passed"] == 0, of_more
     if count == 5:
-        assert more["slower"] >= 30, more
+        # medians of two levels spread too far for more: what finds 38 of them calls twice as many equal pairs different
+        assert more["slower"] >= (34 if kind == "of two levels" else 36), more
         assert of_equal["passed"] >= 20 or kind != "quiet", of_equal  # there was data enough, and it passes
+
+
+def two_levels_in_turn(seed, count):
+    """What a comparison of so many pairs of runs says whose second is slower by a fifth."""
+    chance = random.Random(seed)
+    old, new = ([f * NOISE["of two levels"](chance) for _ in range(count)] for f in (0.02, 0.024))
+    return compare(side_of([report(old)]), side_of([report(new, began=0.5)])).of("steady")
 
 
 def test_two_levels_a_fifth_apart_are_seen_where_the_median_sees_none():
     found = Counter()
     for seed in range(PAIRS):
-        chance = random.Random(seed)
-        old, new = ([f * NOISE["of two levels"](chance) for _ in range(30)] for f in (0.02, 0.024))
-        ratio = compare(side_of([report(old)]), side_of([report(new, began=0.5)])).of("steady")
+        ratio = two_levels_in_turn(seed, 30)
         assert ratio.method == "pairs"
         found["median"] += ratio.low > 1
         found[ratio.verdict] += 1
     assert found["slower"] > max(20, found["median"])
+
+
+@pytest.mark.parametrize("seed", [4, 8])  # those of forty that are not found
+def test_an_interval_that_reaches_a_fifth_is_no_proof_that_there_is_no_difference(seed):
+    ratio = two_levels_in_turn(seed, 20)
+    assert ratio.low < 1
+    assert 1.2 < ratio.high < 1.25
+    assert (ratio.verdict, ratio.why) == ("undecided", "noise")
 
 
 # ------------------------------------------------------------------ where nothing can be known

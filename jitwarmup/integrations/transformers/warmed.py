@@ -135,8 +135,9 @@ class Timing(Record):
     """
     One ``generate()``, as ``time_generate`` took it. Where ``warmup`` was asked for nothing was measured: all None.
 
-    ``latency_s`` is fence to fence; ``inter_token_s`` the mean of the tokens after the first delivery; ``gaps_ns`` and ``counts`` (tokens of each
-    sequence) as of `TokenTimes`; ``output_hash`` stands for the tokens. ``output`` is what generate returned.
+    ``latency_s`` is wall seconds, fence to fence; ``first_token_s`` seconds to the first delivery; ``inter_token_s`` the mean
+    seconds of a token after it; ``gaps_ns`` (nanoseconds) and ``counts`` (tokens of each sequence) as of `TokenTimes`;
+    ``output_hash`` stands for the tokens. ``output`` is what generate returned.
     """
 
     warmup: bool

@@ -32,6 +32,7 @@ from jitwarmup.host.fork_safe import after_fork_in_child, snapshot_of
 
 PERIOD_S: Final = 60.0
 HURRY_S: Final = 30.0  # after a signal, each call is emitted at once for so long: what servers grant requests under way
+ENDING_S: Final = 5.0  # after which the signal ends the process, emitted or not
 PATIENCE_S: Final = 1.0  # how long the end waits for threads that are in the middle of counting
 
 
@@ -80,10 +81,17 @@ class Leaving:
 
     def end(self) -> None:
         """Emit all, and then let the signal end the process, if that is what it is to do."""
-        self.wait_for_others()
-        self.flush_all()
-        if self.signum is not None:
+        try:
             self.wait_for_others()
+            self.flush_all()
+            self.wait_for_others()
+        finally:
+            self.obey()
+
+    def obey(self, after_s: float = 0.0) -> None:
+        """Let the signal that shall end the process do so."""
+        time.sleep(after_s)
+        if self.signum is not None:
             os.kill(os.getpid(), self.signum)
 
     def arm(self) -> None:
@@ -116,6 +124,8 @@ class InFront:
         if self.behind is signal.SIG_DFL:
             signal.signal(signum, signal.SIG_DFL)  # a second signal ends the process at once
             LEAVING.signum = signum
+            with suppress(RuntimeError):
+                _thread.start_new_thread(LEAVING.obey, (ENDING_S,))  # whatever a sink does with the last summaries
         try:
             _thread.start_new_thread(LEAVING.end, ())  # `threading` may hold a lock of its own at this moment
         except RuntimeError:  # the interpreter is ending

@@ -74,7 +74,8 @@ def project(tmp_path):
         (tmp_path / "test_it.py").write_text(source)
         plugin = () if INSTALLED else ("-p", MODULE)
         command = [sys.executable, "-m", "pytest", *plugin, "-W", "error", "-p", "no:cacheprovider", *words]
-        base = {name: value for name, value in os.environ.items() if name not in ("PYTEST_ADDOPTS", "COLUMNS")}
+        ours = ("PYTEST_ADDOPTS", "PYTEST_XDIST", "COLUMNS")  # it is no worker, where this one is
+        base = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         env = {**base, "PYTHONPATH": str(ROOT), "COLUMNS": "160", **env}
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=env, timeout=300, check=False)
 

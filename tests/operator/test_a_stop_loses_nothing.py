@@ -50,6 +50,7 @@ def ended(how, place, method="spawn"):
     ("how", "status", "calls"),
     [
         ("default", -signal.SIGTERM, 20),
+        ("stuck", -signal.SIGTERM, 0),
         ("in_a_thread", -signal.SIGTERM, 20),
         ("own_before", 7, 20),
         ("own_after", -signal.SIGTERM, 20),

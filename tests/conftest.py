@@ -40,7 +40,10 @@ def _clean_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(emit, "SILENT", False)
     CURRENT.set(None)
     FAULTS.by_place.clear()
+    tracer = sys.gettrace()
     yield
+    if sys.gettrace() is not tracer:  # coverage's own, which an exception out of a signal handler puts out
+        sys.settrace(tracer)
     LEAVING.hurry_until = -1.0  # a test's own SIGTERM is over
     probes._USUAL.disarm()
     gc_watches()

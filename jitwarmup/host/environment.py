@@ -25,30 +25,18 @@ ELSEWHERE = re.compile(r"(DIR|PATH|HOME|FILE|ROOT|VERSION|LOGS|VISIBLE_DEVICES)S
 LIBRARIES = ("torch", "transformers", "numpy", "triton", "structlog")
 
 
-FACTS: Mapping[str, Callable[[], str | int | float]] = {
-    "python": platform.python_version,
-    "implementation": platform.python_implementation,
-    "platform": platform.platform,
-    "machine": platform.machine,
-    "cpu_count": lambda: os.cpu_count() or 1,
-    "pid": os.getpid,
-    "cpu_usable": lambda: len(os.sched_getaffinity(0)),
-    "load_1min": lambda: os.getloadavg()[0],
-}
-
-
 def environment() -> dict[str, str | int | float]:
     """Versions, cores, threads, devices and settings that times depend on, as far as they are known in this process."""
     facts: dict[str, str | int | float] = {}
     for name, ask in FACTS.items():
         with Contained():  # not on this system; in a subinterpreter, where platform may start no process
-            facts[name] = ask()
+            if (found := ask()) is not None:
+                facts[name] = found
     for name in LIBRARIES:
         version = getattr(sys.modules.get(name), "__version__", None)
         if isinstance(version, str):
             facts[name] = str(version)
     facts |= {f"env.{name}": value for name, value in sorted(os.environ.items()) if moves_times(name)}
-    facts |= machine_facts()
     with Contained():
         facts |= torch_facts(sys.modules.get("torch"))
     return facts
@@ -57,18 +45,6 @@ def environment() -> dict[str, str | int | float]:
 def moves_times(variable: str) -> bool:
     """Whether an environment variable is one of those that times depend on."""
     return VARIABLES.match(variable) is not None and ELSEWHERE.search(variable) is None
-
-
-def machine_facts() -> dict[str, str | int | float]:
-    """The CPU's model, how its clock is chosen, and how much of it a container may use; what cannot be read is left out."""
-    facts: dict[str, str | int | float] = {}
-    if (model := cpu_model()) is not None:
-        facts["cpu_model"] = model
-    if (governor := line_of(GOVERNOR)) is not None:
-        facts["cpu_governor"] = governor
-    if (limit := cpu_limit(CPU_MAX)) is not None:
-        facts["cpu_limit"] = limit
-    return facts
 
 
 @cache
@@ -93,6 +69,22 @@ def line_of(path: Path) -> str | None:
         return path.read_text(encoding="ascii", errors="replace").strip()
     except OSError:
         return None
+
+
+FACTS: Mapping[str, Callable[[], str | int | float | None]] = {
+    "python": platform.python_version,
+    "implementation": platform.python_implementation,
+    "platform": platform.platform,
+    "machine": platform.machine,
+    "cpu_count": lambda: os.cpu_count() or 1,
+    "pid": os.getpid,
+    "cpu_usable": lambda: len(os.sched_getaffinity(0)),
+    "load_1min": lambda: os.getloadavg()[0],
+    "cpu_model": cpu_model,
+    "cpu_governor": lambda: line_of(GOVERNOR),  # how the CPU's clock is chosen
+    "cpu_limit": lambda: cpu_limit(CPU_MAX),
+}
+"""What asks for each fact; None, or a failure, leaves it out."""
 
 
 def torch_facts(torch: Any) -> dict[str, str | int | float]:

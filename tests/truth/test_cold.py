@@ -12,11 +12,7 @@ from jitwarmup.testing import FakeClock, capture_events
 FIRST_NS, LATER_NS = 1_000_000_000, 10_000_000
 
 
-@pytest.fixture(autouse=True)
-def fresh_programs():
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
+pytestmark = pytest.mark.usefixtures("fresh_programs")
 
 
 @pytest.fixture

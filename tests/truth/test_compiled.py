@@ -9,11 +9,7 @@ from jitwarmup.testing import FakeClock, capture_events
 ONES = torch.ones
 
 
-@pytest.fixture(autouse=True)
-def fresh_programs():
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
+pytestmark = pytest.mark.usefixtures("fresh_programs")
 
 
 def measured(function, *args):

@@ -202,11 +202,7 @@ def by_command(serve, *, capsys, monkeypatch, **_):
 SPELLINGS = {"call": called, "measure": measured, "fixture": with_the_fixture, "command": by_command}
 
 
-@pytest.fixture(autouse=True)
-def fresh_programs():
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
+pytestmark = pytest.mark.usefixtures("fresh_programs")
 
 
 @pytest.fixture

@@ -11,11 +11,7 @@ from jitwarmup.testing import capture_events
 X = torch.ones(2, 3)
 
 
-@pytest.fixture(autouse=True)
-def fresh_programs():
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
+pytestmark = pytest.mark.usefixtures("fresh_programs")
 
 
 def autocast(dtype=torch.bfloat16):

@@ -13,11 +13,7 @@ ONES = torch.ones
 NEW = "a combination of sizes not met before"
 
 
-@pytest.fixture(autouse=True)
-def fresh_programs():
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
+pytestmark = pytest.mark.usefixtures("fresh_programs")
 
 
 def lost(serve, *calls):

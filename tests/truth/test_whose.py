@@ -14,11 +14,7 @@ from jitwarmup.testing import FakeClock, capture_events
 SIZES = range(2, 8)
 
 
-@pytest.fixture(autouse=True)
-def fresh_programs():
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
+pytestmark = pytest.mark.usefixtures("fresh_programs")
 
 
 def in_executor(work):
